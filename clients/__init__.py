@@ -1,0 +1,1 @@
+"""Client strategies, one file each; the file's name is the strategy's name."""

@@ -1,0 +1,199 @@
+"""The command line. Everything heavy is imported inside the command that needs it: --help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedcompress import __version__, quiet
+
+app = typer.Typer(
+    help="Federated learning with compressed models, simulated on Flower and measured byte by byte.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+ScenarioFile = Annotated[Path, typer.Argument(help="A scenario: a TOML file, or the name of one that ships.")]
+Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. groups.phone.sparsity=0.5.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Replace the seed, or all seeds of a sweep.")]
+DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Where to look for data sets first.")]
+PluginDirs = Annotated[list[Path], typer.Option("--plugins", metavar="DIR", help="Folder of plug-ins; may be repeated.")]
+
+
+class Engine(str, Enum):
+    """Where clients run."""
+
+    inline = "inline"
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        print(f"fedcompress {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    scenario: ScenarioFile,
+    engine: Annotated[Engine, typer.Option(help="Where clients run.")] = Engine.inline,
+    workers: Annotated[int, typer.Option(min=1, help="Clients that train at the same time.")] = 1,
+    set_: Set = [],  # noqa: B006
+    seed: Seed = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run directory; default runs/NAME-DATE-TIME.")] = None,
+    data_dir: DataDir = None,
+    plugins: PluginDirs = [],  # noqa: B006
+    json: Annotated[bool, typer.Option("--json", help="Print the summary alone on standard output.")] = False,
+    debug: Annotated[bool, typer.Option(help="Stop at the first client that fails.")] = False,
+) -> None:
+    """Run a scenario, or all variants and seeds of its sweep."""
+    from fedcompress.launch import default_directory, run_one
+    from fedcompress.results.run_directory import check_free
+    from fedcompress.sweep import run_sweep
+    from fedcompress.terminal import ProgressDisplay, summary_table, sweep_table
+
+    loaded = _load(scenario, set_, seed)
+    path = out or default_directory(loaded.name)
+    check_free(path)
+
+    def one(label: str, single: Any, directory: Path) -> dict[str, Any]:
+        with ProgressDisplay(label) as display:
+            return run_one(
+                single,
+                directory,
+                engine=engine.value,
+                workers=workers,
+                data_dir=data_dir,
+                plugins=plugins,
+                observer=display,
+                fail_fast=debug,
+            )
+
+    if loaded.sweep is None:
+        summary = one(loaded.name, loaded, path)
+        _show(summary, summary_table(summary), as_json=json)
+    else:
+        rows = run_sweep(loaded, path, one)
+        _show({"run": path.name, "variants": rows}, sweep_table(rows), as_json=json)
+    print(f"results: {path}", file=sys.stderr)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str | None, typer.Argument(help="strategies, clients, models, datasets, partitions, compression, scenarios")] = None,
+    plugins: PluginDirs = [],  # noqa: B006
+) -> None:
+    """List what scenarios can name."""
+    from typing import get_args
+
+    from fedcompress.errors import InputError, suggestion
+    from fedcompress.plugins import KINDS, Plugins
+    from fedcompress.scenario import Partition
+
+    found = Plugins(tuple(plugins))
+    names = {folder: found.names(folder) for folder in KINDS}
+    names |= {"partitions": list(get_args(Partition)), "scenarios": sorted(p.stem for p in _shipped())}
+    if what is not None and what not in names:
+        raise InputError(f"list {what}: unknown.{suggestion(what, names)}")
+    for title in [what] if what else names:
+        print(title if what is None else "", end="\n" if what is None else "")
+        for name in names[title]:
+            print(f"  {name}" if what is None else name)
+
+
+@app.command()
+def show(
+    scenario: ScenarioFile,
+    set_: Set = [],  # noqa: B006
+    seed: Seed = None,
+    data_dir: DataDir = None,
+    plugins: PluginDirs = [],  # noqa: B006
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the label distribution as HTML.")] = None,
+) -> None:
+    """Print the resolved scenario and the label distribution over clients."""
+    from rich.console import Console
+
+    from fedcompress.data.plot import render_plot, render_table, write_plot
+    from fedcompress.experiment import Experiment
+    from fedcompress.plugins import Plugins
+
+    console = Console(highlight=False)
+    for label, single in _load(scenario, set_, seed).runs()[:8]:
+        experiment = Experiment.load(single, Plugins(tuple(plugins)), data_dir)
+        console.rule(label)
+        print(experiment.scenario.toml())
+        distribution = experiment.data.distribution
+        console.print(render_table(distribution))
+        console.print(render_plot(distribution))
+        if plot is not None:
+            write_plot(distribution, plot)
+            console.print(f"plot: {plot}")
+
+
+@app.command()
+def doctor(data_dir: DataDir = None) -> None:
+    """Say what is installed, which engines and data sets there are, and how to get what is missing."""
+    from fedcompress.doctor import report
+
+    print(report(data_dir))
+
+
+def _load(scenario: Path, assignments: list[str], seed: int | None) -> Any:
+    from fedcompress.errors import InputError
+    from fedcompress.scenario import Scenario, parse_assignment
+
+    if not scenario.exists() and scenario.suffix != ".toml":
+        named = [path for path in _shipped() if path.stem == str(scenario)]
+        scenario = named[0] if named else scenario
+    overrides = dict(map(parse_assignment, assignments))
+    if seed is not None:
+        overrides["seed"] = seed
+    loaded = Scenario.load(scenario, overrides)
+    if loaded.sweep is not None and seed is not None:
+        loaded = Scenario.parse(loaded.table(), {"sweep.seeds": [seed]})
+    if loaded.sweep is not None:
+        loaded.runs()  # every variant has to be valid before the first one runs
+    if not loaded.name.strip():
+        raise InputError("name: is empty.")
+    return loaded
+
+
+def _shipped() -> list[Path]:
+    """The scenarios that ship with fedcompress."""
+    return sorted((Path(__file__).resolve().parent.parent / "scenarios").glob("*.toml"))
+
+
+def _show(table: dict[str, Any], rendered: Any, *, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        from fedcompress.results.run_directory import finite
+
+        print(json.dumps(finite(table)))
+    else:
+        from rich.console import Console
+
+        Console(highlight=False).print(rendered)
+
+
+def main() -> None:
+    """Runs the command line; every expected failure is one clear message and an exit code."""
+    quiet.apply()
+    from fedcompress.errors import FedcompressError
+
+    try:
+        app()
+    except FedcompressError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

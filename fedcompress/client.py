@@ -1,0 +1,89 @@
+"""Interface of a client strategy: what a client does in a round. One subclass per file in `clients/`."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from fedcompress.compression.base import Compression, Params
+from fedcompress.data.federated import Examples
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.training.trainer import Trainer
+from fedcompress.wire.content import Arrays, Content, Payload
+
+Action = TypeVar("Action", bound=Callable[..., "Result"])
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an action returns.
+
+    Attributes:
+        payload: Contents that are sent to the server.
+        metrics: Numbers for the client's row in `clients.jsonl`, such as `train_loss`; not model content.
+        model: The client's model after the action, if it is not what the payload carries as "weights"; it is
+            measured, not sent.
+    """
+
+    payload: Payload = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    model: Arrays | None = None
+
+
+def action(method: Action) -> Action:
+    """Marks a method `(payload, round_number) -> Result` as an action that a server strategy may call by its name."""
+    method.is_action = True  # type: ignore[attr-defined]
+    return method
+
+
+class ClientStrategy(ABC):
+    """A client for the length of one action; what has to last goes into `self.state`.
+
+    Attributes:
+        params: Validated from `[groups.params]`.
+        data: The client's own training examples.
+        validation: The client's own validation examples, for every choice it makes.
+        model: Its model: `model.initial(rng)`, `model.prunable`, `model.head`, ...
+        trainer: Trains and predicts with that model under the group's compression.
+        compression: The group's compression.
+        state: Content name -> arrays, kept between actions and rounds, and through a resume.
+    """
+
+    Params: ClassVar[type[BaseModel]] = Params
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        data: Examples,
+        validation: Examples,
+        model: ModelSpec,
+        trainer: Trainer,
+        compression: Compression,
+        state: dict[str, Arrays],
+        rng: Callable[[str], np.random.Generator],
+    ) -> None:
+        self.params = params
+        self.data = data
+        self.validation = validation
+        self.model = model
+        self.trainer = trainer
+        self.compression = compression
+        self.state = state
+        self.rng = rng
+        """Returns the generator for a purpose in this round, client and action."""
+
+    @classmethod
+    def actions(cls) -> frozenset[str]:
+        """Returns the names of the actions."""
+        return frozenset(name for name in dir(cls) if getattr(getattr(cls, name), "is_action", False))
+
+    @classmethod
+    def contents(cls, model: ModelSpec) -> Mapping[str, Content]:
+        """Declares every content that this client sends or receives, given its model."""
+        return model.contents

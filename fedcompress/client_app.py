@@ -1,0 +1,150 @@
+"""The Flower ClientApp: decodes a request, runs one action of the client's strategy, measures, encodes the reply."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from fedcompress.client import Result
+from fedcompress.compression import masks as masking
+from fedcompress.errors import FedcompressError
+from fedcompress.experiment import Experiment, Group
+from fedcompress.training.trainer import evaluate
+from fedcompress.wire.content import Arrays, Payload
+from fedcompress.wire.payload import References, decode_payload, encode_payload, present
+from fedcompress.wire.records import from_record, to_record
+
+
+class ActionError(FedcompressError):
+    """An action failed; the message names round, action, client and what the client had received."""
+
+
+def make_client_app(provider: Callable[[Context], Experiment]) -> ClientApp:
+    """Returns a ClientApp that serves every action of every client strategy.
+
+    Args:
+        provider: Gives the experiment that a context belongs to; called for each message, so it has to remember.
+    """
+    return _ActionApp(provider)
+
+
+class _ActionApp(ClientApp):
+    """Registers `train.ACTION` with Flower when an action is first asked for: plug-ins bring names of their own."""
+
+    def __init__(self, provider: Callable[[Context], Experiment]) -> None:
+        super().__init__()
+        self._provider = provider
+        self.query("partition")(_partition)
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        kind, _, action = message.metadata.message_type.partition(".")
+        if kind == "train" and f"train.{action}" not in self._registered_funcs:
+            self.train(action)(lambda m, c: _act(self._provider(c), m.metadata.message_type.partition(".")[2], m, c))
+        return super().__call__(message, context)
+
+
+def _partition(message: Message, context: Context) -> Message:
+    """Says which share of the data a node holds: Flower's node ids are random."""
+    answer = ConfigRecord({"partition": int(context.node_config["partition-id"])})
+    return Message(RecordDict({"answer": answer}), reply_to=message)
+
+
+def _act(experiment: Experiment, action: str, message: Message, context: Context) -> Message:
+    partition = int(context.node_config["partition-id"])
+    group = experiment.group_of(partition)
+    contents = experiment.contents(group)
+    request = message.content.config_records["request"]
+    round_number = int(request["round"])  # type: ignore[arg-type]
+    if action not in group.client.actions():
+        raise ActionError(f"client {partition}: client strategy {group.settings.client!r} has no action {action!r}")
+    references, state = _load(context.state)
+    if request["fresh"]:
+        references = References()
+    blobs = from_record(message.content.array_records["payload"])
+    payload = decode_payload(blobs, present(blobs, contents), references)
+    references = references.after(payload, present(payload, contents))
+    client = experiment.client(partition, round_number, action, state)
+    started = time.perf_counter()
+    try:
+        result: Result = getattr(client, action)(payload, round_number)
+        declared = present(result.payload, contents)
+        encoded = encode_payload(result.payload, declared, experiment.wire, references)
+    except Exception as error:
+        where = f"round {round_number}, action {action!r}, client {partition} (group {group.name!r})"
+        raise ActionError(f"{where}: {type(error).__name__}: {error}; received {_shapes(payload)}") from error
+    seconds = time.perf_counter() - started
+    sent = {name: item.arrays for name, item in encoded.items()}
+    model = result.model or sent.get("weights")
+    metrics = {**result.metrics, "examples": float(len(client.data)), "seconds": seconds}
+    metrics |= _measure(experiment, group, partition, round_number, model, request)
+    content: dict[str, Any] = {
+        "payload": to_record({name: item.data for name, item in encoded.items()}),
+        "metrics": MetricRecord({name: float(value) for name, value in metrics.items()}),
+    }
+    if request["tested"] and model:
+        content["report"] = ConfigRecord({"model_digest": digest(model)})
+    _save(context.state, references.after(sent, declared), state)
+    return Message(RecordDict(content), reply_to=message)
+
+
+def _measure(
+    experiment: Experiment, group: Group, partition: int, round_number: int, model: Arrays | None, request: ConfigRecord
+) -> dict[str, float]:
+    """Measures the client's model as it is after the action, decoded: size, zeros, and accuracy where asked."""
+    if model is None:
+        return {}
+    raw = b"".join(np.ascontiguousarray(a).tobytes() for a in model)
+    row: dict[str, float] = {
+        "sparsity_target": group.compression.target(round_number),
+        "sparsity": masking.sparsity(model, group.model.prunable),
+        "dense_bytes": float(4 * group.model.parameters),
+        "compressed_bytes": float(len(zlib.compress(raw, 6))),
+    }
+    if request["measured"]:
+        row["accuracy"] = evaluate(group.model, model, experiment.data.test(partition)).accuracy
+    if request["tested"]:
+        test = evaluate(group.model, model, experiment.data.test_examples)
+        validation = evaluate(group.model, model, experiment.data.server_validation_examples)
+        row |= {"test_accuracy": test.accuracy, "test_loss": test.loss, "validation_accuracy": validation.accuracy}
+        row |= {"accuracy": evaluate(group.model, model, experiment.data.test(partition)).accuracy}
+    return row
+
+
+def digest(arrays: Arrays) -> str:
+    """Returns the SHA-256 of arrays, bytes and shapes."""
+    total = sha256()
+    for array in arrays:
+        total.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def _shapes(payload: Payload) -> str:
+    parts = [f"{name}: {', '.join(f'{a.dtype}{list(a.shape)}' for a in arrays)}" for name, arrays in payload.items()]
+    return "; ".join(parts) or "an empty payload"
+
+
+def _load(state: RecordDict) -> tuple[References, dict[str, Arrays]]:
+    """Reads what the client keeps between actions out of its Flower context."""
+    records = state.array_records
+    kept = {name.removeprefix("state."): r.to_numpy_ndarrays() for name, r in records.items() if name.startswith("state.")}
+    references = records.get("references")
+    names = [str(n) for n in state.config_records["references.names"]["names"]] if references else []  # type: ignore[union-attr]
+    arrays = references.to_numpy_ndarrays() if references else []
+    return References.from_arrays(dict(zip(names, arrays, strict=True))), kept
+
+
+def _save(state: RecordDict, references: References, kept: dict[str, Arrays]) -> None:
+    state.clear()
+    held = references.to_arrays()
+    if held:
+        state["references"] = ArrayRecord(list(held.values()))
+        state["references.names"] = ConfigRecord({"names": list(held)})
+    for name, arrays in kept.items():
+        state[f"state.{name}"] = ArrayRecord(list(arrays))

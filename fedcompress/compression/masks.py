@@ -1,0 +1,70 @@
+"""Masks over a model's prunable weights: choosing, applying, counting. A zero value is not a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcompress.wire.content import Arrays
+
+
+def kept(size: int, sparsity: float) -> int:
+    """Returns how many weights of a tensor survive: max(round(size (1 - sparsity)), 1), as tfmot counts."""
+    return max(int(np.round(np.float32(size) * np.float32(1 - sparsity))), 1)
+
+
+def largest(array: NDArray[Any], keep: int) -> NDArray[np.bool_]:
+    """Returns the mask of the `keep` largest magnitudes; of equal ones the first. Masks of one array are nested."""
+    order = np.argsort(-np.abs(array), axis=None, kind="stable")
+    mask = np.zeros(array.size, bool)
+    mask[order[:keep]] = True
+    return mask.reshape(array.shape)
+
+
+def choose(weights: Arrays, prunable: Sequence[int], sparsity: float) -> Arrays:
+    """Returns a mask per prunable tensor that keeps its largest magnitudes."""
+    return [largest(weights[i], kept(weights[i].size, sparsity)) for i in prunable]
+
+
+def apply(weights: Arrays, masks: Arrays, prunable: Sequence[int]) -> Arrays:
+    """Returns the weights with zeros outside the masks."""
+    result = list(weights)
+    for i, mask in zip(prunable, masks, strict=True):
+        result[i] = np.where(mask, weights[i], np.float32(0))
+    return result
+
+
+def trim(weights: Arrays, masks: Arrays, prunable: Sequence[int], sparsity: float) -> Arrays:
+    """Returns the masks, each cut to what `sparsity` allows by dropping its smallest weights.
+
+    tfmot keeps every weight that ties with the threshold, so a tensor with many equal values (zeros after rounding,
+    say) comes back denser than asked.
+    """
+    trimmed = []
+    for i, mask in zip(prunable, masks, strict=True):
+        keep = kept(mask.size, sparsity)
+        if int(mask.sum()) > keep:
+            mask = largest(np.where(mask, 1.0 + np.abs(weights[i].astype(np.float64)), 0.0), keep)
+        trimmed.append(mask)
+    return trimmed
+
+
+def sparsity(weights: Arrays, prunable: Sequence[int]) -> float:
+    """Returns the fraction of zeros among the prunable weights, counted on the real values."""
+    total = sum(weights[i].size for i in prunable)
+    return 1.0 - sum(int(np.count_nonzero(weights[i])) for i in prunable) / total if total else 0.0
+
+
+def pack(masks: Arrays) -> NDArray[np.uint8]:
+    """Returns masks as bits, for keeping one for each of many clients."""
+    return np.packbits(np.concatenate([m.ravel() for m in masks]))
+
+
+def unpack(bits: NDArray[np.uint8], like: Sequence[tuple[int, ...]]) -> Arrays:
+    """Returns the masks of `pack`, given their shapes."""
+    sizes = [int(np.prod(shape)) for shape in like]
+    flat = np.unpackbits(bits, count=sum(sizes)).astype(bool)
+    return [part.reshape(shape) for part, shape in zip(np.split(flat, np.cumsum(sizes)[:-1]), like, strict=True)]

@@ -1,0 +1,67 @@
+"""Any NumPy archive: `dataset = "npz:FILE"`."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InputError
+from ..dataset import DataRoots, Dataset, DatasetSource
+from ..fetch import not_found
+from ..formats import NPZ_ARRAYS, read_npz
+
+
+class Npz(DatasetSource):
+    """From the arrays x_train, y_train, x_test and y_test of a file written by `np.savez`.
+
+    Inputs and labels are as `Dataset` describes them, or labels of shape (n, 1). The labels must be exactly 0..k-1.
+    A relative FILE is looked for in the current folder, then in --data-dir and $FEDCOMPRESS_DATA_DIR.
+    """
+
+    argument_name = "FILE"
+
+    def load(self, roots: DataRoots) -> Dataset:
+        """Returns the data set; see `DatasetSource.load`."""
+        path = self._path(roots)
+        x_train, y_train, x_test, y_test = read_npz(path, NPZ_ARRAYS)
+        name = f"npz:{self.argument}"
+        y_train, y_test = _as_labels(y_train), _as_labels(y_test)
+        return Dataset(name, x_train, y_train, x_test, y_test, _classes(name, y_train, y_test))
+
+    def fingerprint(self, roots: DataRoots) -> Hashable:
+        """Returns the file's path, time and size."""
+        path = self._path(roots).resolve()
+        status = path.stat()
+        return path, status.st_mtime_ns, status.st_size
+
+    def _path(self, roots: DataRoots) -> Path:
+        folders = [Path(), *roots.given]
+        for folder in folders:
+            path = folder / Path(self.argument).expanduser()
+            if path.is_file():
+                return path
+        raise not_found(
+            f"npz:{self.argument}",
+            repr(self.argument),
+            [folder.resolve() for folder in folders],
+            "np.savez(FILE, x_train=..., y_train=..., x_test=..., y_test=...)",
+        )
+
+
+def _as_labels(labels: NDArray[Any]) -> NDArray[Any]:
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _classes(name: str, *labels: NDArray[Any]) -> int:
+    """Returns the number of classes, refusing labels with gaps: an unused output is most often a mistake."""
+    if any(y.dtype.kind not in "iu" or y.ndim != 1 for y in labels):
+        return 0  # Dataset says what is wrong with them
+    found = np.unique(np.concatenate(labels))
+    if len(found) < 2 or found[0] != 0 or found[-1] != len(found) - 1:
+        some = ", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else "")
+        raise InputError(f"Data set {name!r} has the labels {some}; expected every one of 0, 1, ..., k-1 with k >= 2.")
+    return len(found)

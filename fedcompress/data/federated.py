@@ -1,0 +1,165 @@
+"""One run's view of a data set: who trains, validates and is tested on which examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..seeding import SERVER, generator
+from .dataset import Dataset
+from .partition import label_distribution, partition, partition_digest
+from .splits import Indices, holdout, matched_test, split_validation
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Some labelled examples: `x` (n, ...) uint8 or float32, `y` (n,) int32."""
+
+    x: NDArray[Any]
+    y: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, eq=False)
+class FederatedData:
+    """A data set divided over clients: indices into shared arrays. Examples are gathered when asked for.
+
+    Attributes:
+        dataset: The whole data set.
+        seed: Of the run.
+        train_parts: For each client, sorted indices into the training set.
+        validation_parts: Likewise; disjoint from all `train_parts`.
+        server_validation: Indices into the training set that no client holds.
+        test_limit: Most test examples that a client is tested on.
+    """
+
+    dataset: Dataset
+    seed: int
+    train_parts: tuple[Indices, ...]
+    validation_parts: tuple[Indices, ...]
+    server_validation: Indices
+    test_limit: int = 1000
+
+    @property
+    def clients(self) -> int:
+        """Number of clients."""
+        return len(self.train_parts)
+
+    def train(self, client: int) -> Examples:
+        """Returns what a client trains on."""
+        return self._training_set(self.train_parts[self._checked(client)])
+
+    def validation(self, client: int) -> Examples:
+        """Returns what a client chooses by (thresholds, early stop); empty for a client of very few examples."""
+        return self._training_set(self.validation_parts[self._checked(client)])
+
+    def test_part(self, client: int) -> Indices:
+        """Returns sorted indices into the test set with the label distribution of the client's training examples."""
+        labels = self.dataset.y_train[self.train_parts[self._checked(client)]]
+        rng = generator(self.seed, 0, client, "test")
+        return matched_test(labels, self.dataset.y_test, self.dataset.classes, rng, limit=self.test_limit)
+
+    def test(self, client: int) -> Examples:
+        """Returns what a client's own accuracy is measured on."""
+        part = self.test_part(client)
+        return Examples(self.dataset.x_test[part], self.dataset.y_test[part])
+
+    @property
+    def server_validation_examples(self) -> Examples:
+        """What the server chooses by: best round, early stop."""
+        return self._training_set(self.server_validation)
+
+    @property
+    def test_examples(self) -> Examples:
+        """The whole test set: only ever reported, never chosen by."""
+        return Examples(self.dataset.x_test, self.dataset.y_test)
+
+    def pooled(self) -> Examples:
+        """Returns the training examples of all clients together, for the centralised bound."""
+        return self._training_set(np.sort(np.concatenate(self.train_parts)))
+
+    @cached_property
+    def distribution(self) -> NDArray[np.int64]:
+        """(clients, classes): examples of each class that a client holds, validation included."""
+        labels, classes = self.dataset.y_train, self.dataset.classes
+        trained, validated = (label_distribution(labels, p, classes) for p in (self.train_parts, self.validation_parts))
+        return trained + validated
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the data and of every split: equal on each node that recomputed the same view."""
+        parts = [partition_digest(parts) for parts in (self.train_parts, self.validation_parts)]
+        parts += [partition_digest([self.server_validation]), str(self.seed), str(self.test_limit)]
+        return sha256("/".join([self.dataset.digest, *parts]).encode()).hexdigest()
+
+    def _training_set(self, indices: Indices) -> Examples:
+        return Examples(self.dataset.x_train[indices], self.dataset.y_train[indices])
+
+    def _checked(self, client: int) -> int:
+        if not 0 <= client < self.clients:  # SERVER is -1: it must not silently mean the last client
+            raise IndexError(f"client {client} of {self.clients}")
+        return client
+
+
+def federate(
+    dataset: Dataset,
+    *,
+    clients: int,
+    method: str = "iid",
+    seed: int = 1,
+    validation: float = 0.1,
+    server_validation: float = 0.05,
+    alpha: float = 0.5,
+    classes_per_client: int = 2,
+    shards_per_client: int = 2,
+    minimum: int = 1,
+    test_limit: int = 1000,
+) -> FederatedData:
+    """Divides a data set over clients: a pure function of its arguments.
+
+    The server's validation examples are held out of the training set first, the rest is partitioned, then each client
+    splits off its validation examples.
+
+    Args:
+        dataset: The data.
+        clients: Number of clients.
+        method: Name of the partition; it and its settings are those of `partition`.
+        seed: Of the run.
+        validation: Fraction of every client's examples, in [0, 1).
+        server_validation: Fraction of the training set, in [0, 1).
+        alpha: See `partition`.
+        classes_per_client: See `partition`.
+        shards_per_client: See `partition`.
+        minimum: Fewest examples of a client, before its validation examples are split off.
+        test_limit: Most test examples that a client is tested on.
+
+    Raises:
+        InputError: A setting is out of range, or there are too few examples.
+    """
+    labels = dataset.y_train
+    rest, held = holdout(labels, server_validation, generator(seed, 0, SERVER, "server_validation"))
+    parts = partition(
+        labels[rest],
+        clients,
+        method,
+        generator(seed, 0, SERVER, "partition"),
+        alpha=alpha,
+        classes_per_client=classes_per_client,
+        shards_per_client=shards_per_client,
+        minimum=minimum,
+        images=dataset.x_train[rest] if method == "feature" else None,
+    )
+    splits = [
+        split_validation(rest[part], labels, validation, generator(seed, 0, client, "validation"))
+        for client, part in enumerate(parts)
+    ]
+    return FederatedData(
+        dataset, seed, tuple(train for train, _ in splits), tuple(held for _, held in splits), held, test_limit
+    )

@@ -1,0 +1,139 @@
+"""The label distribution over clients: as a table and as bars in the terminal, and as a page of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+MOST_ROWS = 30
+"""With more clients than this, the first `SHOWN` are listed and the others summed up."""
+
+SHOWN = 20
+
+SHADES = " ░▒▓█"
+"""Examples of a class, relative to the client's largest: none, up to a quarter, a half, three quarters, all."""
+
+MOST_CLASSES = 20
+"""With more classes than this, there is no room for a column each."""
+
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+COLOURS = ("blue", "orange1", "green", "red", "purple", "yellow4", "magenta", "grey50", "cyan", "gold3")
+
+
+def render_table(distribution: NDArray[np.int64], names: Sequence[str] | None = None) -> Table:
+    """Returns a table with a row per client: examples of each class, and in all.
+
+    Args:
+        distribution: (clients, classes) numbers of examples.
+        names: Of the classes; their numbers by default.
+    """
+    clients, classes = distribution.shape
+    if classes > MOST_CLASSES:
+        return _class_counts(distribution)
+    table = Table(title=f"Examples of {clients} clients by class", show_footer=True)
+    table.add_column("client", "all", justify="right")
+    for label, total in enumerate(distribution.sum(axis=0)):
+        table.add_column(names[label] if names else str(label), f"{total:,}", justify="right")
+    table.add_column("examples", f"{distribution.sum():,}", justify="right", style="bold")
+    shown = _shown(clients)
+    for client, row in enumerate(distribution[:shown]):
+        table.add_row(str(client), *(f"{count:,}" if count else "·" for count in row), f"{row.sum():,}")
+    if shown < clients:
+        rest = distribution[shown:]
+        sizes = rest.sum(axis=1)
+        means = [f"{mean:,.1f}" for mean in rest.mean(axis=0)]
+        table.add_section()
+        table.add_row(f"{len(rest):,} more, mean", *means, f"{sizes.mean():,.1f} ({sizes.min():,} to {sizes.max():,})")
+    return table
+
+
+def _class_counts(distribution: NDArray[np.int64]) -> Table:
+    """Returns a table of how many classes each client holds, where there are too many for a column each."""
+    clients, classes = distribution.shape
+    table = Table(title=f"Examples of {clients} clients and {classes} classes", show_footer=True)
+    held, sizes = (distribution > 0).sum(axis=1), distribution.sum(axis=1)
+    table.add_column("client", "all", justify="right")
+    table.add_column("classes", str(int((distribution.sum(axis=0) > 0).sum())), justify="right")
+    table.add_column("largest class", "", justify="right")
+    table.add_column("examples", f"{sizes.sum():,}", justify="right", style="bold")
+    shown = _shown(clients)
+    for client in range(shown):
+        largest = distribution[client].max()
+        table.add_row(str(client), str(held[client]), f"{largest:,}", f"{sizes[client]:,}")
+    if shown < clients:
+        rest = slice(shown, None)
+        table.add_section()
+        largest = distribution[rest].max(axis=1).mean()
+        row = (f"{held[rest].mean():,.1f}", f"{largest:,.1f}", f"{sizes[rest].mean():,.1f}")
+        table.add_row(f"{clients - shown:,} more, mean", *row)
+    return table
+
+
+def render_plot(distribution: NDArray[np.int64], width: int = 40) -> Group:
+    """Returns a row per client: how its examples divide over the classes as shades, and how many they are as a bar.
+
+    Args:
+        distribution: (clients, classes) numbers of examples.
+        width: Of the longest bar, in characters.
+    """
+    clients, classes = distribution.shape
+    sizes = distribution.sum(axis=1)
+    # Room for the class's number above its column, or none.
+    cell = len(str(classes - 1)) + 1 if classes <= MOST_CLASSES else 1
+    header = "".join(f"{label:>{cell}}" for label in range(classes)) if cell > 1 else " " * classes
+    lines = [Text(f"{'client':>8} {header}  examples", style="dim")]
+    for client in range(_shown(clients)):
+        line = Text(f"{client:>8} ")
+        largest = max(distribution[client].max(), 1)
+        for label, count in enumerate(distribution[client]):
+            shade = SHADES[int(np.ceil(4 * count / largest))]
+            line.append(f"{shade * max(cell - 1, 1):>{cell}}", COLOURS[label % len(COLOURS)])
+        line.append(f"  {_bar(sizes[client] / max(sizes.max(), 1) * width)} {sizes[client]:,}")
+        lines.append(line)
+    if len(lines) <= clients:
+        lines.append(Text(f"{'...':>8}  {clients - len(lines) + 1:,} more clients", style="dim"))
+    return Group(*lines)
+
+
+def write_plot(distribution: NDArray[np.int64], path: Path, names: Sequence[str] | None = None) -> None:
+    """Writes a stacked bar per client to an HTML page that opens offline.
+
+    Args:
+        distribution: (clients, classes) numbers of examples.
+        path: Of the page; its folder is created.
+        names: Of the classes; their numbers by default.
+    """
+    import plotly.graph_objects as go  # takes long to import, and is seldom needed
+
+    clients, classes = distribution.shape
+    bars = [
+        go.Bar(x=np.arange(clients), y=distribution[:, label], name=names[label] if names else str(label))
+        for label in range(classes)
+    ]
+    figure = go.Figure(bars)
+    figure.update_layout(
+        barmode="stack",
+        bargap=0.1 if clients <= 100 else 0,
+        title=f"Examples of {clients} clients by class",
+        xaxis_title="client",
+        yaxis_title="examples",
+        legend_title="class",
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.write_html(path, include_plotlyjs=True, config={"displaylogo": False})
+
+
+def _shown(clients: int) -> int:
+    return clients if clients <= MOST_ROWS else SHOWN
+
+
+def _bar(length: float) -> str:
+    eighths = round(length * 8)
+    return EIGHTHS[8] * (eighths // 8) + (EIGHTHS[eighths % 8] if eighths % 8 else "")

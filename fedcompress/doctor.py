@@ -1,0 +1,44 @@
+"""What is installed, what is found, and how to get what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from fedcompress import __version__
+from fedcompress.data.loading import builtin_names, unavailable
+
+_PACKAGES = {
+    "flwr": "pip install fedcompress",
+    "tensorflow": "pip install fedcompress",
+    "tf-keras": "pip install fedcompress",
+    "tensorflow-model-optimization": "pip install fedcompress",
+    "numpy": "pip install fedcompress",
+    "ray": 'pip install "fedcompress[ray]"',
+    "flwr-datasets": 'pip install "fedcompress[hf]"',
+    "scikit-learn": 'pip install "fedcompress[digits]"',
+}
+
+
+def report(data_dir: Path | None = None) -> str:
+    """Returns the report as text; a data set is ready if it loads without a download."""
+    lines = [f"fedcompress {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores", "", "packages"]
+    lines += [f"  {name:32}{_version(name) or f'missing: {how}'}" for name, how in _PACKAGES.items()]
+    lines += ["", "engines", "  inline                          ready"]
+    lines += ["", "data sets"]
+    lines += [f"  {name:32}{_found(name, data_dir)}" for name in builtin_names()]
+    return "\n".join(lines)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _found(name: str, data_dir: Path | None) -> str:
+    problem = unavailable(name, data_dir=data_dir)
+    return "ready" if problem is None else f"missing: {problem.splitlines()[0]}"

@@ -1,0 +1,331 @@
+"""A scenario made concrete: plug-ins found, parameters validated, clients dealt to groups, data split over them.
+
+Driver, worker and remote node all build it from the same scenario and get the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from fedcompress.client import ClientStrategy
+from fedcompress.compression.base import Compression
+from fedcompress.data.dataset import DatasetSource
+from fedcompress.data.federated import FederatedData, federate
+from fedcompress.data.loading import load_dataset
+from fedcompress.errors import InputError, suggestion
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.plugins import Plugins
+from fedcompress.scenario import GroupSettings, Scenario
+from fedcompress.seeding import SERVER, generator
+from fedcompress.strategy import ServerStrategy
+from fedcompress.training.trainer import Trainer
+from fedcompress.wire.codec import Encoding
+from fedcompress.wire.content import Content
+from fedcompress.wire.payload import WireFormat
+
+ALL_TESTS, LEAST_TEST, MOST_TEST = 100_000, 50, 1000
+"""Examples for tests on own distributions: of all clients together, and bounds for one client."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Clients that are alike.
+
+    Attributes:
+        settings: As in the scenario, parameters resolved.
+        model: Its architecture on this data.
+        client: Class of its client strategy.
+        client_params: Validated `[groups.params]`.
+        compression: Its compression.
+        clients: Partitions of its clients, ascending.
+    """
+
+    settings: GroupSettings
+    model: ModelSpec
+    client: type[ClientStrategy]
+    client_params: BaseModel
+    compression: Compression
+    clients: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Name in the scenario."""
+        return self.settings.name
+
+
+@dataclass(frozen=True, order=True)
+class ClientInfo:
+    """What a server strategy knows of a client.
+
+    Attributes:
+        partition: Number of its share of the data, which identifies it.
+        group: Name of its group.
+        model: Name of its architecture.
+        examples: Number of its training examples.
+    """
+
+    partition: int
+    group: str
+    model: str
+    examples: int
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that a run needs, apart from an engine and a place for its results."""
+
+    scenario: Scenario
+    plugins: Plugins
+    data: FederatedData
+    groups: Mapping[str, Group]
+    strategy: type[ServerStrategy]
+    strategy_params: BaseModel
+
+    @classmethod
+    def load(cls, scenario: Scenario, plugins: Plugins | None = None, data_dir: Path | None = None) -> Experiment:
+        """Makes a scenario concrete.
+
+        Raises:
+            InputError: All problems that can be found before the data is read, or else those of the data.
+        """
+        plugins = plugins or Plugins()
+        if unknown := list(_unknown_names(scenario, plugins)):
+            raise InputError(unknown)
+        found = _Found(scenario, plugins)
+        if found.problems:
+            raise InputError(found.problems)
+        settings = scenario.data
+        name, source = _dataset_source(settings.dataset, plugins)
+        dataset = load_dataset(name, data_dir=data_dir, classes=settings.classes, source=source)
+        data = federate(
+            dataset,
+            clients=settings.clients,
+            method=settings.partition,
+            seed=scenario.seed,
+            validation=settings.validation,
+            server_validation=settings.server_validation,
+            alpha=settings.alpha,
+            classes_per_client=settings.classes_per_client,
+            shards_per_client=settings.shards_per_client,
+            minimum=settings.minimum,
+            test_limit=max(LEAST_TEST, min(MOST_TEST, ALL_TESTS // settings.clients)),
+        )
+        return cls._assemble(found, plugins, data)
+
+    @classmethod
+    def _assemble(cls, found: _Found, plugins: Plugins, data: FederatedData) -> Experiment:
+        scenario = found.resolved()
+        shape = data.dataset.x_train.shape[1:]
+        models = {name: ModelSpec(name, made(), shape, data.dataset.classes) for name, made in found.models.items()}
+        dealt = deal(scenario.groups, scenario.data.clients, scenario.seed)
+        groups = {
+            settings.name: Group(
+                settings, models[settings.model], part.client, part.client_params, part.compression, tuple(clients)
+            )
+            for settings, part, clients in zip(scenario.groups, found.parts, dealt, strict=True)
+        }
+        return cls(scenario, plugins, data, groups, found.strategy, found.strategy_params)
+
+    @cached_property
+    def clients(self) -> tuple[ClientInfo, ...]:
+        """All clients, by partition."""
+        return tuple(
+            ClientInfo(partition, name, self.groups[name].model.name, len(self.data.train_parts[partition]))
+            for partition, name in enumerate(self._group_names)
+        )
+
+    @cached_property
+    def _group_names(self) -> list[str]:
+        names = [""] * self.scenario.data.clients
+        for group in self.groups.values():
+            for partition in group.clients:
+                names[partition] = group.name
+        return names
+
+    def group_of(self, partition: int) -> Group:
+        """Returns the group of a client."""
+        return self.groups[self._group_names[partition]]
+
+    @cached_property
+    def models(self) -> dict[str, ModelSpec]:
+        """Architecture name -> model, by name."""
+        return {g.model.name: g.model for g in sorted(self.groups.values(), key=lambda g: g.model.name)}
+
+    @cached_property
+    def wire(self) -> WireFormat:
+        """How contents become bytes."""
+        settings = self.scenario.wire
+        default = Encoding(codec=settings.weights, values=settings.values, deflate=settings.deflate)
+        tables = {name: table.model_dump(exclude_none=True) for name, table in settings.contents.items()}
+        return WireFormat(default, tables)
+
+    @cached_property
+    def server(self) -> ServerStrategy:
+        """The server strategy; only the driver makes it."""
+        return self.strategy(
+            self.strategy_params,
+            groups=self.groups,
+            models=self.models,
+            validation=self.data.server_validation_examples,
+            pooled=self.data.pooled,
+            cohort=self.scenario.server.cohort,
+            trainer=lambda model, round_number: self.server_trainer(model, round_number),
+            rng=lambda purpose: generator(self.scenario.seed, 0, SERVER, purpose),
+        )
+
+    def contents(self, group: Group) -> dict[str, Content]:
+        """Declares every content that may cross between the server and a group."""
+        return {**group.client.contents(group.model), **self.strategy.contents(group)}
+
+    def server_trainer(self, model: str, round_number: int) -> Trainer:
+        """Returns a trainer for the server: one of its groups' models, that group's compression."""
+        group = next(g for g in self.groups.values() if g.model.name == model)
+        return self._trainer(group, round_number, SERVER, "server")
+
+    def client(self, partition: int, round_number: int, action: str, state: dict[str, Any]) -> ClientStrategy:
+        """Returns a client for one action; `state` is its lasting state, which the action may change."""
+        group = self.group_of(partition)
+        return group.client(
+            group.client_params,
+            data=self.data.train(partition),
+            validation=self.data.validation(partition),
+            model=group.model,
+            trainer=self._trainer(group, round_number, partition, action),
+            compression=group.compression,
+            state=state,
+            rng=self._rng(round_number, partition, action),
+        )
+
+    def _trainer(self, group: Group, round_number: int, client: int, action: str) -> Trainer:
+        rng = self._rng(round_number, client, action)
+        return Trainer(group.model, group.compression, self.scenario.training, round_number, rng)
+
+    def _rng(self, round_number: int, client: int, action: str) -> Callable[[str], np.random.Generator]:
+        return lambda purpose: generator(self.scenario.seed, round_number, client, f"{action}.{purpose}")
+
+
+def deal(groups: Sequence[GroupSettings], clients: int, seed: int) -> list[NDArray[np.int64]]:
+    """Deals clients to groups: largest remainder of the shares, then a seeded shuffle.
+
+    Raises:
+        InputError: A group would get no client.
+    """
+    quotas = [group.share * clients for group in groups]
+    counts = [int(quota + 1e-9) for quota in quotas]
+    by_remainder = sorted(range(len(groups)), key=lambda i: (counts[i] - quotas[i], i))
+    for i in by_remainder[: clients - sum(counts)]:
+        counts[i] += 1
+    if empty := [group for group, count in zip(groups, counts, strict=True) if count == 0]:
+        raise InputError(
+            f"groups.{group.name}.share: {group.share:g} of {clients} clients gives it none; raise it, or data.clients."
+            for group in empty
+        )
+    order = generator(seed, 0, SERVER, "groups").permutation(clients)
+    return [np.sort(part) for part in np.split(order, np.cumsum(counts)[:-1])]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What was found for one group."""
+
+    client: type[ClientStrategy]
+    client_params: BaseModel
+    compression: Compression
+    compression_params: BaseModel
+
+
+class _Found:
+    """The plug-ins and parameters of a scenario, and all problems with them."""
+
+    def __init__(self, scenario: Scenario, plugins: Plugins) -> None:
+        self.scenario = scenario
+        self.problems: list[str] = []
+        self.strategy: type[ServerStrategy] = plugins.load("strategies", scenario.server.strategy)
+        self.strategy_params = self._params(self.strategy.Params, scenario.server.params, "server.params")
+        self.models = {group.model: plugins.load("models", group.model) for group in scenario.groups}
+        self.parts = [self._part(group, plugins) for group in scenario.groups]
+
+    def _part(self, group: GroupSettings, plugins: Plugins) -> _Part:
+        where = f"groups.{group.name}"
+        client: type[ClientStrategy] = plugins.load("clients", group.client)
+        client_params = self._params(client.Params, group.params, f"{where}.params")
+        kind: type[Compression] = plugins.load("compression", group.compression)
+        params = self._params(kind.Params, group.compression_params, f"{where}.compression_params")
+        compression = kind(params, sparsity=group.sparsity, rounds=self.scenario.rounds)
+        strategy, name = self.strategy, self.scenario.server.strategy
+        if missing := sorted(strategy.requires - client.actions()):
+            self.problems.append(
+                f"{where}.client: strategy {name!r} needs the action {', '.join(missing)}, which client {group.client!r} "
+                f"does not have (it has {', '.join(sorted(client.actions())) or 'none'})."
+            )
+        if params is not None and compression.chooser == "server" and not strategy.hands_out_masks:
+            self.problems.append(
+                f"{where}.compression_params.mask: strategy {name!r} does not hand out masks; use mask = \"client\"."
+            )
+        if params is not None and group.sparsity > 0 and compression.target(self.scenario.rounds) == 0:
+            self.problems.append(
+                f"{where}.sparsity: received {group.sparsity:g}, but compression {group.compression!r} never prunes in "
+                f'{self.scenario.rounds} rounds; use compression = "magnitude", or sparsity = 0.'
+            )
+        return _Part(client, client_params, compression, params)
+
+    def _params(self, kind: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:
+        try:
+            return kind.model_validate(values)
+        except ValidationError as error:
+            self.problems += list(_parameter_problems(error, kind, where))
+            return None
+
+    def resolved(self) -> Scenario:
+        """Returns the scenario with every default parameter written out."""
+        table = self.scenario.table()
+        table["server"]["params"] = self.strategy_params.model_dump(mode="json", exclude_none=True)
+        for group, part in zip(table["groups"], self.parts, strict=True):
+            group["params"] = part.client_params.model_dump(mode="json", exclude_none=True)
+            group["compression_params"] = part.compression_params.model_dump(mode="json", exclude_none=True)
+        return Scenario.parse(table)
+
+
+def _parameter_problems(error: ValidationError, kind: type[BaseModel], where: str) -> Iterable[str]:
+    for item in error.errors(include_url=False):
+        key = ".".join([where, *map(str, item["loc"])])
+        if item["type"] == "extra_forbidden":
+            yield f"{key}: unknown parameter.{suggestion(str(item['loc'][-1]), kind.model_fields)}"
+        else:
+            message = str(item["msg"]).removeprefix("Value error, ")
+            yield f"{key}: received {item['input']!r}; {message[:1].lower()}{message[1:]}."
+
+
+def _unknown_names(scenario: Scenario, plugins: Plugins) -> Iterable[str]:
+    wanted = [("server.strategy", "strategies", scenario.server.strategy)]
+    for group in scenario.groups:
+        wanted += [
+            (f"groups.{group.name}.model", "models", group.model),
+            (f"groups.{group.name}.client", "clients", group.client),
+            (f"groups.{group.name}.compression", "compression", group.compression),
+        ]
+    if not _has_argument(scenario.data.dataset, plugins):
+        wanted.append(("data.dataset", "datasets", scenario.data.dataset))
+    for where, folder, name in wanted:
+        if problem := plugins.check(folder, name):
+            yield f"{where}: {problem}"
+
+
+def _has_argument(dataset: str, plugins: Plugins) -> bool:
+    """Says whether a data set is named with an argument, as in "npz:FILE", and not as "package.module:Class"."""
+    plain, colon, _ = dataset.partition(":")
+    return bool(colon) and plain in plugins.names("datasets")
+
+
+def _dataset_source(dataset: str, plugins: Plugins) -> tuple[str, type[DatasetSource]]:
+    if _has_argument(dataset, plugins):
+        return dataset, plugins.load("datasets", dataset.partition(":")[0])
+    return dataset.rpartition(":")[2], plugins.load("datasets", dataset)

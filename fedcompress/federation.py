@@ -1,0 +1,234 @@
+"""What a server strategy sees of its clients: the only pipe between them.
+
+A strategy hands over arrays and gets arrays back. On the way they are encoded, counted, sent by any Flower grid,
+received, counted, decoded against their declaration, validated and sorted; what fails costs one client, not the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedcompress.engines.grid import LocalGrid
+from fedcompress.errors import PayloadError, RunError
+from fedcompress.experiment import ClientInfo, Experiment
+from fedcompress.seeding import SERVER, generator
+from fedcompress.wire.codec import Encoded
+from fedcompress.wire.content import Payload
+from fedcompress.wire.ledger import Direction, Transfer, transfers
+from fedcompress.wire.payload import References, encode_payload, present, read_payload
+from fedcompress.wire.records import from_record, message_bytes, to_record
+
+Encodings = Mapping[str, Encoded]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server gets from a client.
+
+    Attributes:
+        client: Who sent it.
+        payload: Decoded contents.
+        metrics: What the client reported: train_loss, examples, ...
+        request: What the client had received, decoded: after a lossy transfer not what was sent.
+    """
+
+    client: ClientInfo
+    payload: Payload
+    metrics: Mapping[str, float]
+    request: Payload
+
+
+@dataclass
+class RoundRecord:
+    """What happened on the pipe in one round: rows of `clients.jsonl` and `ledger.jsonl`."""
+
+    clients: list[dict[str, Any]] = field(default_factory=list)
+    transfers: list[Transfer] = field(default_factory=list)
+
+    @property
+    def failures(self) -> int:
+        """Actions that failed."""
+        return sum(row["status"] != "ok" for row in self.clients)
+
+
+class Federation:
+    """The clients of a run, over any Flower grid.
+
+    Attributes:
+        round: Number of the current round, from 1.
+        clients: All clients, by partition.
+    """
+
+    def __init__(self, grid: Grid, experiment: Experiment, *, fail_fast: bool = False) -> None:
+        self.round = 0
+        self.clients: Sequence[ClientInfo] = experiment.clients
+        self.record = RoundRecord()
+        self.references: dict[int, References] = {}
+        self.tests: Mapping[str, bool] = {}
+        """Group -> whether its clients test their models on the global test set, having no global model."""
+        self._measured = False
+        self._grid = grid
+        self._experiment = experiment
+        self._contents = {name: experiment.contents(group) for name, group in experiment.groups.items()}
+        self._nodes = discover(grid, len(self.clients))
+        self._fail_fast = fail_fast
+
+    def begin(self, round_number: int) -> None:
+        """Starts a round with an empty record."""
+        self.round = round_number
+        self.record = RoundRecord()
+        every = self._experiment.scenario.evaluation.clients_every
+        self._measured = bool(every) and (
+            round_number % every == 0 or round_number == self._experiment.scenario.rounds
+        )
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Returns the server's generator for a purpose in this round."""
+        return generator(self._experiment.scenario.seed, self.round, SERVER, purpose)
+
+    def cohort(self, fraction: float) -> list[ClientInfo]:
+        """Draws the clients of this round: a fraction of all, at least one, by partition."""
+        count = max(1, round(fraction * len(self.clients)))
+        if count == len(self.clients):
+            return list(self.clients)
+        chosen = self.rng("cohort").choice(len(self.clients), count, replace=False)
+        return [self.clients[i] for i in sorted(chosen)]
+
+    def call(
+        self, action: str, requests: Mapping[ClientInfo, Payload], expects: Collection[str] = ()
+    ) -> list[Reply]:
+        """Runs an action on clients and returns their good replies, by partition.
+
+        Args:
+            action: Name of the action.
+            requests: Client -> contents. The same array lists for many clients are encoded once.
+            expects: Contents without which a reply is refused.
+
+        Raises:
+            RunError: Fewer good replies than `[server] minimum_replies`.
+        """
+        clients = sorted(requests)
+        delivered: dict[int, Payload] = {}
+        messages, cache = [], dict[Any, Encodings]()
+        for client in clients:
+            encoded = self._encode(client, requests[client], cache)
+            message = self._message(client, action, encoded)
+            self._count(message, "downlink", action, client, encoded)
+            delivered[client.partition] = {name: item.arrays for name, item in encoded.items()}
+            messages.append(message)
+        timeout = self._experiment.scenario.server.timeout
+        answers = {m.metadata.src_node_id: m for m in self._grid.send_and_receive(messages, timeout=timeout)}
+        replies = []
+        for client in clients:
+            answer = answers.get(self._nodes[client.partition])
+            reply = self._receive(client, action, answer, delivered[client.partition], expects)
+            if reply is not None:
+                replies.append(reply)
+        self._require(action, len(replies), len(clients))
+        return replies
+
+    def _encode(self, client: ClientInfo, payload: Payload, cache: dict[Any, Encodings]) -> Encodings:
+        references = self._held(client)
+        held = tuple(references.digest(name) for name in sorted(references.masks))
+        key = (client.model, held, *((name, id(arrays)) for name, arrays in payload.items()))
+        if key not in cache:
+            contents = present(payload, self._contents[client.group])
+            cache[key] = encode_payload(payload, contents, self._experiment.wire, references)
+        return cache[key]
+
+    def _held(self, client: ClientInfo) -> References:
+        return self.references.get(client.partition, References())
+
+    def _message(self, client: ClientInfo, action: str, encoded: Encodings) -> Message:
+        request = ConfigRecord(
+            {
+                "round": self.round,
+                "fresh": not self._held(client).masks,
+                "measured": self._measured,
+                "tested": self.tests.get(client.group, False),
+            }
+        )
+        blobs = {name: item.data for name, item in encoded.items()}
+        content = RecordDict({"payload": to_record(blobs), "request": request})
+        node = self._nodes[client.partition]
+        return Message(content, dst_node_id=node, message_type=f"train.{action}", group_id=str(self.round))
+
+    def _receive(
+        self, client: ClientInfo, action: str, answer: Message | None, request: Payload, expects: Collection[str]
+    ) -> Reply | None:
+        """Decodes one answer; None, and a row that says why, if it is not a good one."""
+        if answer is None:
+            return self._failed(client, action, "lost", "no reply within the time limit")
+        if answer.has_error():
+            return self._failed(client, action, "failed", answer.error.reason or "the client failed")
+        blobs: dict[str, bytes] = {}
+        declared = self._contents[client.group]
+        try:
+            metrics = {k: float(v) for k, v in answer.content.metric_records["metrics"].items()}  # type: ignore[arg-type]
+            blobs = from_record(answer.content.array_records["payload"])
+            contents = present(blobs, declared)
+            if missing := sorted(set(expects) - blobs.keys()):
+                raise PayloadError(f"the reply lacks {', '.join(missing)}; received {', '.join(blobs) or 'nothing'}")
+            references = self._held(client).after(request, present(request, declared))
+            read = read_payload(blobs, contents, references)
+        except (PayloadError, KeyError, TypeError, ValueError) as error:
+            self._count(answer, "uplink", action, client, blobs)
+            return self._failed(client, action, "refused", f"{type(error).__name__}: {error}")
+        self._count(answer, "uplink", action, client, read)
+        payload = {name: item.arrays for name, item in read.items()}
+        self.references[client.partition] = references.after(payload, contents)
+        report = answer.content.config_records.get("report")
+        self.record.clients.append(
+            {"round": self.round, "action": action, "client": client.partition, "group": client.group, **metrics}
+            | {"status": "ok", "error": None}
+            | ({"model_digest": report["model_digest"]} if report else {})
+        )
+        return Reply(client, payload, metrics, request)
+
+    def _count(
+        self, message: Message, direction: Direction, action: str, client: ClientInfo, contents: Mapping[str, Encoded | bytes]
+    ) -> None:
+        whole = message_bytes(message)
+        self.record.transfers += transfers(self.round, action, direction, client.partition, contents, whole)
+
+    def _failed(self, client: ClientInfo, action: str, status: str, reason: str) -> None:
+        # After a failure neither end can be sure of what the other holds: the next exchange is self-contained.
+        self.references.pop(client.partition, None)
+        row = {"round": self.round, "action": action, "client": client.partition, "group": client.group}
+        self.record.clients.append({**row, "status": status, "error": reason})
+        if self._fail_fast:
+            raise RunError(f"client {client.partition} {status} in round {self.round}, action {action!r}:\n{reason}")
+
+    def _require(self, action: str, good: int, asked: int) -> None:
+        least = min(self._experiment.scenario.server.minimum_replies, asked)
+        if good < least:
+            reasons = {row["error"] for row in self.record.clients if row["status"] != "ok"}
+            raise RunError(
+                f"round {self.round}, action {action!r}: {good} good replies of {asked}, server.minimum_replies is "
+                f"{least}. Reasons: {'; '.join(sorted(reasons))}"
+            )
+
+
+def discover(grid: Grid, clients: int) -> dict[int, int]:
+    """Returns partition -> node id: asked of our own grids, and of each node elsewhere.
+
+    Raises:
+        RunError: The nodes do not hold every partition exactly once.
+    """
+    if isinstance(grid, LocalGrid):
+        return grid.partitions()
+    questions = [Message(RecordDict(), dst_node_id=node, message_type="query.partition") for node in grid.get_node_ids()]
+    nodes = {
+        int(answer.content.config_records["answer"]["partition"]): answer.metadata.src_node_id  # type: ignore[arg-type]
+        for answer in grid.send_and_receive(questions)
+        if answer.has_content()
+    }
+    if sorted(nodes) != list(range(clients)):
+        raise RunError(f"expected nodes for partitions 0 to {clients - 1}, found {sorted(nodes)}; check --node-config")
+    return nodes

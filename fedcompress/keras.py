@@ -1,0 +1,68 @@
+"""The one door to TensorFlow, tf_keras and tfmot: nothing else imports them, and nothing imports `keras`.
+
+`from fedcompress import keras` costs nothing; the first attribute that is used imports TensorFlow (5 to 15 s).
+`keras.tf` is TensorFlow, `keras.tfmot` the model optimization toolkit, any other name comes from `tf_keras`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from fedcompress import quiet
+
+LOCK = threading.RLock()
+"""Held while a model or a graph is built: Keras' building is not thread-safe, running is."""
+
+_modules: dict[str, ModuleType] = {}
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Holds back what native code prints, which no log level reaches, and shows it if the block fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            file.seek(0)
+            os.write(kept, file.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _load() -> dict[str, ModuleType]:
+    """Imports the three once, on one intra-op thread, which is what makes sums repeat to the bit."""
+    with LOCK:
+        if not _modules:
+            quiet.apply()
+            warnings.filterwarnings("ignore", module=r"tensorflow|tf_keras|tensorflow_model_optimization")
+            with silent_stderr():
+                import tensorflow as tf
+                import tensorflow_model_optimization as tfmot
+                import tf_keras
+
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(int(os.environ.get("FEDCOMPRESS_INTER_OP", "0")))
+            tf.get_logger().setLevel("ERROR")
+            tf.autograph.set_verbosity(0)
+            _modules.update(tf=tf, tfmot=tfmot, tf_keras=tf_keras)
+        return _modules
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    modules = _load()
+    return modules[name] if name in modules else getattr(modules["tf_keras"], name)

@@ -1,0 +1,47 @@
+"""Final models of a run on disk: Keras and TFLite files per group."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+from fedcompress import keras
+from fedcompress.experiment import Experiment
+from fedcompress.strategy import State
+
+
+def export_models(experiment: Experiment, state: State, folder: Path) -> Mapping[str, Mapping[str, int]]:
+    """Writes `GROUP.h5` and `GROUP.tflite` for every group that has a global model, and returns their sizes in bytes.
+
+    The model is what the group's first client would deploy: the global weights under its mask. With
+    `mask = "server"` that is the same for the whole group.
+    """
+    sizes: dict[str, Mapping[str, int]] = {}
+    for name, group in experiment.groups.items():
+        weights = experiment.server.deployed(state, experiment.clients[group.clients[0]])
+        if weights is None:
+            continue
+        folder.mkdir(exist_ok=True)
+        model = group.model.build()
+        model.set_weights(weights)
+        sizes[name] = {
+            "h5_bytes": _write_h5(model, folder / f"{name}.h5"),
+            "tflite_bytes": _write_tflite(model, folder / f"{name}.tflite"),
+        }
+    return sizes
+
+
+def _write_h5(model: object, path: Path) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the format is a legacy one is known: every tool reads it
+        keras.models.save_model(model, path, save_format="h5", include_optimizer=False)
+    return path.stat().st_size
+
+
+def _write_tflite(model: object, path: Path) -> int:
+    with keras.silent_stderr():
+        path.write_bytes(keras.tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    return path.stat().st_size
+
+

@@ -1,0 +1,145 @@
+"""Turns what happened in a run into its rows and its summary, and has them on disk after every round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import numpy as np
+
+from fedcompress.evaluation import Scores
+from fedcompress.experiment import Experiment
+from fedcompress.federation import RoundRecord
+from fedcompress.results.run_directory import RunDirectory
+from fedcompress.wire.ledger import Totals
+
+Row = dict[str, Any]
+_KEPT = ("sparsity_target", "sparsity", "dense_bytes", "compressed_bytes")
+
+
+class Observer(Protocol):
+    """Watches a run; the command line's progress display is one."""
+
+    def started(self, experiment: Experiment, first_round: int) -> None:
+        """The first round is about to begin."""
+
+    def round_done(self, row: Row) -> None:
+        """A round is over and on disk."""
+
+
+class Silent:
+    """An observer that does nothing."""
+
+    def started(self, experiment: Experiment, first_round: int) -> None:
+        """Does nothing."""
+
+    def round_done(self, row: Row) -> None:
+        """Does nothing."""
+
+
+class Recorder:
+    """Writes one run.
+
+    Attributes:
+        latest: Partition -> the client's latest good row that carries measurements of its model.
+        totals: Bytes so far.
+    """
+
+    def __init__(self, experiment: Experiment, directory: RunDirectory, engine: str) -> None:
+        self.latest: dict[int, Row] = {}
+        self.totals = Totals()
+        self.best: dict[str, Any] = {"validation": -1.0, "accuracy": float("nan"), "round": 0}
+        self.seconds = 0.0
+        self._experiment = experiment
+        self._directory = directory
+        self._engine = engine
+        self._scores = Scores(float("nan"), float("nan"), float("nan"), {})
+        self._rounds = 0
+
+    def note(self, record: RoundRecord) -> None:
+        """Takes in what crossed in a round, before it is scored."""
+        for row in record.clients:
+            if row["status"] == "ok" and "sparsity" in row:
+                self.latest[row["client"]] = row
+        for transfer in record.transfers:
+            self.totals.add(transfer)
+
+    def round(self, number: int, record: RoundRecord, scores: Scores, started: float) -> Row:
+        """Writes the rows of a round and returns its line in `rounds.jsonl`.
+
+        `best` is the test accuracy of the round that has been best on validation data so far.
+        """
+        self._rounds, self._scores = number, scores
+        chosen_by = scores.validation if np.isfinite(scores.validation) else float(number)
+        if chosen_by > self.best["validation"]:
+            self.best = {"validation": chosen_by, "accuracy": scores.accuracy, "round": number}
+        seconds = time.perf_counter() - started
+        self.seconds += seconds
+        sizes = {d: sum(t.wire_bytes for t in record.transfers if t.direction == d) for d in ("uplink", "downlink")}
+        row = {
+            "round": number,
+            "accuracy": scores.accuracy,
+            "loss": scores.loss,
+            "validation_accuracy": scores.validation,
+            "best": self.best["accuracy"],
+            "seconds": seconds,
+            "uplink_bytes": sizes["uplink"],
+            "downlink_bytes": sizes["downlink"],
+            "clients": len({r["client"] for r in record.clients if r["status"] == "ok"}),
+            "failures": record.failures,
+        }
+        self._directory.append("ledger", map(asdict, record.transfers))
+        self._directory.append("clients", map(self._client_row, record.clients))
+        self._directory.append("rounds", [row])
+        return row
+
+    def _client_row(self, row: Mapping[str, Any]) -> Row:
+        blank = dict.fromkeys(("examples", "train_loss", "accuracy", *_KEPT, "seconds"))
+        return {**blank, **row}
+
+    def summary(self, status: str, clients: Mapping[str, float], digest: str | None, extra: Mapping[str, Mapping[str, Any]]) -> Row:
+        """Returns `summary.json`.
+
+        Args:
+            status: completed, failed or interrupted.
+            clients: Each client's accuracy on its own distribution: mean, std, worst10.
+            digest: SHA-256 of the final weights.
+            extra: Group -> what the end of the run measured for it.
+        """
+        scenario, totals = self._experiment.scenario, self.totals
+        return {
+            "run": self._directory.path.name,
+            "scenario": scenario.name,
+            "seed": scenario.seed,
+            "engine": self._engine,
+            "status": status,
+            "rounds": self._rounds,
+            "accuracy": self._scores.accuracy,
+            "best_accuracy": self.best["accuracy"],
+            "best_round": self.best["round"],
+            "loss": self._scores.loss,
+            "clients": dict(clients),
+            "uplink_bytes": totals.uplink,
+            "downlink_bytes": totals.downlink,
+            "dense_uplink_bytes": totals.dense_uplink,
+            "dense_downlink_bytes": totals.dense_downlink,
+            "bytes_by_content": totals.by_content,
+            "groups": {name: self._group(name) | dict(extra.get(name, {})) for name in self._experiment.groups},
+            "seconds": self.seconds,
+            "model_digest": digest,
+        }
+
+    def _group(self, name: str) -> Row:
+        """Means over the latest models of a group's clients, masks applied."""
+        group = self._experiment.groups[name]
+        rows = [self.latest[p] for p in group.clients if p in self.latest]
+        means = {key: float(np.mean([row[key] for row in rows])) if rows else None for key in _KEPT}
+        return {
+            "model": group.model.name,
+            "clients": len(group.clients),
+            "accuracy": self._scores.groups.get(name),
+            "parameters": group.model.parameters,
+            **means,
+        }

@@ -1,0 +1,87 @@
+"""The run directory: plain files, written after every round, readable without fedcompress."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fedcompress.errors import InputError
+
+ROWS = ("rounds", "clients", "ledger")
+
+
+class RunDirectory:
+    """One run on disk; see the README for the files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, scenario: str, provenance: Mapping[str, Any]) -> RunDirectory:
+        """Makes a new run directory.
+
+        Args:
+            path: Has to be absent or empty.
+            scenario: The resolved scenario as TOML.
+            provenance: What the run was made with.
+
+        Raises:
+            InputError: The directory is in use or cannot be written.
+        """
+        check_free(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            directory = cls(path)
+            directory._write("scenario.toml", scenario)
+            directory.write_json("provenance.json", provenance)
+            for name in ROWS:
+                (path / f"{name}.jsonl").touch()
+        except OSError as error:
+            raise InputError(f"--out {path}: cannot be written: {error.strerror}.") from None
+        return directory
+
+    def append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Appends rows to `rounds`, `clients` or `ledger`."""
+        text = "".join(json.dumps(finite(row)) + "\n" for row in rows)
+        with (self.path / f"{name}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Returns the rows of `rounds`, `clients` or `ledger`."""
+        text = (self.path / f"{name}.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+    def write_json(self, name: str, table: Mapping[str, Any]) -> None:
+        """Writes a JSON file in one step: it is there whole or not at all."""
+        self._write(name, json.dumps(finite(table), indent=2) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Returns a JSON file."""
+        table: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+        return table
+
+    def _write(self, name: str, text: str) -> None:
+        temporary = self.path / f".{name}.part"
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, self.path / name)
+
+
+def check_free(path: Path) -> None:
+    """Raises InputError if a run cannot be written to `path`."""
+    if path.is_file():
+        raise InputError(f"--out {path}: is a file; name a directory that is new or empty.")
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"--out {path}: is in use; name a directory that is new or empty.")
+
+
+def finite(value: Any) -> Any:
+    """Replaces NaN and infinity, which JSON does not have, by null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value

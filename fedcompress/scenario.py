@@ -1,0 +1,313 @@
+"""The typed scenario: load, override, validate, write. Every key is documented where it is declared.
+
+Structure only: what a strategy, client or compression accepts as its own parameters is validated by `experiment.py`,
+which knows the plug-ins.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fedcompress.errors import InputError, suggestion
+
+
+class Section(BaseModel):
+    """A part of a scenario: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+Partition = Literal["iid", "dirichlet", "pathological", "shard", "quantity", "feature"]
+Values = Literal["float32", "float16", "int8", "int4"]
+
+
+class DataSettings(Section):
+    """`[data]`: which examples there are and who holds them."""
+
+    dataset: str = Field("mnist-5k", description="name of a data set, npz:FILE, or hf:NAME")
+    classes: tuple[int, ...] | None = Field(None, description="keep only these labels, for example [6, 9]")
+    clients: Positive = Field(10, description="number of clients")
+    partition: Partition = Field("iid", description="how examples are split over clients")
+    alpha: float = Field(0.5, gt=0.0, description="concentration of dirichlet, quantity and feature; small is skewed")
+    classes_per_client: Positive = Field(2, description="pathological: classes that a client holds")
+    shards_per_client: Positive = Field(2, description="shard: shards that a client is dealt")
+    minimum: Positive = Field(2, description="least examples of a client")
+    validation: Fraction = Field(0.1, description="fraction of each client's examples kept for its validation")
+    server_validation: Fraction = Field(0.05, description="fraction of the training data held out for the server")
+
+
+class TrainingSettings(Section):
+    """`[training]`: one local training of one client."""
+
+    epochs: Positive = Field(1, description="passes over the client's examples in a round")
+    batch_size: Positive = Field(32, description="examples in a step")
+    optimizer: Literal["adam", "sgd", "momentum"] = Field("adam", description="its state starts anew in each round")
+    learning_rate: float = Field(0.001, gt=0.0, description="constant")
+
+
+class ContentWire(Section):
+    """`[wire.CONTENT]`: how one content becomes bytes; a key that is absent follows `[wire]`."""
+
+    codec: Literal["dense", "sparse"] | None = Field(None, description="dense or sparse")
+    values: Values | None = Field(None, description="type of a value on the wire")
+    deflate: bool | None = Field(None, description="deflate the bytes where that makes them fewer")
+
+
+class WireSettings(Section):
+    """`[wire]`: how contents become bytes, with a table per content for what differs."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[str, ContentWire]
+
+    weights: Literal["dense", "sparse"] = Field("sparse", description="sparse: only what the mask keeps crosses")
+    values: Values = Field("float32", description="type of a value on the wire")
+    deflate: bool = Field(True, description="deflate the bytes where that makes them fewer")
+
+    @property
+    def contents(self) -> dict[str, ContentWire]:
+        """The tables per content."""
+        return self.__pydantic_extra__
+
+
+class ServerSettings(Section):
+    """`[server]`: the server strategy and its cohort."""
+
+    strategy: str = Field("fedavg", description="name of a server strategy")
+    model: str | None = Field(None, description="the server's own model, for strategies that have one")
+    cohort: Share = Field(1.0, description="fraction of the clients that take part in a round")
+    minimum_replies: Positive = Field(1, description="with fewer good replies in a round the run stops, resumable")
+    timeout: float | None = Field(None, gt=0.0, description="seconds that a client may take for one action")
+    params: dict[str, Any] = Field(default_factory=dict, description="the strategy's own parameters")
+
+
+class GroupSettings(Section):
+    """`[[groups]]`: clients that are alike in model, strategy and compression."""
+
+    name: str = Field("all", min_length=1, pattern=r"^[\w-]+$", description="letters, digits, - and _")
+    share: Share = Field(1.0, description="fraction of the clients; shares sum to 1")
+    model: str = Field("small-cnn", description="name of a model")
+    client: str = Field("sgd", description="name of a client strategy")
+    compression: str = Field("none", description="name of a compression")
+    sparsity: Fraction = Field(0.0, description="fraction of zeros that the compression aims at")
+    params: dict[str, Any] = Field(default_factory=dict, description="the client strategy's own parameters")
+    compression_params: dict[str, Any] = Field(default_factory=dict, description="the compression's own parameters")
+
+
+class EvaluationSettings(Section):
+    """`[evaluation]`: what is measured besides the global model, which is tested after every round."""
+
+    clients_every: int = Field(
+        0, ge=0, description="rounds between tests of every trained client model on its own distribution; 0: never"
+    )
+
+
+class Variant(Section):
+    """`[[sweep.variants]]`: a named set of overrides."""
+
+    name: str = Field(min_length=1)
+    set: dict[str, Any] = Field(default_factory=dict, description="keys as for --set")
+
+
+class SweepSettings(Section):
+    """`[sweep]`: every variant with every seed is a run of its own."""
+
+    seeds: tuple[int, ...] = Field((1,), min_length=1)
+    variants: tuple[Variant, ...] = Field((Variant(name="base"),), min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) < len(names) or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("names of variants and seeds have to differ from each other")
+        return self
+
+
+class Scenario(Section):
+    """A whole experiment; `Scenario.load` reads it from a file."""
+
+    name: str = Field(min_length=1, pattern=r"^[\w. -]+$", description="letters, digits, space, . - and _")
+    rounds: Positive = Field(10, description="federated rounds")
+    seed: int = Field(1, ge=0, description="every random number derives from it")
+    data: DataSettings = DataSettings()
+    training: TrainingSettings = TrainingSettings()
+    wire: WireSettings = WireSettings()
+    server: ServerSettings = ServerSettings()
+    groups: tuple[GroupSettings, ...] = Field((GroupSettings(),), min_length=1)
+    evaluation: EvaluationSettings = EvaluationSettings()
+    sweep: SweepSettings | None = None
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> Self:
+        names = [group.name for group in self.groups]
+        if len(set(names)) < len(names):
+            raise ValueError(f"groups: names have to differ, received {', '.join(names)}")
+        total = sum(group.share for group in self.groups)
+        if abs(total - 1.0) > 1e-6:
+            shares = " + ".join(f"{group.share:g}" for group in self.groups)
+            raise ValueError(f"groups: shares have to sum to 1, received {shares} = {total:g}")
+        return self
+
+    @classmethod
+    def parse(cls, table: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Scenario:
+        """Validates a nested table, after setting `overrides` (dotted key -> value) in it.
+
+        Raises:
+            InputError: One problem per line: the key, what was received, what is expected.
+        """
+        nested = _copy(dict(table))
+        for key, value in (overrides or {}).items():
+            _override(nested, key, value)
+        try:
+            return cls.model_validate(nested)
+        except ValidationError as error:
+            raise InputError(list(_problems(error, nested))) from None
+
+    @classmethod
+    def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Scenario:
+        """Reads a TOML file; see `parse`."""
+        return cls.parse(read_toml(path), overrides)
+
+    def table(self) -> dict[str, Any]:
+        """Returns the scenario as a nested table with every default written out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def toml(self) -> str:
+        """Returns the scenario as TOML, every default written out."""
+        return tomli_w.dumps(self.table())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that decides the result."""
+        return sha256(self.toml().encode()).hexdigest()
+
+    def runs(self) -> list[tuple[str, Scenario]]:
+        """Returns the runs of a sweep as (name of the run, scenario without sweep), variants outer, seeds inner."""
+        if self.sweep is None:
+            return [(self.name, self)]
+        base = self.table()
+        del base["sweep"]
+        return [
+            (f"{variant.name} seed {seed}", Scenario.parse(base, {**variant.set, "seed": seed}))
+            for variant in self.sweep.variants
+            for seed in self.sweep.seeds
+        ]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Reads a TOML file, with one clear error if that is not possible."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"{path}: cannot be read: {reason}. Expected a TOML scenario.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: is not valid TOML: {error}.") from None
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Splits `KEY=VALUE`; the value is TOML, and a bare word is a string.
+
+    >>> parse_assignment("training.epochs=3")
+    ('training.epochs', 3)
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set {text}: expected KEY=VALUE, for example --set training.epochs=3.")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    return key.strip(), parsed
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _override(table: dict[str, Any], key: str, value: Any) -> None:
+    """Sets one dotted key; a group is addressed by its name: `groups.phone.sparsity`."""
+    *parents, last = key.split(".")
+    node: Any = table
+    for depth, part in enumerate(parents):
+        if isinstance(node, list):
+            named = [item for item in node if isinstance(item, dict) and item.get("name") == part]
+            if not named:
+                names = [str(item.get("name")) for item in node if isinstance(item, dict)]
+                raise InputError(f"{key}: no {'.'.join(parents[:depth])} is named {part!r}.{suggestion(part, names)}")
+            node = named[0]
+        else:
+            node = node.setdefault(part, {})
+        if not isinstance(node, dict | list):
+            raise InputError(f"{key}: {'.'.join(parents[: depth + 1])} is a value, not a table.")
+    if isinstance(node, list):
+        raise InputError(f"{key}: name a group and a key, for example groups.{'NAME'}.{last}=VALUE.")
+    node[last] = value
+
+
+def _problems(error: ValidationError, table: Mapping[str, Any]) -> Iterable[str]:
+    for item in error.errors(include_url=False):
+        where = _location(item["loc"], table)
+        if item["type"] == "too_short" and item["input"]:
+            continue  # pydantic counts only the valid items; the invalid ones have messages of their own
+        if item["type"] == "extra_forbidden":
+            yield f"{where}: unknown key.{suggestion(str(item['loc'][-1]), _known_keys(item['loc']))}"
+        elif item["type"] == "missing":
+            yield f"{where}: is missing."
+        elif item["type"] == "value_error":
+            prefix = f"{where}: " if where else ""
+            yield f"{prefix}{str(item['msg']).removeprefix('Value error, ')}."
+        elif item["type"] == "model_type" and item["loc"][0] == "wire":
+            known = [name for name in WireSettings.model_fields]
+            yield f"{where}: unknown key, or a table for a content is meant.{suggestion(str(item['loc'][-1]), known)}"
+        else:
+            yield f"{where}: received {item['input']!r}; {str(item['msg'])[:1].lower()}{str(item['msg'])[1:]}."
+
+
+def _location(loc: tuple[int | str, ...], table: Mapping[str, Any]) -> str:
+    """Names the place as a user writes it: groups by name, not by number."""
+    parts: list[str] = []
+    node: Any = table
+    for part in loc:
+        node = node[part] if isinstance(node, list) and isinstance(part, int) and part < len(node) else (
+            node.get(part) if isinstance(node, Mapping) else None
+        )
+        named = isinstance(part, int) and isinstance(node, Mapping) and "name" in node
+        parts.append(str(node["name"]) if named else str(part))
+    return ".".join(parts)
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+    """Returns the keys that are known where an unknown one was found."""
+    model: Any = Scenario
+    for part in loc[:-1]:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            model = ContentWire
+            continue
+        model = _section(field.annotation)
+    return list(model.model_fields)
+
+
+def _section(annotation: Any) -> Any:
+    """Returns the section class inside an annotation such as `tuple[GroupSettings, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _section(inner)
+        if found is not Section:
+            return found
+    return Section

@@ -1,0 +1,88 @@
+"""Interface of a server strategy: what the server does in a round. One subclass per file in `strategies/`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from fedcompress.compression.base import Params
+from fedcompress.data.federated import Examples
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.training.trainer import Trainer
+from fedcompress.wire.content import Arrays, Content
+
+if TYPE_CHECKING:
+    from fedcompress.experiment import ClientInfo, Group
+    from fedcompress.federation import Federation
+
+State = dict[str, Any]
+"""Arrays, numbers, strings, and lists and dicts of them: what a checkpoint can hold."""
+
+
+class ServerStrategy(ABC):
+    """The algorithm on the server, written as in its paper: `initial`, then `round` after `round`.
+
+    Attributes:
+        params: Validated from `[server.params]`.
+        groups: Group name -> group, with its model, compression and clients.
+        models: Architecture name -> model, for every architecture in the federation and the server's own.
+        validation: Examples held out for the server, for every choice it makes.
+        pooled: Returns all clients' training examples; only for bounds, and only where `pools_data` says so.
+    """
+
+    Params: ClassVar[type[BaseModel]] = Params
+    requires: ClassVar[frozenset[str]] = frozenset()
+    """Actions that it calls on clients."""
+    hands_out_masks: ClassVar[bool] = False
+    """Whether it serves groups whose compression says `mask = "server"`."""
+    pools_data: ClassVar[bool] = False
+    """Whether it trains on all clients' data; a bound, not federated learning."""
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        groups: Mapping[str, Group],
+        models: Mapping[str, ModelSpec],
+        validation: Examples,
+        pooled: Callable[[], Examples],
+        cohort: float,
+        trainer: Callable[[str, int], Trainer],
+        rng: Callable[[str], np.random.Generator],
+    ) -> None:
+        self.params = params
+        self.groups = groups
+        self.models = models
+        self.validation = validation
+        self.pooled = pooled
+        self.cohort = cohort
+        """Fraction of the clients that take part in a round."""
+        self.trainer = trainer
+        """Returns a trainer for (architecture, round)."""
+        self.rng = rng
+        """Returns the generator for a purpose before the first round; `fed.rng` is keyed by round."""
+
+    @classmethod
+    def contents(cls, group: Group) -> Mapping[str, Content]:
+        """Declares contents that this strategy adds to those of the group's clients."""
+        return {}
+
+    @abstractmethod
+    def initial(self, fed: Federation) -> State:
+        """Returns the state before the first round."""
+
+    @abstractmethod
+    def round(self, fed: Federation, state: State) -> State:
+        """Runs round `fed.round` and returns the new state; `state` itself is not changed."""
+
+    @abstractmethod
+    def global_model(self, state: State, group: Group) -> Arrays | None:
+        """Returns the weights that the server offers a group, or None if it has only its clients' models."""
+
+    def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
+        """Returns the weights that a client would deploy: the global model unless the client keeps only part of it."""
+        return self.global_model(state, self.groups[client.group])

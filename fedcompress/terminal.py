@@ -1,0 +1,141 @@
+"""What a run looks like on a terminal: live progress, a closing table per group, a closing table per variant."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fedcompress.experiment import Experiment
+
+Row = Mapping[str, Any]
+
+
+def size(count: float | None) -> str:
+    """Returns a number of bytes as a person reads it: `12.3 kB`."""
+    if count is None:
+        return "-"
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return ""
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Returns a fraction with fixed digits, `-` if there is none."""
+    return "-" if value is None or value != value else f"{value:.{digits}f}"
+
+
+class ProgressDisplay:
+    """An observer: a live bar on a terminal, a line per round elsewhere; always on standard error.
+
+    Args:
+        label: What runs, for example the name of the scenario or of a sweep's run.
+    """
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._console = Console(stderr=True, highlight=False)
+        self._up = self._down = 0
+        self._total = 0
+        self._started = time.perf_counter()
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} rounds"),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=False,
+        )
+        self._task = self._progress.add_task(label, total=None, status="starting")
+
+    def __enter__(self) -> ProgressDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def started(self, experiment: Experiment, first_round: int) -> None:
+        """Shows how many rounds there are."""
+        self._total = experiment.scenario.rounds
+        self._progress.update(self._task, total=self._total, completed=first_round - 1, status="training")
+        if not self._console.is_terminal:
+            self._console.print(f"{self._label}: {self._total} rounds, {len(experiment.clients)} clients")
+
+    def round_done(self, row: Row) -> None:
+        """Shows a finished round."""
+        self._up += row["uplink_bytes"]
+        self._down += row["downlink_bytes"]
+        failed = f", {row['failures']} failed" if row["failures"] else ""
+        status = f"accuracy {number(row['accuracy'])}, up {size(self._up)}, down {size(self._down)}{failed}"
+        self._progress.update(self._task, completed=row["round"], status=status)
+        if not self._console.is_terminal:
+            left = (time.perf_counter() - self._started) / row["round"] * (self._total - row["round"])
+            self._console.print(f"round {row['round']}/{self._total}: {status}, {row['seconds']:.1f} s, left {left:.0f} s")
+
+
+def summary_table(summary: Row) -> Table:
+    """Returns the closing table of a run, a row per group."""
+    saved = summary["dense_uplink_bytes"] / summary["uplink_bytes"] if summary["uplink_bytes"] else float("nan")
+    title = (
+        f"{summary['scenario']}, seed {summary['seed']}: accuracy {number(summary['accuracy'])} "
+        f"(best {number(summary['best_accuracy'])}) after {summary['rounds']} rounds, {summary['seconds']:.1f} s"
+    )
+    own = summary["clients"]
+    caption = (
+        f"up {size(summary['uplink_bytes'])} ({saved:.1f} times less than dense), "
+        f"down {size(summary['downlink_bytes'])}; each client on its own distribution: "
+        f"mean {number(own.get('mean'))}, worst tenth {number(own.get('worst10'))}"
+    )
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("group", overflow="fold")
+    for column in ("clients", "accuracy", "deployed", "sparsity", "dense", "deflated", "TFLite"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, group in summary["groups"].items():
+        table.add_row(
+            name,
+            str(group["clients"]),
+            number(group["accuracy"]),
+            number(group.get("deployed_accuracy")),
+            number(group["sparsity"], 3),
+            size(group["dense_bytes"]),
+            size(group["compressed_bytes"]),
+            size(group.get("tflite_bytes")),
+        )
+    return table
+
+
+def sweep_table(rows: Sequence[Row]) -> Table:
+    """Returns the closing table of a sweep, a row per variant."""
+    table = Table(title="mean ± standard deviation over seeds", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("variant", overflow="fold")
+    columns = ("seeds", "accuracy", "own data", "worst tenth", "uplink", "downlink")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(
+            row["variant"],
+            str(row["seeds"]) + (f" ({row['failed']} failed)" if row["failed"] else ""),
+            _spread(row, "accuracy"),
+            _spread(row, "clients_mean"),
+            _spread(row, "clients_worst10"),
+            size(row["uplink_bytes"]["mean"]),
+            size(row["downlink_bytes"]["mean"]),
+        )
+    return table
+
+
+def _spread(row: Row, key: str) -> str:
+    mean, deviation = row[key]["mean"], row[key]["std"]
+    return number(mean) if deviation is None else f"{number(mean)} ± {number(deviation)}"

@@ -1,0 +1,172 @@
+"""What a strategy trains and predicts with: the compiled loops of this thread, bound to one model and one call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcompress import keras
+from fedcompress.compression import masks as masking
+from fedcompress.compression.base import Compression
+from fedcompress.data.federated import Examples
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.scenario import TrainingSettings
+from fedcompress.training.loop import Trained, TrainingLoop, scaled
+from fedcompress.training.objectives import CrossEntropy, Objective
+from fedcompress.wire.content import Arrays
+
+PREDICTION_BATCH = 1000
+"""Examples in one forward pass; bounds memory, changes no result."""
+
+_thread = threading.local()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy and mean cross-entropy, and which examples were right."""
+
+    accuracy: float
+    loss: float
+    correct: NDArray[np.bool_]
+
+
+def _cached(key: Any, make: Callable[[], Any]) -> Any:
+    """Returns what this thread compiled under `key`; variables belong to one call at a time, so threads share none."""
+    cache = _thread.__dict__.setdefault("compiled", {})
+    if key not in cache:
+        cache[key] = make()
+    return cache[key]
+
+
+class Predictor:
+    """A model whose forward pass is compiled once per thread."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        tf = keras.tf
+        with keras.LOCK:
+            self._model = spec.build()
+
+            def forward(x: Any) -> Any:
+                return self._model(scaled(x), training=False)
+
+            self._forward = tf.function(forward, autograph=False, reduce_retracing=True)
+
+    def logits(self, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Returns logits (n, classes) of inputs (n, *input_shape)."""
+        self._model.set_weights(weights)
+        parts = [self._forward(x[i : i + PREDICTION_BATCH]).numpy() for i in range(0, len(x), PREDICTION_BATCH)]
+        return np.concatenate(parts)
+
+
+def predict(spec: ModelSpec, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns the logits (n, classes) of a model on inputs (n, *input_shape)."""
+    predictor: Predictor = _cached(("predict", spec.key), lambda: Predictor(spec))
+    return predictor.logits(weights, x)
+
+
+def evaluate(spec: ModelSpec, weights: Arrays, examples: Examples) -> Evaluation:
+    """Returns accuracy and mean cross-entropy of a model; NaN on no examples."""
+    if not len(examples):
+        return Evaluation(float("nan"), float("nan"), np.zeros(0, bool))
+    logits = predict(spec, weights, examples.x).astype(np.float64)
+    correct = logits.argmax(axis=1) == examples.y
+    top = logits.max(axis=1, keepdims=True)
+    log_sum = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))
+    loss = float(np.mean(log_sum - logits[np.arange(len(logits)), examples.y]))
+    return Evaluation(float(correct.mean()), loss, correct)
+
+
+class Trainer:
+    """Local training and prediction for one model in one round; the same graph serves all of them.
+
+    Args:
+        spec: The model.
+        compression: What training does to its weights.
+        settings: `[training]`.
+        round_number: Indexes the compression's target.
+        rng: Makes a generator for a purpose, for shuffling.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        compression: Compression,
+        settings: TrainingSettings,
+        round_number: int,
+        rng: Callable[[str], np.random.Generator],
+    ) -> None:
+        self.spec = spec
+        self.compression = compression
+        self.settings = settings
+        self.round_number = round_number
+        self._rng = rng
+
+    def fit(
+        self,
+        weights: Arrays,
+        examples: Examples,
+        objective: Objective | None = None,
+        *,
+        masks: Arrays | None = None,
+        epochs: int | None = None,
+    ) -> Trained:
+        """Trains from `weights` and returns new ones; `masks` is empty where nothing is pruned in this round.
+
+        Args:
+            weights: Start, in the model's order.
+            examples: The client's own.
+            objective: What to minimise; cross-entropy by default.
+            masks: Masks to keep; None lets the compression choose them.
+            epochs: Instead of `[training] epochs`.
+
+        Raises:
+            FloatingPointError: Training diverged.
+            AssertionError: The sparsity that was asked for is not the one of the real weights.
+        """
+        objective = objective or CrossEntropy()
+        wrapping_kind = type(self.compression)
+        key = ("train", self.spec.key, wrapping_kind, objective.key, self.settings.optimizer)
+        loop: TrainingLoop = _cached(
+            key, lambda: TrainingLoop(self.spec, self.compression.wrapping(), objective, self.settings.optimizer)
+        )
+        trained = loop.run(
+            weights,
+            examples.x,
+            examples.y,
+            objective,
+            self.compression.inputs(self.spec, self.round_number, masks),
+            epochs=epochs or self.settings.epochs,
+            batch_size=self.settings.batch_size,
+            learning_rate=self.settings.learning_rate,
+            rng=self._rng("shuffle"),
+        )
+        if not np.isfinite(trained.loss):
+            raise FloatingPointError(f"training diverged, the loss is {trained.loss}; try a smaller learning rate")
+        target = self.compression.target(self.round_number)
+        if not trained.masks or (masks is None and target == 0.0):
+            return Trained(trained.weights, [], trained.loss, trained.steps)
+        return self._checked(trained, target, chosen_here=masks is None)
+
+    def _checked(self, trained: Trained, target: float, *, chosen_here: bool) -> Trained:
+        """Applies the final masks and makes sure that they keep what was asked, tensor by tensor."""
+        prunable = self.spec.prunable
+        final = masking.trim(trained.weights, trained.masks, prunable, target) if chosen_here else trained.masks
+        weights = masking.apply(trained.weights, final, prunable)
+        if chosen_here:
+            asked = sum(masking.kept(m.size, target) for m in final)
+            achieved = sum(int(m.sum()) for m in final)
+            assert achieved == asked, f"pruning kept {achieved} weights where {asked} were asked for"
+        return Trained(weights, final, trained.loss, trained.steps)
+
+    def predict(self, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Returns logits (n, classes)."""
+        return predict(self.spec, weights, x)
+
+    def evaluate(self, weights: Arrays, examples: Examples) -> Evaluation:
+        """Returns accuracy and mean cross-entropy."""
+        return evaluate(self.spec, weights, examples)

@@ -1,0 +1,1 @@
+"""How contents become bytes and Flower records, and what they cost."""

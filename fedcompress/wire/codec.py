@@ -1,0 +1,128 @@
+"""One content as bytes, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from fedcompress.errors import PayloadError
+from fedcompress.wire import masks, tensors
+from fedcompress.wire.content import Arrays, Content
+from fedcompress.wire.stream import CODECS, Codec, Encoding, Reader
+
+__all__ = ["CODECS", "Codec", "Encoded", "Encoding", "decode", "encode", "read"]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A content as it crosses the network; both ends have the same one.
+
+    Attributes:
+        data: What is sent.
+        arrays: What the receiver decodes, bit for bit.
+        dense_bytes: The same content in dense federated averaging: 4 bytes per float, integers as they are, and
+            nothing for masks, which it does not send.
+        bound_bytes: Entropy of what the receiver does not know yet (see `fedcompress.wire.entropy`). For a mask:
+            n H(p) of each array, with p the fraction of flips against the reference. For values: which of them are
+            zero, unless the mask says so, and the order-0 entropy of the symbols of the others, and the scales.
+    """
+
+    data: bytes
+    arrays: Arrays
+    dense_bytes: int
+    bound_bytes: int
+
+
+def encode(
+    arrays: Arrays,
+    content: Content,
+    encoding: Encoding,
+    *,
+    mask: Arrays | None = None,
+    reference: Arrays | None = None,
+    name: str = "content",
+) -> Encoded:
+    """Encodes one content.
+
+    With a mask, the sparse codec sends only what the mask keeps, and the rest decodes as zero; the dense codec sends
+    every value as it is. Without a mask, the sparse codec also sends which elements are zero, where that pays.
+    A content of bool arrays is a mask itself: it is coded relative to the reference or afresh, whichever is smaller.
+
+    Args:
+        arrays: As declared in `content`; floats of any width.
+        content: The declaration.
+        encoding: Codec, value type and deflate.
+        mask: A bool array for each of `content.masked`, which the receiver has as well.
+        reference: For a mask: one of the same shapes that the receiver has; None stands for all false.
+        name: The content's name, for messages.
+
+    Raises:
+        PayloadError: Arrays, mask or reference do not have the declared shapes, or values are not finite.
+    """
+    arrays = content.accept(arrays, name)
+    try:
+        if content.is_mask:
+            data = masks.write(arrays, content, encoding.deflate, reference)
+            return Encoded(data, [a.copy() for a in arrays], 0, ceil(masks.bound_bits(arrays, reference) / 8))
+        data, received, bound = tensors.write(arrays, content, encoding, mask)
+    except PayloadError as problem:
+        raise PayloadError(f"{name} cannot be encoded: {problem}.") from None
+    return Encoded(data, received, _dense_bytes(received), ceil(bound / 8))
+
+
+def decode(
+    data: bytes,
+    content: Content,
+    *,
+    mask: Arrays | None = None,
+    reference: Arrays | None = None,
+    name: str = "content",
+) -> Arrays:
+    """Decodes one content.
+
+    Args:
+        data: What was received; nothing about it is trusted.
+        content: The declaration.
+        mask: As in `encode`.
+        reference: As in `encode`; needed only where the stream refers to it.
+        name: The content's name, for messages.
+
+    Returns:
+        New arrays, writable, with finite values.
+
+    Raises:
+        PayloadError: The bytes are not what `encode` makes of any such content.
+    """
+    return _read(data, content, mask, reference, name)[0]
+
+
+def read(
+    data: bytes,
+    content: Content,
+    *,
+    mask: Arrays | None = None,
+    reference: Arrays | None = None,
+    name: str = "content",
+) -> Encoded:
+    """Decodes and measures one content: returns the very `Encoded` that the sender has. Otherwise as `decode`."""
+    arrays, sent = _read(data, content, mask, reference, name)
+    if sent is None:
+        return Encoded(data, arrays, 0, ceil(masks.bound_bits(arrays, reference) / 8))
+    return Encoded(data, arrays, _dense_bytes(arrays), ceil(sent.bound_bits() / 8))
+
+
+def _read(
+    data: bytes, content: Content, mask: Arrays | None, reference: Arrays | None, name: str
+) -> tuple[Arrays, tensors.Sent | None]:
+    try:
+        reader = Reader(data)
+        header = reader.header(content)
+        if content.is_mask:
+            return masks.take(reader, header, content, reference), None
+        return tensors.take(reader, header, content, mask)
+    except PayloadError as problem:
+        raise PayloadError(f"{name} cannot be decoded: {problem}.") from None
+
+
+def _dense_bytes(arrays: Arrays) -> int:
+    return sum(array.nbytes for array in arrays)

@@ -1,0 +1,153 @@
+"""What travels between server and clients: named contents, declared by the side that will decode them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcompress.errors import InputError, PayloadError
+
+Arrays = list[NDArray[Any]]
+Payload = Mapping[str, Arrays]
+"""Content name -> arrays: "weights", "mask", "head", "generator", "logits", ..."""
+
+_EXACT_DTYPES = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """Shape and dtype of one array, known before anything is decoded.
+
+    Attributes:
+        shape: A dimension is None where its length is free; only the first may be.
+        dtype: NumPy name: "float32", "bool", or an integer type.
+        limit: Largest length of a free first dimension.
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: str = "float32"
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        if self.dtype != "float32" and self.dtype not in _EXACT_DTYPES:
+            raise InputError(f"An array is declared as {self.dtype!r}; expected float32, {', '.join(_EXACT_DTYPES)}.")
+        if any(length is None for length in self.shape[1:]) or (self.free and not 0 < self.limit < 2**32):
+            raise InputError(
+                f"An array is declared with shape {self.shape} and limit {self.limit}; only the first length may be "
+                "free (None), and then needs a limit from 1 to 4294967295."
+            )
+
+    @property
+    def free(self) -> bool:
+        """Whether the first length travels with the content."""
+        return bool(self.shape) and self.shape[0] is None
+
+    @property
+    def floating(self) -> bool:
+        """Whether the array holds real numbers, which a wire format may round; all other dtypes travel exactly."""
+        return self.dtype == "float32"
+
+    @property
+    def most(self) -> int:
+        """Largest number of elements that the array can have."""
+        return prod(self.limit if length is None else length for length in self.shape)
+
+    def sized(self, length: int) -> tuple[int, ...]:
+        """Returns the shape with its free first length filled in.
+
+        Raises:
+            PayloadError: `length` is above the limit.
+        """
+        if length > self.limit:
+            raise PayloadError(f"an array has length {length}, expected at most {self.limit}")
+        return tuple(length if size is None else size for size in self.shape)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a named content is.
+
+    Attributes:
+        arrays: One spec per array, in order.
+        lossless: Labels, masks, heads, batch-norm statistics: never quantised unless the scenario says so by name.
+        mask: Name of the content that says which elements of this one are kept, if any.
+        masked: Positions in `arrays` that the mask covers; the mask content has one bool array for each of them.
+    """
+
+    arrays: tuple[ArraySpec, ...]
+    lossless: bool = False
+    mask: str | None = None
+    masked: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        legal = {i for i, spec in enumerate(self.arrays) if spec.floating}
+        if len(set(self.masked)) != len(self.masked) or not legal.issuperset(self.masked):
+            raise InputError(
+                f"Positions {self.masked} are declared as masked; expected distinct positions of float arrays, "
+                f"which are {sorted(legal)}."
+            )
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether the content is a mask itself: bool arrays and nothing else."""
+        return bool(self.arrays) and all(spec.dtype == "bool" for spec in self.arrays)
+
+    def accept(self, arrays: Arrays, name: str) -> Arrays:
+        """Returns the arrays in their declared dtypes, ready to be encoded.
+
+        Raises:
+            PayloadError: The arrays are not what is declared, or hold values that are not finite.
+        """
+        if len(arrays) != len(self.arrays):
+            raise PayloadError(f"{name} holds {len(arrays)} arrays, expected {len(self.arrays)}.")
+        return [
+            _accepted(array, spec, f"{name}[{i}]")
+            for i, (array, spec) in enumerate(zip(arrays, self.arrays, strict=True))
+        ]
+
+
+def _accepted(array: NDArray[Any], spec: ArraySpec, name: str) -> NDArray[Any]:
+    array = np.asarray(array)
+    shape = array.shape
+    fits = len(shape) == len(spec.shape) and all(
+        want is None or want == n for want, n in zip(spec.shape, shape, strict=True)
+    )
+    if not fits or (spec.free and shape[0] > spec.limit):
+        limit = f" with at most {spec.limit} rows" if spec.free else ""
+        raise PayloadError(f"{name} has shape {shape}, expected {spec.shape}{limit}.")
+    if not spec.floating:
+        if array.dtype != spec.dtype:
+            raise PayloadError(f"{name} has dtype {array.dtype}, expected {spec.dtype}.")
+        return array
+    if array.dtype.kind != "f":
+        raise PayloadError(f"{name} has dtype {array.dtype}, expected floating-point numbers.")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32, copy=False)
+    finite = np.isfinite(array)
+    if not finite.all():
+        bad = int(array.size - np.count_nonzero(finite))
+        raise PayloadError(f"{name} holds {bad} non-finite values of {array.size}; only finite values are sent.")
+    return array
+
+
+def weights_content(arrays: Arrays, masked: tuple[int, ...] = ()) -> dict[str, Content]:
+    """Declares a model's "weights" and the "mask" over its prunable arrays.
+
+    Args:
+        arrays: Weights of the architecture, for their shapes.
+        masked: Positions of the prunable arrays.
+    """
+    specs = tuple(ArraySpec(tuple(np.shape(a)), _declared_dtype(np.asarray(a).dtype)) for a in arrays)
+    contents = {"weights": Content(specs, mask="mask" if masked else None, masked=masked)}
+    if masked:
+        contents["mask"] = Content(tuple(ArraySpec(specs[i].shape, "bool") for i in masked), lossless=True)
+    return contents
+
+
+def _declared_dtype(dtype: np.dtype[Any]) -> str:
+    return "float32" if dtype.kind == "f" else str(dtype)

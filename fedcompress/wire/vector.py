@@ -1,0 +1,38 @@
+"""Several arrays as one vector, one after the other, so that work on them takes a few NumPy calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape = tuple[int, ...]
+Shapes = Sequence[Shape]
+Sizes = NDArray[np.int64]
+
+
+def shapes_of(arrays: Sequence[NDArray[Any]]) -> list[Shape]:
+    """Returns the shape of each array."""
+    return [array.shape for array in arrays]
+
+
+def sizes_of(shapes: Shapes) -> Sizes:
+    """Returns the number of elements of each array."""
+    return np.array([prod(shape) for shape in shapes], np.int64)
+
+
+def joined(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
+    """Returns all elements in one new vector of the arrays' own dtype; `dtype` is for no arrays at all."""
+    return np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.empty(0, dtype)
+
+
+def split(flat: NDArray[Any], shapes: Shapes) -> list[NDArray[Any]]:
+    """Undoes `joined`: the arrays are views of the vector."""
+    arrays, end = [], 0
+    for shape in shapes:
+        start, end = end, end + prod(shape)
+        arrays.append(flat[start:end].reshape(shape))
+    return arrays

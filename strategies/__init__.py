@@ -1,0 +1,1 @@
+"""Server strategies, one file each; the file's name is the strategy's name."""

@@ -1,0 +1,119 @@
+"""fedavg: federated averaging, weight by weight over the clients that keep the weight.
+
+McMahan et al. 2017, "Communication-efficient learning of deep networks from decentralized data", Algorithm 1, with
+masks m_k: w_j = sum_k n_k m_kj w_kj / sum_k n_k m_kj. With no masks this is FedAvg. Clients of one architecture are
+averaged with each other. A weight that no client keeps is remembered, so that it can regrow, and is zero in every model
+that is evaluated or exported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from fedcompress.aggregation import masked_mean, union, weighted_mean
+from fedcompress.compression import masks as masking
+from fedcompress.compression.base import Params
+from fedcompress.strategy import ServerStrategy, State
+from fedcompress.wire.content import Arrays, Payload
+
+if TYPE_CHECKING:
+    from fedcompress.experiment import ClientInfo, Group
+    from fedcompress.federation import Federation, Reply
+
+
+class FedAvgParams(Params):
+    """Parameters of FedAvg."""
+
+    plain: bool = Field(False, description="average zeros as if they were values, for comparison")
+
+
+class FedAvg(ServerStrategy):
+    """Mask-aware federated averaging.
+
+    State: `weights[architecture]`; `masks[partition]`, the last mask of each client as bits, empty for all ones;
+    `server_masks[group]`, the masks that the server chose.
+    """
+
+    Params = FedAvgParams
+    params: FedAvgParams
+    requires = frozenset({"train"})
+    hands_out_masks = True
+
+    def initial(self, fed: Federation) -> State:
+        weights = {name: model.initial(self.rng(f"initial.{name}")) for name, model in self.models.items()}
+        return {"weights": weights, "masks": {}, "server_masks": {}}
+
+    def round(self, fed: Federation, state: State) -> State:
+        server_masks = {name: self._choose(group, fed.round, state) for name, group in self.groups.items()}
+        requests = self._requests(fed, state, server_masks)
+        replies = fed.call("train", requests, expects={"weights"})
+        weights, masks = dict(state["weights"]), dict(state["masks"])
+        for reply in replies:
+            mask = reply.payload.get("mask")
+            masks[str(reply.client.partition)] = masking.pack(mask) if mask else np.zeros(0, np.uint8)
+        for name in self.models:
+            own = [reply for reply in replies if reply.client.model == name]
+            if own:
+                weights[name] = self.aggregate(name, own, weights[name])
+        return {**state, "weights": weights, "masks": masks, "server_masks": {k: v for k, v in server_masks.items() if v}}
+
+    def aggregate(self, model: str, replies: Sequence[Reply], old: Arrays) -> Arrays:
+        """Returns the new weights of one architecture."""
+        updates = [list(reply.payload["weights"]) for reply in replies]
+        examples = [reply.client.examples for reply in replies]
+        if self.params.plain:
+            return weighted_mean(updates, examples)
+        masks = [reply.payload.get("mask") for reply in replies]
+        return masked_mean(updates, masks, examples, self.models[model].prunable, old)
+
+    def global_model(self, state: State, group: Group) -> Arrays | None:
+        """Returns the architecture's weights, zero where no client of it keeps them."""
+        name = group.model.name
+        partitions = [p for g in self.groups.values() if g.model.name == name for p in g.clients]
+        known = [self._mask(state, p, group) for p in partitions if str(p) in state["masks"]]
+        covered = union(known)
+        weights: Arrays = state["weights"][name]
+        return weights if covered is None else masking.apply(weights, covered, group.model.prunable)
+
+    def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
+        """Returns the global weights that the client's own mask keeps."""
+        group = self.groups[client.group]
+        weights = self.global_model(state, group)
+        mask = self._mask(state, client.partition, group)
+        return weights if mask is None or weights is None else masking.apply(weights, mask, group.model.prunable)
+
+    def _requests(self, fed: Federation, state: State, server_masks: dict[str, Arrays]) -> dict[ClientInfo, Payload]:
+        """The global weights, and the mask too where it is the server's or frozen: then only what it keeps goes down."""
+        requests: dict[ClientInfo, Payload] = {}
+        for client in fed.cohort(self.cohort):
+            group = self.groups[client.group]
+            mask = server_masks[client.group] or self._frozen(group, fed.round, state, client)
+            requests[client] = {"weights": state["weights"][client.model]} | ({"mask": mask} if mask else {})
+        return requests
+
+    def _choose(self, group: Group, round_number: int, state: State) -> Arrays:
+        """The server's mask of a group, nested across groups since all are cut from the same weights; or nothing."""
+        if group.compression.chooser != "server" or not group.compression.target(round_number):
+            return []
+        if group.compression.frozen(round_number) and group.name in state["server_masks"]:
+            return list(state["server_masks"][group.name])
+        weights = state["weights"][group.model.name]
+        return masking.choose(weights, group.model.prunable, group.compression.target(round_number))
+
+    def _frozen(self, group: Group, round_number: int, state: State, client: ClientInfo) -> Arrays | None:
+        """The client's mask once it no longer changes; None while it may, or if it is not at its target yet."""
+        if not group.compression.frozen(round_number):
+            return None
+        mask = self._mask(state, client.partition, group)
+        target = group.compression.target(round_number)
+        wanted = sum(masking.kept(group.model.template[i].size, target) for i in group.model.prunable)
+        return mask if mask and sum(int(m.sum()) for m in mask) == wanted else None
+
+    def _mask(self, state: State, partition: int, group: Group) -> Arrays | None:
+        bits: Any = state["masks"].get(str(partition))
+        shapes = [group.model.template[i].shape for i in group.model.prunable]
+        return masking.unpack(bits, shapes) if bits is not None and bits.size else None

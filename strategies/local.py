@@ -1,0 +1,28 @@
+"""local: no federation, the lower bound; each client trains its own model, and nothing is exchanged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedcompress.strategy import ServerStrategy, State
+from fedcompress.wire.content import Arrays
+
+if TYPE_CHECKING:
+    from fedcompress.experiment import Group
+    from fedcompress.federation import Federation
+
+
+class Local(ServerStrategy):
+    """Every client alone with its data; each is scored by its own model. The only bytes are envelopes."""
+
+    requires = frozenset({"train_alone"})
+
+    def initial(self, fed: Federation) -> State:
+        return {}
+
+    def round(self, fed: Federation, state: State) -> State:
+        fed.call("train_alone", {client: {} for client in fed.cohort(self.cohort)})
+        return state
+
+    def global_model(self, state: State, group: Group) -> Arrays | None:
+        return None

@@ -1,0 +1,229 @@
+"""Partitions: disjoint, complete, seeded, never below the minimum, and skewed as their papers say."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedcompress.data.partition import METHODS, _filled_up, label_distribution, partition, partition_digest
+from fedcompress.errors import InputError
+
+TEN = np.arange(1000) % 10
+"""1,000 examples, 100 of each of ten classes."""
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def mix(parts: list[Any], labels: Any = TEN) -> np.ndarray:
+    return label_distribution(labels, parts, int(labels.max()) + 1)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> dict[str, Any]:
+    labels = np.array(draw(st.lists(st.integers(0, 5), min_size=1, max_size=120)))
+    minimum = draw(st.integers(1, 4).filter(lambda m: m <= len(labels)))
+    clients = draw(st.integers(1, len(labels) // minimum))
+    return {
+        "labels": labels,
+        "clients": clients,
+        "method": draw(st.sampled_from(list(METHODS))),
+        "minimum": minimum,
+        "alpha": draw(st.sampled_from([1e-8, 1e-2, 0.5, 10.0, 1e12])),
+        "classes_per_client": draw(st.integers(1, len(np.unique(labels)))),
+        "shards_per_client": draw(st.integers(1, len(labels) // clients)),
+        "images": np.arange(len(labels) * 2, dtype=np.uint8).reshape(-1, 2) * 7,
+    }
+
+
+@settings(max_examples=300, deadline=None)
+@given(requests(), st.integers(0, 1000))
+def test_every_example_has_one_owner_and_every_client_enough(request: dict[str, Any], seed: int) -> None:
+    parts = partition(**request, rng=rng(seed))
+    assert len(parts) == request["clients"]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(request["labels"])))
+    assert all(part.dtype == np.int64 and (np.diff(part) > 0).all() for part in parts)
+    assert min(map(len, parts)) >= request["minimum"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(requests(), st.integers(0, 1000))
+def test_the_generator_decides_alone(request: dict[str, Any], seed: int) -> None:
+    first = partition_digest(partition(**request, rng=rng(seed)))
+    np.random.seed(seed)  # the global generator must not matter
+    assert partition_digest(partition(**request, rng=rng(seed))) == first
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_seeds_differ_and_labels_may_have_gaps(method: str) -> None:
+    images = np.arange(1000, dtype=np.float32)[:, None]
+    first, second = (partition(TEN, 10, method, rng(seed), images=images) for seed in (1, 2))
+    assert partition_digest(first) != partition_digest(second)
+    spaced = partition(TEN * 7 - 3, 10, method, rng(1), images=images)
+    assert partition_digest(spaced) == partition_digest(first)
+
+
+@pytest.mark.parametrize(
+    ("method", "digest"),
+    [
+        ("iid", "3a7ee30c357f7d40"),
+        ("dirichlet", "0b292cccf2ae543b"),
+        ("pathological", "afc65f899459bfd8"),
+        ("shard", "c0cc221ff11e8097"),
+        ("quantity", "2b106eb1bd7ac43f"),
+    ],
+)
+def test_partitions_stay_what_they_were(method: str, digest: str) -> None:
+    """Recorded with NumPy 2.4: another digest means that published runs no longer repeat."""
+    assert partition_digest(partition(TEN, 10, method, rng(1)))[:16] == digest
+
+
+def test_iid_sizes() -> None:
+    """10 = 4 + 3 + 3."""
+    assert sorted(len(part) for part in partition(TEN[:10], 3, "iid", rng())) == [3, 3, 4]
+
+
+def test_dirichlet_limits() -> None:
+    """alpha -> infinity: p = 1/4 each, so floor(25.0 k) cuts give 100/4 = 25 of each class, give or take one for
+    rounding. alpha -> 0: p is a corner of the simplex, so a class has one owner, but for what fills up the others."""
+    assert np.abs(mix(partition(TEN, 4, "dirichlet", rng(), alpha=1e12)) - 25).max() <= 1
+    held = mix(partition(TEN, 4, "dirichlet", rng(), alpha=1e-8))
+    assert ((held >= 99).sum(axis=0) == 1).all()
+
+
+def test_dirichlet_spread_has_the_variance_of_its_distribution() -> None:
+    """Var(p_i) = (1/K)(1 - 1/K) / (K alpha + 1) = 0.1875 / 3 = 0.0625 for K = 4 clients, alpha = 0.5."""
+    labels = np.repeat(np.arange(400), 200)
+    shares = mix(partition(labels, 4, "dirichlet", rng(), alpha=0.5), labels) / 200
+    assert shares.mean() == pytest.approx(0.25)
+    assert shares.var() == pytest.approx(0.0625, abs=0.006)
+
+
+def test_quantity_skews_sizes_and_not_labels() -> None:
+    labels = np.arange(100_000) % 10
+    held = mix(partition(labels, 5, "quantity", rng(3), alpha=0.5), labels)
+    sizes = held.sum(axis=1)
+    assert sizes.max() > 3 * sizes.min()
+    large = held[sizes > 2000] / sizes[sizes > 2000, None]
+    assert np.abs(large - 0.1).max() < 0.03
+
+
+def test_pathological_divides_evenly() -> None:
+    """10 clients x 2 classes over 10 classes: each class has 2 holders with 50 examples, each client 2 x 50."""
+    held = mix(partition(TEN, 10, "pathological", rng(), classes_per_client=2))
+    assert ((held == 50).sum(axis=1) == 2).all()
+    assert ((held == 50).sum(axis=0) == 2).all()
+    assert held.sum() == 1000
+
+
+@pytest.mark.parametrize(("clients", "k"), [(7, 3), (20, 1), (100, 2), (6, 10)])
+def test_pathological_gives_each_client_exactly_k(clients: int, k: int) -> None:
+    held = mix(partition(TEN, clients, "pathological", rng(), classes_per_client=k))
+    assert ((held > 0).sum(axis=1) == k).all()
+    holders = (held > 0).sum(axis=0)
+    assert holders.max() - holders.min() <= 1
+
+
+def test_pathological_uses_every_class() -> None:
+    """3 clients x 2 classes cover 6 of 10; the 4 others go to one client each: 2 + 2, 2 + 1, 2 + 1 classes."""
+    held = mix(partition(TEN, 3, "pathological", rng(), classes_per_client=2))
+    assert sorted((held > 0).sum(axis=1).tolist()) == [3, 3, 4]
+    assert (held.max(axis=0) == 100).all()
+
+
+def test_pathological_with_a_rare_class() -> None:
+    """A class of 3 examples has at most 3 holders, and clients of few classes still have similar sizes."""
+    labels = np.repeat([0, 1, 2], [300, 297, 3])
+    held = mix(partition(labels, 30, "pathological", rng(), classes_per_client=1), labels)
+    assert ((held > 0).sum(axis=1) == 1).all()
+    assert (held[:, 2] > 0).sum() == 1
+
+
+def test_shards_of_the_paper() -> None:
+    """McMahan et al.: 60,000 examples, 200 shards of 300, 2 for each of 100 clients; 6,000 of each class are 20 whole
+    shards, so that a client holds at most 2 classes."""
+    labels = np.arange(60_000) % 10
+    held = mix(partition(labels, 100, "shard", rng(), shards_per_client=2), labels)
+    assert (held.sum(axis=1) == 600).all()
+    assert set(np.unique(held)) == {0, 300, 600}
+
+
+def test_feature_bands_of_brightness() -> None:
+    """Without noise client i holds the i-th quarter of the brightness of every class: 25 of each, means rising.
+
+    Brightness of example i is i, so its rank within class i mod 10 is i // 10, and client i // 250 owns it.
+    """
+    images = np.arange(1000, dtype=np.float32)[:, None, None]
+    parts = partition(TEN, 4, "feature", rng(), alpha=1e-12, images=images)
+    assert [part.tolist() for part in parts] == [list(range(250 * c, 250 * c + 250)) for c in range(4)]
+    noisy = [images[part].mean() for part in partition(TEN, 4, "feature", rng(), alpha=100.0, images=images)]
+    assert np.ptp(noisy) < 60  # three standard errors of the mean of 250 of 0..999 are 55
+
+
+def test_missing_examples_come_from_the_largest() -> None:
+    """alpha -> 0: one client draws all 100; three lack 10 each and get 5 of either class, 35 and 35 stay."""
+    labels = np.arange(100) % 2
+    held = mix(partition(labels, 4, "quantity", rng(), alpha=1e-8, minimum=10), labels)
+    assert sorted(held.tolist()) == [[5, 5], [5, 5], [5, 5], [35, 35]]
+
+
+def test_the_largest_are_cut_to_one_level() -> None:
+    """60, 40, 2 and 0 examples, minimum 20: 18 + 20 = 38 are missing, and cutting to 31 gives 29 + 9 = 38."""
+    owner = np.repeat([0, 1, 2], [60, 40, 2])
+    filled = _filled_up(owner, np.zeros(102, np.int64), clients=4, minimum=20)
+    assert np.bincount(filled).tolist() == [31, 31, 20, 20]
+
+
+def test_labels_of_those_that_are_filled_up() -> None:
+    """Client 0 holds 10 + 10, client 1 only a 0, client 2 only a 1, client 3 nothing; minimum 4 asks for 3 + 3 + 4.
+
+    Client 0 gives 5 + 5, so its mix stays. 1 and 2 get three of the class they know, 3 gets the remaining 2 + 2.
+    """
+    labels = np.repeat([0, 1, 0, 1], [10, 10, 1, 1])
+    owner = _filled_up(np.repeat([0, 1, 2], [20, 1, 1]), labels, clients=4, minimum=4)
+    parts = [np.flatnonzero(owner == client) for client in range(4)]
+    assert mix(parts, labels).tolist() == [[5, 5], [4, 0], [0, 4], [2, 2]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"clients": 0}, "clients is 0; expected at least 1"),
+        ({"minimum": 0}, "minimum is 0"),
+        ({"method": "dirichlett"}, "Unknown partition 'dirichlett'. Did you mean 'dirichlet'?"),
+        ({"alpha": 0.0}, "alpha is 0.0; expected a finite number > 0"),
+        ({"alpha": float("nan")}, "alpha is nan"),
+        ({"clients": 300, "minimum": 4}, "300 clients x at least 4 examples are 1200, but there are only 1000"),
+        ({"method": "shard", "clients": 300, "shards_per_client": 4}, "1200 shards, but there are only 1000"),
+        ({"method": "pathological", "classes_per_client": 11}, "classes_per_client is 11, but there are 10 classes"),
+        ({"method": "feature"}, "pass images"),
+    ],
+)
+def test_bad_settings(changes: dict[str, Any], message: str) -> None:
+    request: dict[str, Any] = {"labels": TEN, "clients": 10, "method": "iid"} | changes
+    with pytest.raises(InputError) as caught:
+        partition(**request, rng=rng())
+    assert message in str(caught.value)
+
+
+def test_label_distribution_and_digest() -> None:
+    parts = [np.array([0, 1, 2]), np.array([3]), np.array([], np.int64)]
+    assert label_distribution(np.array([1, 1, 0, 2]), parts, 4).tolist() == [[1, 2, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert partition_digest(parts) != partition_digest([np.array([0, 1]), np.array([2, 3]), np.array([], np.int64)])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ten_thousand_clients_are_quick(method: str) -> None:
+    """Measured 0.03 to 0.15 s; the bound leaves room for a busy machine."""
+    labels = np.arange(60_000) % 10
+    images = (np.arange(60_000) % 251).astype(np.uint8)[:, None]
+    start = time.perf_counter()
+    parts = partition(labels, 10_000, method, rng(), alpha=0.1, images=images)
+    assert time.perf_counter() - start < 2
+    assert min(map(len, parts)) >= 1

@@ -1,0 +1,148 @@
+"""Whatever arrives, a decoder returns what was declared or raises PayloadError, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from fedcompress.errors import PayloadError
+from fedcompress.wire.codec import CODECS, Encoding, decode, encode
+from fedcompress.wire.content import Arrays, ArraySpec, Content
+from fedcompress.wire.values import VALUE_TYPES
+
+MUTATIONS = 30_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """A good stream, and what the decoder knows."""
+
+    data: bytes
+    content: Content
+    mask: Arrays | None = None
+    reference: Arrays | None = None
+
+
+def cases() -> list[Case]:
+    rng = np.random.default_rng(0)
+    made = []
+    kept = [rng.random((12, 9)) < 0.2]
+    sparse = (rng.standard_normal((12, 9)) * kept[0]).astype(np.float32)
+    bias, labels = rng.standard_normal(7).astype(np.float32), rng.integers(0, 10, 20)
+    flags = rng.random(11) < 0.5
+    mixed = Content(
+        (ArraySpec((12, 9)), ArraySpec((None,), limit=9), ArraySpec((None,), "int64", 30), ArraySpec((11,), "bool")),
+        mask="mask",
+        masked=(0,),
+    )
+    for encoding in (Encoding(c, v, d) for c in CODECS for v in VALUE_TYPES for d in (False, True)):
+        for mask in (None, kept):
+            data = encode([sparse, bias, labels, flags], mixed, encoding, mask=mask).data
+            made.append(Case(data, mixed, mask))
+    masks = Content((ArraySpec((12, 9), "bool"), ArraySpec((40,), "bool")), lossless=True)
+    old = [kept[0], rng.random(40) < 0.1]
+    new = [old[0], ~old[1]]
+    for deflate in (False, True):
+        for reference in (None, old, new):
+            data = encode(new, masks, Encoding(deflate=deflate), reference=reference).data
+            made.append(Case(data, masks, reference=reference))
+    large = [rng.random(3000) < 0.01]
+    wide = Content((ArraySpec((None,), "bool", 5000),))
+    made.append(Case(encode(large, wide, Encoding()).data, wide))
+    made.append(Case(encode([np.zeros(2000, np.float32)], Content((ArraySpec((2000,)),)), Encoding()).data, wide))
+    return made
+
+
+def flip_bits(data: bytearray, rng: np.random.Generator) -> bytes:
+    for _ in range(rng.integers(1, 4)):
+        data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+    return bytes(data)
+
+
+def replace_bytes(data: bytearray, rng: np.random.Generator) -> bytes:
+    for _ in range(rng.integers(1, 5)):
+        data[rng.integers(len(data))] = rng.choice([0, 1, 2, 4, 127, 128, 255, int(rng.integers(256))])
+    return bytes(data)
+
+
+def truncate(data: bytearray, rng: np.random.Generator) -> bytes:
+    return bytes(data[: rng.integers(len(data))])
+
+
+def extend(data: bytearray, rng: np.random.Generator) -> bytes:
+    return bytes(data) + rng.bytes(int(rng.integers(1, 20)))
+
+
+def change_header(data: bytearray, rng: np.random.Generator) -> bytes:
+    data[0] = 1 << 5 | int(rng.integers(32))
+    return bytes(data)
+
+
+def change_start(data: bytearray, rng: np.random.Generator) -> bytes:
+    for i in range(1, min(len(data), 14)):
+        if rng.random() < 0.3:
+            data[i] = rng.integers(256)
+    return bytes(data)
+
+
+def swap_parts(data: bytearray, rng: np.random.Generator) -> bytes:
+    a, b, c = sorted(rng.integers(0, len(data) + 1, 3).tolist())
+    return bytes(data[:a] + data[b:c] + data[a:b] + data[c:])
+
+
+def noise(data: bytearray, rng: np.random.Generator) -> bytes:
+    return bytes([1 << 5 | int(rng.integers(32))]) + rng.bytes(int(rng.integers(0, 2 * len(data))))
+
+
+def as_declared(arrays: Arrays, content: Content) -> bool:
+    return len(arrays) == len(content.arrays) and all(
+        array.dtype == spec.dtype
+        and len(array.shape) == len(spec.shape)
+        and all(n <= spec.limit if want is None else n == want for n, want in zip(array.shape, spec.shape, strict=True))
+        and (array.dtype != np.float32 or bool(np.isfinite(array).all()))
+        for array, spec in zip(arrays, content.arrays, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    "mutate",
+    [flip_bits, replace_bytes, truncate, extend, change_header, change_start, swap_parts, noise],
+    ids=lambda f: f.__name__,
+)
+def test_mutated_streams(mutate: Callable[[bytearray, np.random.Generator], bytes]) -> None:
+    rng = np.random.default_rng([ord(c) for c in mutate.__name__])
+    good = cases()
+    refused = 0
+    for i in range(MUTATIONS // 8):
+        case = good[i % len(good)]
+        other = good[rng.integers(len(good))] if rng.random() < 0.1 else case
+        data = mutate(bytearray(case.data), rng)
+        try:
+            arrays = decode(data, other.content, mask=other.mask, reference=other.reference)
+        except PayloadError:
+            refused += 1
+        else:
+            assert as_declared(arrays, other.content)
+    assert refused > 0
+
+
+def test_streams_without_mutation() -> None:
+    for case in cases()[:-1]:
+        assert as_declared(decode(case.data, case.content, mask=case.mask, reference=case.reference), case.content)
+
+
+@pytest.mark.parametrize("size", range(4))
+def test_all_short_streams(size: int) -> None:
+    """Every stream of up to two bytes, and some of three."""
+    step = 1 if size < 3 else 257
+    contents = [Content(()), Content((ArraySpec((1,), "bool"),)), Content((ArraySpec((2,)), ArraySpec((), "uint8")))]
+    for number in range(0, 256**size, step):
+        for content in contents:
+            try:
+                arrays = decode(number.to_bytes(size, "little"), content)
+            except PayloadError:
+                continue
+            assert as_declared(arrays, content)
