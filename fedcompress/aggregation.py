@@ -28,7 +28,11 @@ def weighted_mean(updates: Sequence[Arrays], examples: Sequence[int]) -> Arrays:
 
 
 def masked_mean(
-    updates: Sequence[Arrays], masks: Sequence[Arrays | None], examples: Sequence[int], prunable: Sequence[int], old: Arrays
+    updates: Sequence[Arrays],
+    masks: Sequence[Arrays | None],
+    examples: Sequence[int],
+    prunable: Sequence[int],
+    old: Arrays,
 ) -> Arrays:
     """Returns w_j = sum_k n_k m_kj w_kj / sum_k n_k m_kj, and the old value where no client keeps j.
 

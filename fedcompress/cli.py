@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fedcompress import __version__, quiet
+from fedcompress.errors import RunError
 
 app = typer.Typer(
     help="Federated learning with compressed models, simulated on Flower and measured byte by byte.",
@@ -19,19 +20,23 @@ app = typer.Typer(
 )
 
 ScenarioFile = Annotated[Path, typer.Argument(help="A scenario: a TOML file, or the name of one that ships.")]
-Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. groups.phone.sparsity=0.5.")]
+Set = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. groups.phone.sparsity=0.5.")
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="Replace the seed, or all seeds of a sweep.")]
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Where to look for data sets first.")]
-PluginDirs = Annotated[list[Path], typer.Option("--plugins", metavar="DIR", help="Folder of plug-ins; may be repeated.")]
+PluginDirs = Annotated[
+    list[Path], typer.Option("--plugins", metavar="DIR", help="Folder of plug-ins; may be repeated.")
+]
 
 
-class Engine(str, Enum):
+class Engine(StrEnum):
     """Where clients run."""
 
     inline = "inline"
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
@@ -54,40 +59,78 @@ def run(
     debug: Annotated[bool, typer.Option(help="Stop at the first client that fails.")] = False,
 ) -> None:
     """Run a scenario, or all variants and seeds of its sweep."""
-    from fedcompress.launch import default_directory, run_one
-    from fedcompress.results.run_directory import check_free
-    from fedcompress.sweep import run_sweep
-    from fedcompress.terminal import ProgressDisplay, summary_table, sweep_table
+    from fedcompress.experiment import Experiment
+    from fedcompress.launch import Options, default_directory, run_one
+    from fedcompress.plugins import Plugins
+    from fedcompress.results.run_directory import RunDirectory, check_free
+    from fedcompress.terminal import ProgressDisplay
 
     loaded = _load(scenario, set_, seed)
     path = out or default_directory(loaded.name)
     check_free(path)
 
+    options = Options(engine.value, workers, data_dir, tuple(plugins), debug)
+
     def one(label: str, single: Any, directory: Path) -> dict[str, Any]:
         with ProgressDisplay(label) as display:
-            return run_one(
-                single,
-                directory,
-                engine=engine.value,
-                workers=workers,
-                data_dir=data_dir,
-                plugins=plugins,
-                observer=display,
-                fail_fast=debug,
-            )
+            return run_one(single, directory, options, display)
 
-    if loaded.sweep is None:
-        summary = one(loaded.name, loaded, path)
-        _show(summary, summary_table(summary), as_json=json)
-    else:
-        rows = run_sweep(loaded, path, one)
-        _show({"run": path.name, "variants": rows}, sweep_table(rows), as_json=json)
+    if loaded.sweep is not None:
+        for _, single in loaded.runs():  # every run has to be right before the first one starts
+            Experiment.load(single, Plugins(options.plugins), data_dir)
+        RunDirectory(path).write_json("options.json", options.table())
+    _finish(loaded, path, one, as_json=json)
+
+
+@app.command()
+def resume(
+    run: Annotated[Path, typer.Argument(help="A run directory, or the directory of a sweep.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the summary alone on standard output.")] = False,
+) -> None:
+    """Go on with a run that was interrupted, failed or killed, to the identical result."""
+    from fedcompress.errors import InputError
+    from fedcompress.launch import Options, resume_one, run_one
+    from fedcompress.results.run_directory import RunDirectory
+    from fedcompress.scenario import Scenario
+    from fedcompress.terminal import ProgressDisplay
+
+    if not (run / "scenario.toml").exists():
+        raise InputError(f"resume {run}: holds no scenario.toml; expected the directory of a run or a sweep.")
+    loaded = Scenario.load(run / "scenario.toml")
+    options = Options.of(RunDirectory(run).read_json("options.json")) if loaded.sweep else Options()
+
+    def one(label: str, single: Any, directory: Path) -> dict[str, Any]:
+        with ProgressDisplay(label) as display:
+            if (directory / "provenance.json").exists():
+                return resume_one(directory, display)
+            return run_one(single, directory, options, display)
+
+    _finish(loaded, run, one, as_json=json)
+
+
+def _finish(loaded: Any, path: Path, one: Any, *, as_json: bool) -> None:
+    """Runs a scenario, or what its sweep consists of, and shows how it ended."""
+    from fedcompress.sweep import run_sweep
+    from fedcompress.terminal import summary_table, sweep_table
+
+    try:
+        if loaded.sweep is None:
+            summary = one(loaded.name, loaded, path)
+            _show(summary, summary_table(summary), as_json=as_json)
+        else:
+            rows = run_sweep(loaded, path, one)
+            _show({"run": path.name, "variants": rows}, sweep_table(rows), as_json=as_json)
+    except (RunError, KeyboardInterrupt):
+        print(f"go on with: fedcompress resume {path}", file=sys.stderr)
+        raise
     print(f"results: {path}", file=sys.stderr)
 
 
 @app.command("list")
 def list_(
-    what: Annotated[str | None, typer.Argument(help="strategies, clients, models, datasets, partitions, compression, scenarios")] = None,
+    what: Annotated[
+        str | None, typer.Argument(help="strategies, clients, models, datasets, partitions, compression, scenarios")
+    ] = None,
     plugins: PluginDirs = [],  # noqa: B006
 ) -> None:
     """List what scenarios can name."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
@@ -41,7 +40,7 @@ def action(method: Action) -> Action:
     return method
 
 
-class ClientStrategy(ABC):
+class ClientStrategy:
     """A client for the length of one action; what has to last goes into `self.state`.
 
     Attributes:

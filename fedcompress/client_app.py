@@ -133,7 +133,9 @@ def _shapes(payload: Payload) -> str:
 def _load(state: RecordDict) -> tuple[References, dict[str, Arrays]]:
     """Reads what the client keeps between actions out of its Flower context."""
     records = state.array_records
-    kept = {name.removeprefix("state."): r.to_numpy_ndarrays() for name, r in records.items() if name.startswith("state.")}
+    kept = {
+        name.removeprefix("state."): r.to_numpy_ndarrays() for name, r in records.items() if name.startswith("state.")
+    }
     references = records.get("references")
     names = [str(n) for n in state.config_records["references.names"]["names"]] if references else []  # type: ignore[union-attr]
     arrays = references.to_numpy_ndarrays() if references else []

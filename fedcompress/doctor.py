@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fedcompress import __version__
 from fedcompress.data.loading import builtin_names, unavailable
+from fedcompress.results.provenance import installed
 
 _PACKAGES = {
     "flwr": "pip install fedcompress",
@@ -25,18 +25,11 @@ _PACKAGES = {
 def report(data_dir: Path | None = None) -> str:
     """Returns the report as text; a data set is ready if it loads without a download."""
     lines = [f"fedcompress {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores", "", "packages"]
-    lines += [f"  {name:32}{_version(name) or f'missing: {how}'}" for name, how in _PACKAGES.items()]
+    lines += [f"  {name:32}{installed(name) or f'missing: {how}'}" for name, how in _PACKAGES.items()]
     lines += ["", "engines", "  inline                          ready"]
     lines += ["", "data sets"]
     lines += [f"  {name:32}{_found(name, data_dir)}" for name in builtin_names()]
     return "\n".join(lines)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _found(name: str, data_dir: Path | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -14,6 +15,9 @@ from fedcompress.experiment import Experiment, Group
 from fedcompress.strategy import State
 from fedcompress.training.trainer import Evaluation, evaluate
 from fedcompress.wire.content import Arrays
+
+DEPLOYED_SAMPLE = 10
+"""Clients of a group whose deployed models are run over the whole test set at the end."""
 
 Rows = Mapping[int, Mapping[str, Any]]
 """Partition -> the client's latest good row of `clients.jsonl`."""
@@ -39,9 +43,11 @@ class Scores:
 class Evaluator:
     """Scores the models that a strategy's state stands for."""
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, pool: Executor | None = None) -> None:
         self._experiment = experiment
         self._server = experiment.server
+        self._pool = pool
+        self._validation = experiment.data.server_validation_examples
 
     def score(self, state: State, rows: Rows) -> Scores:
         """Scores every group: by its global model, or by its clients' own models where it has none."""
@@ -60,9 +66,8 @@ class Evaluator:
         return Scores(float(accuracy), float(loss), float(validation), {name: s[0] for name, s in scores.items()})
 
     def _of_model(self, group: Group, weights: Arrays) -> tuple[float, float, float]:
-        data = self._experiment.data
-        test = evaluate(group.model, weights, data.test_examples)
-        validation = evaluate(group.model, weights, data.server_validation_examples)
+        test = evaluate(group.model, weights, self._experiment.data.test_examples, self._pool)
+        validation = evaluate(group.model, weights, self._validation, self._pool)
         return test.accuracy, test.loss, validation.accuracy
 
     def clients(self, state: State, rows: Rows) -> dict[str, float]:
@@ -96,7 +101,7 @@ class Evaluator:
             return evaluate(group.model, weights, data.test(partition)).accuracy
         key = id(group.model)
         if key not in whole:
-            whole[key] = (weights, evaluate(group.model, weights, data.test_examples))
+            whole[key] = (weights, evaluate(group.model, weights, data.test_examples, self._pool))
         return float(whole[key][1].correct[data.test_part(partition)].mean())
 
     def digest(self, state: State, rows: Rows) -> str:
@@ -112,6 +117,22 @@ class Evaluator:
                 own = [rows[p] for p in sorted(rows) if self._experiment.group_of(p).model is model]
                 total.update("".join(str(row.get("model_digest")) for row in own).encode())
         return total.hexdigest()
+
+    def deployed(self, state: State) -> dict[str, dict[str, Any]]:
+        """Returns, for each group with a global model, the mean test accuracy of what its clients would deploy."""
+        result = {}
+        for name, group in self._experiment.groups.items():
+            accuracies = []
+            for partition in group.clients[:DEPLOYED_SAMPLE]:
+                weights = self._server.deployed(state, self._experiment.clients[partition])
+                if weights is None:
+                    break
+                test = self._experiment.data.test_examples
+                accuracies.append(evaluate(group.model, weights, test, self._pool).accuracy)
+                if group.compression.chooser != "client":
+                    break  # the whole group has the same
+            result[name] = {"deployed_accuracy": float(np.mean(accuracies)) if accuracies else None}
+        return result
 
 
 def _of_clients(group: Group, rows: Rows) -> tuple[float, float, float]:

@@ -263,12 +263,12 @@ class _Found:
         strategy, name = self.strategy, self.scenario.server.strategy
         if missing := sorted(strategy.requires - client.actions()):
             self.problems.append(
-                f"{where}.client: strategy {name!r} needs the action {', '.join(missing)}, which client {group.client!r} "
-                f"does not have (it has {', '.join(sorted(client.actions())) or 'none'})."
+                f"{where}.client: strategy {name!r} needs the action {', '.join(missing)}, which client "
+                f"{group.client!r} does not have (it has {', '.join(sorted(client.actions())) or 'none'})."
             )
         if params is not None and compression.chooser == "server" and not strategy.hands_out_masks:
             self.problems.append(
-                f"{where}.compression_params.mask: strategy {name!r} does not hand out masks; use mask = \"client\"."
+                f'{where}.compression_params.mask: strategy {name!r} does not hand out masks; use mask = "client".'
             )
         if params is not None and group.sparsity > 0 and compression.target(self.scenario.rounds) == 0:
             self.problems.append(
@@ -298,14 +298,17 @@ def _parameter_problems(error: ValidationError, kind: type[BaseModel], where: st
     for item in error.errors(include_url=False):
         key = ".".join([where, *map(str, item["loc"])])
         if item["type"] == "extra_forbidden":
-            yield f"{key}: unknown parameter.{suggestion(str(item['loc'][-1]), kind.model_fields)}"
+            known = suggestion(str(item["loc"][-1]), kind.model_fields) or " There are none."
+            yield f"{key}: unknown parameter.{known}"
         else:
-            message = str(item["msg"]).removeprefix("Value error, ")
-            yield f"{key}: received {item['input']!r}; {message[:1].lower()}{message[1:]}."
+            message = str(item["msg"]).removeprefix("Value error, ").replace("Input should", "input should").rstrip(".")
+            yield f"{key}: received {item['input']!r}; {message}{'' if message.endswith('?') else '.'}"
 
 
 def _unknown_names(scenario: Scenario, plugins: Plugins) -> Iterable[str]:
     wanted = [("server.strategy", "strategies", scenario.server.strategy)]
+    if scenario.server.model is not None:
+        wanted.append(("server.model", "models", scenario.server.model))
     for group in scenario.groups:
         wanted += [
             (f"groups.{group.name}.model", "models", group.model),

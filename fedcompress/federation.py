@@ -84,9 +84,7 @@ class Federation:
         self.round = round_number
         self.record = RoundRecord()
         every = self._experiment.scenario.evaluation.clients_every
-        self._measured = bool(every) and (
-            round_number % every == 0 or round_number == self._experiment.scenario.rounds
-        )
+        self._measured = bool(every) and (round_number % every == 0 or round_number == self._experiment.scenario.rounds)
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Returns the server's generator for a purpose in this round."""
@@ -100,9 +98,7 @@ class Federation:
         chosen = self.rng("cohort").choice(len(self.clients), count, replace=False)
         return [self.clients[i] for i in sorted(chosen)]
 
-    def call(
-        self, action: str, requests: Mapping[ClientInfo, Payload], expects: Collection[str] = ()
-    ) -> list[Reply]:
+    def call(self, action: str, requests: Mapping[ClientInfo, Payload], expects: Collection[str] = ()) -> list[Reply]:
         """Runs an action on clients and returns their good replies, by partition.
 
         Args:
@@ -114,20 +110,17 @@ class Federation:
             RunError: Fewer good replies than `[server] minimum_replies`.
         """
         clients = sorted(requests)
-        delivered: dict[int, Payload] = {}
-        messages, cache = [], dict[Any, Encodings]()
-        for client in clients:
-            encoded = self._encode(client, requests[client], cache)
-            message = self._message(client, action, encoded)
-            self._count(message, "downlink", action, client, encoded)
-            delivered[client.partition] = {name: item.arrays for name, item in encoded.items()}
-            messages.append(message)
+        cache: dict[Any, Encodings] = {}
+        sent = {client: self._encode(client, requests[client], cache) for client in clients}
+        messages = [self._message(client, action, sent[client]) for client in clients]
         timeout = self._experiment.scenario.server.timeout
         answers = {m.metadata.src_node_id: m for m in self._grid.send_and_receive(messages, timeout=timeout)}
         replies = []
-        for client in clients:
+        for client, message in zip(clients, messages, strict=True):
+            self._count(message, "downlink", action, client, sent[client])
             answer = answers.get(self._nodes[client.partition])
-            reply = self._receive(client, action, answer, delivered[client.partition], expects)
+            delivered = {name: item.arrays for name, item in sent[client].items()}
+            reply = self._receive(client, action, answer, delivered, expects)
             if reply is not None:
                 replies.append(reply)
         self._require(action, len(replies), len(clients))
@@ -164,9 +157,9 @@ class Federation:
     ) -> Reply | None:
         """Decodes one answer; None, and a row that says why, if it is not a good one."""
         if answer is None:
-            return self._failed(client, action, "lost", "no reply within the time limit")
+            return self._fail(client, action, "lost", "no reply within the time limit")
         if answer.has_error():
-            return self._failed(client, action, "failed", answer.error.reason or "the client failed")
+            return self._fail(client, action, "failed", answer.error.reason or "the client failed")
         blobs: dict[str, bytes] = {}
         declared = self._contents[client.group]
         try:
@@ -179,7 +172,7 @@ class Federation:
             read = read_payload(blobs, contents, references)
         except (PayloadError, KeyError, TypeError, ValueError) as error:
             self._count(answer, "uplink", action, client, blobs)
-            return self._failed(client, action, "refused", f"{type(error).__name__}: {error}")
+            return self._fail(client, action, "refused", f"{type(error).__name__}: {error}")
         self._count(answer, "uplink", action, client, read)
         payload = {name: item.arrays for name, item in read.items()}
         self.references[client.partition] = references.after(payload, contents)
@@ -192,18 +185,25 @@ class Federation:
         return Reply(client, payload, metrics, request)
 
     def _count(
-        self, message: Message, direction: Direction, action: str, client: ClientInfo, contents: Mapping[str, Encoded | bytes]
+        self,
+        message: Message,
+        direction: Direction,
+        action: str,
+        client: ClientInfo,
+        contents: Mapping[str, Encoded | bytes],
     ) -> None:
         whole = message_bytes(message)
         self.record.transfers += transfers(self.round, action, direction, client.partition, contents, whole)
 
-    def _failed(self, client: ClientInfo, action: str, status: str, reason: str) -> None:
+    def _fail(self, client: ClientInfo, action: str, status: str, reason: str) -> Reply | None:
+        """Writes down why an exchange failed, and returns that there is no reply."""
         # After a failure neither end can be sure of what the other holds: the next exchange is self-contained.
         self.references.pop(client.partition, None)
         row = {"round": self.round, "action": action, "client": client.partition, "group": client.group}
         self.record.clients.append({**row, "status": status, "error": reason})
         if self._fail_fast:
             raise RunError(f"client {client.partition} {status} in round {self.round}, action {action!r}:\n{reason}")
+        return None
 
     def _require(self, action: str, good: int, asked: int) -> None:
         least = min(self._experiment.scenario.server.minimum_replies, asked)
@@ -223,7 +223,9 @@ def discover(grid: Grid, clients: int) -> dict[int, int]:
     """
     if isinstance(grid, LocalGrid):
         return grid.partitions()
-    questions = [Message(RecordDict(), dst_node_id=node, message_type="query.partition") for node in grid.get_node_ids()]
+    questions = [
+        Message(RecordDict(), dst_node_id=node, message_type="query.partition") for node in grid.get_node_ids()
+    ]
     nodes = {
         int(answer.content.config_records["answer"]["partition"]): answer.metadata.src_node_id  # type: ignore[arg-type]
         for answer in grid.send_and_receive(questions)

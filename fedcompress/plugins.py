@@ -96,7 +96,7 @@ class Plugins:
             return _checked(_attribute(name, kind), interface, kind, name)
         stem = name.replace("-", "_")
         for path in self._files(folder):
-            if path.stem == stem:
+            if path.stem.replace("-", "_") == stem:
                 return _only_subclass(self._load_file(path, kind), interface, kind)
         if stem in _module_names(kind.package):
             return _only_subclass(importlib.import_module(f"{kind.package}.{stem}"), interface, kind)
@@ -140,7 +140,9 @@ class Plugins:
 def _module_names(package: str) -> list[str]:
     spec = importlib.util.find_spec(package)
     locations = list(spec.submodule_search_locations or []) if spec else []
-    return [m.name for m in pkgutil.iter_modules(locations) if m.name not in _NOT_PLUGINS and not m.name.startswith("_")]
+    return [
+        m.name for m in pkgutil.iter_modules(locations) if m.name not in _NOT_PLUGINS and not m.name.startswith("_")
+    ]
 
 
 def _attribute(path: str, kind: Kind | None = None) -> Any:

@@ -19,9 +19,9 @@ from fedcompress.errors import InputError, suggestion
 
 
 class Section(BaseModel):
-    """A part of a scenario: frozen, unknown keys refused."""
+    """A part of a scenario: frozen, unknown keys and wrong types refused (`"3"` or `true` is not a number)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -35,7 +35,7 @@ class DataSettings(Section):
     """`[data]`: which examples there are and who holds them."""
 
     dataset: str = Field("mnist-5k", description="name of a data set, npz:FILE, or hf:NAME")
-    classes: tuple[int, ...] | None = Field(None, description="keep only these labels, for example [6, 9]")
+    classes: tuple[int, ...] | None = Field(None, strict=False, description="keep only these labels, as in [6, 9]")
     clients: Positive = Field(10, description="number of clients")
     partition: Partition = Field("iid", description="how examples are split over clients")
     alpha: float = Field(0.5, gt=0.0, description="concentration of dirichlet, quantity and feature; small is skewed")
@@ -121,8 +121,8 @@ class Variant(Section):
 class SweepSettings(Section):
     """`[sweep]`: every variant with every seed is a run of its own."""
 
-    seeds: tuple[int, ...] = Field((1,), min_length=1)
-    variants: tuple[Variant, ...] = Field((Variant(name="base"),), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1, strict=False)
+    variants: tuple[Variant, ...] = Field((Variant(name="base"),), min_length=1, strict=False)
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -138,12 +138,12 @@ class Scenario(Section):
     name: str = Field(min_length=1, pattern=r"^[\w. -]+$", description="letters, digits, space, . - and _")
     rounds: Positive = Field(10, description="federated rounds")
     seed: int = Field(1, ge=0, description="every random number derives from it")
-    data: DataSettings = DataSettings()
-    training: TrainingSettings = TrainingSettings()
-    wire: WireSettings = WireSettings()
-    server: ServerSettings = ServerSettings()
-    groups: tuple[GroupSettings, ...] = Field((GroupSettings(),), min_length=1)
-    evaluation: EvaluationSettings = EvaluationSettings()
+    data: DataSettings = Field(default_factory=DataSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    wire: WireSettings = Field(default_factory=WireSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    groups: tuple[GroupSettings, ...] = Field((GroupSettings(),), min_length=1, strict=False)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     sweep: SweepSettings | None = None
 
     @model_validator(mode="after")
@@ -206,7 +206,7 @@ class Scenario(Section):
 def read_toml(path: Path) -> dict[str, Any]:
     """Reads a TOML file, with one clear error if that is not possible."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"{path}: cannot be read: {reason}. Expected a TOML scenario.") from None
@@ -221,7 +221,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     ('training.epochs', 3)
     """
     key, equals, value = text.partition("=")
-    if not equals or not key.strip():
+    if not equals or not all(part.strip() for part in key.split(".")):
         raise InputError(f"--set {text}: expected KEY=VALUE, for example --set training.epochs=3.")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
@@ -245,7 +245,8 @@ def _override(table: dict[str, Any], key: str, value: Any) -> None:
             named = [item for item in node if isinstance(item, dict) and item.get("name") == part]
             if not named:
                 names = [str(item.get("name")) for item in node if isinstance(item, dict)]
-                raise InputError(f"{key}: no {'.'.join(parents[:depth])} is named {part!r}.{suggestion(part, names)}")
+                what = ".".join(parents[:depth]).removesuffix("s")
+                raise InputError(f"{key}: no {what} is named {part!r}.{suggestion(part, names)}")
             node = named[0]
         else:
             node = node.setdefault(part, {})
@@ -269,7 +270,7 @@ def _problems(error: ValidationError, table: Mapping[str, Any]) -> Iterable[str]
             prefix = f"{where}: " if where else ""
             yield f"{prefix}{str(item['msg']).removeprefix('Value error, ')}."
         elif item["type"] == "model_type" and item["loc"][0] == "wire":
-            known = [name for name in WireSettings.model_fields]
+            known = list(WireSettings.model_fields)
             yield f"{where}: unknown key, or a table for a content is meant.{suggestion(str(item['loc'][-1]), known)}"
         else:
             yield f"{where}: received {item['input']!r}; {str(item['msg'])[:1].lower()}{str(item['msg'])[1:]}."
@@ -280,8 +281,10 @@ def _location(loc: tuple[int | str, ...], table: Mapping[str, Any]) -> str:
     parts: list[str] = []
     node: Any = table
     for part in loc:
-        node = node[part] if isinstance(node, list) and isinstance(part, int) and part < len(node) else (
-            node.get(part) if isinstance(node, Mapping) else None
+        node = (
+            node[part]
+            if isinstance(node, list) and isinstance(part, int) and part < len(node)
+            else (node.get(part) if isinstance(node, Mapping) else None)
         )
         named = isinstance(part, int) and isinstance(node, Mapping) and "name" in node
         parts.append(str(node["name"]) if named else str(part))

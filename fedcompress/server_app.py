@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
-import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedcompress.evaluation import Evaluator
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
+from fedcompress.results.checkpoint import Checkpoint, Checkpoints
 from fedcompress.results.recorder import Observer, Recorder, Row
 from fedcompress.strategy import State
-from fedcompress.training.trainer import evaluate
-
-DEPLOYED_SAMPLE = 10
-"""Clients of a group whose deployed models are run over the whole test set at the end."""
 
 
 def make_server_app(run: Callable[[Grid, Context], None]) -> ServerApp:
@@ -29,49 +26,50 @@ def make_server_app(run: Callable[[Grid, Context], None]) -> ServerApp:
 
 
 def run_rounds(
-    grid: Grid, experiment: Experiment, recorder: Recorder, observer: Observer, *, fail_fast: bool = False
+    grid: Grid,
+    experiment: Experiment,
+    recorder: Recorder,
+    checkpoints: Checkpoints,
+    observer: Observer,
+    *,
+    workers: int = 1,
+    fail_fast: bool = False,
 ) -> tuple[State, Row]:
-    """Runs all rounds and returns the final state and the summary.
+    """Runs all rounds, or those after the checkpoint, and returns the final state and the summary.
 
     Args:
         grid: Any Flower grid whose nodes run our client app.
         experiment: What to run.
         recorder: Writes every round before the next begins.
+        checkpoints: Makes every round lasting; where there is a checkpoint, the run goes on from it.
         observer: Is told of every round.
+        workers: Threads that share an evaluation.
         fail_fast: End at the first failure of a client instead of going on without it.
 
     Raises:
         RunError: Too few clients replied, or `fail_fast` and one failed.
     """
     strategy = experiment.server
-    evaluator = Evaluator(experiment)
     fed = Federation(grid, experiment, fail_fast=fail_fast)
-    state = strategy.initial(fed)
+    state, done = strategy.initial(fed), 0
     fed.tests = {name: strategy.global_model(state, group) is None for name, group in experiment.groups.items()}
-    observer.started(experiment, 1)
-    for number in range(1, experiment.scenario.rounds + 1):
-        started = time.perf_counter()
-        fed.begin(number)
-        state = strategy.round(fed, state)
-        recorder.note(fed.record)
-        scores = evaluator.score(state, recorder.latest)
-        observer.round_done(recorder.round(number, fed.record, scores, started))
-    clients = evaluator.clients(state, recorder.latest)
-    digest = evaluator.digest(state, recorder.latest)
-    return state, recorder.summary("completed", clients, digest, deployed_accuracy(experiment, state))
-
-
-def deployed_accuracy(experiment: Experiment, state: State) -> Mapping[str, Mapping[str, Any]]:
-    """Returns, for each group with a global model, the mean test accuracy of what its clients would deploy."""
-    result = {}
-    for name, group in experiment.groups.items():
-        accuracies = []
-        for partition in group.clients[:DEPLOYED_SAMPLE]:
-            weights = experiment.server.deployed(state, experiment.clients[partition])
-            if weights is None:
-                break
-            accuracies.append(evaluate(group.model, weights, experiment.data.test_examples).accuracy)
-            if group.compression.chooser != "client":
-                break  # all clients of the group have the same
-        result[name] = {"deployed_accuracy": float(np.mean(accuracies)) if accuracies else None}
-    return result
+    if checkpoints.exists:
+        checkpoint = checkpoints.load()
+        state, done, fed.references = checkpoint.state, checkpoint.round, checkpoint.references
+        recorder.restore()
+    observer.started(experiment, done + 1)
+    with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+        evaluator = Evaluator(experiment, pool)
+        for number in range(done + 1, experiment.scenario.rounds + 1):
+            started = time.perf_counter()
+            fed.begin(number)
+            state = strategy.round(fed, state)
+            recorder.note(fed.record)
+            row = recorder.round(number, fed.record, evaluator.score(state, recorder.latest), started)
+            checkpoints.save(Checkpoint(number, state, fed.references))
+            observer.round_done(row)
+        if done == experiment.scenario.rounds:  # killed after its last round
+            recorder.scores = evaluator.score(state, recorder.latest)
+        clients = evaluator.clients(state, recorder.latest)
+        digest = evaluator.digest(state, recorder.latest)
+        return state, recorder.summary("completed", clients, digest, evaluator.deployed(state))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -27,7 +28,7 @@ _FIGURES: Mapping[str, Callable[[Row], Any]] = {
 def run_sweep(scenario: Scenario, path: Path, run: Callable[[str, Scenario, Path], Row]) -> list[Row]:
     """Runs all variants with all seeds into one directory and returns a row per variant.
 
-    A run that fails is counted, and the rest goes on.
+    A run that fails is counted, and the rest goes on. Into the directory of an unfinished sweep, it does what is left.
 
     Args:
         scenario: With a `[sweep]`.
@@ -35,17 +36,23 @@ def run_sweep(scenario: Scenario, path: Path, run: Callable[[str, Scenario, Path
         run: Runs (label, scenario, directory) and returns the summary.
     """
     assert scenario.sweep is not None
+    RunDirectory(path).write_text("scenario.toml", scenario.toml())
     finished: dict[str, list[Row]] = {variant.name: [] for variant in scenario.sweep.variants}
     failed = dict.fromkeys(finished, 0)
     for label, variant_scenario in scenario.runs():
         variant = label.rpartition(" seed ")[0]
         try:
-            finished[variant].append(run(label, variant_scenario, path / label.replace(" ", "-")))
+            finished[variant].append(run(label, variant_scenario, path / directory_name(label)))
         except RunError:
             failed[variant] += 1
         rows = [_row(name, finished[name], failed[name]) for name in finished]
         RunDirectory(path).write_json("sweep.json", {"scenario": scenario.name, "variants": rows})
     return rows
+
+
+def directory_name(label: str) -> str:
+    """Returns the name of a run as the name of its directory."""
+    return re.sub(r"[^\w.-]+", "-", label)
 
 
 def _row(variant: str, summaries: Sequence[Row], failed: int) -> Row:

@@ -82,7 +82,9 @@ class ProgressDisplay:
         self._progress.update(self._task, completed=row["round"], status=status)
         if not self._console.is_terminal:
             left = (time.perf_counter() - self._started) / row["round"] * (self._total - row["round"])
-            self._console.print(f"round {row['round']}/{self._total}: {status}, {row['seconds']:.1f} s, left {left:.0f} s")
+            self._console.print(
+                f"round {row['round']}/{self._total}: {status}, {row['seconds']:.1f} s, left {left:.0f} s"
+            )
 
 
 def summary_table(summary: Row) -> Table:
@@ -98,9 +100,9 @@ def summary_table(summary: Row) -> Table:
         f"down {size(summary['downlink_bytes'])}; each client on its own distribution: "
         f"mean {number(own.get('mean'))}, worst tenth {number(own.get('worst10'))}"
     )
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    table = _table(title, caption)
     table.add_column("group", overflow="fold")
-    for column in ("clients", "accuracy", "deployed", "sparsity", "dense", "deflated", "TFLite"):
+    for column in ("clients", "accuracy", "deployed", "sparsity", "float32", "deflated", "TFLite"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, group in summary["groups"].items():
         table.add_row(
@@ -116,9 +118,14 @@ def summary_table(summary: Row) -> Table:
     return table
 
 
+def _table(title: str, caption: str | None = None) -> Table:
+    style: Any = {"title_justify": "left", "caption_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
+    return Table(title=title, caption=caption, collapse_padding=True, **style)
+
+
 def sweep_table(rows: Sequence[Row]) -> Table:
     """Returns the closing table of a sweep, a row per variant."""
-    table = Table(title="mean ± standard deviation over seeds", title_justify="left", box=box.SIMPLE_HEAD)
+    table = _table("mean ± standard deviation over seeds")
     table.add_column("variant", overflow="fold")
     columns = ("seeds", "accuracy", "own data", "worst tenth", "uplink", "downlink")
     for column in columns:

@@ -59,7 +59,12 @@ class FedAvg(ServerStrategy):
             own = [reply for reply in replies if reply.client.model == name]
             if own:
                 weights[name] = self.aggregate(name, own, weights[name])
-        return {**state, "weights": weights, "masks": masks, "server_masks": {k: v for k, v in server_masks.items() if v}}
+        return {
+            **state,
+            "weights": weights,
+            "masks": masks,
+            "server_masks": {k: v for k, v in server_masks.items() if v},
+        }
 
     def aggregate(self, model: str, replies: Sequence[Reply], old: Arrays) -> Arrays:
         """Returns the new weights of one architecture."""
@@ -87,7 +92,7 @@ class FedAvg(ServerStrategy):
         return weights if mask is None or weights is None else masking.apply(weights, mask, group.model.prunable)
 
     def _requests(self, fed: Federation, state: State, server_masks: dict[str, Arrays]) -> dict[ClientInfo, Payload]:
-        """The global weights, and the mask too where it is the server's or frozen: then only what it keeps goes down."""
+        """The global weights; where a mask is the server's or frozen it goes along, and only what it keeps."""
         requests: dict[ClientInfo, Payload] = {}
         for client in fed.cohort(self.cohort):
             group = self.groups[client.group]

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from fedcompress.compression.base import Params
 from fedcompress.errors import suggestion
 from fedcompress.strategy import State
 from fedcompress.wire.content import Arrays
-from strategies.fedavg import FedAvg
+from strategies.fedavg import FedAvg, FedAvgParams
 
 if TYPE_CHECKING:
     from fedcompress.federation import Federation, Reply
@@ -38,10 +37,9 @@ NAMES = (
 _OURS = {"fraction_train", "fraction_evaluate", "min_train_nodes", "min_evaluate_nodes", "min_available_nodes"}
 
 
-class FlowerParams(Params):
+class FlowerParams(FedAvgParams):
     """Parameters: which strategy, and its own."""
 
-    plain: bool = False
     name: str = Field("FedAvg", description="class in flwr.serverapp.strategy")
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of that class")
 
@@ -75,7 +73,7 @@ class Flower(FedAvg):
     """FedAvg's rounds with a Flower strategy in place of the average. State adds `moments[architecture]`."""
 
     Params = FlowerParams
-    params: FlowerParams  # type: ignore[assignment]
+    params: FlowerParams
 
     def initial(self, fed: Federation) -> State:
         return {**super().initial(fed), "moments": {}}
@@ -121,5 +119,3 @@ class Flower(FedAvg):
 def _is_arrays(value: Any) -> bool:
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return bool(items) and all(isinstance(item, np.ndarray) for item in items)
-
-

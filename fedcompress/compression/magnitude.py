@@ -26,9 +26,13 @@ class MagnitudeParams(Params):
     begin_round: int | None = Field(None, ge=0, description="last dense round; default: a fifth of the rounds")
     end_round: int | None = Field(None, ge=1, description="round that reaches the target; default: three fifths")
     power: float = Field(3.0, gt=0.0, description="exponent of the polynomial")
-    freeze_round: int | None = Field(None, ge=0, description="from here on masks stay; default: four fifths; 0 is never")
+    freeze_round: int | None = Field(
+        None, ge=0, description="from here on masks stay; default: four fifths; 0 is never"
+    )
     frequency: int = Field(10, ge=1, description="steps between mask updates inside a round")
-    mask: Literal["client", "server"] = Field("client", description="who chooses: each client, or the server for a group")
+    mask: Literal["client", "server"] = Field(
+        "client", description="who chooses: each client, or the server for a group"
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -98,7 +102,8 @@ class _MagnitudeWrapping(Wrapping):
     """tfmot's pruning wrappers, with target, frequency and masks as variables that one graph reads."""
 
     def wrap(self, model: Any) -> Any:
-        tf, sparsity = keras.tf, keras.tfmot.sparsity.keras
+        tf = keras.tf
+        sparsity: Any = keras.tfmot.sparsity.keras
         target = self._target = tf.Variable(0.0, trainable=False)
         frequency = self._frequency = tf.Variable(0, dtype=tf.int64, trainable=False)
 

@@ -33,6 +33,7 @@ class Remote:
 
     @property
     def file(self) -> str:
+        """Its name in a folder."""
         return self.url.rsplit("/", 1)[-1]
 
 
@@ -88,6 +89,6 @@ def _download(remote: Remote, target: Path) -> None:
                 out.write(chunk)
         if digest.hexdigest() != remote.sha256:
             raise ValueError(f"its SHA-256 is {digest.hexdigest()}, expected {remote.sha256}")
-        os.replace(name, target)
+        Path(name).replace(target)
     finally:
         Path(name).unlink(missing_ok=True)

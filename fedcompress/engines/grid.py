@@ -7,14 +7,20 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 
 from flwr.app import Context, Error, Message, RecordDict
-from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.app.user_config import UserConfig
+from flwr.common.serde import message_from_proto, message_to_proto, recorddict_from_proto, recorddict_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
+from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedcompress.engines.states import ClientStates
+
 RUN_ID = 1
 SERVER_NODE = 1
+FIRST_CLIENT = 2
+"""Node id of partition 0."""
 CLIENT_FAILED = 2
 """Flower's error code for an exception inside a ClientApp."""
 
@@ -26,7 +32,7 @@ def identify() -> None:
 
 def to_bytes(message: Message) -> bytes:
     """Returns a message as it would cross a network."""
-    return message_to_proto(message).SerializeToString()
+    return bytes(message_to_proto(message).SerializeToString())
 
 
 def from_bytes(data: bytes) -> Message:
@@ -37,14 +43,15 @@ def from_bytes(data: bytes) -> Message:
 class LocalGrid(Grid):
     """A Flower grid whose nodes are virtual clients; a subclass says where they run.
 
-    Node ids are partitions + 2, in order. Messages cross as bytes, so neither side can see the other's arrays.
+    Node ids are partitions + `FIRST_CLIENT`. Messages cross as bytes, so neither side can see the other's arrays.
 
     Attributes:
         handed_over: Bytes of all messages that crossed, by direction.
     """
 
-    def __init__(self, clients: int) -> None:
+    def __init__(self, clients: int, states: ClientStates | None = None) -> None:
         identify()
+        self._states = states or ClientStates()
         self.handed_over = {"downlink": 0, "uplink": 0}
         self._clients = clients
         self._run = Run.create_empty(RUN_ID)
@@ -56,7 +63,7 @@ class LocalGrid(Grid):
 
     def partitions(self) -> dict[int, int]:
         """Returns partition -> node id."""
-        return {partition: partition + 2 for partition in range(self._clients)}
+        return {partition: partition + FIRST_CLIENT for partition in range(self._clients)}
 
     def set_run(self, run: Run) -> None:
         self._run = run
@@ -90,7 +97,7 @@ class LocalGrid(Grid):
             requests.append(to_bytes(message))
         self.handed_over["downlink"] += sum(map(len, requests))
         replies = []
-        answers = self.deliver([m.metadata.dst_node_id - 2 for m in sent], requests, timeout)
+        answers = self.deliver([m.metadata.dst_node_id - FIRST_CLIENT for m in sent], requests, timeout)
         for message, answer in zip(sent, answers, strict=True):
             if isinstance(answer, bytes):
                 self.handed_over["uplink"] += len(answer)
@@ -100,6 +107,23 @@ class LocalGrid(Grid):
         return replies
 
 
-def answer(app: Callable[[Message, Context], Message], request: bytes, context: Context) -> bytes:
-    """Runs a ClientApp on a request and returns its reply, both as bytes; exceptions pass."""
-    return to_bytes(app(from_bytes(request), context))
+def answer(
+    app: Callable[[Message, Context], Message], partition: int, clients: int, request: bytes, state: bytes
+) -> tuple[bytes, bytes]:
+    """Runs a ClientApp on a request of one virtual client; exceptions pass.
+
+    Args:
+        app: The client app.
+        partition: The client's share of the data.
+        clients: Number of clients.
+        request: A message as bytes.
+        state: What the client kept, as bytes; empty for nothing.
+
+    Returns:
+        The reply, and what the client keeps now.
+    """
+    records = recorddict_from_proto(ProtoRecordDict.FromString(state))
+    node_config: UserConfig = {"partition-id": partition, "num-partitions": clients}
+    context = Context(RUN_ID, partition + FIRST_CLIENT, node_config, records, {})
+    reply = to_bytes(app(from_bytes(request), context))
+    return reply, bytes(recorddict_to_proto(context.state).SerializeToString())

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 
-from fedcompress.engines.grid import RUN_ID, LocalGrid, answer
+from fedcompress.engines.grid import LocalGrid, answer
+from fedcompress.engines.states import ClientStates
 
 
 class InlineGrid(LocalGrid):
@@ -21,12 +20,12 @@ class InlineGrid(LocalGrid):
         app: The client app.
         clients: Number of virtual clients.
         workers: Threads.
+        states: Holds what clients keep.
     """
 
-    def __init__(self, app: ClientApp, clients: int, workers: int = 1) -> None:
-        super().__init__(clients)
+    def __init__(self, app: ClientApp, clients: int, workers: int = 1, states: ClientStates | None = None) -> None:
+        super().__init__(clients, states)
         self._app = app
-        self._states: dict[int, RecordDict] = {}
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="client") if workers > 1 else None
 
     def deliver(self, partitions: list[int], requests: list[bytes], timeout: float | None) -> list[bytes | str | None]:
@@ -36,14 +35,11 @@ class InlineGrid(LocalGrid):
 
     def _answer(self, partition: int, request: bytes) -> bytes | str | None:
         """Runs one request; the client's state is committed only if it succeeds."""
-        state = RecordDict(dict(self._states.get(partition, RecordDict())))
-        node_config: dict[str, Any] = {"partition-id": partition, "num-partitions": self._clients}
-        context = Context(RUN_ID, partition + 2, node_config, state, {})
         try:
-            reply = answer(self._app, request, context)
+            reply, state = answer(self._app, partition, self._clients, request, self._states.get(partition))
         except Exception as error:
             return str(error) or type(error).__name__
-        self._states[partition] = context.state
+        self._states.put(partition, state)
         return reply
 
     def close(self) -> None:

@@ -1,0 +1,1 @@
+"""Architectures, one per file; the file's name is its name."""

@@ -43,5 +43,3 @@ def _write_tflite(model: object, path: Path) -> int:
     with keras.silent_stderr():
         path.write_bytes(keras.tf.lite.TFLiteConverter.from_keras_model(model).convert())
     return path.stat().st_size
-
-

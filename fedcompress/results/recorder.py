@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from fedcompress.evaluation import Scores
 from fedcompress.experiment import Experiment
 from fedcompress.federation import RoundRecord
 from fedcompress.results.run_directory import RunDirectory
-from fedcompress.wire.ledger import Totals
+from fedcompress.wire.ledger import Totals, Transfer
 
 Row = dict[str, Any]
 _KEPT = ("sparsity_target", "sparsity", "dense_bytes", "compressed_bytes")
@@ -45,6 +46,7 @@ class Recorder:
     Attributes:
         latest: Partition -> the client's latest good row that carries measurements of its model.
         totals: Bytes so far.
+        scores: Of the last round.
     """
 
     def __init__(self, experiment: Experiment, directory: RunDirectory, engine: str) -> None:
@@ -55,26 +57,41 @@ class Recorder:
         self._experiment = experiment
         self._directory = directory
         self._engine = engine
-        self._scores = Scores(float("nan"), float("nan"), float("nan"), {})
+        self.scores = Scores(float("nan"), float("nan"), float("nan"), {})
         self._rounds = 0
 
     def note(self, record: RoundRecord) -> None:
         """Takes in what crossed in a round, before it is scored."""
         for row in record.clients:
-            if row["status"] == "ok" and "sparsity" in row:
+            if row["status"] == "ok" and row.get("sparsity") is not None:
                 self.latest[row["client"]] = row
         for transfer in record.transfers:
             self.totals.add(transfer)
+
+    def restore(self) -> None:
+        """Takes in the rows that are on disk, as if their rounds had just been run."""
+        ledger = [Transfer(**row) for row in self._directory.rows("ledger")]
+        self.note(RoundRecord(self._directory.rows("clients"), ledger))
+        for row in self._directory.rows("rounds"):
+            accuracy, loss, validation = (
+                math.nan if row[key] is None else row[key] for key in ("accuracy", "loss", "validation_accuracy")
+            )
+            self._choose(row["round"], Scores(accuracy, loss, validation, {}))
+            self.seconds += row["seconds"]
+
+    def _choose(self, number: int, scores: Scores) -> None:
+        """Remembers the best round by validation accuracy; without validation data, the last."""
+        self._rounds, self.scores = number, scores
+        chosen_by = scores.validation if np.isfinite(scores.validation) else float(number)
+        if chosen_by > self.best["validation"]:
+            self.best = {"validation": chosen_by, "accuracy": scores.accuracy, "round": number}
 
     def round(self, number: int, record: RoundRecord, scores: Scores, started: float) -> Row:
         """Writes the rows of a round and returns its line in `rounds.jsonl`.
 
         `best` is the test accuracy of the round that has been best on validation data so far.
         """
-        self._rounds, self._scores = number, scores
-        chosen_by = scores.validation if np.isfinite(scores.validation) else float(number)
-        if chosen_by > self.best["validation"]:
-            self.best = {"validation": chosen_by, "accuracy": scores.accuracy, "round": number}
+        self._choose(number, scores)
         seconds = time.perf_counter() - started
         self.seconds += seconds
         sizes = {d: sum(t.wire_bytes for t in record.transfers if t.direction == d) for d in ("uplink", "downlink")}
@@ -99,7 +116,13 @@ class Recorder:
         blank = dict.fromkeys(("examples", "train_loss", "accuracy", *_KEPT, "seconds"))
         return {**blank, **row}
 
-    def summary(self, status: str, clients: Mapping[str, float], digest: str | None, extra: Mapping[str, Mapping[str, Any]]) -> Row:
+    def summary(
+        self,
+        status: str,
+        clients: Mapping[str, float] | None = None,
+        digest: str | None = None,
+        extra: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Row:
         """Returns `summary.json`.
 
         Args:
@@ -116,17 +139,17 @@ class Recorder:
             "engine": self._engine,
             "status": status,
             "rounds": self._rounds,
-            "accuracy": self._scores.accuracy,
+            "accuracy": self.scores.accuracy,
             "best_accuracy": self.best["accuracy"],
             "best_round": self.best["round"],
-            "loss": self._scores.loss,
-            "clients": dict(clients),
+            "loss": self.scores.loss,
+            "clients": dict(clients or {}),
             "uplink_bytes": totals.uplink,
             "downlink_bytes": totals.downlink,
             "dense_uplink_bytes": totals.dense_uplink,
             "dense_downlink_bytes": totals.dense_downlink,
             "bytes_by_content": totals.by_content,
-            "groups": {name: self._group(name) | dict(extra.get(name, {})) for name in self._experiment.groups},
+            "groups": {name: self._group(name) | dict((extra or {}).get(name, {})) for name in self._experiment.groups},
             "seconds": self.seconds,
             "model_digest": digest,
         }
@@ -139,7 +162,7 @@ class Recorder:
         return {
             "model": group.model.name,
             "clients": len(group.clients),
-            "accuracy": self._scores.groups.get(name),
+            "accuracy": self.scores.groups.get(name),
             "parameters": group.model.parameters,
             **means,
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ class RunDirectory:
         try:
             path.mkdir(parents=True, exist_ok=True)
             directory = cls(path)
-            directory._write("scenario.toml", scenario)
+            directory.write_text("scenario.toml", scenario)
             directory.write_json("provenance.json", provenance)
             for name in ROWS:
                 (path / f"{name}.jsonl").touch()
@@ -50,6 +49,13 @@ class RunDirectory:
         with (self.path / f"{name}.jsonl").open("a", encoding="utf-8") as file:
             file.write(text)
 
+    @property
+    def status(self) -> str | None:
+        """How the run ended: completed, failed, interrupted; None while it runs, or if it was killed."""
+        if not (self.path / "summary.json").exists():
+            return None
+        return str(self.read_json("summary.json")["status"])
+
     def rows(self, name: str) -> list[dict[str, Any]]:
         """Returns the rows of `rounds`, `clients` or `ledger`."""
         text = (self.path / f"{name}.jsonl").read_text(encoding="utf-8")
@@ -57,17 +63,27 @@ class RunDirectory:
 
     def write_json(self, name: str, table: Mapping[str, Any]) -> None:
         """Writes a JSON file in one step: it is there whole or not at all."""
-        self._write(name, json.dumps(finite(table), indent=2) + "\n")
+        self.write_text(name, json.dumps(finite(table), indent=2) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Returns a JSON file."""
-        table: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+        """Returns a JSON file.
+
+        Raises:
+            InputError: It is absent or damaged.
+        """
+        path = self.path / name
+        try:
+            table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); expected the directory of a run.") from None
         return table
 
-    def _write(self, name: str, text: str) -> None:
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text file in one step."""
+        self.path.mkdir(parents=True, exist_ok=True)
         temporary = self.path / f".{name}.part"
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, self.path / name)
+        temporary.replace(self.path / name)
 
 
 def check_free(path: Path) -> None:

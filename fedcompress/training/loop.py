@@ -64,7 +64,6 @@ class TrainingLoop:
     """
 
     def __init__(self, spec: ModelSpec, wrapping: Wrapping, objective: Objective, optimizer: str) -> None:
-        tf = keras.tf
         with keras.LOCK:
             base = spec.build()
             self._model = wrapping.wrap(base)
@@ -75,7 +74,7 @@ class TrainingLoop:
             self._optimizer.learning_rate  # noqa: B018  creates the variable outside the graph
             self._wrapping = wrapping
             self._objective = objective
-            self._run = tf.function(self._train, autograph=False, reduce_retracing=True)
+            self._graph: Any = None
 
     def _train(
         self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, rate: Any, inputs: Any, constants: Any
@@ -99,7 +98,9 @@ class TrainingLoop:
                 )
                 loss = tf.reduce_mean(losses)
             gradients = self._objective.gradients(variables, tape.gradient(loss, variables), constants)
-            self._optimizer.apply_gradients(zip(gradients, variables, strict=True), experimental_aggregate_gradients=False)
+            self._optimizer.apply_gradients(
+                zip(gradients, variables, strict=True), experimental_aggregate_gradients=False
+            )
             return index + 1, total + tf.reduce_sum(losses)
 
         steps = tf.size(edges) - 1
@@ -108,6 +109,24 @@ class TrainingLoop:
         )
         self._wrapping.finish()
         return [tf.identity(v) for v in self._weights], [tf.identity(m) for m in self._wrapping.masks()], total
+
+    def _compiled(self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, *rest: Any) -> Any:
+        """Traces the graph for any number of examples and steps, so that no client makes it trace again."""
+        tf = keras.tf
+
+        def fixed(array: Any) -> Any:
+            return tf.TensorSpec(np.shape(array), np.asarray(array).dtype)
+
+        def rows(array: Any) -> Any:
+            return tf.TensorSpec([None, *np.shape(array)[1:]], np.asarray(array).dtype)
+
+        per_example = [rows(x), rows(y), [rows(t) for t in targets], rows(order), rows(edges)]
+        fixed_parts = [[fixed(a) for a in part] if isinstance(part, list) else fixed(part) for part in rest]
+        signature = [[fixed(w) for w in weights], *per_example, *fixed_parts]
+        with keras.LOCK:
+            function = tf.function(self._train, input_signature=signature, autograph=False)
+            function.get_concrete_function()
+        return function
 
     def run(
         self,
@@ -136,11 +155,14 @@ class TrainingLoop:
             rng: Shuffles the examples.
         """
         order, edges = batches(len(y), batch_size, epochs, rng)
-        trained, masks, total = self._run(
-            list(weights), x, y, objective.targets, order, edges, np.float32(learning_rate), list(inputs),
-            objective.constants,
-        )
+        rate = np.float32(learning_rate)
+        targets, constants = objective.targets, objective.constants
+        if self._graph is None:
+            self._graph = self._compiled(weights, x, y, targets, order, edges, rate, inputs, constants)
+        trained, masks, total = self._graph(list(weights), x, y, targets, order, edges, rate, list(inputs), constants)
         return Trained(
-            [w.numpy() for w in trained], [m.numpy().astype(bool) for m in masks],
-            float(total) / len(order), len(edges) - 1,
+            [w.numpy() for w in trained],
+            [m.numpy().astype(bool) for m in masks],
+            float(total) / len(order),
+            len(edges) - 1,
         )

@@ -81,7 +81,7 @@ class Proximal(CrossEntropy):
 
     @property
     def constants(self) -> Arrays:
-        return [np.float32(self.mu), *self.anchor]  # type: ignore[list-item]
+        return [np.float32(self.mu), *self.anchor]
 
     def gradients(self, variables: Sequence[Any], gradients: list[Any], constants: Sequence[Any]) -> list[Any]:
         mu, *anchor = constants

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,19 +48,29 @@ class Predictor:
     """A model whose forward pass is compiled once per thread."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        tf = keras.tf
         with keras.LOCK:
             self._model = spec.build()
+        self._shape = spec.input_shape
+        self._compiled: dict[np.dtype[Any], Any] = {}
+
+    def _forward(self, dtype: np.dtype[Any]) -> Any:
+        """Returns the forward pass for inputs of a dtype and any number of them."""
+        if dtype not in self._compiled:
+            signature = [keras.tf.TensorSpec([None, *self._shape], dtype)]
 
             def forward(x: Any) -> Any:
                 return self._model(scaled(x), training=False)
 
-            self._forward = tf.function(forward, autograph=False, reduce_retracing=True)
+            with keras.LOCK:
+                self._compiled[dtype] = keras.tf.function(forward, input_signature=signature, autograph=False)
+                self._compiled[dtype].get_concrete_function()
+        return self._compiled[dtype]
 
     def logits(self, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float32]:
         """Returns logits (n, classes) of inputs (n, *input_shape)."""
         self._model.set_weights(weights)
-        parts = [self._forward(x[i : i + PREDICTION_BATCH]).numpy() for i in range(0, len(x), PREDICTION_BATCH)]
+        forward = self._forward(x.dtype)
+        parts = [forward(x[i : i + PREDICTION_BATCH]).numpy() for i in range(0, len(x), PREDICTION_BATCH)]
         return np.concatenate(parts)
 
 
@@ -69,11 +80,20 @@ def predict(spec: ModelSpec, weights: Arrays, x: NDArray[Any]) -> NDArray[np.flo
     return predictor.logits(weights, x)
 
 
-def evaluate(spec: ModelSpec, weights: Arrays, examples: Examples) -> Evaluation:
-    """Returns accuracy and mean cross-entropy of a model; NaN on no examples."""
+def evaluate(spec: ModelSpec, weights: Arrays, examples: Examples, pool: Executor | None = None) -> Evaluation:
+    """Returns accuracy and mean cross-entropy of a model; NaN on no examples.
+
+    Args:
+        spec: The model.
+        weights: Its weights.
+        examples: What it is tested on.
+        pool: Threads that share the work; the result is the same to the bit.
+    """
     if not len(examples):
         return Evaluation(float("nan"), float("nan"), np.zeros(0, bool))
-    logits = predict(spec, weights, examples.x).astype(np.float64)
+    parts = [examples.x[i : i + PREDICTION_BATCH] for i in range(0, len(examples), PREDICTION_BATCH)]
+    mapped = (pool.map if pool else map)(lambda x: predict(spec, weights, x), parts)
+    logits = np.concatenate(list(mapped)).astype(np.float64)
     correct = logits.argmax(axis=1) == examples.y
     top = logits.max(axis=1, keepdims=True)
     log_sum = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))
@@ -130,7 +150,7 @@ class Trainer:
         """
         objective = objective or CrossEntropy()
         wrapping_kind = type(self.compression)
-        key = ("train", self.spec.key, wrapping_kind, objective.key, self.settings.optimizer)
+        key = ("train", self.spec.key, wrapping_kind, objective.key, self.settings.optimizer, examples.x.dtype.str)
         loop: TrainingLoop = _cached(
             key, lambda: TrainingLoop(self.spec, self.compression.wrapping(), objective, self.settings.optimizer)
         )

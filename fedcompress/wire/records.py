@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"  # Flower reads it when it is imported
 
 from flwr.app import Array, ArrayRecord, Message
 from flwr.common.serde import message_to_proto

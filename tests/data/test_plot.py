@@ -15,9 +15,9 @@ from fedcompress.data.plot import render_plot, render_table, write_plot
 
 
 def text(renderable: Any) -> str:
-    console = Console(width=160, file=StringIO())
-    console.print(renderable)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    page = StringIO()
+    Console(width=160, file=page).print(renderable)
+    return page.getvalue()
 
 
 def test_table() -> None:

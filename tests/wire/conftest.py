@@ -1,4 +1,4 @@
-"""A small pruned model, and arrays that are hard to encode."""
+"""A small model, pruned and not."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from fedcompress.wire.content import Arrays, Content, weights_content
+
+# A busy machine must not fail a property.
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
 
 SHAPES = [(3, 3, 1, 8), (8,), (3, 3, 8, 16), (16,), (3, 3, 16, 16), (16,), (256, 10), (10,)]
 PRUNABLE = (0, 2, 4, 6)
@@ -41,4 +46,11 @@ def pruned_model(sparsity: float, seed: int = 0) -> Model:
 
 @pytest.fixture
 def model() -> Model:
+    """Sparsity 0.9."""
     return pruned_model(0.9)
+
+
+@pytest.fixture
+def dense_model() -> Model:
+    """Nothing pruned; the mask keeps everything."""
+    return pruned_model(0.0)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import Model, pruned_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
@@ -15,6 +15,9 @@ from fedcompress.errors import InputError, PayloadError
 from fedcompress.wire.codec import CODECS, Encoded, Encoding, decode, encode, read
 from fedcompress.wire.content import Arrays, ArraySpec, Content
 from fedcompress.wire.values import VALUE_TYPES, ValueType
+
+if TYPE_CHECKING:
+    from conftest import Model
 
 ENCODINGS = [Encoding(c, v, d) for c in CODECS for v in VALUE_TYPES for d in (False, True)]
 encodings = st.sampled_from(ENCODINGS)
@@ -134,11 +137,10 @@ def test_deflated_size_is_near_the_bound(values: ValueType, bits: float) -> None
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_bound_is_below_what_is_sent(encoding: Encoding) -> None:
-    for sparsity in (0.0, 0.9):
-        model = pruned_model(sparsity)
-        for mask in (None, model.mask):
-            sent = crossed(model.weights, model.contents["weights"], encoding, mask=mask)
+def test_bound_is_below_what_is_sent(encoding: Encoding, model: Model, dense_model: Model) -> None:
+    for pruned in (model, dense_model):
+        for mask in (None, pruned.mask):
+            sent = crossed(pruned.weights, pruned.contents["weights"], encoding, mask=mask)
             assert 0 < sent.bound_bytes <= len(sent.data) <= sent.dense_bytes + 1
 
 
@@ -152,7 +154,7 @@ def test_what_the_mask_says_is_not_in_the_bound(model: Model) -> None:
 
 
 def test_mask_bound_golden(model: Model) -> None:
-    """6,088 prunable weights, a tenth kept in each array: 6,088 * 0.468996 / 8 = 357 bytes, up to rounding of counts."""
+    """6,088 prunable weights, a tenth kept in each array: 6,088 * 0.468996 / 8 = 357 bytes, up to rounding."""
     sent = crossed(model.mask, model.contents["mask"], Encoding())
     assert sent.bound_bytes == pytest.approx(357, abs=1)
     assert sent.bound_bytes < len(sent.data) < 1.15 * sent.bound_bytes
@@ -239,7 +241,7 @@ class TestRefusals:
     def test_a_reference_that_is_not_held(self, model: Model) -> None:
         content = model.contents["mask"]
         data = encode(model.mask, content, Encoding(), reference=model.mask).data
-        with pytest.raises(PayloadError, match="mask cannot be decoded: it refers to mask .* but no earlier mask"):
+        with pytest.raises(PayloadError, match=r"mask cannot be decoded: it refers to mask .* but no earlier mask"):
             decode(data, content, name="mask")
         with pytest.raises(PayloadError, match="but the one held is"):
             decode(data, content, reference=[~m for m in model.mask])

@@ -23,7 +23,8 @@ class Table(Protocol):
     """What is needed of a split: the names of its columns, and each as a sequence."""
 
     @property
-    def column_names(self) -> Sequence[str]: ...
+    def column_names(self) -> Sequence[str]:
+        """Names of the columns."""
 
     def __getitem__(self, name: str, /) -> Iterable[Any]: ...
 

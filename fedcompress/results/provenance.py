@@ -1,0 +1,55 @@
+"""What a run was made with, so that another one can be told to be comparable or not."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from fedcompress.experiment import Experiment
+
+_PACKAGES = ("fedcompress", "flwr", "ray", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
+
+
+def provenance(experiment: Experiment, options: Mapping[str, Any], command: Sequence[str]) -> dict[str, Any]:
+    """Returns versions, commit, machine, engine, command, digests of data and plug-ins, seed, start."""
+    return {
+        "versions": {name: installed(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        **_commit(),
+        "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
+        **options,
+        "command": list(command),
+        "seed": experiment.scenario.seed,
+        "scenario_digest": experiment.scenario.digest,
+        "data_digest": experiment.data.digest,
+        "plugins_digest": experiment.plugins.digest,
+        "start": datetime.datetime.now(datetime.UTC).isoformat(),
+        "end": None,
+    }
+
+
+def installed(package: str) -> str | None:
+    """Returns the version of a package, None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> dict[str, Any]:
+    """The commit of the source tree, and whether it has changes; null in an installed package."""
+    root = Path(__file__).resolve().parents[2]
+
+    def git(*arguments: str) -> str | None:
+        if not (root / ".git").exists():
+            return None
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = git("status", "--porcelain")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}

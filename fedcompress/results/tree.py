@@ -1,0 +1,73 @@
+"""Nested dicts and lists of arrays and plain values as one file: JSON for the shape, npy for the arrays, no pickle."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcompress.errors import InputError
+
+_ARRAY = "__array__"
+_TUPLE = "__tuple__"
+
+
+def save_tree(path: Path, tree: Any) -> None:
+    """Writes a tree in one step: the file is there whole, or as it was.
+
+    Raises:
+        TypeError: The tree holds something that is neither array, number, string, bool, None, dict, list nor tuple.
+    """
+    arrays: list[NDArray[Any]] = []
+    shape = json.dumps(_plain(tree, arrays, "state"))
+    buffer = BytesIO()
+    named: dict[str, Any] = {f"a{i}": a for i, a in enumerate(arrays)}
+    np.savez(buffer, shape=np.frombuffer(shape.encode(), np.uint8), **named)
+    temporary = path.with_suffix(".part")
+    temporary.write_bytes(buffer.getbuffer())
+    temporary.replace(path)
+
+
+def load_tree(path: Path) -> Any:
+    """Returns the tree of `save_tree`.
+
+    Raises:
+        InputError: The file is absent or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return _restored(json.loads(file["shape"].tobytes()), file)
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected a file that a run has written.") from None
+
+
+def _plain(node: Any, arrays: list[NDArray[Any]], where: str) -> Any:
+    if isinstance(node, np.ndarray | np.generic):
+        arrays.append(np.asarray(node))
+        return {_ARRAY: len(arrays) - 1}
+    if isinstance(node, dict):
+        if any(not isinstance(key, str) for key in node):
+            raise TypeError(f"{where}: keys have to be strings, received {list(node)[:3]}")
+        return {key: _plain(item, arrays, f"{where}.{key}") for key, item in node.items()}
+    if isinstance(node, list | tuple):
+        items = [_plain(item, arrays, f"{where}[{i}]") for i, item in enumerate(node)]
+        return {_TUPLE: items} if isinstance(node, tuple) else items
+    if node is None or isinstance(node, bool | int | float | str):
+        return node
+    raise TypeError(
+        f"{where}: a {type(node).__name__} cannot be kept; use arrays, plain values, lists and dicts"
+    )
+
+
+def _restored(node: Any, file: Any) -> Any:
+    if isinstance(node, dict):
+        if _ARRAY in node:
+            return file[f"a{node[_ARRAY]}"]
+        if _TUPLE in node:
+            return tuple(_restored(item, file) for item in node[_TUPLE])
+        return {key: _restored(item, file) for key, item in node.items()}
+    return [_restored(item, file) for item in node] if isinstance(node, list) else node

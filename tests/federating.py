@@ -1,0 +1,60 @@
+"""Small federations for tests: real digits, real Flower apps, the inline engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fedcompress.client_app import make_client_app
+from fedcompress.engines.inline import InlineGrid
+from fedcompress.experiment import Experiment
+from fedcompress.federation import Federation
+from fedcompress.plugins import Plugins
+from fedcompress.results.checkpoint import Checkpoints
+from fedcompress.results.recorder import Recorder, Silent
+from fedcompress.results.run_directory import RunDirectory
+from fedcompress.scenario import Scenario
+from fedcompress.server_app import run_rounds
+
+PLUGINS = Path(__file__).parent / "plugins"
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "rounds": 3,
+    "data": {"dataset": "mnist-5k", "clients": 4, "partition": "dirichlet"},
+    "training": {"batch_size": 64},
+    "groups": [{"name": "all", "model": "mini-cnn"}],
+}
+
+PRUNING = {
+    "groups": [
+        {"name": "dense", "share": 0.5, "model": "mini-cnn"},
+        {"name": "pruned", "share": 0.5, "model": "mini-cnn", "compression": "magnitude", "sparsity": 0.8},
+    ],
+}
+
+
+def experiment(table: dict[str, Any] | None = None, **overrides: Any) -> Experiment:
+    """Returns TINY with the top-level keys of `table` replaced, and dotted overrides (`.` written as `__`)."""
+    dotted = {key.replace("__", "."): value for key, value in overrides.items()}
+    return Experiment.load(Scenario.parse({**TINY, **(table or {})}, dotted), Plugins((PLUGINS,)))
+
+
+def grid(made: Experiment, workers: int = 1) -> InlineGrid:
+    return InlineGrid(make_client_app(lambda _: made), len(made.clients), workers)
+
+
+def federation(made: Experiment) -> Federation:
+    fed = Federation(grid(made), made)
+    fed.begin(1)
+    return fed
+
+
+def run(made: Experiment, path: Path, workers: int = 1) -> tuple[dict[str, Any], RunDirectory, InlineGrid]:
+    """Runs an experiment and returns summary, run directory and grid."""
+    directory = RunDirectory.create(path, made.scenario.toml(), {})
+    engine = grid(made, workers)
+    recorder, checkpoints = Recorder(made, directory, "inline"), Checkpoints(directory)
+    _, summary = run_rounds(engine, made, recorder, checkpoints, Silent(), workers=workers)
+    engine.close()
+    return summary, directory, engine

@@ -1,0 +1,161 @@
+"""The pipe between strategy and clients: what crosses, what is counted, and what a failing client costs."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fedcompress.errors import RunError
+from federating import PRUNING, experiment, federation, run
+
+
+def test_ledger_summary_and_grid_agree_to_the_byte(tmp_path: Path) -> None:
+    summary, directory, grid = run(experiment(PRUNING, wire__values="int8"), tmp_path / "run")
+    ledger = directory.rows("ledger")
+    for direction in ("uplink", "downlink"):
+        total = sum(row["wire_bytes"] for row in ledger if row["direction"] == direction)
+        assert total == summary[f"{direction}_bytes"] == grid.handed_over[direction] > 0
+        assert sum(summary["bytes_by_content"][direction].values()) == total
+        assert total == sum(row[f"{direction}_bytes"] for row in directory.rows("rounds"))
+        dense = sum(row["dense_bytes"] for row in ledger if row["direction"] == direction)
+        assert dense == summary[f"dense_{direction}_bytes"]
+
+
+def test_dense_float32_bytes_are_four_per_parameter(tmp_path: Path) -> None:
+    made = experiment(wire__weights="dense", wire__deflate=False)
+    _, directory, _ = run(made, tmp_path / "run")
+    weights = [row for row in directory.rows("ledger") if row["content"] == "weights"]
+    assert len(weights) == 3 * 4 * 2
+    parameters = made.groups["all"].model.parameters
+    assert {row["dense_bytes"] for row in weights} == {4 * parameters}
+    assert all(4 * parameters <= row["wire_bytes"] <= 4 * parameters + 8 for row in weights)
+
+
+def test_a_frozen_mask_is_sent_once_and_shrinks_the_downlink(tmp_path: Path) -> None:
+    made = experiment(
+        PRUNING, rounds=5, groups__pruned__compression_params={"begin_round": 0, "end_round": 2, "freeze_round": 4}
+    )
+    _, directory, _ = run(made, tmp_path / "run")
+    pruned = set(made.groups["pruned"].clients)
+    sums: dict[tuple, int] = defaultdict(int)
+    for row in directory.rows("ledger"):
+        if row["client"] in pruned:
+            sums[row["direction"], row["content"], row["round"]] += row["wire_bytes"]
+    assert ("downlink", "mask", 3) not in sums
+    assert sums["uplink", "mask", 3] > 100
+    assert sums["uplink", "mask", 4] == sums["uplink", "mask", 5] < 40
+    assert sums["downlink", "mask", 4] < 40
+    assert sums["downlink", "weights", 5] < 0.35 * sums["downlink", "weights", 3]
+    bound = [r["bound_bytes"] for r in directory.rows("ledger") if r["content"] == "mask" and r["round"] == 5]
+    assert set(bound) == {0}
+
+
+def test_a_server_mask_is_shared_and_nested(tmp_path: Path) -> None:
+    groups = [
+        {"name": n, "share": 0.5, "model": "mini-cnn", "compression": "magnitude", "sparsity": s,
+         "compression_params": {"mask": "server", "begin_round": 0, "end_round": 1}}
+        for n, s in (("half", 0.5), ("watch", 0.9))
+    ]  # fmt: skip
+    made = experiment({"groups": groups}, rounds=2)
+    fed = federation(made)
+    state = made.server.round(fed, made.server.initial(fed))
+    half, watch = (state["server_masks"][name] for name in ("half", "watch"))
+    assert all(not (w & ~h).any() for w, h in zip(watch, half, strict=True))
+    for name, share in (("half", 0.5), ("watch", 0.1)):
+        crossed = [t for t in fed.record.transfers if t.content == "weights" and t.client in made.groups[name].clients]
+        assert all(t.wire_bytes < (share + 0.15) * t.dense_bytes for t in crossed)
+
+
+def test_two_actions_in_a_round(tmp_path: Path) -> None:
+    """The second action sees the state that the first left, rows and random keys carry the action's name."""
+    made = experiment(
+        {"groups": [{"name": "all", "model": "mini-cnn", "client": "pupil"}]}, server__strategy="exam", rounds=1
+    )
+    fed = federation(made)
+    state = made.server.round(fed, made.server.initial(fed))
+    assert state["logits"][0].shape == (4, 20, 10)
+    assert [row["action"] for row in fed.record.clients] == ["train"] * 4 + ["examine"] * 4
+    contents = {(t.action, t.direction, t.content) for t in fed.record.transfers if t.content != "envelope"}
+    assert ("examine", "downlink", "questions") in contents
+    assert ("examine", "uplink", "logits") in contents
+    draws = [row["draw"] for row in fed.record.clients if "draw" in row]
+    assert len(set(draws)) == 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "reason"),
+    [
+        ("raise", "failed", "round 1, action 'train', client"),
+        ("nan", "failed", "non-finite"),
+        ("shape", "failed", "shape"),
+        ("missing", "refused", "lacks weights"),
+        ("undeclared", "failed", "secrets is not declared"),
+    ],
+)
+def test_a_failing_client_costs_its_contribution_only(fault: str, status: str, reason: str) -> None:
+    groups = [{"name": "all", "model": "mini-cnn", "client": "faulty", "params": {"fault": fault}}]
+    made = experiment({"groups": groups}, data__clients=8)
+    bad = {c.partition for c in made.clients if c.examples % 2 == 0}
+    assert 0 < len(bad) < 8
+    fed = federation(made)
+    replies = fed.call(
+        "train", {c: {"weights": made.server.initial(fed)["weights"]["mini-cnn"]} for c in fed.clients}, {"weights"}
+    )
+    assert {reply.client.partition for reply in replies} == {c.partition for c in made.clients} - bad
+    failed = [row for row in fed.record.clients if row["status"] != "ok"]
+    assert {row["client"] for row in failed} == bad
+    assert {row["status"] for row in failed} == {status}
+    assert all(reason in row["error"] for row in failed)
+
+
+def test_too_few_good_replies_end_the_run_with_the_reason() -> None:
+    groups = [
+        {"name": "all", "model": "mini-cnn", "client": "faulty", "params": {"fault": "raise", "everywhere": True}}
+    ]
+    made = experiment({"groups": groups})
+    fed = federation(made)
+    with pytest.raises(
+        RunError, match=r"0 good replies of 4, server\.minimum_replies is 1\. Reasons: .*sensor unplugged"
+    ):
+        made.server.round(fed, made.server.initial(fed))
+
+
+def test_client_and_server_share_no_arrays() -> None:
+    groups = [
+        {"name": "all", "model": "mini-cnn", "client": "faulty", "params": {"fault": "mutate", "everywhere": True}}
+    ]
+    made = experiment({"groups": groups})
+    fed = federation(made)
+    weights = made.server.initial(fed)["weights"]["mini-cnn"]
+    before = [a.copy() for a in weights]
+    replies = fed.call("train", {c: {"weights": weights} for c in fed.clients})
+    assert all(np.array_equal(a, b) for a, b in zip(weights, before, strict=True))
+    assert all(np.array_equal(a, b) for r in replies for a, b in zip(r.payload["weights"], before, strict=True))
+
+
+def test_cohort_is_seeded_by_round_and_sorted() -> None:
+    made = experiment(data__clients=20)
+    fed = federation(made)
+    first = fed.cohort(0.25)
+    assert first == sorted(first) == fed.cohort(0.25)
+    assert len(first) == 5
+    fed.begin(2)
+    assert fed.cohort(0.25) != first
+    assert len(fed.cohort(0.001)) == 1
+
+
+@pytest.mark.parametrize("values", ["float32", "int8"])
+def test_same_scenario_same_model_for_any_number_of_workers(tmp_path: Path, values: str) -> None:
+    digests = {
+        run(experiment(PRUNING, wire__values=values), tmp_path / f"{workers}-{i}", workers)[0]["model_digest"]
+        for i, workers in enumerate((1, 1, 2))
+    }
+    assert len(digests) == 1
+    other = run(experiment(PRUNING, wire__values=values, seed=2), tmp_path / "other")[0]["model_digest"]
+    assert other not in digests

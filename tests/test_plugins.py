@@ -1,0 +1,342 @@
+"""Plug-ins: one file each in a folder, `package.module:Class`, or an installed package's entry point."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import clients
+import strategies
+from clients.sgd import SGD
+from fedcompress import plugins as module
+from fedcompress.client import ClientStrategy
+from fedcompress.compression.magnitude import Magnitude
+from fedcompress.data.datasets.digits import Digits
+from fedcompress.errors import InputError
+from fedcompress.launch import run_one
+from fedcompress.models.architecture import Architecture
+from fedcompress.models.mini_cnn import MiniCNN
+from fedcompress.plugins import KINDS, Plugins
+from fedcompress.results.run_directory import RunDirectory
+from fedcompress.scenario import Scenario
+from strategies.fedavg import FedAvg
+
+ROOT = Path(clients.__file__).parents[1]
+CLIENT = """
+from clients.sgd import SGD
+from fedcompress.client import Result, action
+
+class Counted(SGD):
+    @action
+    def train(self, payload, round_number):
+        result = super().train(payload, round_number)
+        return Result(result.payload, {**result.metrics, "train_loss": 40.0 + round_number})
+"""
+STRATEGY = """
+from strategies.fedavg import FedAvg
+
+class First(FedAvg):
+    def aggregate(self, model, replies, old):
+        return super().aggregate(model, replies[:1], old)
+"""
+MODEL = """
+from fedcompress import keras
+from fedcompress.models.architecture import Architecture
+
+class Flat(Architecture):
+    def features(self, inputs):
+        return keras.layers.Flatten()(inputs)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A `--plugins` folder with a client strategy, a server strategy and a model."""
+    files = {"clients/counted.py": CLIENT, "strategies/first.py": STRATEGY, "models/flat.py": MODEL}
+    for name, text in files.items():
+        write(tmp_path / "mine" / name, text)
+    return tmp_path / "mine"
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(found: Plugins, kind: str, name: str) -> str:
+    with pytest.raises(InputError) as caught:
+        found.load(kind, name)
+    (problem,) = caught.value.problems
+    assert "\n" not in problem
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("strategies", ["centralized", "fedavg", "flower", "local"]),
+        ("clients", ["fedprox", "sgd"]),
+        ("models", ["big-cnn", "lenet5", "medium-cnn", "mini-cnn", "mlp", "small-cnn"]),
+        ("datasets", ["cifar10", "digits", "fashion-mnist", "mnist", "mnist-5k", "npz"]),
+        ("compression", ["magnitude", "none"]),
+    ],
+)
+def test_the_modules_that_ship_are_the_names(kind: str, expected: list[str]) -> None:
+    names = Plugins().names(kind)
+    assert set(expected) <= set(names)
+    assert names == sorted(set(names))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_name_that_ships_loads(kind: str) -> None:
+    """So no module of a plug-in package is taken for a plug-in that is none."""
+    found = Plugins()
+    interface = module._attribute(KINDS[kind].interface)
+    loaded = [found.load(kind, name) for name in found.names(kind)]
+    assert all(issubclass(item, interface) for item in loaded)
+    assert len(set(loaded)) == len(loaded)
+
+
+def test_names_are_found_without_importing_a_plug_in(folder: Path) -> None:
+    write(folder / "models" / "broken.py", "raise RuntimeError('imported')")
+    code = (
+        "import sys; from pathlib import Path; from fedcompress.plugins import KINDS, Plugins\n"
+        f"found = Plugins((Path({str(folder)!r}),))\n"
+        "names = {kind: found.names(kind) for kind in KINDS}\n"
+        "assert found.check('models', 'broken') is None\n"
+        "assert {'counted', 'first', 'flat', 'broken'} <= set(sum(names.values(), []))\n"
+        "print(*[m for m in ('tensorflow', 'flwr', 'numpy', 'clients.sgd', 'strategies.fedavg') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "base", "class_name"),
+    [
+        ("clients", "counted", SGD, "Counted"),
+        ("strategies", "first", FedAvg, "First"),
+        ("models", "flat", Architecture, "Flat"),
+    ],
+)
+def test_one_file_is_one_plug_in(folder: Path, kind: str, name: str, base: type[Any], class_name: str) -> None:
+    found = Plugins((folder,))
+    loaded = found.load(kind, name)
+    assert (loaded.__name__, loaded.__mro__[1]) == (class_name, base)
+    assert found.load(kind, name) is loaded
+    assert name in found.names(kind)
+    assert name not in Plugins().names(kind)
+
+
+def test_a_folder_called_clients_does_not_shadow_ours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even from inside the folder, and with a file there that is called as one of ours."""
+    write(folder / "clients" / "sgd.py", "from clients.sgd import SGD\nclass Mine(SGD):\n    mine = True\n")
+    monkeypatch.chdir(folder)
+    found = Plugins((Path(),))
+    mine = found.load("clients", "sgd")
+    assert (mine.__name__, mine.__mro__[1]) == ("Mine", SGD)
+    assert sys.modules["clients"] is clients
+    assert sys.modules["strategies"] is strategies
+    assert Path(sys.modules["clients.sgd"].__file__ or "").parent == ROOT / "clients"
+    assert Plugins().load("clients", "sgd") is SGD
+
+
+def test_the_first_folder_wins_then_ours(folder: Path, tmp_path: Path) -> None:
+    second = write(tmp_path / "second" / "models" / "flat.py", MODEL.replace("Flat", "Other")).parents[1]
+    assert Plugins((second, folder)).load("models", "flat").__name__ == "Other"
+    assert Plugins((folder, second)).load("models", "flat").__name__ == "Flat"
+    assert Plugins((folder, second)).load("models", "mini-cnn") is MiniCNN
+
+
+def test_files_of_one_name_in_two_kinds_are_two_plug_ins(folder: Path) -> None:
+    write(folder / "clients" / "first.py", CLIENT)
+    found = Plugins((folder,))
+    assert found.load("clients", "first").__name__ == "Counted"
+    assert found.load("strategies", "first").__name__ == "First"
+
+
+@pytest.mark.parametrize("file", ["two-words.py", "two_words.py"])
+def test_dashes_and_underscores_in_a_file_are_dashes_in_a_name(folder: Path, file: str) -> None:
+    write(folder / "models" / file, MODEL)
+    found = Plugins((folder,))
+    assert "two-words" in found.names("models")
+    assert found.load("models", "two-words").__name__ == "Flat"
+
+
+def test_what_starts_with_an_underscore_is_no_plug_in(folder: Path) -> None:
+    write(folder / "models" / "_shared.py", MODEL)
+    assert [name for name in Plugins((folder,)).names("models") if "shared" in name] == []
+
+
+def test_a_class_by_its_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder / "outside_package" / "__init__.py", "")
+    write(folder / "outside_package" / "inner.py", MODEL + "\nclass Second(Flat): pass\n")
+    monkeypatch.syspath_prepend(folder)
+    found = Plugins()
+    assert found.check("models", "outside_package.inner:Second") is None
+    assert found.load("models", "outside_package.inner:Second").__name__ == "Second"
+    assert found.load("clients", "clients.sgd:SGD") is SGD
+    assert found.load("datasets", "fedcompress.data.datasets.digits:Digits") is Digits
+
+
+def test_an_entry_point_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed plug-ins come last: they cannot take the name of one that ships."""
+    points = {
+        "fedcompress.compression": [EntryPoint("rented", "fedcompress.compression.magnitude:Magnitude", "x")],
+        "fedcompress.models": [EntryPoint("mlp", "fedcompress.models.mini_cnn:MiniCNN", "x")],
+        "fedcompress.clients": [EntryPoint("wrong", "strategies.fedavg:FedAvg", "x")],
+    }
+    monkeypatch.setattr(module, "entry_points", lambda *, group: points.get(group, []))
+    found = Plugins()
+    assert found.names("compression") == ["magnitude", "none", "rented"]
+    assert found.load("compression", "rented") is Magnitude
+    assert found.load("models", "mlp").__name__ == "MLP"
+    assert refusal(found, "clients", "wrong") == (
+        "client strategy 'wrong': received <class 'strategies.fedavg.FedAvg'>, "
+        "expected a subclass of fedcompress.client:ClientStrategy."
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("clients", "sdg", "unknown client strategy 'sdg'. Did you mean 'sgd'?"),
+        ("strategies", "fedagv", "unknown server strategy 'fedagv'. Did you mean 'fedavg'?"),
+        ("models", "flatt", "unknown model 'flatt'. Did you mean 'flat'?"),
+        ("datasets", "digit", "unknown data set 'digit'. Did you mean 'digits'?"),
+        ("compression", "zzz", "unknown compression 'zzz'. Known: magnitude, none."),
+        (
+            "clients",
+            "clients.sgd:SDG",
+            "client strategy 'clients.sgd:SDG': cannot be loaded: AttributeError: module 'clients.sgd' has no "
+            "attribute 'SDG'. Expected package.module:Class.",
+        ),
+        (
+            "clients",
+            "no_such_package.a:B",
+            "client strategy 'no_such_package.a:B': cannot be loaded: ModuleNotFoundError: No module named "
+            "'no_such_package'. Expected package.module:Class.",
+        ),
+        (
+            "models",
+            "strategies.fedavg:FedAvg",
+            "model 'strategies.fedavg:FedAvg': received <class 'strategies.fedavg.FedAvg'>, expected a subclass of "
+            "fedcompress.models.architecture:Architecture.",
+        ),
+        (
+            "models",
+            "fedcompress.plugins:KINDS",
+            "expected a subclass of fedcompress.models.architecture:Architecture.",
+        ),
+    ],
+)
+def test_names_that_stand_for_nothing(folder: Path, kind: str, name: str, message: str) -> None:
+    found = Plugins((folder,))
+    problem = refusal(found, kind, name)
+    assert problem.endswith(message)
+    if ":" not in name:
+        assert found.check(kind, name) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import no_such_package", "does not import: ModuleNotFoundError: No module named 'no_such_package'."),
+        ("def broken(:", "does not import: SyntaxError: invalid syntax (bad.py, line 1)."),
+        ("1 / 0", "does not import: ZeroDivisionError: division by zero."),
+        ("", "expected one subclass of fedcompress.client:ClientStrategy, found none."),
+        ("from clients.sgd import SGD", "expected one subclass of fedcompress.client:ClientStrategy, found none."),
+        (STRATEGY, "expected one subclass of fedcompress.client:ClientStrategy, found none."),
+        (CLIENT + "class Again(Counted): pass", "fedcompress.client:ClientStrategy, found Counted, Again."),
+    ],
+    ids=["import", "syntax", "raises", "empty", "imported", "wrong-interface", "two"],
+)
+def test_files_that_are_no_plug_in(folder: Path, text: str, message: str) -> None:
+    path = write(folder / "clients" / "bad.py", text)
+    before = set(sys.modules)
+    problem = refusal(Plugins((folder,)), "clients", "bad")
+    assert str(path) in problem
+    assert problem.endswith(message)
+    left = {name for name in set(sys.modules) - before if name.endswith("_bad")}
+    assert len(left) == (0 if message.startswith("does not import") else 1)
+
+
+def test_an_abstract_base_beside_the_class_is_not_counted(folder: Path) -> None:
+    base = "from abc import abstractmethod\nfrom strategies.fedavg import FedAvg\n"
+    base += "class Base(FedAvg):\n    @abstractmethod\n    def score(self): ...\n"
+    write(folder / "strategies" / "scored.py", base + "class Scored(Base):\n    def score(self): return 1\n")
+    assert Plugins((folder,)).load("strategies", "scored").__name__ == "Scored"
+
+
+def test_folders_have_to_hold_plug_ins(tmp_path: Path, folder: Path) -> None:
+    for bad in (tmp_path / "absent", tmp_path, folder / "clients", folder / "clients" / "counted.py"):
+        with pytest.raises(InputError) as caught:
+            Plugins((folder, bad))
+        assert str(caught.value) == (
+            f"--plugins {bad}: expected a folder that holds at least one of strategies/, clients/, models/, datasets/, "
+            "compression/."
+        )
+
+
+def test_the_digest_follows_every_file(folder: Path, tmp_path: Path) -> None:
+    def digest() -> str:
+        return Plugins((folder,)).digest
+
+    assert Plugins().digest == ""
+    before = digest()
+    assert len(before) == 64
+    assert digest() == before
+    (folder / "clients" / "README").write_text("not code")
+    assert digest() == before
+    seen = {before}
+    write(folder / "clients" / "counted.py", CLIENT + "# changed\n")
+    seen.add(digest())
+    (folder / "models" / "flat.py").rename(folder / "models" / "renamed.py")
+    seen.add(digest())
+    write(folder / "helpers" / "shared.py", "x = 1")
+    seen.add(digest())
+    assert len(seen) == 4
+    write(folder / "clients" / "counted.py", CLIENT)
+    (folder / "models" / "renamed.py").rename(folder / "models" / "flat.py")
+    (folder / "helpers" / "shared.py").unlink()
+    assert digest() == before
+    copy = tmp_path / "elsewhere"
+    folder.rename(copy)
+    assert Plugins((copy,)).digest == before
+
+
+def test_a_run_with_a_client_a_strategy_and_a_model_of_ones_own(
+    tiny: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    """`flat` on 8 x 8 pixels is one layer of 64 x 10 weights and 10 biases; `counted` reports 40 + round as its loss;
+    `first` leaves the second client's reply out, so its model is not that of `fedavg`."""
+    overrides: dict[str, Any] = {"server.strategy": "first", "data.clients": 2}
+    overrides |= {"groups": [{"name": "all", "client": "counted", "model": "flat"}]}
+    summary = run_one(Scenario.parse(tiny, overrides), tmp_path / "run", plugins=[folder])
+    averaged = Scenario.parse(tiny, {**overrides, "server.strategy": "fedavg"})
+    assert run_one(averaged, tmp_path / "averaged", plugins=[folder])["model_digest"] != summary["model_digest"]
+    directory = RunDirectory(tmp_path / "run")
+    assert summary["status"] == "completed"
+    assert summary["groups"]["all"]["parameters"] == 64 * 10 + 10
+    assert [row["train_loss"] for row in directory.rows("clients")] == [41.0, 41.0, 42.0, 42.0]
+    assert directory.read_json("provenance.json")["plugins_digest"] == Plugins((folder,)).digest
+
+
+@pytest.mark.xfail(strict=True, reason="Keras refuses a model whose name has a colon")
+def test_a_run_with_a_model_by_its_path(tiny: dict[str, Any], tmp_path: Path) -> None:
+    overrides: dict[str, Any] = {"rounds": 1, "data.clients": 2}
+    overrides |= {"groups": [{"model": "fedcompress.models.mini_cnn:MiniCNN"}]}
+    summary = run_one(Scenario.parse(tiny, overrides), tmp_path / "run")
+    assert summary["status"] == "completed"
+
+
+def test_the_interface_itself_is_no_plug_in(folder: Path) -> None:
+    write(folder / "clients" / "base_only.py", "from fedcompress.client import ClientStrategy")
+    assert "found none" in refusal(Plugins((folder,)), "clients", "base-only")
+    assert ClientStrategy.actions() == frozenset()
