@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fedcompress.wire.content import Arrays
 
 
-def weighted_mean(updates: Sequence[Arrays], examples: Sequence[int]) -> Arrays:
+def weighted_mean(updates: Sequence[Arrays], examples: Sequence[float]) -> Arrays:
     """Returns sum_k n_k w_kj / sum_k n_k for every weight j (McMahan et al. 2017, Algorithm 1).
 
     Args:
@@ -30,7 +30,7 @@ def weighted_mean(updates: Sequence[Arrays], examples: Sequence[int]) -> Arrays:
 def masked_mean(
     updates: Sequence[Arrays],
     masks: Sequence[Arrays | None],
-    examples: Sequence[int],
+    examples: Sequence[float],
     prunable: Sequence[int],
     old: Arrays,
 ) -> Arrays:

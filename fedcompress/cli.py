@@ -7,16 +7,22 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
 
 from fedcompress import __version__, quiet
-from fedcompress.errors import RunError
+from fedcompress.errors import FedcompressError, InputError, RunError
+
+INTERRUPTED = 130
+SHOWN = 8
+"""Runs of a sweep that `show` prints."""
 
 app = typer.Typer(
     help="Federated learning with compressed models, simulated on Flower and measured byte by byte.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    suggest_commands=False,  # click's own message already suggests
 )
 
 ScenarioFile = Annotated[Path, typer.Argument(help="A scenario: a TOML file, or the name of one that ships.")]
@@ -34,6 +40,8 @@ class Engine(StrEnum):
     """Where clients run."""
 
     inline = "inline"
+    ray = "ray"
+    superlink = "superlink"
 
 
 @app.callback(invoke_without_command=True)
@@ -55,6 +63,9 @@ def run(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run directory; default runs/NAME-DATE-TIME.")] = None,
     data_dir: DataDir = None,
     plugins: PluginDirs = [],  # noqa: B006
+    ray_address: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="A running Ray cluster.")] = None,
+    cpus_per_worker: Annotated[float, typer.Option(min=0.0, help="CPUs that a Ray worker reserves.")] = 1.0,
+    gpus_per_worker: Annotated[float, typer.Option(min=0.0, help="GPUs that a Ray worker reserves.")] = 0.0,
     json: Annotated[bool, typer.Option("--json", help="Print the summary alone on standard output.")] = False,
     debug: Annotated[bool, typer.Option(help="Stop at the first client that fails.")] = False,
 ) -> None:
@@ -69,7 +80,9 @@ def run(
     path = out or default_directory(loaded.name)
     check_free(path)
 
-    options = Options(engine.value, workers, data_dir, tuple(plugins), debug)
+    options = Options(
+        engine.value, workers, data_dir, tuple(plugins), debug, ray_address, cpus_per_worker, gpus_per_worker
+    )
 
     def one(label: str, single: Any, directory: Path) -> dict[str, Any]:
         with ProgressDisplay(label) as display:
@@ -88,7 +101,6 @@ def resume(
     json: Annotated[bool, typer.Option("--json", help="Print the summary alone on standard output.")] = False,
 ) -> None:
     """Go on with a run that was interrupted, failed or killed, to the identical result."""
-    from fedcompress.errors import InputError
     from fedcompress.launch import Options, resume_one, run_one
     from fedcompress.results.run_directory import RunDirectory
     from fedcompress.scenario import Scenario
@@ -118,8 +130,10 @@ def _finish(loaded: Any, path: Path, one: Any, *, as_json: bool) -> None:
             summary = one(loaded.name, loaded, path)
             _show(summary, summary_table(summary), as_json=as_json)
         else:
-            rows = run_sweep(loaded, path, one)
+            rows, problems = run_sweep(loaded, path, one)
             _show({"run": path.name, "variants": rows}, sweep_table(rows), as_json=as_json)
+            if problems:
+                raise RunError("\n".join(problems))
     except (RunError, KeyboardInterrupt):
         print(f"go on with: fedcompress resume {path}", file=sys.stderr)
         raise
@@ -136,7 +150,7 @@ def list_(
     """List what scenarios can name."""
     from typing import get_args
 
-    from fedcompress.errors import InputError, suggestion
+    from fedcompress.errors import suggestion
     from fedcompress.plugins import KINDS, Plugins
     from fedcompress.scenario import Partition
 
@@ -168,7 +182,12 @@ def show(
     from fedcompress.plugins import Plugins
 
     console = Console(highlight=False)
-    for label, single in _load(scenario, set_, seed).runs()[:8]:
+    runs = _load(scenario, set_, seed).runs()
+    if plot is not None and len(runs) > 1:
+        raise InputError(
+            f"--plot {plot}: the scenario is a sweep of {len(runs)} runs; choose one with --set and --seed."
+        )
+    for label, single in runs[:SHOWN]:
         experiment = Experiment.load(single, Plugins(tuple(plugins)), data_dir)
         console.rule(label)
         print(experiment.scenario.toml())
@@ -176,8 +195,13 @@ def show(
         console.print(render_table(distribution))
         console.print(render_plot(distribution))
         if plot is not None:
-            write_plot(distribution, plot)
+            try:
+                write_plot(distribution, plot)
+            except OSError as error:
+                raise InputError(f"--plot {plot}: cannot be written: {error.strerror}.") from None
             console.print(f"plot: {plot}")
+    if len(runs) > SHOWN:
+        console.print(f"and {len(runs) - SHOWN} more runs of the sweep")
 
 
 @app.command()
@@ -189,7 +213,6 @@ def doctor(data_dir: DataDir = None) -> None:
 
 
 def _load(scenario: Path, assignments: list[str], seed: int | None) -> Any:
-    from fedcompress.errors import InputError
     from fedcompress.scenario import Scenario, parse_assignment
 
     if not scenario.exists() and scenario.suffix != ".toml":
@@ -223,20 +246,32 @@ def _show(table: dict[str, Any], rendered: Any, *, as_json: bool) -> None:
     else:
         from rich.console import Console
 
-        Console(highlight=False).print(rendered)
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=100)
+        console.print(rendered)
 
 
 def main() -> None:
     """Runs the command line; every expected failure is one clear message and an exit code."""
     quiet.apply()
-    from fedcompress.errors import FedcompressError
-
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # plug-ins as package.module:Class from where the user stands
     try:
-        app()
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            print("interrupted", file=sys.stderr)
+        sys.exit(code)
     except FedcompressError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

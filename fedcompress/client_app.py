@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from fedcompress.client import Result
 from fedcompress.compression import masks as masking
@@ -26,20 +27,21 @@ class ActionError(FedcompressError):
     """An action failed; the message names round, action, client and what the client had received."""
 
 
-def make_client_app(provider: Callable[[Context], Experiment]) -> ClientApp:
+def make_client_app(provider: Callable[[Context], Experiment], mods: list[Mod] | None = None) -> ClientApp:
     """Returns a ClientApp that serves every action of every client strategy.
 
     Args:
         provider: Gives the experiment that a context belongs to; called for each message, so it has to remember.
+        mods: Flower's modifiers, around every message.
     """
-    return _ActionApp(provider)
+    return _ActionApp(provider, mods)
 
 
 class _ActionApp(ClientApp):
     """Registers `train.ACTION` with Flower when an action is first asked for: plug-ins bring names of their own."""
 
-    def __init__(self, provider: Callable[[Context], Experiment]) -> None:
-        super().__init__()
+    def __init__(self, provider: Callable[[Context], Experiment], mods: list[Mod] | None = None) -> None:
+        super().__init__(mods=mods)
         self._provider = provider
         self.query("partition")(_partition)
 
@@ -150,3 +152,22 @@ def _save(state: RecordDict, references: References, kept: dict[str, Arrays]) ->
         state["references.names"] = ConfigRecord({"names": list(held)})
     for name, arrays in kept.items():
         state[f"state.{name}"] = ArrayRecord(list(arrays))
+
+
+def _deployed(context: Context) -> Experiment:
+    """Under `flwr run` the experiment comes from the run configuration."""
+    from fedcompress.engines.superlink import experiment_of
+
+    return experiment_of(context.run_config)
+
+
+def _note_state(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    from fedcompress.engines.superlink import note_state
+
+    reply = call_next(message, context)
+    note_state(context)
+    return reply
+
+
+app = make_client_app(_deployed, [_note_state])
+"""What `[tool.flwr.app.components]` names."""

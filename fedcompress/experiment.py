@@ -90,8 +90,20 @@ class Experiment:
     strategy_params: BaseModel
 
     @classmethod
-    def load(cls, scenario: Scenario, plugins: Plugins | None = None, data_dir: Path | None = None) -> Experiment:
+    def load(
+        cls,
+        scenario: Scenario,
+        plugins: Plugins | None = None,
+        data_dir: Path | None = None,
+        data: FederatedData | None = None,
+    ) -> Experiment:
         """Makes a scenario concrete.
+
+        Args:
+            scenario: What to run.
+            plugins: Finds what it names.
+            data_dir: Where data sets are looked for first.
+            data: The divided data, where another process has already made it.
 
         Raises:
             InputError: All problems that can be found before the data is read, or else those of the data.
@@ -102,23 +114,7 @@ class Experiment:
         found = _Found(scenario, plugins)
         if found.problems:
             raise InputError(found.problems)
-        settings = scenario.data
-        name, source = _dataset_source(settings.dataset, plugins)
-        dataset = load_dataset(name, data_dir=data_dir, classes=settings.classes, source=source)
-        data = federate(
-            dataset,
-            clients=settings.clients,
-            method=settings.partition,
-            seed=scenario.seed,
-            validation=settings.validation,
-            server_validation=settings.server_validation,
-            alpha=settings.alpha,
-            classes_per_client=settings.classes_per_client,
-            shards_per_client=settings.shards_per_client,
-            minimum=settings.minimum,
-            test_limit=max(LEAST_TEST, min(MOST_TEST, ALL_TESTS // settings.clients)),
-        )
-        return cls._assemble(found, plugins, data)
+        return cls._assemble(found, plugins, data or _federated(scenario, plugins, data_dir))
 
     @classmethod
     def _assemble(cls, found: _Found, plugins: Plugins, data: FederatedData) -> Experiment:
@@ -180,6 +176,22 @@ class Experiment:
             trainer=lambda model, round_number: self.server_trainer(model, round_number),
             rng=lambda purpose: generator(self.scenario.seed, 0, SERVER, purpose),
         )
+
+    def check_models(self) -> None:
+        """Builds every model once.
+
+        Raises:
+            InputError: A model does not fit the data.
+        """
+        for name, model in self.models.items():
+            try:
+                model.parameters  # noqa: B018  builds it
+            except (ValueError, TypeError) as error:
+                shape = "x".join(map(str, model.input_shape))
+                reason = str(error).strip().splitlines()[0]
+                raise InputError(
+                    f"model {name!r} does not fit {self.scenario.data.dataset!r}, whose examples are {shape}: {reason}"
+                ) from error
 
     def contents(self, group: Group) -> dict[str, Content]:
         """Declares every content that may cross between the server and a group."""
@@ -320,6 +332,26 @@ def _unknown_names(scenario: Scenario, plugins: Plugins) -> Iterable[str]:
     for where, folder, name in wanted:
         if problem := plugins.check(folder, name):
             yield f"{where}: {problem}"
+
+
+def _federated(scenario: Scenario, plugins: Plugins, data_dir: Path | None) -> FederatedData:
+    """Loads the data and divides it over the clients: a pure function of data set, seed and settings."""
+    settings = scenario.data
+    name, source = _dataset_source(settings.dataset, plugins)
+    dataset = load_dataset(name, data_dir=data_dir, classes=settings.classes, source=source)
+    return federate(
+        dataset,
+        clients=settings.clients,
+        method=settings.partition,
+        seed=scenario.seed,
+        validation=settings.validation,
+        server_validation=settings.server_validation,
+        alpha=settings.alpha,
+        classes_per_client=settings.classes_per_client,
+        shards_per_client=settings.shards_per_client,
+        minimum=settings.minimum,
+        test_limit=max(LEAST_TEST, min(MOST_TEST, ALL_TESTS // settings.clients)),
+    )
 
 
 def _has_argument(dataset: str, plugins: Plugins) -> bool:

@@ -6,6 +6,7 @@ received, counted, decoded against their declaration, validated and sorted; what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -208,7 +209,8 @@ class Federation:
     def _require(self, action: str, good: int, asked: int) -> None:
         least = min(self._experiment.scenario.server.minimum_replies, asked)
         if good < least:
-            reasons = {row["error"] for row in self.record.clients if row["status"] != "ok"}
+            failed = [row for row in self.record.clients if row["status"] != "ok"]
+            reasons = {re.sub(r"^round .*?\): ", "", row["error"]) for row in failed}
             raise RunError(
                 f"round {self.round}, action {action!r}: {good} good replies of {asked}, server.minimum_replies is "
                 f"{least}. Reasons: {'; '.join(sorted(reasons))}"

@@ -33,7 +33,7 @@ def silent_stderr() -> Iterator[None]:
         os.dup2(file.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             file.seek(0)
             os.write(kept, file.read())
             raise

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedcompress.errors import InputError, RunError
 from fedcompress.experiment import Experiment
@@ -16,6 +16,12 @@ from fedcompress.results.provenance import provenance
 from fedcompress.results.recorder import Observer, Recorder, Row, Silent
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
+
+if TYPE_CHECKING:
+    from flwr.app import Context
+    from flwr.serverapp import Grid
+
+    from fedcompress.results.checkpoint import Checkpoints
 
 RUNS = Path("runs")
 
@@ -30,6 +36,9 @@ class Options:
         data_dir: Where data sets are looked for first.
         plugins: Folders of plug-ins.
         fail_fast: End at the first failure of a client.
+        ray_address: HOST:PORT of a running Ray cluster.
+        cpus_per_worker: CPUs that a Ray worker reserves.
+        gpus_per_worker: GPUs that a Ray worker reserves.
     """
 
     engine: str = "inline"
@@ -37,6 +46,9 @@ class Options:
     data_dir: Path | None = None
     plugins: tuple[Path, ...] = ()
     fail_fast: bool = False
+    ray_address: str | None = None
+    cpus_per_worker: float = 1.0
+    gpus_per_worker: float = 0.0
 
     def table(self) -> dict[str, Any]:
         """Returns the options as plain values, for the provenance."""
@@ -45,6 +57,9 @@ class Options:
             "workers": self.workers,
             "data_dir": None if self.data_dir is None else str(self.data_dir.resolve()),
             "plugins": [str(folder.resolve()) for folder in self.plugins],
+            "ray_address": self.ray_address,
+            "cpus_per_worker": self.cpus_per_worker,
+            "gpus_per_worker": self.gpus_per_worker,
         }
 
     @classmethod
@@ -56,15 +71,18 @@ class Options:
             made_with["workers"],
             None if data_dir is None else Path(data_dir),
             tuple(map(Path, made_with["plugins"])),
+            ray_address=made_with["ray_address"],
+            cpus_per_worker=made_with["cpus_per_worker"],
+            gpus_per_worker=made_with["gpus_per_worker"],
         )
 
 
-def default_directory(name: str) -> Path:
+def default_directory(name: str, root: Path = RUNS) -> Path:
     """Returns `runs/NAME-DATE-TIME`, with a number if that is taken."""
     stem = f"{name.replace(' ', '-')}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    path, number = RUNS / stem, 2
+    path, number = root / stem, 2
     while path.exists():
-        path, number = RUNS / f"{stem}-{number}", number + 1
+        path, number = root / f"{stem}-{number}", number + 1
     return path
 
 
@@ -82,10 +100,25 @@ def run_one(
         RunError: The run failed; what was finished is on disk.
     """
     options = options or Options()
-    experiment = Experiment.load(scenario, Plugins(options.plugins), options.data_dir)
+    experiment = prepared(scenario, options)
     made_with = provenance(experiment, options.table(), command or sys.argv)
     directory = RunDirectory.create(path, experiment.scenario.toml(), made_with)
     return _finish(experiment, directory, options, observer or Silent())
+
+
+def prepared(scenario: Scenario, options: Options) -> Experiment:
+    """Returns the experiment of a scenario without sweep.
+
+    Raises:
+        InputError: Scenario, data or plug-ins, or it is nothing for the engine.
+    """
+    experiment = Experiment.load(scenario, Plugins(options.plugins), options.data_dir)
+    if options.engine == "superlink":
+        from fedcompress.engines import superlink
+
+        superlink.check(experiment)
+    experiment.check_models()
+    return experiment
 
 
 def resume_one(path: Path, observer: Observer | None = None) -> Row:
@@ -102,23 +135,61 @@ def resume_one(path: Path, observer: Observer | None = None) -> Row:
     if directory.status == "completed":
         return directory.read_json("summary.json")
     options = Options.of(made_with)
-    scenario = Scenario.load(path / "scenario.toml")
-    experiment = Experiment.load(scenario, Plugins(options.plugins), options.data_dir)
+    experiment = prepared(Scenario.load(path / "scenario.toml"), options)
+    _check_unchanged(experiment, directory)
+    return _finish(experiment, directory, options, observer or Silent())
+
+
+def serve(grid: Grid, context: Context) -> None:
+    """Runs what the run configuration of a Flower app describes, on any grid; the main function of the ServerApp.
+
+    The results are in `out`, or else in a new folder under the Flower home. If `out` holds a run that is not completed,
+    it goes on: the engine "superlink" hands over such a directory, and so does a user who resumes on real hosts.
+    """
+    from flwr.supercore.utils import get_flwr_home
+
+    from fedcompress.engines import superlink
+    from fedcompress.terminal import ProgressDisplay
+
+    config = {**superlink.CONFIG, **context.run_config}
+    experiment = superlink.experiment_of(config)
+    options = superlink.options_of(config)
+    name = experiment.scenario.name
+    directory = RunDirectory(Path(str(config["out"]) or default_directory(name, get_flwr_home() / RUNS)))
+    if (directory.path / "provenance.json").exists() and directory.status != "completed":
+        _check_unchanged(experiment, directory)
+    else:
+        made_with = provenance(experiment, options.table(), sys.argv)
+        directory = RunDirectory.create(directory.path, experiment.scenario.toml(), made_with)
+    print(f"results: {directory.path.resolve()}", flush=True)
+    superlink.wait_for_nodes(grid, len(experiment.clients))
+    with ProgressDisplay(name) as display:
+        _finish(experiment, directory, options, display, grid)
+
+
+def _check_unchanged(experiment: Experiment, directory: RunDirectory) -> None:
+    """Raises InputError if a run cannot go on to the result that it would have had."""
+    made_with = directory.read_json("provenance.json")
     digests = {
         "scenario.toml": ("scenario_digest", experiment.scenario.digest),
         "the data": ("data_digest", experiment.data.digest),
         "the plug-ins": ("plugins_digest", experiment.plugins.digest),
     }
     if changed := [what for what, (key, digest) in digests.items() if made_with[key] != digest]:
-        raise InputError(f"resume {path}: {', '.join(changed)} changed since the run began; start a new run.")
-    return _finish(experiment, directory, options, observer or Silent())
+        raise InputError(f"resume {directory.path}: {', '.join(changed)} changed since the run began; start a new run.")
+    if made_with["engine"] == "superlink":
+        from fedcompress.engines import superlink
+
+        superlink.check_resumable(directory)
 
 
-def _finish(experiment: Experiment, directory: RunDirectory, options: Options, observer: Observer) -> Row:
-    """Runs what is left to run and writes how it ended."""
+def _finish(
+    experiment: Experiment, directory: RunDirectory, options: Options, observer: Observer, grid: Grid | None = None
+) -> Row:
+    """Runs what is left to run, on a grid that is there or on the engine, and writes how it ended."""
     recorder = Recorder(experiment, directory, options.engine)
     try:
-        summary = _run(experiment, recorder, directory, options, observer)
+        summary = _run(experiment, recorder, directory, options, observer, grid)
     except RunError:
         directory.write_json("summary.json", recorder.summary("failed"))
         raise
@@ -134,18 +205,25 @@ def _finish(experiment: Experiment, directory: RunDirectory, options: Options, o
 
 
 def _run(
-    experiment: Experiment, recorder: Recorder, directory: RunDirectory, options: Options, observer: Observer
+    experiment: Experiment,
+    recorder: Recorder,
+    directory: RunDirectory,
+    options: Options,
+    observer: Observer,
+    grid: Grid | None,
 ) -> Row:
     from flwr.app import Context, RecordDict
-    from flwr.serverapp import Grid
 
     from fedcompress.engines import start
     from fedcompress.results.checkpoint import Checkpoints
-    from fedcompress.server_app import make_server_app, run_rounds
 
     checkpoints = Checkpoints(directory)
     if not checkpoints.exists:
         checkpoints.reset()
+    if options.engine == "superlink" and grid is None:
+        return _follow(experiment, recorder, directory, options, observer)
+    from fedcompress.server_app import make_server_app, run_rounds
+
     summaries: list[Row] = []
 
     def main(grid: Grid, context: Context) -> None:
@@ -164,6 +242,34 @@ def _run(
             summary["groups"][name] |= sizes
         summaries.append(summary)
 
-    with start(options.engine, experiment, options.workers, checkpoints.states) as grid:
-        make_server_app(main)(grid, Context(1, 1, {}, RecordDict(), {}))
+    context = Context(1, 1, {}, RecordDict(), {})
+    if grid is not None:
+        main(grid, context)
+    else:
+        with start(options, experiment, checkpoints.states) as started:
+            make_server_app(main)(started, context)
     return summaries[0]
+
+
+def _follow(
+    experiment: Experiment, recorder: Recorder, directory: RunDirectory, options: Options, observer: Observer
+) -> Row:
+    """Runs in other processes, and takes in what they leave if they do not get to the end."""
+    from fedcompress.engines import superlink
+    from fedcompress.results.checkpoint import Checkpoints
+
+    _take_back(Checkpoints(directory))
+    try:
+        return superlink.run_deployed(experiment, directory, options, observer)
+    except (RunError, KeyboardInterrupt):
+        _take_back(Checkpoints(directory))
+        recorder.restore()
+        raise
+
+
+def _take_back(checkpoints: Checkpoints) -> None:
+    """Leaves on disk what whole rounds have left there."""
+    if checkpoints.exists:
+        checkpoints.load()
+    else:
+        checkpoints.reset()

@@ -6,6 +6,7 @@ which knows the plug-ins.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -114,7 +115,7 @@ class EvaluationSettings(Section):
 class Variant(Section):
     """`[[sweep.variants]]`: a named set of overrides."""
 
-    name: str = Field(min_length=1)
+    name: str = Field(min_length=1, pattern=r"^[^/\\\x00-\x1f]+$")  # part of the name of a directory
     set: dict[str, Any] = Field(default_factory=dict, description="keys as for --set")
 
 
@@ -126,9 +127,11 @@ class SweepSettings(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        names = [variant.name for variant in self.variants]
+        names = [variant.name.replace(" ", "-") for variant in self.variants]
         if len(set(names)) < len(names) or len(set(self.seeds)) < len(self.seeds):
             raise ValueError("names of variants and seeds have to differ from each other")
+        if taken := [key for v in self.variants for key in v.set if key.split(".")[0] in ("seed", "sweep")]:
+            raise ValueError(f"a variant cannot set {', '.join(taken)}; use sweep.seeds for seeds")
         return self
 
 
@@ -197,10 +200,17 @@ class Scenario(Section):
         base = self.table()
         del base["sweep"]
         return [
-            (f"{variant.name} seed {seed}", Scenario.parse(base, {**variant.set, "seed": seed}))
+            (f"{variant.name} seed {seed}", _variant(base, variant, seed))
             for variant in self.sweep.variants
             for seed in self.sweep.seeds
         ]
+
+
+def _variant(base: Mapping[str, Any], variant: Variant, seed: int) -> Scenario:
+    try:
+        return Scenario.parse(base, {**variant.set, "seed": seed})
+    except InputError as error:
+        raise InputError(f"sweep variant {variant.name!r}: {problem}" for problem in error.problems) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -257,6 +267,14 @@ def _override(table: dict[str, Any], key: str, value: Any) -> None:
     node[last] = value
 
 
+EXPECTED = {
+    "tuple_type": "expected a list, as in [6, 9]",
+    "dict_type": "expected a table",
+    "model_type": "expected a table",
+}
+"""What pydantic says in the words of Python, in those of TOML."""
+
+
 def _problems(error: ValidationError, table: Mapping[str, Any]) -> Iterable[str]:
     for item in error.errors(include_url=False):
         where = _location(item["loc"], table)
@@ -272,8 +290,12 @@ def _problems(error: ValidationError, table: Mapping[str, Any]) -> Iterable[str]
         elif item["type"] == "model_type" and item["loc"][0] == "wire":
             known = list(WireSettings.model_fields)
             yield f"{where}: unknown key, or a table for a content is meant.{suggestion(str(item['loc'][-1]), known)}"
+        elif item["type"] == "literal_error":
+            known = re.findall(r"'([^']*)'", str(item["ctx"]["expected"]))
+            yield f"{where}: unknown value {item['input']!r}.{suggestion(str(item['input']), known)}"
         else:
-            yield f"{where}: received {item['input']!r}; {str(item['msg'])[:1].lower()}{str(item['msg'])[1:]}."
+            expected = EXPECTED.get(item["type"], f"{str(item['msg'])[:1].lower()}{str(item['msg'])[1:]}")
+            yield f"{where}: received {item['input']!r}; {expected}."
 
 
 def _location(loc: tuple[int | str, ...], table: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ from contextlib import nullcontext
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fedcompress.engines.grid import LocalGrid
+from fedcompress.errors import FedcompressError, RunError
 from fedcompress.evaluation import Evaluator
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
@@ -55,7 +57,9 @@ def run_rounds(
     fed.tests = {name: strategy.global_model(state, group) is None for name, group in experiment.groups.items()}
     if checkpoints.exists:
         checkpoint = checkpoints.load()
-        state, done, fed.references = checkpoint.state, checkpoint.round, checkpoint.references
+        state, done = checkpoint.state, checkpoint.round
+        if isinstance(grid, LocalGrid):  # nodes elsewhere start afresh and hold no masks
+            fed.references = checkpoint.references
         recorder.restore()
     observer.started(experiment, done + 1)
     with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
@@ -63,7 +67,7 @@ def run_rounds(
         for number in range(done + 1, experiment.scenario.rounds + 1):
             started = time.perf_counter()
             fed.begin(number)
-            state = strategy.round(fed, state)
+            state = _round(experiment, fed, state, fail_fast=fail_fast)
             recorder.note(fed.record)
             row = recorder.round(number, fed.record, evaluator.score(state, recorder.latest), started)
             checkpoints.save(Checkpoint(number, state, fed.references))
@@ -73,3 +77,28 @@ def run_rounds(
         clients = evaluator.clients(state, recorder.latest)
         digest = evaluator.digest(state, recorder.latest)
         return state, recorder.summary("completed", clients, digest, evaluator.deployed(state))
+
+
+def _deployed(grid: Grid, context: Context) -> None:
+    """The main function under `flwr run`: everything comes from the run configuration."""
+    from fedcompress.launch import serve
+
+    serve(grid, context)
+
+
+app = make_server_app(_deployed)
+"""What `[tool.flwr.app.components]` names."""
+
+
+def _round(experiment: Experiment, fed: Federation, state: State, *, fail_fast: bool) -> State:
+    """Runs one round of the strategy; an error of its own ends the run as one clear message."""
+    try:
+        return experiment.server.round(fed, state)
+    except (FedcompressError, OSError):
+        raise
+    except Exception as error:
+        if fail_fast:
+            raise
+        name = experiment.scenario.server.strategy
+        reason = f"{type(error).__name__}: {error}"
+        raise RunError(f"round {fed.round}: server strategy {name!r} failed: {reason} (--debug shows where)") from error

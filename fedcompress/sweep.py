@@ -25,8 +25,8 @@ _FIGURES: Mapping[str, Callable[[Row], Any]] = {
 }
 
 
-def run_sweep(scenario: Scenario, path: Path, run: Callable[[str, Scenario, Path], Row]) -> list[Row]:
-    """Runs all variants with all seeds into one directory and returns a row per variant.
+def run_sweep(scenario: Scenario, path: Path, run: Callable[[str, Scenario, Path], Row]) -> tuple[list[Row], list[str]]:
+    """Runs all variants with all seeds into one directory; returns a row per variant, and why runs failed.
 
     A run that fails is counted, and the rest goes on. Into the directory of an unfinished sweep, it does what is left.
 
@@ -37,17 +37,19 @@ def run_sweep(scenario: Scenario, path: Path, run: Callable[[str, Scenario, Path
     """
     assert scenario.sweep is not None
     RunDirectory(path).write_text("scenario.toml", scenario.toml())
+    problems: list[str] = []
     finished: dict[str, list[Row]] = {variant.name: [] for variant in scenario.sweep.variants}
     failed = dict.fromkeys(finished, 0)
     for label, variant_scenario in scenario.runs():
         variant = label.rpartition(" seed ")[0]
         try:
             finished[variant].append(run(label, variant_scenario, path / directory_name(label)))
-        except RunError:
+        except RunError as error:
             failed[variant] += 1
+            problems.append(f"{label}: {error}")
         rows = [_row(name, finished[name], failed[name]) for name in finished]
         RunDirectory(path).write_json("sweep.json", {"scenario": scenario.name, "variants": rows})
-    return rows
+    return rows, problems
 
 
 def directory_name(label: str) -> str:

@@ -1,17 +1,29 @@
-"""A tiny scenario for every test that needs one: real digits of 8 x 8 pixels, three clients in two groups."""
+"""For every test that needs them: a tiny scenario (real digits of 8 x 8 pixels) and the command line in process."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import tomli_w
 
+from fedcompress import cli
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
 
 @pytest.fixture
 def tiny() -> dict[str, Any]:
-    """A fresh table: of its clients two are dense and one is pruned."""
+    """A fresh table: two dense clients and a pruned one."""
     return {
         "name": "tiny",
         "rounds": 2,
@@ -29,3 +41,20 @@ def tiny_file(tiny: dict[str, Any], tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"
     path.write_text(tomli_w.dumps(tiny), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Done]:
+    """Runs `fedcompress ARGUMENTS...` in this process, in the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["fedcompress", *map(str, arguments)])
+        code: Any = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        return Done(code, *capsys.readouterr())
+
+    return run

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 from fedcompress.errors import RunError
 from federating import PRUNING, experiment, federation, run

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,10 @@ from fedcompress.client import ClientStrategy
 from fedcompress.compression.magnitude import Magnitude
 from fedcompress.data.datasets.digits import Digits
 from fedcompress.errors import InputError
-from fedcompress.launch import run_one
 from fedcompress.models.architecture import Architecture
 from fedcompress.models.mini_cnn import MiniCNN
 from fedcompress.plugins import KINDS, Plugins
 from fedcompress.results.run_directory import RunDirectory
-from fedcompress.scenario import Scenario
 from strategies.fedavg import FedAvg
 
 ROOT = Path(clients.__file__).parents[1]
@@ -312,28 +312,38 @@ def test_the_digest_follows_every_file(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_with_a_client_a_strategy_and_a_model_of_ones_own(
-    tiny: dict[str, Any], folder: Path, tmp_path: Path
+    call: Callable[..., Any], tiny_file: Path, folder: Path, tmp_path: Path
 ) -> None:
     """`flat` on 8 x 8 pixels is one layer of 64 x 10 weights and 10 biases; `counted` reports 40 + round as its loss;
-    `first` leaves the second client's reply out, so its model is not that of `fedavg`."""
-    overrides: dict[str, Any] = {"server.strategy": "first", "data.clients": 2}
-    overrides |= {"groups": [{"name": "all", "client": "counted", "model": "flat"}]}
-    summary = run_one(Scenario.parse(tiny, overrides), tmp_path / "run", plugins=[folder])
-    averaged = Scenario.parse(tiny, {**overrides, "server.strategy": "fedavg"})
-    assert run_one(averaged, tmp_path / "averaged", plugins=[folder])["model_digest"] != summary["model_digest"]
-    directory = RunDirectory(tmp_path / "run")
-    assert summary["status"] == "completed"
-    assert summary["groups"]["all"]["parameters"] == 64 * 10 + 10
-    assert [row["train_loss"] for row in directory.rows("clients")] == [41.0, 41.0, 42.0, 42.0]
-    assert directory.read_json("provenance.json")["plugins_digest"] == Plugins((folder,)).digest
+    `first` leaves all replies but one out, so its model is not that of `fedavg`."""
+    chosen = ["client=counted", "model=flat", "compression=none", "sparsity=0"]
+    words = [word for group in ("dense", "pruned") for c in chosen for word in ("--set", f"groups.{group}.{c}")]
+    digests = set()
+    for strategy in ("first", "fedavg"):
+        words += ["--set", f"server.strategy={strategy}"]
+        done = call("run", tiny_file, "--plugins", folder, "--out", tmp_path / strategy, "--json", *words)
+        assert done.code == 0, done.err
+        summary, directory = json.loads(done.out), RunDirectory(tmp_path / strategy)
+        assert {group["parameters"] for group in summary["groups"].values()} == {64 * 10 + 10}
+        assert [row["train_loss"] for row in directory.rows("clients")] == [41.0] * 3 + [42.0] * 3
+        assert directory.read_json("provenance.json")["plugins_digest"] == Plugins((folder,)).digest
+        digests.add(summary["model_digest"])
+    assert len(digests) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="Keras refuses a model whose name has a colon")
-def test_a_run_with_a_model_by_its_path(tiny: dict[str, Any], tmp_path: Path) -> None:
-    overrides: dict[str, Any] = {"rounds": 1, "data.clients": 2}
-    overrides |= {"groups": [{"model": "fedcompress.models.mini_cnn:MiniCNN"}]}
-    summary = run_one(Scenario.parse(tiny, overrides), tmp_path / "run")
-    assert summary["status"] == "completed"
+def test_a_run_with_all_three_by_their_paths(
+    call: Callable[..., Any], tiny_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "clients" / "counted.py").rename(folder / "my_counted.py")
+    (folder / "strategies" / "first.py").rename(folder / "my_first.py")
+    (folder / "models" / "flat.py").rename(folder / "my_flat.py")
+    monkeypatch.syspath_prepend(folder)
+    chosen = ["server.strategy=my_first:First", "groups.dense.client=my_counted:Counted", "rounds=1"]
+    chosen += ["groups.dense.model=my_flat:Flat", "groups.pruned.model=my_flat:Flat"]
+    done = call("run", tiny_file, "--json", "--out", "out", *(word for c in chosen for word in ("--set", c)))
+    assert done.code == 0, done.err
+    summary = json.loads(done.out)
+    assert {name: group["parameters"] for name, group in summary["groups"].items()} == {"dense": 650, "pruned": 650}
 
 
 def test_the_interface_itself_is_no_plug_in(folder: Path) -> None:

@@ -176,6 +176,16 @@ BAD = [
     ),
     ("sweep.seeds = [-1]", {}, ["sweep.seeds.0: received -1; input should be greater than or equal to 0."]),
     ("sweep.seeds = [1, 1]", {}, ["sweep: names of variants and seeds have to differ from each other."]),
+    (
+        "sweep.variants = [{ name = 'a b' }, { name = 'a-b' }]",
+        {},
+        ["sweep: names of variants and seeds have to differ from each other."],
+    ),
+    (
+        "sweep.variants = [{ name = 'x', set = { seed = 3, 'sweep.seeds' = [4] } }]",
+        {},
+        ["sweep: a variant cannot set seed, sweep.seeds; use sweep.seeds for seeds."],
+    ),
     ("sweep.seed = [1]", {}, ["sweep.seed: unknown key. Did you mean 'seeds'?"]),
     ("sweep.variants = [{ name = 'x', sett = {} }]", {}, ["sweep.variants.x.sett: unknown key. Did you mean 'set'?"]),
     ("sweep.variants = [{ set = {} }]", {}, ["sweep.variants.0.name: is missing."]),
@@ -226,6 +236,13 @@ def test_wrong_shapes_are_one_line_with_key_and_value(bad: str) -> None:
     (problem,) = problems({"name": "bad", **tomllib.loads(bad)})
     assert problem.startswith(key)
     assert "unknown key" in problem if key == "wire.logits" else f"received {value.strip('[]') or '[]'}" in problem
+
+
+@pytest.mark.parametrize("name", ["a/b", "../up", "a\\b", "a\tb", ""])
+def test_the_name_of_a_variant_is_part_of_a_directory(name: str) -> None:
+    (problem,) = problems({"name": "bad", "sweep": {"variants": [{"name": name}]}})
+    assert problem.startswith("sweep.variants.")
+    assert f".name: received {name!r}; " in problem
 
 
 def test_all_problems_are_listed_at_once() -> None:

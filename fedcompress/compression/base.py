@@ -13,9 +13,9 @@ from fedcompress.wire.content import Arrays
 
 
 class Params(BaseModel):
-    """Base of all parameter classes: frozen, unknown keys refused."""
+    """Base of all parameter classes: frozen, unknown keys and values of another type refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class Wrapping:
@@ -73,12 +73,13 @@ class Compression(ABC):
     def wrapping(self) -> Wrapping:
         """Returns what is added to a new model before its training graph is compiled."""
 
-    def inputs(self, spec: ModelSpec, round_number: int, masks: Arrays | None) -> list[Any]:
+    def inputs(self, spec: ModelSpec, round_number: int, masks: Arrays | None, steps: int) -> list[Any]:
         """Returns the arrays for `Wrapping.begin`.
 
         Args:
             spec: The model.
             round_number: From 1.
             masks: Given masks, which training then keeps; None to let the compression choose them.
+            steps: How many steps this training takes.
         """
         return []

@@ -29,7 +29,8 @@ class MagnitudeParams(Params):
     freeze_round: int | None = Field(
         None, ge=0, description="from here on masks stay; default: four fifths; 0 is never"
     )
-    frequency: int = Field(10, ge=1, description="steps between mask updates inside a round")
+    dense_steps: float = Field(0.0, ge=0.0, le=1.0, description="fraction of a round's steps before masks are chosen")
+    frequency: int = Field(10, ge=1, description="steps between mask updates inside a round, from then on")
     mask: Literal["client", "server"] = Field(
         "client", description="who chooses: each client, or the server for a group"
     )
@@ -45,7 +46,8 @@ class MagnitudeParams(Params):
 class Magnitude(Compression):
     """Magnitude pruning with explicit masks.
 
-    Masks are chosen from the weights at the first step of a round and again every `frequency` steps, until they freeze.
+    Masks are chosen from the weights at the first step of a round, or after `dense_steps` of it, and again every
+    `frequency` steps, until they freeze.
     """
 
     Params = MagnitudeParams
@@ -90,12 +92,13 @@ class Magnitude(Compression):
     def wrapping(self) -> Wrapping:
         return _MagnitudeWrapping()
 
-    def inputs(self, spec: ModelSpec, round_number: int, masks: Arrays | None) -> list[Any]:
+    def inputs(self, spec: ModelSpec, round_number: int, masks: Arrays | None, steps: int) -> list[Any]:
         target = self.target(round_number)
         chooses = masks is None and target > 0
         shapes = [spec.template[i].shape for i in spec.prunable]
         given = [m.astype(np.float32) for m in masks] if masks is not None else [np.ones(s, np.float32) for s in shapes]
-        return [np.float32(target), np.int64(self.params.frequency if chooses else 0), *given]
+        first = np.int64(round(self.params.dense_steps * steps))
+        return [np.float32(target), np.int64(self.params.frequency if chooses else 0), first, *given]
 
 
 class _MagnitudeWrapping(Wrapping):
@@ -106,14 +109,16 @@ class _MagnitudeWrapping(Wrapping):
         sparsity: Any = keras.tfmot.sparsity.keras
         target = self._target = tf.Variable(0.0, trainable=False)
         frequency = self._frequency = tf.Variable(0, dtype=tf.int64, trainable=False)
+        first = self._first = tf.Variable(0, dtype=tf.int64, trainable=False)
 
         class RoundSchedule(sparsity.PruningSchedule):  # type: ignore[misc]
             """Says when masks are updated and to which sparsity; 0 keeps them."""
 
             def __call__(self, step: Any) -> Any:
                 # tfmot counts from 1 and adds one before it asks, so the first step of a call is 2.
-                due = tf.equal(tf.math.floormod(step - 2, tf.maximum(frequency, 1)), 0)
-                return tf.logical_and(frequency > 0, due), target
+                since = step - 2 - first
+                due = tf.equal(tf.math.floormod(since, tf.maximum(frequency, 1)), 0)
+                return tf.reduce_all([frequency > 0, since >= 0, due]), target
 
             def get_config(self) -> dict[str, Any]:
                 return {}
@@ -123,8 +128,9 @@ class _MagnitudeWrapping(Wrapping):
         return wrapped
 
     def begin(self, inputs: Sequence[Any]) -> None:
-        target, frequency, *masks = inputs
+        target, frequency, first, *masks = inputs
         self._target.assign(target)
+        self._first.assign(first)
         self._frequency.assign(frequency)
         for layer in self._layers:
             layer.pruning_step.assign(1)

@@ -10,22 +10,29 @@ if TYPE_CHECKING:
     from fedcompress.engines.grid import LocalGrid
     from fedcompress.engines.states import ClientStates
     from fedcompress.experiment import Experiment
+    from fedcompress.launch import Options
 
 
 @contextmanager
-def start(engine: str, experiment: Experiment, workers: int, states: ClientStates) -> Iterator[LocalGrid]:
+def start(options: Options, experiment: Experiment, states: ClientStates) -> Iterator[LocalGrid]:
     """Starts an engine and stops it at the end of the block.
 
     Args:
-        engine: "inline".
+        options: Which engine, and how many workers.
         experiment: What clients run.
-        workers: Clients that train at the same time.
         states: Holds what clients keep between actions.
     """
-    from fedcompress.client_app import make_client_app
-    from fedcompress.engines.inline import InlineGrid
+    grid: LocalGrid
+    if options.engine == "ray":
+        from fedcompress.engines.ray import RayGrid, RaySettings
 
-    grid = InlineGrid(make_client_app(lambda _: experiment), len(experiment.clients), workers, states)
+        settings = RaySettings(options.workers, options.ray_address, options.cpus_per_worker, options.gpus_per_worker)
+        grid = RayGrid(experiment, settings, states)
+    else:
+        from fedcompress.client_app import make_client_app
+        from fedcompress.engines.inline import InlineGrid
+
+        grid = InlineGrid(make_client_app(lambda _: experiment), len(experiment.clients), options.workers, states)
     try:
         yield grid
     finally:

@@ -61,6 +61,9 @@ class LocalGrid(Grid):
     def deliver(self, partitions: list[int], requests: list[bytes], timeout: float | None) -> list[bytes | str | None]:
         """Runs requests on clients and returns, in their order, a reply as bytes, an error as text, or None if lost."""
 
+    def close(self) -> None:
+        """Ends what the grid has started."""
+
     def partitions(self) -> dict[int, int]:
         """Returns partition -> node id."""
         return {partition: partition + FIRST_CLIENT for partition in range(self._clients)}

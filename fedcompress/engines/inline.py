@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 from flwr.clientapp import ClientApp
 
@@ -29,16 +31,21 @@ class InlineGrid(LocalGrid):
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="client") if workers > 1 else None
 
     def deliver(self, partitions: list[int], requests: list[bytes], timeout: float | None) -> list[bytes | str | None]:
-        if self._pool is None:
-            return [self._answer(p, r) for p, r in zip(partitions, requests, strict=True)]
-        return list(self._pool.map(self._answer, partitions, requests))
+        run = (self._pool.map if self._pool else map)(self._answer, partitions, requests, repeat(timeout))
+        return list(run)
 
-    def _answer(self, partition: int, request: bytes) -> bytes | str | None:
-        """Runs one request; the client's state is committed only if it succeeds."""
+    def _answer(self, partition: int, request: bytes, timeout: float | None) -> bytes | str | None:
+        """Runs one request; the client's state is committed only if it succeeds in time.
+
+        A thread cannot be ended, so a client that is late is waited for, and then treated as one that was lost.
+        """
+        started = time.monotonic()
         try:
             reply, state = answer(self._app, partition, self._clients, request, self._states.get(partition))
         except Exception as error:
             return str(error) or type(error).__name__
+        if timeout is not None and (took := time.monotonic() - started) > timeout:
+            return f"took {took:.1f} s, server.timeout is {timeout:g} s"
         self._states.put(partition, state)
         return reply
 

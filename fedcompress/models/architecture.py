@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -51,7 +52,7 @@ class ModelSpec:
             inputs = keras.Input(self.input_shape)
             features = self.architecture.features(inputs)
             logits = keras.layers.Dense(self.classes, name=HEAD)(features)
-            return keras.Model(inputs, logits, name=self.name.replace("-", "_"))
+            return keras.Model(inputs, logits, name=re.sub(r"\W", "_", self.name))
 
     def feature_extractor(self, model: Any) -> Any:
         """Returns the part of `model` that ends at the features, sharing its variables."""

@@ -58,9 +58,7 @@ def _plain(node: Any, arrays: list[NDArray[Any]], where: str) -> Any:
         return {_TUPLE: items} if isinstance(node, tuple) else items
     if node is None or isinstance(node, bool | int | float | str):
         return node
-    raise TypeError(
-        f"{where}: a {type(node).__name__} cannot be kept; use arrays, plain values, lists and dicts"
-    )
+    raise TypeError(f"{where}: a {type(node).__name__} cannot be kept; use arrays, plain values, lists and dicts")
 
 
 def _restored(node: Any, file: Any) -> Any:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,8 @@ class Trainer:
             FloatingPointError: Training diverged.
             AssertionError: The sparsity that was asked for is not the one of the real weights.
         """
-        objective = objective or CrossEntropy()
+        objective, epochs = objective or CrossEntropy(), epochs or self.settings.epochs
+        steps = epochs * ceil(len(examples) / self.settings.batch_size)
         wrapping_kind = type(self.compression)
         key = ("train", self.spec.key, wrapping_kind, objective.key, self.settings.optimizer, examples.x.dtype.str)
         loop: TrainingLoop = _cached(
@@ -159,8 +161,8 @@ class Trainer:
             examples.x,
             examples.y,
             objective,
-            self.compression.inputs(self.spec, self.round_number, masks),
-            epochs=epochs or self.settings.epochs,
+            self.compression.inputs(self.spec, self.round_number, masks, steps),
+            epochs=epochs,
             batch_size=self.settings.batch_size,
             learning_rate=self.settings.learning_rate,
             rng=self._rng("shuffle"),

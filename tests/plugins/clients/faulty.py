@@ -1,5 +1,8 @@
 """faulty: a client strategy from a plug-in folder whose clients misbehave on request."""
 
+import os
+import time
+
 import numpy as np
 
 from clients.sgd import SGD
@@ -13,6 +16,7 @@ class FaultyParams(Params):
 
     fault: str = "none"
     everywhere: bool = False
+    seconds: float = 600.0
 
 
 class Faulty(SGD):
@@ -27,6 +31,10 @@ class Faulty(SGD):
         if self.params.everywhere or len(self.data) % 2 == 0:
             if self.params.fault == "raise":
                 raise RuntimeError("sensor unplugged")
+            if self.params.fault == "exit":
+                os._exit(1)
+            if self.params.fault == "hang":
+                time.sleep(self.params.seconds)
             if self.params.fault == "nan":
                 weights[0][...] = np.nan
             if self.params.fault == "shape":

@@ -1,0 +1,187 @@
+"""Starts processes and ends them with everything that they have started, whatever becomes of who asked for them.
+
+`Keeper` talks to this file run as a script, which imports the standard library alone. It adopts orphans, and when its
+standard input ends, at the latest because the process that uses it has died, it kills every descendant.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_EVENTS = "events.jsonl"
+
+
+class Keeper:
+    """Processes that end at the latest with this one, and with the `with` block.
+
+    Args:
+        folder: Holds what they print; deleted at the end.
+        environment: Their environment.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", __file__, str(folder)],
+            stdin=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,  # a Ctrl-C is for this process, which then ends the others
+        )
+
+    def start(self, name: str, command: Sequence[str]) -> None:
+        """Starts a command under a name that has not been used.
+
+        Raises:
+            BrokenPipeError: The script has been killed.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"name": name, "command": list(command)}).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def ended(self) -> dict[str, int]:
+        """Returns name -> exit code of the commands that have ended; minus the signal for a killed one."""
+        return {event["name"]: event["code"] for event in self._events() if "code" in event}
+
+    def pids(self) -> dict[str, int]:
+        """Returns name -> process of all commands that were started."""
+        return {event["name"]: event["pid"] for event in self._events() if "pid" in event}
+
+    def printed(self, name: str, stream: str = "out") -> str:
+        """Returns what a command has written to its standard output ("out") or standard error ("err")."""
+        file = self._folder / f"{name}.{stream}"
+        return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+
+    def close(self) -> None:
+        """Ends all commands and waits until they are gone."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        if (self._folder / _EVENTS).exists():
+            whole = (self._folder / _EVENTS).read_text(encoding="utf-8").rpartition("\n")[0]
+            yield from map(json.loads, whole.splitlines())
+
+
+def descendants(ancestor: int) -> set[int]:
+    """Returns the processes below one, zombies among them."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in _parents():
+        children.setdefault(parent, []).append(pid)
+    found: set[int] = set()
+    waiting = [ancestor]
+    while waiting:
+        new = children.get(waiting.pop(), [])
+        found.update(new)
+        waiting += new
+    return found
+
+
+def _serve(folder: Path) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    _control(_PR_SET_CHILD_SUBREAPER, 1)  # orphans come to this process, so that none of them is lost sight of
+    names: dict[int, str] = {}
+    received = b""
+    try:
+        while True:
+            if select.select([0], [], [], 0.2)[0]:
+                if not (chunk := os.read(0, 65536)):
+                    break
+                *lines, received = (received + chunk).split(b"\n")
+                for item in map(json.loads, lines):
+                    pid = _start(folder / item["name"], item["command"])
+                    names[pid] = item["name"]
+                    _tell(folder, name=item["name"], pid=pid)
+            for pid, code in _reap():
+                if pid in names:
+                    _tell(folder, name=names.pop(pid), code=code)
+    finally:
+        while pids := descendants(os.getpid()):
+            for pid in pids:
+                _kill(pid)
+            _reap()
+            time.sleep(0.02)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(prefix: Path, command: list[str]) -> int:
+    with (
+        prefix.with_name(f"{prefix.name}.out").open("ab") as out,
+        prefix.with_name(f"{prefix.name}.err").open("ab") as err,
+    ):
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            preexec_fn=lambda: _control(_PR_SET_PDEATHSIG, signal.SIGKILL),  # should this process be killed itself
+        ).pid
+
+
+def _control(option: int, value: int) -> None:
+    """Calls Linux' prctl; elsewhere Flower's own watch over its parents has to do."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def _reap() -> list[tuple[int, int]]:
+    """Takes leave of children that have ended and returns their exit codes."""
+    ended: list[tuple[int, int]] = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        ended.append((pid, os.waitstatus_to_exitcode(status)))
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """Yields (process, its parent) for every process."""
+    proc = Path("/proc")
+    if not (proc / "self" / "stat").exists():
+        with subprocess.Popen(["ps", "-A", "-o", "pid=,ppid="], stdout=subprocess.PIPE, text=True) as ps:
+            lines = ps.communicate()[0].splitlines()
+        yield from ((int(pid), int(parent)) for pid, parent in map(str.split, lines) if int(pid) != ps.pid)
+        return
+    for folder in proc.iterdir():
+        if folder.name.isdigit():
+            try:
+                stat = (folder / "stat").read_text(encoding="utf-8", errors="replace")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            yield int(folder.name), int(stat.rpartition(")")[2].split()[1])
+
+
+def _tell(folder: Path, **event: Any) -> None:
+    with (folder / _EVENTS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(event) + "\n")
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]))

@@ -1,0 +1,227 @@
+"""Engine "ray": clients in actors of a Ray cluster, on one machine or many."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fedcompress import quiet
+from fedcompress.engines.grid import LocalGrid
+from fedcompress.engines.states import ClientStates
+from fedcompress.errors import InputError, RunError
+from fedcompress.experiment import Experiment
+
+quiet.apply()
+START_LIMIT = 300.0
+"""Seconds that a worker may take to import and build what it needs, before the run gives up."""
+ATTEMPTS = 2
+"""How often a message is tried when workers die under it."""
+
+
+@dataclass(frozen=True)
+class RaySettings:
+    """Where workers run.
+
+    Attributes:
+        workers: Number of actors.
+        address: HOST:PORT of a running cluster; None starts one on this machine.
+        cpus: CPUs that an actor reserves.
+        gpus: GPUs that an actor reserves; a fraction shares one.
+    """
+
+    workers: int = 1
+    address: str | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+@dataclass
+class _Call:
+    """A message on a worker."""
+
+    index: int
+    worker: Any
+    started: float = field(default_factory=time.monotonic)
+
+
+class _Worker:
+    """The actor: builds the experiment from what the driver sent, and answers requests one at a time."""
+
+    def __init__(self, scenario: str, data: Any, plugin_files: list[Mapping[str, bytes]]) -> None:
+        import tomllib
+
+        from fedcompress import keras
+        from fedcompress.client_app import make_client_app
+        from fedcompress.engines.grid import identify
+        from fedcompress.plugins import Plugins
+        from fedcompress.scenario import Scenario
+
+        identify()
+        keras.tf  # noqa: B018  imports TensorFlow now, so that no request pays for it
+        self._folder = tempfile.TemporaryDirectory()
+        folders = tuple(_unpacked(Path(self._folder.name) / str(i), files) for i, files in enumerate(plugin_files))
+        parsed = Scenario.parse(tomllib.loads(scenario))
+        self._experiment = Experiment.load(parsed, Plugins(folders), data=data)
+        self._app = make_client_app(lambda _: self._experiment)
+
+    def ready(self) -> bool:
+        """Answers once the worker has been built."""
+        return True
+
+    def answer(self, partition: int, request: bytes, state: bytes) -> tuple[bytes, bytes] | str:
+        """Runs one request; an exception comes back as its text."""
+        from fedcompress.engines.grid import answer
+
+        try:
+            return answer(self._app, partition, len(self._experiment.clients), request, state)
+        except Exception as error:
+            return str(error) or type(error).__name__
+
+
+class RayGrid(LocalGrid):
+    """Runs clients in Ray actors.
+
+    Replies come back in the order of the requests. An actor that dies is replaced and its message tried once more; one
+    that takes longer than the time limit is killed, and its message is lost.
+
+    Args:
+        experiment: What clients run; its data goes through Ray's object store, once per machine.
+        settings: Where workers run.
+        states: Holds what clients keep.
+
+    Raises:
+        InputError: The cluster cannot be reached, or offers too little.
+    """
+
+    def __init__(self, experiment: Experiment, settings: RaySettings, states: ClientStates | None = None) -> None:
+        super().__init__(len(experiment.clients), states)
+        self._ray: Any = _connected(settings)
+        remote = self._ray.remote(num_cpus=settings.cpus, num_gpus=settings.gpus, max_restarts=0)(_Worker)
+        data = self._ray.put(experiment.data)
+        files = [_packed(folder) for folder in experiment.plugins.folders]
+        self._spawn: Callable[[], Any] = lambda: remote.remote(experiment.scenario.toml(), data, files)
+        self._idle: list[Any] = []
+        self._starting: dict[Any, Any] = {}
+        for _ in range(min(settings.workers, len(experiment.clients))):
+            self._start_worker()
+
+    def deliver(self, partitions: list[int], requests: list[bytes], timeout: float | None) -> list[bytes | str | None]:
+        answers: list[bytes | str | None] = [None] * len(requests)
+        attempts = [0] * len(requests)
+        waiting = deque(range(len(requests)))
+        running: dict[Any, _Call] = {}
+        while waiting or running:
+            while waiting and self._idle:
+                index, worker = waiting.popleft(), self._idle.pop()
+                attempts[index] += 1
+                state = self._states.get(partitions[index])
+                running[worker.answer.remote(partitions[index], requests[index], state)] = _Call(index, worker)
+            done, _ = self._ray.wait([*running, *self._starting], num_returns=1, timeout=0.5)
+            for future in done:
+                if future in self._starting:
+                    self._welcome(future)
+                    continue
+                call = running.pop(future)
+                answer = self._result(future)
+                if answer is None:
+                    self._start_worker()
+                    if attempts[call.index] < ATTEMPTS:
+                        waiting.append(call.index)
+                    else:
+                        answers[call.index] = f"its worker died {ATTEMPTS} times"
+                    continue
+                self._idle.append(call.worker)
+                answers[call.index] = answer if isinstance(answer, str) else answer[0]
+                if not isinstance(answer, str):
+                    self._states.put(partitions[call.index], answer[1])
+            self._end_late(running, timeout)
+        return answers
+
+    def close(self) -> None:
+        """Ends the actors, and the cluster if this grid started it."""
+        self._ray.shutdown()
+
+    def _result(self, future: Any) -> tuple[bytes, bytes] | str | None:
+        """Returns what a worker answered, None if it died."""
+        try:
+            answer: tuple[bytes, bytes] | str = self._ray.get(future)
+        except self._ray.exceptions.RayActorError:
+            return None
+        except self._ray.exceptions.RayError as error:
+            return f"{type(error).__name__}: {error}"
+        return answer
+
+    def _end_late(self, running: dict[Any, _Call], timeout: float | None) -> None:
+        """Kills workers that hang; their messages are lost."""
+        for future, call in list(running.items()):
+            if timeout is not None and time.monotonic() - call.started > timeout:
+                del running[future]
+                self._ray.kill(call.worker)
+                self._start_worker()
+
+    def _start_worker(self) -> None:
+        worker = self._spawn()
+        self._starting[worker.ready.remote()] = worker
+
+    def _welcome(self, future: Any) -> None:
+        worker = self._starting.pop(future)
+        try:
+            self._ray.get(future, timeout=START_LIMIT)
+        except self._ray.exceptions.RayError as error:
+            raise RunError(f"a Ray worker did not start: {error}") from None
+        self._idle.append(worker)
+
+
+def _connected(settings: RaySettings) -> Any:
+    """Returns the ray module, connected to a cluster that has room for the workers."""
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError:
+        raise InputError('engine ray: Ray is not installed; pip install "fedcompress[ray]".') from None
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    variables = dict(quiet.ENVIRONMENT)
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a tip about a future release
+    variables["PYTHONPATH"] = os.pathsep.join(p for p in (os.environ.get("PYTHONPATH"), str(Path.cwd())) if p)
+    common: dict[str, Any] = {
+        "runtime_env": {"env_vars": variables},
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "configure_logging": True,
+    }
+    try:
+        if address:
+            ray.init(address=address, **common)
+        else:
+            cpus = max(1, round(settings.workers * settings.cpus))
+            ray.init(num_cpus=cpus, include_dashboard=False, **common)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(f"engine ray: cannot reach {address or 'a local cluster'}: {error}") from None
+    offered = ray.cluster_resources()
+    for what, each in (("CPU", settings.cpus), ("GPU", settings.gpus)):
+        if each * settings.workers > offered.get(what, 0.0) + 1e-9:
+            ray.shutdown()
+            raise InputError(
+                f"engine ray: {settings.workers} workers of {each:g} {what} each were asked for, the cluster has "
+                f"{offered.get(what, 0.0):g}; lower --workers."
+            )
+    return ray
+
+
+def _packed(folder: Path) -> dict[str, bytes]:
+    """Returns the modules of a plug-in folder, which other machines need not have."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.py"))}
+
+
+def _unpacked(folder: Path, files: Mapping[str, bytes]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
+    return folder

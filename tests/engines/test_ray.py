@@ -1,0 +1,80 @@
+"""Engine ray on two nodes on loopback: the same bits as in one process, and faults that cost one client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedcompress.errors import InputError
+from fedcompress.launch import Options, run_one
+from fedcompress.results.run_directory import RunDirectory
+from fedcompress.scenario import Scenario
+from federating import PLUGINS, PRUNING, TINY, experiment, run
+
+ray = pytest.importorskip("ray")
+MIXED = {
+    "groups": [
+        {"name": "dense", "share": 0.5, "model": "small-cnn"},
+        {"name": "pruned", "share": 0.5, "model": "mini-cnn", "compression": "magnitude", "sparsity": 0.8},
+    ],
+    "wire": {"values": "int8"},
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """Two nodes of one CPU each."""
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    nodes.add_node(num_cpus=1)
+    yield nodes.address
+    nodes.shutdown()
+
+
+def scenario(table: dict[str, Any], **overrides: Any) -> Scenario:
+    dotted = {key.replace("__", "."): value for key, value in overrides.items()}
+    return Scenario.parse({**TINY, **table}, dotted)
+
+
+def on_ray(cluster: str, made: Scenario, path: Path, workers: int = 2) -> tuple[dict[str, Any], RunDirectory]:
+    options = Options("ray", workers, plugins=(PLUGINS,), ray_address=cluster)
+    return run_one(made, path, options), RunDirectory(path)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_same_model_as_inline(cluster: str, tmp_path: Path, workers: int) -> None:
+    summary, directory = on_ray(cluster, scenario(MIXED), tmp_path / "ray", workers)
+    inline, other, _ = run(experiment(MIXED), tmp_path / "inline", workers)
+    assert summary["model_digest"] == inline["model_digest"]
+    assert directory.rows("ledger") == other.rows("ledger")
+    assert directory.rows("rounds")[-1]["accuracy"] == other.rows("rounds")[-1]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "reason"),
+    [
+        ("raise", "failed", "sensor unplugged"),
+        ("exit", "failed", "worker died 2 times"),
+        ("hang", "lost", "no reply within the time limit"),
+        ("nan", "failed", "non-finite"),
+    ],
+)
+def test_a_fault_costs_one_contribution(cluster: str, tmp_path: Path, fault: str, status: str, reason: str) -> None:
+    groups = [{"name": "all", "model": "mini-cnn", "client": "faulty", "params": {"fault": fault}}]
+    made = scenario({"groups": groups}, rounds=1, data__clients=3, data__partition="iid", server__timeout=30.0)
+    bad = {c.partition for c in experiment(made.table()).clients if c.examples % 2 == 0}
+    assert 0 < len(bad) < 3
+    summary, directory = on_ray(cluster, made, tmp_path / "run")
+    assert summary["status"] == "completed"
+    rows = directory.rows("clients")
+    assert {row["client"] for row in rows if row["status"] == status and reason in row["error"]} == bad
+    assert {row["client"] for row in rows if row["status"] == "ok"} == {0, 1, 2} - bad
+
+
+def test_more_workers_than_the_cluster_has_are_refused(cluster: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="5 workers of 1 CPU each were asked for, the cluster has 2"):
+        on_ray(cluster, scenario(PRUNING, data__clients=5), tmp_path / "run", workers=5)
