@@ -2,8 +2,8 @@
 
     python -m benchmarks.training [--pairs 40] [--out FILE]
 
-600 images, batch 64, medium-cnn, Adam, in one process. In each pair every kind trains once, in turn, and is divided by the
-dense training of the same pair.
+600 images, batch 64, medium-cnn, Adam, in one process. In each pair every kind trains once, in turn, and is divided by
+the dense training of the same pair.
 """
 
 from __future__ import annotations

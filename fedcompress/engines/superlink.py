@@ -227,15 +227,16 @@ class _Deployment:
             # That a stream of the log ends says that the run has ended, or the connection; not how.
             yield from self._flwr(f"run-{attempt}", *arguments)
             yield from self._flwr(f"status-{attempt}", "list", CONNECTION, "--format", "json")
-            status = self._parsed(f"status-{attempt}")
-            if status is None:
+            runs = self._runs(f"status-{attempt}")
+            if not runs:
                 raise RunError(f"engine superlink: the app was not accepted: {self._tail(f'run-{attempt}')}")
-            if status["status"].startswith("finished"):
+            status: str = runs[0]["status"]
+            if status.startswith("finished"):
                 break
-            arguments = ["log", status["run-id"], CONNECTION, "--stream"]
-        if status["status"] != "finished:completed":
-            reason = status["status-details"].removeprefix("ServerApp failed with exception: ")
-            raise RunError(reason or f"the run ended as {status['status']}: {self._tail(f'run-{attempt}')}")
+            arguments = ["log", runs[0]["run-id"], CONNECTION, "--stream"]
+        if status != "finished:completed":
+            reason = runs[0]["status-details"].removeprefix("ServerApp failed with exception: ")
+            raise RunError(reason or f"engine superlink: the run is {status}: {self._tail(f'run-{attempt}')}")
 
     def _flwr(self, name: str, *arguments: str) -> Iterator[None]:
         """Runs Flower's command line and yields until it has ended."""
@@ -245,13 +246,13 @@ class _Deployment:
             time.sleep(0.5)
         yield
 
-    def _parsed(self, name: str) -> dict[str, Any] | None:
-        """Returns what the SuperLink says of the one run that it has, None if it has none."""
+    def _runs(self, name: str) -> list[dict[str, Any]]:
+        """Returns what the SuperLink said of its runs: one, or none if the app was not accepted."""
         try:
             runs: list[dict[str, Any]] = json.loads(self._keeper.printed(name))["runs"]
         except (ValueError, KeyError):
             raise RunError(f"engine superlink: the SuperLink does not answer: {self._tail(name)}") from None
-        return runs[0] if runs else None
+        return runs
 
     def _start(self, name: str, program: str, *arguments: str) -> None:
         self._keeper.start(name, [_program(program), *arguments])

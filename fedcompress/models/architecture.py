@@ -49,6 +49,7 @@ class ModelSpec:
     def build(self) -> Any:
         """Returns a new Keras model (batch, *input_shape) -> logits (batch, classes)."""
         with keras.LOCK:
+            keras.backend.reset_uids()  # so that layers, and with them exported files, are named alike every time
             inputs = keras.Input(self.input_shape)
             features = self.architecture.features(inputs)
             logits = keras.layers.Dense(self.classes, name=HEAD)(features)

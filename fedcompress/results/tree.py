@@ -6,6 +6,7 @@ import json
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ def load_tree(path: Path) -> Any:
     try:
         with np.load(path, allow_pickle=False) as file:
             return _restored(json.loads(file["shape"].tobytes()), file)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise InputError(f"{path}: cannot be read ({error}); expected a file that a run has written.") from None
 
 

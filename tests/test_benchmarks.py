@@ -1,0 +1,69 @@
+"""The benchmarks: what they derive from their figures, and one comparison small enough to be run here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import engines
+from benchmarks.process import ROOT, watch
+
+FOLDER = engines.DEBIAN
+WRITER = """
+import json, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "held = bytearray(2**26); import time; time.sleep(60)"])
+for number in (1, 2, 3):
+    time.sleep(0.3)
+    with open(sys.argv[1], "a") as file:
+        file.write(json.dumps({"round": number, "seconds": 0.3, "accuracy": 0.5}) + "\\n")
+print("done")
+sys.exit(3)
+"""
+
+
+def test_a_command_is_watched_with_its_children(tmp_path: Path) -> None:
+    watched = watch([sys.executable, "-c", WRITER, str(tmp_path / "rounds.jsonl")], tmp_path / "rounds.jsonl")
+    assert (watched.code, watched.output) == (3, "done\n")
+    assert [row["round"] for row in watched.rounds] == [1, 2, 3]
+    assert watched.finished == sorted(watched.finished)
+    assert 0.3 <= watched.seconds_a_round <= watched.wall
+    assert watched.wall < 30  # the child that it left behind is not waited for
+    if Path("/proc/self/smaps_rollup").exists():
+        assert watched.peak > 64
+
+
+def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
+    watched = watch([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "none", limit=0.5)
+    assert watched.code is None
+    assert watched.wall < 30
+
+
+def test_ratios_are_taken_pair_by_pair_and_the_faster_engine_by_its_median() -> None:
+    def runs(*seconds: float) -> list[dict[str, float]]:
+        return [{"round": s, "wall": 10 * s, "to_first": 5.0, "accuracy": 0.75} for s in seconds]
+
+    figures = {"bare-2": runs(1, 2, 4), "inline-2": runs(2, 2, 4), "ray-2": runs(1, 3, 5), "flower-keras": runs(30)}
+    assert engines.ratios(figures, "inline-2", "bare-2", "round") == [2, 1, 1]
+    assert engines.ratios(figures, "flower-keras", "bare-2", "round") == [30, 15, 7.5]
+    assert engines.fastest(figures, ("inline-2", "ray-2")) == "inline-2"
+    demands = {demand.what: demand.met for demand in engines.asked(engines.WORKS["full"], figures)}
+    assert demands["inline-2 / bare-2, seconds a round"]
+    assert not demands["flower-keras / inline-2, seconds a round"]  # 15, 15 and 7.5 times
+    assert engines.agree(engines.WORKS["full"], figures)
+    assert not engines.agree(engines.WORKS["full"], {**figures, "inline-1": [{"accuracy": 0.72}]})
+
+
+@pytest.mark.skipif(not FOLDER.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
+def test_the_bare_loop_and_fedcompress_do_the_same_work(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.engines", "--work=tiny", f"--out={tmp_path / 'results.json'}"]
+    command += ["--contestants=bare-1", "--contestants=inline-1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    work = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["work"]["tiny"]
+    assert work["agree"]
+    assert {name: len(runs) for name, runs in work["runs"].items()} == {"bare-1": 1, "inline-1": 1}
+    assert all(0 < run["round"] < run["wall"] for runs in work["runs"].values() for run in runs)
