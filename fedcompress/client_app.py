@@ -155,10 +155,10 @@ def _save(state: RecordDict, references: References, kept: dict[str, Arrays]) ->
 
 
 def _deployed(context: Context) -> Experiment:
-    """Under `flwr run` the experiment comes from the run configuration."""
+    """Under `flwr run` the experiment comes from the run configuration, what differs between hosts from the node's."""
     from fedcompress.engines.superlink import experiment_of
 
-    return experiment_of(context.run_config)
+    return experiment_of(context.run_config, context.node_config)
 
 
 def _note_state(message: Message, context: Context, call_next: ClientAppCallable) -> Message:

@@ -43,10 +43,10 @@ class Scores:
 class Evaluator:
     """Scores the models that a strategy's state stands for."""
 
-    def __init__(self, experiment: Experiment, pool: Executor | None = None) -> None:
+    def __init__(self, experiment: Experiment, pool: Executor | None = None, threads: int = 1) -> None:
         self._experiment = experiment
         self._server = experiment.server
-        self._pool = pool
+        self._pool, self._threads = pool, threads
         self._validation = experiment.data.server_validation_examples
 
     def score(self, state: State, rows: Rows) -> Scores:
@@ -66,8 +66,8 @@ class Evaluator:
         return Scores(float(accuracy), float(loss), float(validation), {name: s[0] for name, s in scores.items()})
 
     def _of_model(self, group: Group, weights: Arrays) -> tuple[float, float, float]:
-        test = evaluate(group.model, weights, self._experiment.data.test_examples, self._pool)
-        validation = evaluate(group.model, weights, self._validation, self._pool)
+        test = evaluate(group.model, weights, self._experiment.data.test_examples, self._pool, self._threads)
+        validation = evaluate(group.model, weights, self._validation, self._pool, self._threads)
         return test.accuracy, test.loss, validation.accuracy
 
     def clients(self, state: State, rows: Rows) -> dict[str, float]:
@@ -101,7 +101,7 @@ class Evaluator:
             return evaluate(group.model, weights, data.test(partition)).accuracy
         key = id(group.model)
         if key not in whole:
-            whole[key] = (weights, evaluate(group.model, weights, data.test_examples, self._pool))
+            whole[key] = (weights, evaluate(group.model, weights, data.test_examples, self._pool, self._threads))
         return float(whole[key][1].correct[data.test_part(partition)].mean())
 
     def digest(self, state: State, rows: Rows) -> str:
@@ -128,7 +128,7 @@ class Evaluator:
                 if weights is None:
                     break
                 test = self._experiment.data.test_examples
-                accuracies.append(evaluate(group.model, weights, test, self._pool).accuracy)
+                accuracies.append(evaluate(group.model, weights, test, self._pool, self._threads).accuracy)
                 if group.compression.chooser != "client":
                     break  # the whole group has the same
             result[name] = {"deployed_accuracy": float(np.mean(accuracies)) if accuracies else None}

@@ -50,19 +50,31 @@ def _load() -> dict[str, ModuleType]:
             warnings.filterwarnings("ignore", module=r"tensorflow|tf_keras|tensorflow_model_optimization")
             with silent_stderr():
                 import tensorflow as tf
-                import tensorflow_model_optimization as tfmot
                 import tf_keras
 
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(int(os.environ.get("FEDCOMPRESS_INTER_OP", "0")))
             tf.get_logger().setLevel("ERROR")
             tf.autograph.set_verbosity(0)
-            _modules.update(tf=tf, tfmot=tfmot, tf_keras=tf_keras)
+            _modules.update(tf=tf, tf_keras=tf_keras)
         return _modules
+
+
+def _load_tfmot() -> Any:
+    """Imports tfmot, which only what prunes or quantises needs (1 to 2 s)."""
+    modules = _load()
+    with LOCK:
+        if "tfmot" not in modules:
+            with silent_stderr():
+                import tensorflow_model_optimization as tfmot
+            modules["tfmot"] = tfmot
+        return modules["tfmot"]
 
 
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
+    if name == "tfmot":
+        return _load_tfmot()
     modules = _load()
     return modules[name] if name in modules else getattr(modules["tf_keras"], name)

@@ -63,7 +63,7 @@ def run_rounds(
         recorder.restore()
     observer.started(experiment, done + 1)
     with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
-        evaluator = Evaluator(experiment, pool)
+        evaluator = Evaluator(experiment, pool, workers)
         for number in range(done + 1, experiment.scenario.rounds + 1):
             started = time.perf_counter()
             fed.begin(number)

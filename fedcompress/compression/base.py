@@ -65,6 +65,10 @@ class Compression(ABC):
         """Returns the sparsity asked in a round."""
         return 0.0
 
+    def counts(self, weights: Arrays, spec: ModelSpec, round_number: int) -> list[int]:
+        """Returns how many weights of each prunable tensor survive in a round that starts from `weights`."""
+        return [weights[i].size for i in spec.prunable]
+
     def frozen(self, round_number: int) -> bool:
         """Says whether masks no longer change in a round."""
         return False
@@ -73,13 +77,16 @@ class Compression(ABC):
     def wrapping(self) -> Wrapping:
         """Returns what is added to a new model before its training graph is compiled."""
 
-    def inputs(self, spec: ModelSpec, round_number: int, masks: Arrays | None, steps: int) -> list[Any]:
+    def inputs(
+        self, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int], steps: int
+    ) -> list[Any]:
         """Returns the arrays for `Wrapping.begin`.
 
         Args:
             spec: The model.
             round_number: From 1.
             masks: Given masks, which training then keeps; None to let the compression choose them.
+            counts: How many weights of each prunable tensor survive, if it chooses.
             steps: How many steps this training takes.
         """
         return []

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from fedcompress import keras
+from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Compression, Params, Wrapping
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.wire.content import Arrays
@@ -31,6 +32,7 @@ class MagnitudeParams(Params):
     )
     dense_steps: float = Field(0.0, ge=0.0, le=1.0, description="fraction of a round's steps before masks are chosen")
     frequency: int = Field(10, ge=1, description="steps between mask updates inside a round, from then on")
+    scope: masking.Scope = Field("layer", description="whether each layer has the target, or the model as a whole")
     mask: Literal["client", "server"] = Field(
         "client", description="who chooses: each client, or the server for a group"
     )
@@ -92,13 +94,18 @@ class Magnitude(Compression):
     def wrapping(self) -> Wrapping:
         return _MagnitudeWrapping()
 
-    def inputs(self, spec: ModelSpec, round_number: int, masks: Arrays | None, steps: int) -> list[Any]:
-        target = self.target(round_number)
-        chooses = masks is None and target > 0
+    def counts(self, weights: Arrays, spec: ModelSpec, round_number: int) -> list[int]:
+        return masking.counts(weights, spec.prunable, self.target(round_number), self.params.scope)
+
+    def inputs(
+        self, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int], steps: int
+    ) -> list[Any]:
+        chooses = masks is None and self.target(round_number) > 0
         shapes = [spec.template[i].shape for i in spec.prunable]
         given = [m.astype(np.float32) for m in masks] if masks is not None else [np.ones(s, np.float32) for s in shapes]
         first = np.int64(round(self.params.dense_steps * steps))
-        return [np.float32(target), np.int64(self.params.frequency if chooses else 0), first, *given]
+        sparsities = np.array([1 - n / m.size for n, m in zip(counts, given, strict=True)], np.float32)
+        return [sparsities, np.int64(self.params.frequency if chooses else 0), first, *given]
 
 
 class _MagnitudeWrapping(Wrapping):
@@ -107,29 +114,40 @@ class _MagnitudeWrapping(Wrapping):
     def wrap(self, model: Any) -> Any:
         tf = keras.tf
         sparsity: Any = keras.tfmot.sparsity.keras
-        target = self._target = tf.Variable(0.0, trainable=False)
+        targets: list[Any] = []
+        self._targets = targets
         frequency = self._frequency = tf.Variable(0, dtype=tf.int64, trainable=False)
         first = self._first = tf.Variable(0, dtype=tf.int64, trainable=False)
 
         class RoundSchedule(sparsity.PruningSchedule):  # type: ignore[misc]
-            """Says when masks are updated and to which sparsity; 0 keeps them."""
+            """Says when the masks of one layer are updated and to which sparsity; a frequency of 0 keeps them."""
+
+            def __init__(self) -> None:
+                self.target = tf.Variable(0.0, trainable=False)
+                targets.append(self.target)
 
             def __call__(self, step: Any) -> Any:
                 # tfmot counts from 1 and adds one before it asks, so the first step of a call is 2.
                 since = step - 2 - first
                 due = tf.equal(tf.math.floormod(since, tf.maximum(frequency, 1)), 0)
-                return tf.reduce_all([frequency > 0, since >= 0, due]), target
+                return tf.reduce_all([frequency > 0, since >= 0, due]), self.target
 
             def get_config(self) -> dict[str, Any]:
                 return {}
 
-        wrapped = sparsity.prune_low_magnitude(model, pruning_schedule=RoundSchedule())
+        def wrapped_layer(layer: Any) -> Any:
+            if not hasattr(layer, "kernel"):
+                return layer
+            return sparsity.prune_low_magnitude(layer, pruning_schedule=RoundSchedule())
+
+        wrapped = keras.models.clone_model(model, clone_function=wrapped_layer)
         self._layers = [layer for layer in wrapped.layers if hasattr(layer, "pruning_obj")]
         return wrapped
 
     def begin(self, inputs: Sequence[Any]) -> None:
-        target, frequency, first, *masks = inputs
-        self._target.assign(target)
+        sparsities, frequency, first, *masks = inputs
+        for i, target in enumerate(self._targets):
+            target.assign(sparsities[i])
         self._first.assign(first)
         self._frequency.assign(frequency)
         for layer in self._layers:

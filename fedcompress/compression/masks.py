@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.wire.content import Arrays
+
+Scope = Literal["layer", "model"]
 
 
 def kept(size: int, sparsity: float) -> int:
@@ -24,9 +26,27 @@ def largest(array: NDArray[Any], keep: int) -> NDArray[np.bool_]:
     return mask.reshape(array.shape)
 
 
-def choose(weights: Arrays, prunable: Sequence[int], sparsity: float) -> Arrays:
-    """Returns a mask per prunable tensor that keeps its largest magnitudes."""
-    return [largest(weights[i], kept(weights[i].size, sparsity)) for i in prunable]
+def counts(weights: Arrays, prunable: Sequence[int], sparsity: float, scope: Scope = "layer") -> list[int]:
+    """Returns how many weights of each prunable tensor survive.
+
+    Args:
+        weights: The model.
+        prunable: Positions of its prunable tensors.
+        sparsity: Fraction of zeros asked for.
+        scope: "layer" asks it of each tensor; "model" of all together, by one threshold on magnitudes, so that a
+            tensor of large weights keeps more of them.
+    """
+    sizes = [weights[i].size for i in prunable]
+    if scope == "layer":
+        return [kept(size, sparsity) for size in sizes]
+    everything = np.concatenate([weights[i].ravel() for i in prunable])
+    survivors = largest(everything, kept(everything.size, sparsity))
+    return [max(int(part.sum()), 1) for part in np.split(survivors, np.cumsum(sizes)[:-1])]
+
+
+def choose(weights: Arrays, prunable: Sequence[int], keep: Sequence[int]) -> Arrays:
+    """Returns a mask per prunable tensor that keeps its `keep` largest magnitudes."""
+    return [largest(weights[i], count) for i, count in zip(prunable, keep, strict=True)]
 
 
 def apply(weights: Arrays, masks: Arrays, prunable: Sequence[int]) -> Arrays:
@@ -37,17 +57,16 @@ def apply(weights: Arrays, masks: Arrays, prunable: Sequence[int]) -> Arrays:
     return result
 
 
-def trim(weights: Arrays, masks: Arrays, prunable: Sequence[int], sparsity: float) -> Arrays:
-    """Returns the masks, each cut to what `sparsity` allows by dropping its smallest weights.
+def trim(weights: Arrays, masks: Arrays, prunable: Sequence[int], keep: Sequence[int]) -> Arrays:
+    """Returns the masks, each cut to `keep` weights by dropping its smallest.
 
     tfmot keeps every weight that ties with the threshold, so a tensor with many equal values (zeros after rounding,
     say) comes back denser than asked.
     """
     trimmed = []
-    for i, mask in zip(prunable, masks, strict=True):
-        keep = kept(mask.size, sparsity)
-        if int(mask.sum()) > keep:
-            mask = largest(np.where(mask, 1.0 + np.abs(weights[i].astype(np.float64)), 0.0), keep)
+    for i, mask, count in zip(prunable, masks, keep, strict=True):
+        if int(mask.sum()) > count:
+            mask = largest(np.where(mask, 1.0 + np.abs(weights[i].astype(np.float64)), 0.0), count)
         trimmed.append(mask)
     return trimmed
 
@@ -56,6 +75,11 @@ def sparsity(weights: Arrays, prunable: Sequence[int]) -> float:
     """Returns the fraction of zeros among the prunable weights, counted on the real values."""
     total = sum(weights[i].size for i in prunable)
     return 1.0 - sum(int(np.count_nonzero(weights[i])) for i in prunable) / total if total else 0.0
+
+
+def density(masks: Arrays) -> float:
+    """Returns the fraction of weights that masks keep."""
+    return sum(int(m.sum()) for m in masks) / sum(m.size for m in masks)
 
 
 def pack(masks: Arrays) -> NDArray[np.uint8]:

@@ -100,6 +100,7 @@ def _serve(folder: Path) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     _control(_PR_SET_CHILD_SUBREAPER, 1)  # orphans come to this process, so that none of them is lost sight of
     names: dict[int, str] = {}
+    processes = []  # held on to, since a Popen that nobody holds would be waited for behind our back
     received = b""
     try:
         while True:
@@ -108,13 +109,14 @@ def _serve(folder: Path) -> None:
                     break
                 *lines, received = (received + chunk).split(b"\n")
                 for item in map(json.loads, lines):
-                    pid = _start(folder / item["name"], item["command"])
-                    names[pid] = item["name"]
-                    _tell(folder, name=item["name"], pid=pid)
+                    processes.append(_start(folder / item["name"], item["command"]))
+                    names[processes[-1].pid] = item["name"]
+                    _tell(folder, name=item["name"], pid=processes[-1].pid)
             for pid, code in _reap():
                 if pid in names:
                     _tell(folder, name=names.pop(pid), code=code)
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while pids := descendants(os.getpid()):
             for pid in pids:
                 _kill(pid)
@@ -123,7 +125,7 @@ def _serve(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(prefix: Path, command: list[str]) -> int:
+def _start(prefix: Path, command: list[str]) -> subprocess.Popen[bytes]:
     with (
         prefix.with_name(f"{prefix.name}.out").open("ab") as out,
         prefix.with_name(f"{prefix.name}.err").open("ab") as err,
@@ -134,7 +136,7 @@ def _start(prefix: Path, command: list[str]) -> int:
             stdout=out,
             stderr=err,
             preexec_fn=lambda: _control(_PR_SET_PDEATHSIG, signal.SIGKILL),  # should this process be killed itself
-        ).pid
+        )
 
 
 def _control(option: int, value: int) -> None:

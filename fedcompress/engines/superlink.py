@@ -47,7 +47,7 @@ START_LIMIT = 300.0
 """Seconds that Flower's processes may take to start, and to find each other."""
 LOOPBACK, CONNECTION = "127.0.0.1", "fedcompress"
 CONFIG: Mapping[str, str | bool] = {
-    "scenario": "scenarios/quickstart.toml",
+    "scenario": "scenarios/flower-app.toml",
     "scenario-toml": "",
     "out": "",
     "data-dir": "",
@@ -59,18 +59,24 @@ CONFIG: Mapping[str, str | bool] = {
 
 `scenario` is a path, absolute or relative to the app; `scenario-toml` is a whole scenario as text, and wins; `out` is
 the run directory, absolute; `plugins` are folders joined as in `PATH`; `data-digest`, if given, is what every node
-checks its data against; `debug` ends the run at the first client that fails.
+checks its data against; `debug` ends the run at the first client that fails. A SuperNode's own `--node-config` may hold
+`data-dir` and `plugins` where they are elsewhere on its host.
 """
 _STATE_MARK = Path("checkpoint") / "clients-keep-state"
 
 
-def experiment_of(config: Mapping[str, Any]) -> Experiment:
+def experiment_of(run_config: Mapping[str, Any], node_config: Mapping[str, Any] | None = None) -> Experiment:
     """Returns the experiment that a run configuration describes; the last one is remembered.
+
+    Args:
+        run_config: As `CONFIG`; what is missing has its default.
+        node_config: Of a SuperNode.
 
     Raises:
         InputError: It cannot be built, or this host's data is not what the others have.
     """
-    config = {**CONFIG, **config}
+    own = {key: value for key, value in (node_config or {}).items() if key in ("data-dir", "plugins")}
+    config = {**CONFIG, **run_config, **own}
     text = str(config["scenario-toml"])
     if not text:
         text = tomli_w.dumps(read_toml(Path(__file__).parents[2] / str(config["scenario"])))
@@ -109,18 +115,22 @@ def wait_for_nodes(grid: Grid, clients: int) -> None:
     Raises:
         RunError: They are not in time.
     """
-    end = time.monotonic() + START_LIMIT
+    end, shown = time.monotonic() + START_LIMIT, -1
     while (found := len(list(grid.get_node_ids()))) < clients:
+        if found != shown:
+            print(f"waiting for a SuperNode for each of {clients} clients, found {found}", flush=True)
+            shown = found
         if time.monotonic() > end:
             raise RunError(
-                f"expected a SuperNode for each of {clients} clients, found {found} after {START_LIMIT:g} s."
+                f"expected a SuperNode for each of {clients} clients, found {found} after {START_LIMIT:g} s; start "
+                f"more, or in a simulation pass --federation-config num-supernodes={clients}."
             )
         time.sleep(0.5)
 
 
 def note_state(context: Context) -> None:
     """Leaves a mark in the run directory, where this host has it, that a client keeps state on its node."""
-    out = Path(str(context.run_config["out"]) or "-")
+    out = Path(str(context.run_config.get("out", "")) or "-")
     kept = any(not name.startswith("references") for name in context.state)
     if kept and out.is_dir() and not (out / _STATE_MARK).exists():
         (out / _STATE_MARK).parent.mkdir(exist_ok=True)

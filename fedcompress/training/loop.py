@@ -125,8 +125,7 @@ class TrainingLoop:
         signature = [[fixed(w) for w in weights], *per_example, *fixed_parts]
         with keras.LOCK:
             function = tf.function(self._train, input_signature=signature, autograph=False)
-            function.get_concrete_function()
-        return function
+            return function.get_concrete_function()
 
     def run(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from math import ceil
@@ -63,8 +63,8 @@ class Predictor:
                 return self._model(scaled(x), training=False)
 
             with keras.LOCK:
-                self._compiled[dtype] = keras.tf.function(forward, input_signature=signature, autograph=False)
-                self._compiled[dtype].get_concrete_function()
+                function = keras.tf.function(forward, input_signature=signature, autograph=False)
+                self._compiled[dtype] = function.get_concrete_function()
         return self._compiled[dtype]
 
     def logits(self, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float32]:
@@ -81,7 +81,9 @@ def predict(spec: ModelSpec, weights: Arrays, x: NDArray[Any]) -> NDArray[np.flo
     return predictor.logits(weights, x)
 
 
-def evaluate(spec: ModelSpec, weights: Arrays, examples: Examples, pool: Executor | None = None) -> Evaluation:
+def evaluate(
+    spec: ModelSpec, weights: Arrays, examples: Examples, pool: Executor | None = None, threads: int = 1
+) -> Evaluation:
     """Returns accuracy and mean cross-entropy of a model; NaN on no examples.
 
     Args:
@@ -89,10 +91,13 @@ def evaluate(spec: ModelSpec, weights: Arrays, examples: Examples, pool: Executo
         weights: Its weights.
         examples: What it is tested on.
         pool: Threads that share the work; the result is the same to the bit.
+        threads: Their number.
     """
     if not len(examples):
         return Evaluation(float("nan"), float("nan"), np.zeros(0, bool))
-    parts = [examples.x[i : i + PREDICTION_BATCH] for i in range(0, len(examples), PREDICTION_BATCH)]
+    # Parts end where batches end, so that every example is in the same batch whatever the number of threads.
+    length = PREDICTION_BATCH * ceil(len(examples) / PREDICTION_BATCH / threads)
+    parts = [examples.x[i : i + length] for i in range(0, len(examples), length)]
     mapped = (pool.map if pool else map)(lambda x: predict(spec, weights, x), parts)
     logits = np.concatenate(list(mapped)).astype(np.float64)
     correct = logits.argmax(axis=1) == examples.y
@@ -151,6 +156,7 @@ class Trainer:
         """
         objective, epochs = objective or CrossEntropy(), epochs or self.settings.epochs
         steps = epochs * ceil(len(examples) / self.settings.batch_size)
+        counts = self.compression.counts(weights, self.spec, self.round_number)
         wrapping_kind = type(self.compression)
         key = ("train", self.spec.key, wrapping_kind, objective.key, self.settings.optimizer, examples.x.dtype.str)
         loop: TrainingLoop = _cached(
@@ -161,7 +167,7 @@ class Trainer:
             examples.x,
             examples.y,
             objective,
-            self.compression.inputs(self.spec, self.round_number, masks, steps),
+            self.compression.inputs(self.spec, self.round_number, masks, counts, steps),
             epochs=epochs,
             batch_size=self.settings.batch_size,
             learning_rate=self.settings.learning_rate,
@@ -169,20 +175,18 @@ class Trainer:
         )
         if not np.isfinite(trained.loss):
             raise FloatingPointError(f"training diverged, the loss is {trained.loss}; try a smaller learning rate")
-        target = self.compression.target(self.round_number)
-        if not trained.masks or (masks is None and target == 0.0):
+        if not trained.masks or (masks is None and self.compression.target(self.round_number) == 0.0):
             return Trained(trained.weights, [], trained.loss, trained.steps)
-        return self._checked(trained, target, chosen_here=masks is None)
+        return self._checked(trained, counts if masks is None else None)
 
-    def _checked(self, trained: Trained, target: float, *, chosen_here: bool) -> Trained:
-        """Applies the final masks and makes sure that they keep what was asked, tensor by tensor."""
+    def _checked(self, trained: Trained, counts: Sequence[int] | None) -> Trained:
+        """Applies the final masks; of those chosen here, makes sure that they keep what was asked, tensor by tensor."""
         prunable = self.spec.prunable
-        final = masking.trim(trained.weights, trained.masks, prunable, target) if chosen_here else trained.masks
+        final = trained.masks if counts is None else masking.trim(trained.weights, trained.masks, prunable, counts)
         weights = masking.apply(trained.weights, final, prunable)
-        if chosen_here:
-            asked = sum(masking.kept(m.size, target) for m in final)
-            achieved = sum(int(m.sum()) for m in final)
-            assert achieved == asked, f"pruning kept {achieved} weights where {asked} were asked for"
+        if counts is not None:
+            achieved = [int(m.sum()) for m in final]
+            assert achieved == list(counts), f"pruning kept {achieved} weights where {counts} were asked for"
         return Trained(weights, final, trained.loss, trained.steps)
 
     def predict(self, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float32]:

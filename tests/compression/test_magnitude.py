@@ -78,7 +78,7 @@ def test_given_masks_stay_and_target_zero_leaves_the_model_dense(model: ModelSpe
     rng = np.random.default_rng(0)
     data = Examples(rng.integers(0, 256, (30, 28, 28, 1), np.uint8), rng.integers(0, 10, 30).astype(np.int32))
     start = model.initial(np.random.default_rng(1))
-    chosen = masks.choose(start, model.prunable, 0.7)
+    chosen = masks.choose(start, model.prunable, masks.counts(start, model.prunable, 0.7))
     kept = trainer(model, magnitude(0.7, 1), 1).fit(start, data, masks=chosen)
     assert all(np.array_equal(a, b) for a, b in zip(kept.masks, chosen, strict=True))
     assert all(not kept.weights[i][~m].any() for i, m in zip(model.prunable, chosen, strict=True))

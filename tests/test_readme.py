@@ -1,0 +1,62 @@
+"""What the README shows works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fedcompress.experiment import Experiment
+from fedcompress.launch import Options, run_one
+from fedcompress.plugins import Plugins
+from fedcompress.results.run_directory import RunDirectory
+from fedcompress.scenario import Scenario
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def block(after: str, language: str) -> str:
+    """Returns the first code block of a language after a text."""
+    found = re.search(rf"```{language}\n(.*?)```", README[README.index(after) :], re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The plug-in folder of the README, in a folder on the path."""
+    for file in ("mine/clients/shy.py", "mine/strategies/patient.py"):
+        path = tmp_path / file
+        path.parent.mkdir(parents=True)
+        path.write_text(block(f"`{file}`", "python"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path / "mine"
+
+
+@pytest.mark.parametrize("strategy", ["patient", "mine.strategies.patient:Patient"])
+def test_your_own_strategy_in_one_file(mine: Path, tmp_path: Path, strategy: str) -> None:
+    overrides = {"groups.phone.client": "shy", "server.strategy": strategy, "rounds": 1, "training.epochs": 1}
+    scenario = Scenario.load(ROOT / "scenarios" / "quickstart.toml", overrides)
+    summary = run_one(scenario, tmp_path / "run", Options(plugins=(mine,)))
+    assert summary["status"] == "completed"
+    assert all(row["status"] == "ok" for row in RunDirectory(tmp_path / "run").rows("clients"))
+
+
+def test_the_scenario_is_right() -> None:
+    scenario = Scenario.parse(tomllib.loads(block("## A scenario", "toml")), {"data.dataset": "mnist-5k"})
+    for _, single in scenario.runs():
+        assert Experiment.load(single, Plugins()).clients
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_scenarios_are_right_and_say_what_to_expect(path: Path) -> None:
+    header = path.read_text().split("name =")[0]
+    assert re.search(r"# Expect: .*\d", header)
+    assert re.search(r"# Takes: .*\d", header)
+    assert f"# Run: fedcompress run scenarios/{path.name}" in header
+    assert f"`{path.stem}`" in README
+    for _, single in Scenario.load(path, {"data.dataset": "mnist-5k"}).runs():
+        assert Experiment.load(single, Plugins()).clients
