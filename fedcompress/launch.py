@@ -218,8 +218,6 @@ def _run(
     from fedcompress.results.checkpoint import Checkpoints
 
     checkpoints = Checkpoints(directory)
-    if not checkpoints.exists:
-        checkpoints.reset()
     if options.engine == "superlink" and grid is None:
         return _follow(experiment, recorder, directory, options, observer)
     from fedcompress.server_app import make_server_app, run_rounds
@@ -227,20 +225,23 @@ def _run(
     summaries: list[Row] = []
 
     def main(grid: Grid, context: Context) -> None:
-        state, summary = run_rounds(
-            grid,
-            experiment,
-            recorder,
-            checkpoints,
-            observer,
-            workers=options.workers,
-            fail_fast=options.fail_fast,
-        )
-        from fedcompress.results.export import export_models
+        with directory.locked():
+            if not checkpoints.exists:
+                checkpoints.reset()
+            state, summary = run_rounds(
+                grid,
+                experiment,
+                recorder,
+                checkpoints,
+                observer,
+                workers=options.workers,
+                fail_fast=options.fail_fast,
+            )
+            from fedcompress.results.export import export_models
 
-        for name, sizes in export_models(experiment, state, directory.path / "models").items():
-            summary["groups"][name] |= sizes
-        summaries.append(summary)
+            for name, sizes in export_models(experiment, state, directory.path / "models").items():
+                summary["groups"][name] |= sizes
+            summaries.append(summary)
 
     context = Context(1, 1, {}, RecordDict(), {})
     if grid is not None:

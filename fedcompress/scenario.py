@@ -53,7 +53,8 @@ class TrainingSettings(Section):
     epochs: Positive = Field(1, description="passes over the client's examples in a round")
     batch_size: Positive = Field(32, description="examples in a step")
     optimizer: Literal["adam", "sgd", "momentum"] = Field("adam", description="its state starts anew in each round")
-    learning_rate: float = Field(0.001, gt=0.0, description="constant")
+    learning_rate: float = Field(0.001, gt=0.0, description="constant within a round")
+    learning_rate_decay: float = Field(1.0, gt=0.0, le=1.0, description="factor from one round to the next")
 
 
 class ContentWire(Section):

@@ -143,3 +143,15 @@ def test_a_full_disk_ends_the_run_resumable(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     resumed = resume_one(tmp_path / "run")
     assert resumed["model_digest"] == run_one(made, tmp_path / "whole")["model_digest"]
+
+
+def test_a_run_that_is_running_is_not_resumed(tmp_path: Path) -> None:
+    class Resumes(Silent):
+        """Tries to resume the run from inside."""
+
+        def round_done(self, row: dict[str, Any]) -> None:
+            with pytest.raises(InputError, match="another process is running this run"):
+                resume_one(tmp_path / "run")
+
+    summary = run_one(scenario(rounds=1), tmp_path / "run", observer=Resumes())
+    assert summary["status"] == "completed"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,20 @@ class RunDirectory:
         except OSError as error:
             raise InputError(f"--out {path}: cannot be written: {error.strerror}.") from None
         return directory
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from writing the same run; the lock ends with this process, however it ends.
+
+        Raises:
+            InputError: Another process is writing it.
+        """
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(f"{self.path}: another process is running this run; wait for it, or end it.") from None
+            yield
 
     def append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Appends rows to `rounds`, `clients` or `ledger`."""

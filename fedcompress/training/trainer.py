@@ -170,7 +170,7 @@ class Trainer:
             self.compression.inputs(self.spec, self.round_number, masks, counts, steps),
             epochs=epochs,
             batch_size=self.settings.batch_size,
-            learning_rate=self.settings.learning_rate,
+            learning_rate=self.settings.learning_rate * self.settings.learning_rate_decay ** (self.round_number - 1),
             rng=self._rng("shuffle"),
         )
         if not np.isfinite(trained.loss):
