@@ -71,7 +71,8 @@ def run(
 ) -> None:
     """Run a scenario, or all variants and seeds of its sweep."""
     from fedcompress.experiment import Experiment
-    from fedcompress.launch import Options, default_directory, run_one
+    from fedcompress.launch import default_directory, run_one
+    from fedcompress.options import Options
     from fedcompress.plugins import Plugins
     from fedcompress.results.run_directory import RunDirectory, check_free
     from fedcompress.terminal import ProgressDisplay
@@ -101,7 +102,8 @@ def resume(
     json: Annotated[bool, typer.Option("--json", help="Print the summary alone on standard output.")] = False,
 ) -> None:
     """Go on with a run that was interrupted, failed or killed, to the identical result."""
-    from fedcompress.launch import Options, resume_one, run_one
+    from fedcompress.launch import resume_one, run_one
+    from fedcompress.options import Options
     from fedcompress.results.run_directory import RunDirectory
     from fedcompress.scenario import Scenario
     from fedcompress.terminal import ProgressDisplay

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,10 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 from fedcompress.client import Result
 from fedcompress.compression import masks as masking
 from fedcompress.errors import FedcompressError
-from fedcompress.experiment import Experiment, Group
+from fedcompress.experiment import Experiment
+from fedcompress.groups import Group
 from fedcompress.training.trainer import evaluate
-from fedcompress.wire.content import Arrays, Payload
+from fedcompress.wire.content import Arrays, Payload, digest
 from fedcompress.wire.payload import References, decode_payload, encode_payload, present
 from fedcompress.wire.records import from_record, to_record
 
@@ -117,14 +117,6 @@ def _measure(
         row |= {"test_accuracy": test.accuracy, "test_loss": test.loss, "validation_accuracy": validation.accuracy}
         row |= {"accuracy": evaluate(group.model, model, experiment.data.test(partition)).accuracy}
     return row
-
-
-def digest(arrays: Arrays) -> str:
-    """Returns the SHA-256 of arrays, bytes and shapes."""
-    total = sha256()
-    for array in arrays:
-        total.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-    return total.hexdigest()
 
 
 def _shapes(payload: Payload) -> str:

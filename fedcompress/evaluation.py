@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from fedcompress.client_app import digest
-from fedcompress.experiment import Experiment, Group
+from fedcompress.experiment import Experiment
+from fedcompress.groups import Group
 from fedcompress.strategy import State
 from fedcompress.training.trainer import Evaluation, evaluate
-from fedcompress.wire.content import Arrays
+from fedcompress.wire.content import Arrays, digest
 
 DEPLOYED_SAMPLE = 10
 """Clients of a group whose deployed models are run over the whole test set at the end."""

@@ -21,6 +21,7 @@ from fedcompress.data.dataset import DatasetSource
 from fedcompress.data.federated import FederatedData, federate
 from fedcompress.data.loading import load_dataset
 from fedcompress.errors import InputError, suggestion
+from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins
 from fedcompress.scenario import GroupSettings, Scenario
@@ -33,49 +34,6 @@ from fedcompress.wire.payload import WireFormat
 
 ALL_TESTS, LEAST_TEST, MOST_TEST = 100_000, 50, 1000
 """Examples for tests on own distributions: of all clients together, and bounds for one client."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Clients that are alike.
-
-    Attributes:
-        settings: As in the scenario, parameters resolved.
-        model: Its architecture on this data.
-        client: Class of its client strategy.
-        client_params: Validated `[groups.params]`.
-        compression: Its compression.
-        clients: Partitions of its clients, ascending.
-    """
-
-    settings: GroupSettings
-    model: ModelSpec
-    client: type[ClientStrategy]
-    client_params: BaseModel
-    compression: Compression
-    clients: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        """Name in the scenario."""
-        return self.settings.name
-
-
-@dataclass(frozen=True, order=True)
-class ClientInfo:
-    """What a server strategy knows of a client.
-
-    Attributes:
-        partition: Number of its share of the data, which identifies it.
-        group: Name of its group.
-        model: Name of its architecture.
-        examples: Number of its training examples.
-    """
-
-    partition: int
-    group: str
-    model: str
-    examples: int
 
 
 @dataclass(frozen=True)

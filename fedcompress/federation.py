@@ -17,7 +17,8 @@ from flwr.serverapp import Grid
 
 from fedcompress.engines.grid import LocalGrid
 from fedcompress.errors import PayloadError, RunError
-from fedcompress.experiment import ClientInfo, Experiment
+from fedcompress.experiment import Experiment
+from fedcompress.groups import ClientInfo
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Payload

@@ -16,8 +16,8 @@ from fedcompress.training.trainer import Trainer
 from fedcompress.wire.content import Arrays, Content
 
 if TYPE_CHECKING:
-    from fedcompress.experiment import ClientInfo, Group
     from fedcompress.federation import Federation
+    from fedcompress.groups import ClientInfo, Group
 
 State = dict[str, Any]
 """Arrays, numbers, strings, and lists and dicts of them: what a checkpoint can hold."""

@@ -24,8 +24,8 @@ from fedcompress.strategy import ServerStrategy, State
 from fedcompress.wire.content import Arrays, Payload
 
 if TYPE_CHECKING:
-    from fedcompress.experiment import ClientInfo, Group
     from fedcompress.federation import Federation, Reply
+    from fedcompress.groups import ClientInfo, Group
 
 TOLERANCE = 0.01
 """By how much the density of a mask may miss its target and still count as being there."""

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from fedcompress.experiment import Experiment
-from fedcompress.launch import Options, run_one
+from fedcompress.launch import run_one
+from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario

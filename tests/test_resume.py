@@ -15,7 +15,8 @@ import pytest
 import tomli_w
 
 from fedcompress.errors import InputError, RunError
-from fedcompress.launch import Options, resume_one, run_one
+from fedcompress.launch import resume_one, run_one
+from fedcompress.options import Options
 from fedcompress.results.recorder import Silent
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario

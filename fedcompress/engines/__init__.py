@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from fedcompress.engines.grid import LocalGrid
     from fedcompress.engines.states import ClientStates
     from fedcompress.experiment import Experiment
-    from fedcompress.launch import Options
+    from fedcompress.options import Options
 
 
 @contextmanager

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from flwr.app import Context
     from flwr.serverapp import Grid
 
-    from fedcompress.launch import Options
+    from fedcompress.options import Options
     from fedcompress.results.recorder import Observer, Row
 
 MOST_CLIENTS = 32
@@ -98,7 +98,7 @@ def _experiment(text: str, data_dir: str, plugins: str) -> Experiment:
 
 def options_of(config: Mapping[str, Any]) -> Options:
     """Returns the options of a run that Flower has started, as its provenance records them."""
-    from fedcompress.launch import Options
+    from fedcompress.options import Options
 
     data_dir, folders = str(config["data-dir"]), str(config["plugins"]).split(os.pathsep)
     return Options(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from math import prod
 from typing import Any
 
@@ -151,3 +152,11 @@ def weights_content(arrays: Arrays, masked: tuple[int, ...] = ()) -> dict[str, C
 
 def _declared_dtype(dtype: np.dtype[Any]) -> str:
     return "float32" if dtype.kind == "f" else str(dtype)
+
+
+def digest(arrays: Arrays) -> str:
+    """Returns the SHA-256 of arrays, bytes and shapes."""
+    total = sha256()
+    for array in arrays:
+        total.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()

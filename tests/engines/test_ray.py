@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fedcompress.errors import InputError
-from fedcompress.launch import Options, run_one
+from fedcompress.launch import run_one
+from fedcompress.options import Options
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
 from federating import PLUGINS, PRUNING, TINY, experiment, run

@@ -23,7 +23,8 @@ from fedcompress.engines import superlink
 from fedcompress.engines.grid import identify
 from fedcompress.engines.superlink import CONFIG, experiment_of
 from fedcompress.errors import InputError, RunError
-from fedcompress.launch import Options, resume_one, run_one
+from fedcompress.launch import resume_one, run_one
+from fedcompress.options import Options
 from fedcompress.results.recorder import Silent
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
