@@ -102,7 +102,7 @@ def summary_table(summary: Row) -> Table:
     )
     table = _table(title, caption)
     table.add_column("group", overflow="fold")
-    for column in ("clients", "accuracy", "deployed", "sparsity", "float32", "deflated", "TFLite"):
+    for column in ("clients", "accuracy", "deployed", "sparsity", "upload", "of dense", "deflated"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, group in summary["groups"].items():
         table.add_row(
@@ -111,11 +111,15 @@ def summary_table(summary: Row) -> Table:
             number(group["accuracy"]),
             number(group.get("deployed_accuracy")),
             number(group["sparsity"], 3),
-            size(group["dense_bytes"]),
+            size(group["upload_bytes"]),
+            _percent(group["upload_bytes"], group["dense_upload_bytes"]),
             size(group["compressed_bytes"]),
-            size(group.get("tflite_bytes")),
         )
     return table
+
+
+def _percent(part: float | None, whole: float | None) -> str:
+    return "-" if part is None or not whole else f"{part / whole:.1%}"
 
 
 def _table(title: str, caption: str | None = None) -> Table:

@@ -143,6 +143,7 @@ def test_parameters_are_resolved_into_the_scenario(tiny: Table) -> None:
         "power": 3.0,
         "freeze_round": 2,
         "frequency": 10,
+        "scope": "layer",
         "mask": "client",
     }
     assert made.groups["dense"].settings.name == "dense"
@@ -317,5 +318,6 @@ def test_a_data_set_of_ones_own(tiny: Table, tmp_path: Path, monkeypatch: pytest
 def test_a_model_that_does_not_fit_the_data_is_refused(tiny: Table, tmp_path: Path) -> None:
     x, y = np.zeros((60, 5), np.float32), np.arange(60) % 2
     np.savez(tmp_path / "table.npz", x_train=x, y_train=y, x_test=x, y_test=y)
-    (problem,) = refusal(tiny, {"data.dataset": f"npz:{tmp_path / 'table.npz'}"})
-    assert "mini-cnn" in problem
+    made = load(tiny, {"data.dataset": f"npz:{tmp_path / 'table.npz'}"})
+    with pytest.raises(InputError, match=r"model 'mini-cnn' does not fit .*, whose examples are 5:"):
+        made.check_models()

@@ -57,7 +57,7 @@ def test_shipped_scenarios_are_right_and_say_what_to_expect(path: Path) -> None:
     header = path.read_text().split("name =")[0]
     assert re.search(r"# Expect: .*\d", header)
     assert re.search(r"# Takes: .*\d", header)
-    assert f"# Run: fedcompress run scenarios/{path.name}" in header
+    assert re.search(rf"# Run: (fedcompress run scenarios/{path.name}|flwr run)", header)
     assert f"`{path.stem}`" in README
     for _, single in Scenario.load(path, {"data.dataset": "mnist-5k"}).runs():
         assert Experiment.load(single, Plugins()).clients

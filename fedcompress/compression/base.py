@@ -77,9 +77,7 @@ class Compression(ABC):
     def wrapping(self) -> Wrapping:
         """Returns what is added to a new model before its training graph is compiled."""
 
-    def inputs(
-        self, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int], steps: int
-    ) -> list[Any]:
+    def inputs(self, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int]) -> list[Any]:
         """Returns the arrays for `Wrapping.begin`.
 
         Args:
@@ -87,6 +85,5 @@ class Compression(ABC):
             round_number: From 1.
             masks: Given masks, which training then keeps; None to let the compression choose them.
             counts: How many weights of each prunable tensor survive, if it chooses.
-            steps: How many steps this training takes.
         """
         return []

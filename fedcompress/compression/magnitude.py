@@ -30,8 +30,7 @@ class MagnitudeParams(Params):
     freeze_round: int | None = Field(
         None, ge=0, description="from here on masks stay; default: four fifths; 0 is never"
     )
-    dense_steps: float = Field(0.0, ge=0.0, le=1.0, description="fraction of a round's steps before masks are chosen")
-    frequency: int = Field(10, ge=1, description="steps between mask updates inside a round, from then on")
+    frequency: int = Field(10, ge=1, description="steps between mask updates inside a round")
     scope: masking.Scope = Field("layer", description="whether each layer has the target, or the model as a whole")
     mask: Literal["client", "server"] = Field(
         "client", description="who chooses: each client, or the server for a group"
@@ -48,8 +47,7 @@ class MagnitudeParams(Params):
 class Magnitude(Compression):
     """Magnitude pruning with explicit masks.
 
-    Masks are chosen from the weights at the first step of a round, or after `dense_steps` of it, and again every
-    `frequency` steps, until they freeze.
+    Masks are chosen from the weights at the first step of a round and again every `frequency` steps, until they freeze.
     """
 
     Params = MagnitudeParams
@@ -97,15 +95,12 @@ class Magnitude(Compression):
     def counts(self, weights: Arrays, spec: ModelSpec, round_number: int) -> list[int]:
         return masking.counts(weights, spec.prunable, self.target(round_number), self.params.scope)
 
-    def inputs(
-        self, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int], steps: int
-    ) -> list[Any]:
+    def inputs(self, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int]) -> list[Any]:
         chooses = masks is None and self.target(round_number) > 0
         shapes = [spec.template[i].shape for i in spec.prunable]
         given = [m.astype(np.float32) for m in masks] if masks is not None else [np.ones(s, np.float32) for s in shapes]
-        first = np.int64(round(self.params.dense_steps * steps))
         sparsities = np.array([1 - n / m.size for n, m in zip(counts, given, strict=True)], np.float32)
-        return [sparsities, np.int64(self.params.frequency if chooses else 0), first, *given]
+        return [sparsities, np.int64(self.params.frequency if chooses else 0), *given]
 
 
 class _MagnitudeWrapping(Wrapping):
@@ -117,7 +112,6 @@ class _MagnitudeWrapping(Wrapping):
         targets: list[Any] = []
         self._targets = targets
         frequency = self._frequency = tf.Variable(0, dtype=tf.int64, trainable=False)
-        first = self._first = tf.Variable(0, dtype=tf.int64, trainable=False)
 
         class RoundSchedule(sparsity.PruningSchedule):  # type: ignore[misc]
             """Says when the masks of one layer are updated and to which sparsity; a frequency of 0 keeps them."""
@@ -128,9 +122,8 @@ class _MagnitudeWrapping(Wrapping):
 
             def __call__(self, step: Any) -> Any:
                 # tfmot counts from 1 and adds one before it asks, so the first step of a call is 2.
-                since = step - 2 - first
-                due = tf.equal(tf.math.floormod(since, tf.maximum(frequency, 1)), 0)
-                return tf.reduce_all([frequency > 0, since >= 0, due]), self.target
+                due = tf.equal(tf.math.floormod(step - 2, tf.maximum(frequency, 1)), 0)
+                return tf.logical_and(frequency > 0, due), self.target
 
             def get_config(self) -> dict[str, Any]:
                 return {}
@@ -145,10 +138,9 @@ class _MagnitudeWrapping(Wrapping):
         return wrapped
 
     def begin(self, inputs: Sequence[Any]) -> None:
-        sparsities, frequency, first, *masks = inputs
+        sparsities, frequency, *masks = inputs
         for i, target in enumerate(self._targets):
             target.assign(sparsities[i])
-        self._first.assign(first)
         self._frequency.assign(frequency)
         for layer in self._layers:
             layer.pruning_step.assign(1)

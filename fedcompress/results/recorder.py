@@ -14,7 +14,7 @@ from fedcompress.evaluation import Scores
 from fedcompress.experiment import Experiment
 from fedcompress.federation import RoundRecord
 from fedcompress.results.run_directory import RunDirectory
-from fedcompress.wire.ledger import Totals, Transfer
+from fedcompress.wire.ledger import ENVELOPE, Totals, Transfer
 
 Row = dict[str, Any]
 _KEPT = ("sparsity_target", "sparsity", "dense_bytes", "compressed_bytes")
@@ -45,12 +45,14 @@ class Recorder:
 
     Attributes:
         latest: Partition -> the client's latest good row that carries measurements of its model.
+        uploads: Partition -> bytes of all contents that the client sent in its latest round, and the same as dense.
         totals: Bytes so far.
         scores: Of the last round.
     """
 
     def __init__(self, experiment: Experiment, directory: RunDirectory, engine: str) -> None:
         self.latest: dict[int, Row] = {}
+        self.uploads: dict[int, dict[str, int]] = {}
         self.totals = Totals()
         self.best: dict[str, Any] = {"validation": -1.0, "accuracy": float("nan"), "round": 0}
         self.seconds = 0.0
@@ -67,6 +69,12 @@ class Recorder:
                 self.latest[row["client"]] = row
         for transfer in record.transfers:
             self.totals.add(transfer)
+            if transfer.direction == "uplink" and transfer.content != ENVELOPE:
+                upload = self.uploads.get(transfer.client)
+                if upload is None or upload["round"] != transfer.round:
+                    upload = self.uploads[transfer.client] = {"round": transfer.round, "wire": 0, "dense": 0}
+                upload["wire"] += transfer.wire_bytes
+                upload["dense"] += transfer.dense_bytes
 
     def restore(self) -> None:
         """Takes in the rows that are on disk, as if their rounds had just been run."""
@@ -158,6 +166,7 @@ class Recorder:
         """Means over the latest models of a group's clients, masks applied."""
         group = self._experiment.groups[name]
         rows = [self.latest[p] for p in group.clients if p in self.latest]
+        uploads = [self.uploads[p] for p in group.clients if p in self.uploads]
         means = {key: float(np.mean([row[key] for row in rows])) if rows else None for key in _KEPT}
         return {
             "model": group.model.name,
@@ -165,4 +174,6 @@ class Recorder:
             "accuracy": self.scores.groups.get(name),
             "parameters": group.model.parameters,
             **means,
+            "upload_bytes": float(np.mean([u["wire"] for u in uploads])) if uploads else None,
+            "dense_upload_bytes": float(np.mean([u["dense"] for u in uploads])) if uploads else None,
         }

@@ -155,7 +155,6 @@ class Trainer:
             AssertionError: The sparsity that was asked for is not the one of the real weights.
         """
         objective, epochs = objective or CrossEntropy(), epochs or self.settings.epochs
-        steps = epochs * ceil(len(examples) / self.settings.batch_size)
         counts = self.compression.counts(weights, self.spec, self.round_number)
         wrapping_kind = type(self.compression)
         key = ("train", self.spec.key, wrapping_kind, objective.key, self.settings.optimizer, examples.x.dtype.str)
@@ -167,7 +166,7 @@ class Trainer:
             examples.x,
             examples.y,
             objective,
-            self.compression.inputs(self.spec, self.round_number, masks, counts, steps),
+            self.compression.inputs(self.spec, self.round_number, masks, counts),
             epochs=epochs,
             batch_size=self.settings.batch_size,
             learning_rate=self.settings.learning_rate * self.settings.learning_rate_decay ** (self.round_number - 1),
