@@ -91,7 +91,7 @@ class Recorder:
         """Remembers the best round by validation accuracy; without validation data, the last."""
         self._rounds, self.scores = number, scores
         chosen_by = scores.validation if np.isfinite(scores.validation) else float(number)
-        if chosen_by > self.best["validation"]:
+        if chosen_by >= self.best["validation"]:
             self.best = {"validation": chosen_by, "accuracy": scores.accuracy, "round": number}
 
     def round(self, number: int, record: RoundRecord, scores: Scores, started: float) -> Row:

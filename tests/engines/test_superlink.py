@@ -51,13 +51,13 @@ def scenario(table: Mapping[str, Any] = MIXED, **overrides: Any) -> Scenario:
 
 
 def groups(*faults: str) -> dict[str, Any]:
-    """Returns groups of one client each, named after what goes wrong with it; "good" is nothing."""
+    """Returns groups of one client each, named after what goes wrong with it: what the plug-in "faulty" does, or not."""
     share, faulty = 1 / len(faults), {"client": "faulty", "model": "mini-cnn"}
     named = [{"name": f"{i}-{fault}", "share": share, "model": "mini-cnn"} for i, fault in enumerate(faults)]
     return {
         "data": {"dataset": "mnist-5k", "clients": len(faults)},
         "groups": [
-            g if fault == "good" else {**g, **faulty, "params": {"fault": fault, "everywhere": True}}
+            g if fault in ("good", "node-killed") else {**g, **faulty, "params": {"fault": fault, "everywhere": True}}
             for g, fault in zip(named, faults, strict=True)
         ],
     }
@@ -86,11 +86,11 @@ class KillsNode(Silent):
     """An observer that kills the SuperNode of a partition after the first round."""
 
     def __init__(self, started: Started, partition: int) -> None:
-        self.started, self.partition = started, partition
+        self.alive, self.partition = started, partition
 
     def round_done(self, row: dict[str, Any]) -> None:
         if row["round"] == 1:
-            nodes = [p for p, command in self.started().items() if f"partition-id={self.partition} " in command]
+            nodes = [p for p, command in self.alive().items() if f"partition-id={self.partition} " in command]
             (node,) = nodes
             os.kill(node, signal.SIGKILL)
 
@@ -156,21 +156,19 @@ def test_a_run_whose_driver_was_killed_is_resumed_to_the_same_bits(
 @pytest.mark.slow
 def test_a_client_that_raises_and_a_node_that_is_killed_cost_themselves(tmp_path: Path, started: Started) -> None:
     """A SuperNode that is killed is noticed when its heartbeats stay away for 60 s, or at `[server] timeout`."""
-    table = groups("good", "good", "raise", "good")
-    made = scenario(table, rounds=2, server__timeout=150.0)
-    killed = 3
-    lost = experiment_of({"scenario-toml": made.toml(), "plugins": str(PLUGINS)}).group_of(killed).name
+    made = scenario(groups("good", "good", "raise", "node-killed"), rounds=2, server__timeout=150.0)
+    built = experiment_of({"scenario-toml": made.toml(), "plugins": str(PLUGINS)})
+    (killed,) = built.groups["3-node-killed"].clients
     summary = run_one(made, tmp_path / "run", SUPERLINK, KillsNode(started, killed))
     assert started() == {}
     assert summary["status"] == "completed"
-    found = {(row["round"], row["group"]): row for row in RunDirectory(tmp_path / "run").rows("clients")}
-    for (number, group), row in found.items():
-        if group == "2-raise":
-            assert row["status"] == "failed"
-            assert "sensor unplugged" in row["error"]
-        else:
-            assert (row["status"] == "ok") is not (number == 2 and group == lost), row
-    assert found[2, lost]["status"] in ("lost", "failed")
+    found = rows(RunDirectory(tmp_path / "run"))
+    for number in (1, 2):
+        assert found[number, "good"] == ("ok", None)
+        assert found[number, "raise"][0] == "failed"
+        assert "sensor unplugged" in str(found[number, "raise"][1])
+    assert found[1, "node-killed"] == ("ok", None)
+    assert found[2, "node-killed"][0] in ("failed", "lost")
 
 
 @pytest.mark.slow
