@@ -26,10 +26,16 @@ def report(data_dir: Path | None = None) -> str:
     """Returns the report as text; a data set is ready if it loads without a download."""
     lines = [f"fedcompress {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores", "", "packages"]
     lines += [f"  {name:32}{installed(name) or f'missing: {how}'}" for name, how in _PACKAGES.items()]
-    lines += ["", "engines", "  inline                          ready"]
+    lines += ["", "engines"]
+    lines += [f"  {name:32}{state}" for name, state in _engines().items()]
     lines += ["", "data sets"]
     lines += [f"  {name:32}{_found(name, data_dir)}" for name in builtin_names()]
     return "\n".join(lines)
+
+
+def _engines() -> dict[str, str]:
+    ray = "ready" if installed("ray") else 'missing: pip install "fedcompress[ray]"'
+    return {"inline": "ready", "ray": ray, "superlink": "ready" if installed("flwr") else "missing: pip install flwr"}
 
 
 def _found(name: str, data_dir: Path | None) -> str:

@@ -51,7 +51,7 @@ def scenario(table: Mapping[str, Any] = MIXED, **overrides: Any) -> Scenario:
 
 
 def groups(*faults: str) -> dict[str, Any]:
-    """Returns groups of one client each, named after what goes wrong with it: what the plug-in "faulty" does, or not."""
+    """Returns groups of one client each, named after what goes wrong with it."""
     share, faulty = 1 / len(faults), {"client": "faulty", "model": "mini-cnn"}
     named = [{"name": f"{i}-{fault}", "share": share, "model": "mini-cnn"} for i, fault in enumerate(faults)]
     return {
