@@ -60,24 +60,6 @@ def masked_mean(
     return result
 
 
-def filled_mean(
-    updates: Sequence[Arrays],
-    masks: Sequence[Arrays | None],
-    examples: Sequence[float],
-    prunable: Sequence[int],
-    old: Arrays,
-) -> Arrays:
-    """Returns w_j = sum_k n_k (m_kj w_kj + (1 - m_kj) old_j) / sum_k n_k; arguments as for `masked_mean`."""
-    filled = []
-    for update, mask in zip(updates, masks, strict=True):
-        weights = list(update)
-        for at, i in enumerate(prunable if mask is not None else ()):
-            assert mask is not None
-            weights[i] = np.where(mask[at], update[i], old[i])
-        filled.append(weights)
-    return weighted_mean(filled, examples)
-
-
 def union(masks: Sequence[Arrays | None]) -> Arrays | None:
     """Returns what at least one client keeps; None if one keeps everything."""
     if not masks or any(mask is None for mask in masks):

@@ -116,11 +116,12 @@ class Federation:
         sent = {client: self._encode(client, requests[client], cache) for client in clients}
         messages = [self._message(client, action, sent[client]) for client in clients]
         timeout = self._experiment.scenario.server.timeout
-        answers = {m.metadata.src_node_id: m for m in self._grid.send_and_receive(messages, timeout=timeout)}
+        received = self._grid.send_and_receive(messages, timeout=timeout)
+        answers = {answer.metadata.reply_to_message_id: answer for answer in received}
         replies = []
         for client, message in zip(clients, messages, strict=True):
             self._count(message, "downlink", action, client, sent[client])
-            answer = answers.get(self._nodes[client.partition])
+            answer = answers.get(message.metadata.message_id)
             delivered = {name: item.arrays for name, item in sent[client].items()}
             reply = self._receive(client, action, answer, delivered, expects)
             if reply is not None:

@@ -4,20 +4,17 @@ McMahan et al. 2017, "Communication-efficient learning of deep networks from dec
 masks m_k: w_j = sum_k n_k m_kj w_kj / sum_k n_k m_kj. With no masks this is FedAvg. Clients of one architecture are
 averaged with each other. A weight that no client keeps is remembered, so that it can regrow, and is zero in every model
 that is evaluated or exported.
-
-With `holes = "global"`, w_j = sum_k n_k (m_kj w_kj + (1 - m_kj) w_j) / sum_k n_k: a weight that few clients keep moves
-little, which on skewed data keeps it from following the labels of those few.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
-from fedcompress.aggregation import filled_mean, masked_mean, union, weighted_mean
+from fedcompress.aggregation import masked_mean, union, weighted_mean
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Params
 from fedcompress.strategy import ServerStrategy, State
@@ -35,9 +32,6 @@ class FedAvgParams(Params):
     """Parameters of FedAvg."""
 
     plain: bool = Field(False, description="average zeros as if they were values, for comparison")
-    holes: Literal["left-out", "global"] = Field(
-        "left-out", description="what a client that does not keep a weight counts for it: nothing, or its global value"
-    )
 
 
 class FedAvg(ServerStrategy):
@@ -82,8 +76,6 @@ class FedAvg(ServerStrategy):
         if self.params.plain:
             return weighted_mean(updates, examples)
         masks = [reply.payload.get("mask") for reply in replies]
-        if self.params.holes == "global":
-            return filled_mean(updates, masks, examples, self.models[model].prunable, old)
         return masked_mean(updates, masks, examples, self.models[model].prunable, old)
 
     def global_model(self, state: State, group: Group) -> Arrays | None:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedcompress.aggregation import filled_mean, masked_mean, union, weighted_mean
+from fedcompress.aggregation import masked_mean, union, weighted_mean
 
 
 def arrays(*values: object) -> list[np.ndarray]:
@@ -80,15 +80,6 @@ def test_equal_updates_are_a_fixed_point(federation: tuple) -> None:
     result = masked_mean(same, masks, examples, [0], old)
     np.testing.assert_allclose(result[0], old[0], rtol=1e-6)
     np.testing.assert_allclose(result[1], old[1], rtol=1e-6)
-
-
-def test_filled_mean() -> None:
-    """n = 1, 3, old 9: both keep (1*2 + 3*6)/4 = 5; the second keeps (1*9 + 3*6)/4 = 6.75; none 9."""
-    updates = [arrays([2, 0, 0]), arrays([6, 6, 0])]
-    masks = [bits([1, 0, 0]), bits([1, 1, 0])]
-    assert filled_mean(updates, masks, [1, 3], [0], arrays([9, 9, 9]))[0].tolist() == [5, 6.75, 9]
-    dense = filled_mean(updates, [None, None], [1, 3], [0], arrays([9, 9, 9]))
-    assert np.array_equal(dense[0], weighted_mean(updates, [1, 3])[0])
 
 
 def test_union() -> None:

@@ -57,6 +57,7 @@ def test_ratios_are_taken_pair_by_pair_and_the_faster_engine_by_its_median() -> 
     assert not engines.agree(engines.WORKS["full"], {**figures, "inline-1": [{"accuracy": 0.72}]})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
 def test_the_bare_loop_and_fedcompress_do_the_same_work(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.engines", "--work=tiny", f"--out={tmp_path / 'results.json'}"]
