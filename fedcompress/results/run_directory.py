@@ -52,7 +52,7 @@ class RunDirectory:
         Raises:
             InputError: Another process is writing it.
         """
-        with (self.path / ".lock").open("w") as file:
+        with (self.path / "rounds.jsonl").open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
