@@ -30,7 +30,7 @@ def test_a_command_is_watched_with_its_children(tmp_path: Path) -> None:
     assert (watched.code, watched.output) == (3, "done\n")
     assert [row["round"] for row in watched.rounds] == [1, 2, 3]
     assert watched.finished == sorted(watched.finished)
-    assert 0.3 <= watched.seconds_a_round <= watched.wall
+    assert 0.25 <= watched.seconds_a_round <= watched.wall  # rounds of 0.3 s, seen by polling
     assert watched.wall < 30  # the child that it left behind is not waited for
     if Path("/proc/self/smaps_rollup").exists():
         assert watched.peak > 64
