@@ -43,7 +43,7 @@ def kinds(data_dir: Path) -> dict[str, Callable[[], object]]:
     examples = experiment.data.train(0)
     weights = spec.initial(np.random.default_rng(1))
     proximal = Proximal(MU, tuple(weights[i] for i in spec.trainable))
-    chosen = masking.choose(weights, spec.prunable, SPARSITY)
+    chosen = masking.choose(weights, spec.prunable, masking.counts(weights, spec.prunable, SPARSITY, "layer"))
 
     def trainer(compression: Compression) -> Trainer:
         return Trainer(spec, compression, settings, ROUND, lambda purpose: np.random.default_rng(1))

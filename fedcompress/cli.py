@@ -11,6 +11,7 @@ import click
 import typer
 
 from fedcompress import __version__, quiet
+from fedcompress.distillation.settings import METHODS, DistillSettings
 from fedcompress.errors import FedcompressError, InputError, RunError
 
 INTERRUPTED = 130
@@ -204,6 +205,57 @@ def show(
             console.print(f"plot: {plot}")
     if len(runs) > SHOWN:
         console.print(f"and {len(runs) - SHOWN} more runs of the sweep")
+
+
+@app.command()
+def distill(
+    teacher: Annotated[str, typer.Option(metavar="MODEL", help="Architecture of the teacher.")],
+    student: Annotated[str, typer.Option(metavar="MODEL", help="Architecture of the student.")],
+    data: Annotated[str, typer.Option(metavar="DATASET", help="Data set that both learn.")],
+    methods: Annotated[
+        list[str], typer.Option(metavar="METHOD", help=f"One of {', '.join(METHODS)}; may be repeated; default: all.")
+    ] = [],  # noqa: B006
+    epochs: Annotated[int, typer.Option(help="Epochs of every student.")] = DistillSettings.epochs,
+    teacher_epochs: Annotated[int, typer.Option(help="Epochs of the teacher.")] = DistillSettings.teacher_epochs,
+    seeds: Annotated[int, typer.Option(help="Repetitions, each with a teacher of its own.")] = DistillSettings.seeds,
+    temperature: Annotated[float, typer.Option(help="Temperature of softened logits.")] = DistillSettings.temperature,
+    alpha: Annotated[float, typer.Option(help="Weight of the teacher's logits, 0 to 1.")] = DistillSettings.alpha,
+    sparsity: Annotated[float, typer.Option(help="Prune the students to this fraction of zeros.")] = 0.0,
+    examples: Annotated[int | None, typer.Option(help="Training examples; default: all.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write results.json and results.csv here.")] = None,
+    data_dir: DataDir = None,
+    plugins: PluginDirs = [],  # noqa: B006
+    json: Annotated[bool, typer.Option("--json", help="Print the results alone on standard output.")] = False,
+) -> None:
+    """Train a student by knowledge distillation, several ways, and compare them with plain training."""
+    settings = DistillSettings(
+        teacher=teacher,
+        student=student,
+        data=data,
+        methods=tuple(methods) or METHODS,
+        epochs=epochs,
+        teacher_epochs=teacher_epochs,
+        seeds=seeds,
+        temperature=temperature,
+        alpha=alpha,
+        sparsity=sparsity,
+        examples=examples,
+    )
+    from fedcompress.distillation import distill as distillation
+    from fedcompress.distillation import report
+    from fedcompress.plugins import Plugins
+
+    if out is not None:
+        report.prepare(out)
+    with report.DistillDisplay() as display:
+        comparison = distillation.distill(
+            settings, data_dir=data_dir, plugins=Plugins(tuple(plugins)), progress=display
+        )
+    if out is not None:
+        report.write(comparison, out)
+    _show(report.summary(comparison), report.comparison_table(comparison), as_json=json)
+    if out is not None:
+        print(f"results: {out}", file=sys.stderr)
 
 
 @app.command()

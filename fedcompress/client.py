@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -14,6 +14,9 @@ from fedcompress.data.federated import Examples
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.trainer import Trainer
 from fedcompress.wire.content import Arrays, Content, Payload
+
+if TYPE_CHECKING:
+    from fedcompress.data.public import PublicSource
 
 Action = TypeVar("Action", bound=Callable[..., "Result"])
 
@@ -27,11 +30,13 @@ class Result:
         metrics: Numbers for the client's row in `clients.jsonl`, such as `train_loss`; not model content.
         model: The client's model after the action, if it is not what the payload carries as "weights"; it is
             measured, not sent.
+        spec: What `model` is, if it is not the group's model.
     """
 
     payload: Payload = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     model: Arrays | None = None
+    spec: ModelSpec | None = None
 
 
 def action(method: Action) -> Action:
@@ -50,6 +55,8 @@ class ClientStrategy:
         model: Its model: `model.initial(rng)`, `model.prunable`, `model.head`, ...
         trainer: Trains and predicts with that model under the group's compression.
         compression: The group's compression.
+        public: Draws public data, if the scenario has `[public]`.
+        server_model: The server's own model, if the scenario has `[server] model`.
         state: Content name -> arrays, kept between actions and rounds, and through a resume.
     """
 
@@ -64,6 +71,8 @@ class ClientStrategy:
         model: ModelSpec,
         trainer: Trainer,
         compression: Compression,
+        public: PublicSource | None = None,
+        server_model: ModelSpec | None = None,
         state: dict[str, Arrays],
         rng: Callable[[str], np.random.Generator],
     ) -> None:
@@ -73,6 +82,8 @@ class ClientStrategy:
         self.model = model
         self.trainer = trainer
         self.compression = compression
+        self.public = public
+        self.server_model = server_model
         self.state = state
         self.rng = rng
         """Returns the generator for a purpose in this round, client and action."""

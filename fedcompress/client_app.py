@@ -16,7 +16,7 @@ from fedcompress.client import Result
 from fedcompress.compression import masks as masking
 from fedcompress.errors import FedcompressError
 from fedcompress.experiment import Experiment
-from fedcompress.groups import Group
+from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.trainer import evaluate
 from fedcompress.wire.content import Arrays, Payload, digest
 from fedcompress.wire.payload import References, decode_payload, encode_payload, present
@@ -85,7 +85,9 @@ def _act(experiment: Experiment, action: str, message: Message, context: Context
     sent = {name: item.arrays for name, item in encoded.items()}
     model = result.model or sent.get("weights")
     metrics = {**result.metrics, "examples": float(len(client.data)), "seconds": seconds}
-    metrics |= _measure(experiment, group, partition, round_number, model, request)
+    if model is not None:
+        spec = result.spec or group.model
+        metrics |= _measure(experiment, group.compression.target(round_number), partition, spec, model, request)
     content: dict[str, Any] = {
         "payload": to_record({name: item.data for name, item in encoded.items()}),
         "metrics": MetricRecord({name: float(value) for name, value in metrics.items()}),
@@ -97,25 +99,23 @@ def _act(experiment: Experiment, action: str, message: Message, context: Context
 
 
 def _measure(
-    experiment: Experiment, group: Group, partition: int, round_number: int, model: Arrays | None, request: ConfigRecord
+    experiment: Experiment, target: float, partition: int, spec: ModelSpec, model: Arrays, request: ConfigRecord
 ) -> dict[str, float]:
     """Measures the client's model as it is after the action, decoded: size, zeros, and accuracy where asked."""
-    if model is None:
-        return {}
     raw = b"".join(np.ascontiguousarray(a).tobytes() for a in model)
     row: dict[str, float] = {
-        "sparsity_target": group.compression.target(round_number),
-        "sparsity": masking.sparsity(model, group.model.prunable),
-        "dense_bytes": float(4 * group.model.parameters),
+        "sparsity_target": target,
+        "sparsity": masking.sparsity(model, spec.prunable),
+        "parameters": float(spec.parameters),
+        "dense_bytes": float(4 * spec.parameters),
         "compressed_bytes": float(len(zlib.compress(raw, 6))),
     }
-    if request["measured"]:
-        row["accuracy"] = evaluate(group.model, model, experiment.data.test(partition)).accuracy
+    if request["measured"] or request["tested"]:
+        row["accuracy"] = evaluate(spec, model, experiment.data.test(partition)).accuracy
     if request["tested"]:
-        test = evaluate(group.model, model, experiment.data.test_examples)
-        validation = evaluate(group.model, model, experiment.data.server_validation_examples)
+        test = evaluate(spec, model, experiment.data.test_examples)
+        validation = evaluate(spec, model, experiment.data.server_validation_examples)
         row |= {"test_accuracy": test.accuracy, "test_loss": test.loss, "validation_accuracy": validation.accuracy}
-        row |= {"accuracy": evaluate(group.model, model, experiment.data.test(partition)).accuracy}
     return row
 
 

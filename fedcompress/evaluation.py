@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from fedcompress.distillation.ensemble import mean_logits
 from fedcompress.experiment import Experiment
 from fedcompress.groups import Group
 from fedcompress.strategy import State
-from fedcompress.training.trainer import Evaluation, evaluate
+from fedcompress.training.trainer import Evaluation, evaluate, predict
 from fedcompress.wire.content import Arrays, digest
 
 DEPLOYED_SAMPLE = 10
@@ -48,6 +49,7 @@ class Evaluator:
         self._server = experiment.server
         self._pool, self._threads = pool, threads
         self._validation = experiment.data.server_validation_examples
+        self._tested: dict[str, tuple[str, Evaluation]] = {}
 
     def score(self, state: State, rows: Rows) -> Scores:
         """Scores every group: by its global model, or by its clients' own models where it has none."""
@@ -66,9 +68,17 @@ class Evaluator:
         return Scores(float(accuracy), float(loss), float(validation), {name: s[0] for name, s in scores.items()})
 
     def _of_model(self, group: Group, weights: Arrays) -> tuple[float, float, float]:
-        test = evaluate(group.model, weights, self._experiment.data.test_examples, self._pool, self._threads)
+        test = self._test(group, weights)
         validation = evaluate(group.model, weights, self._validation, self._pool, self._threads)
         return test.accuracy, test.loss, validation.accuracy
+
+    def _test(self, group: Group, weights: Arrays) -> Evaluation:
+        """Scores weights on the test set; the last ones of each architecture are not run over it twice."""
+        name, now = group.model.name, digest(weights)
+        if self._tested.get(name, ("",))[0] != now:
+            test = self._experiment.data.test_examples
+            self._tested[name] = (now, evaluate(group.model, weights, test, self._pool, self._threads))
+        return self._tested[name][1]
 
     def clients(self, state: State, rows: Rows) -> dict[str, float]:
         """Scores every client on test examples with its own label distribution, by the model that it would deploy.
@@ -76,37 +86,46 @@ class Evaluator:
         Returns:
             mean, std and worst10, the mean over the tenth of the clients that fare worst.
         """
-        whole: dict[int, tuple[Arrays, Evaluation]] = {}
         accuracies = []
         for client in self._experiment.clients:
             group = self._experiment.groups[client.group]
             shared = self._server.global_model(state, group)
-            if shared is None:
-                if client.partition in rows:
-                    accuracies.append(float(rows[client.partition]["accuracy"]))
+            if shared is None or self._server.personal:
+                accuracies.append(float(rows.get(client.partition, {}).get("accuracy") or np.nan))
                 continue
             weights = self._server.deployed(state, client)
             assert weights is not None
-            accuracies.append(self._own(group, client.partition, weights, whole))
+            accuracies.append(self._own(group, client.partition, weights))
         values = np.sort([a for a in accuracies if np.isfinite(a)])
         if not values.size:
             return {"mean": float("nan"), "std": float("nan"), "worst10": float("nan")}
         worst = values[: max(1, int(np.ceil(0.1 * values.size)))]
         return {"mean": float(values.mean()), "std": float(values.std()), "worst10": float(worst.mean())}
 
-    def _own(self, group: Group, partition: int, weights: Arrays, whole: dict[int, tuple[Arrays, Evaluation]]) -> float:
+    def _own(self, group: Group, partition: int, weights: Arrays) -> float:
         """Accuracy on a client's own distribution; a model that many clients share is run over the test set once."""
         data = self._experiment.data
         if group.compression.sparsity > 0:
             return evaluate(group.model, weights, data.test(partition)).accuracy
-        key = id(group.model)
-        if key not in whole:
-            whole[key] = (weights, evaluate(group.model, weights, data.test_examples, self._pool, self._threads))
-        return float(whole[key][1].correct[data.test_part(partition)].mean())
+        return float(self._test(group, weights).correct[data.test_part(partition)].mean())
+
+    def extras(self, state: State) -> dict[str, float]:
+        """Returns further test accuracies: of the uploads' ensemble, of the server's own model."""
+        found = {}
+        test = self._experiment.data.test_examples
+        if teachers := self._server.teachers(state):
+            said = [predict(spec, weights, test.x) for spec, weights, _ in teachers]
+            logits = mean_logits(said, [examples for *_, examples in teachers])
+            found["ensemble_accuracy"] = float((logits.argmax(axis=1) == test.y).mean())
+        if (own := self._server.own_model(state)) is not None:
+            found["server_accuracy"] = evaluate(*own, test, self._pool, self._threads).accuracy
+        return found
 
     def digest(self, state: State, rows: Rows) -> str:
         """SHA-256 of all final weights: global ones by architecture, or the clients' where there are none."""
         total = sha256()
+        if server := self._server.own_model(state):
+            total.update(digest(server[1]).encode())
         for name, model in self._experiment.models.items():
             group = next(g for g in self._experiment.groups.values() if g.model is model)
             weights = self._server.global_model(state, group)
@@ -118,21 +137,27 @@ class Evaluator:
                 total.update("".join(str(row.get("model_digest")) for row in own).encode())
         return total.hexdigest()
 
-    def deployed(self, state: State) -> dict[str, dict[str, Any]]:
+    def deployed(self, state: State, rows: Rows) -> dict[str, dict[str, Any]]:
         """Returns, for each group with a global model, the mean test accuracy of what its clients would deploy."""
         result = {}
         for name, group in self._experiment.groups.items():
+            if self._server.personal:
+                result[name] = {"deployed_accuracy": _finite(_of_clients(group, rows)[0])}
+                continue
             accuracies = []
             for partition in group.clients[:DEPLOYED_SAMPLE]:
                 weights = self._server.deployed(state, self._experiment.clients[partition])
                 if weights is None:
                     break
-                test = self._experiment.data.test_examples
-                accuracies.append(evaluate(group.model, weights, test, self._pool, self._threads).accuracy)
+                accuracies.append(self._test(group, weights).accuracy)
                 if group.compression.chooser != "client":
                     break  # the whole group has the same
             result[name] = {"deployed_accuracy": float(np.mean(accuracies)) if accuracies else None}
         return result
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _of_clients(group: Group, rows: Rows) -> tuple[float, float, float]:

@@ -17,14 +17,18 @@ from pydantic import BaseModel, ValidationError
 
 from fedcompress.client import ClientStrategy
 from fedcompress.compression.base import Compression
-from fedcompress.data.dataset import DatasetSource
+from fedcompress.compression.magnitude import Magnitude
+from fedcompress.compression.none import NoCompression
+from fedcompress.data.dataset import Dataset, DatasetSource
 from fedcompress.data.federated import FederatedData, federate
 from fedcompress.data.loading import load_dataset
+from fedcompress.data.public import PublicSource, make_source
+from fedcompress.distillation.public import TRAIN, PublicData, teacher_contents
 from fedcompress.errors import InputError, suggestion
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins
-from fedcompress.scenario import GroupSettings, Scenario
+from fedcompress.scenario import PUBLIC_SOURCES, GroupSettings, Scenario
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import ServerStrategy
 from fedcompress.training.trainer import Trainer
@@ -46,6 +50,8 @@ class Experiment:
     groups: Mapping[str, Group]
     strategy: type[ServerStrategy]
     strategy_params: BaseModel
+    public: PublicSource | None = None
+    server_model: ModelSpec | None = None
 
     @classmethod
     def load(
@@ -86,7 +92,10 @@ class Experiment:
             )
             for settings, part, clients in zip(scenario.groups, found.parts, dealt, strict=True)
         }
-        return cls(scenario, plugins, data, groups, found.strategy, found.strategy_params)
+        settings, classes = scenario.public, data.dataset.classes
+        public = None if settings is None else make_source(settings, shape, classes, data.public_inputs)
+        own = None if scenario.server.model is None else models[scenario.server.model]
+        return cls(scenario, plugins, data, groups, found.strategy, found.strategy_params, public, own)
 
     @cached_property
     def clients(self) -> tuple[ClientInfo, ...]:
@@ -113,6 +122,13 @@ class Experiment:
         """Architecture name -> model, by name."""
         return {g.model.name: g.model for g in sorted(self.groups.values(), key=lambda g: g.model.name)}
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know about this run beforehand."""
+        if self.public is None or self.public.gan is None or not self.strategy.needs_public:
+            return []
+        return ["Generators are trained without differential privacy and exchanged: they can reveal training data."]
+
     @cached_property
     def wire(self) -> WireFormat:
         """How contents become bytes."""
@@ -129,19 +145,25 @@ class Experiment:
             groups=self.groups,
             models=self.models,
             validation=self.data.server_validation_examples,
+            public=None if self.public is None else PublicData(self.public, self._initial_rng),
+            server_model=self.server_model,
             pooled=self.data.pooled,
             cohort=self.scenario.server.cohort,
-            trainer=lambda model, round_number: self.server_trainer(model, round_number),
-            rng=lambda purpose: generator(self.scenario.seed, 0, SERVER, purpose),
+            trainer=self.server_trainer,
+            rng=self._initial_rng,
         )
 
+    def _initial_rng(self, purpose: str) -> np.random.Generator:
+        return generator(self.scenario.seed, 0, SERVER, purpose)
+
     def check_models(self) -> None:
-        """Builds every model once.
+        """Builds every model once, and has the strategy look at the federation.
 
         Raises:
-            InputError: A model does not fit the data.
+            InputError: A model does not fit the data, or the strategy refuses the federation.
         """
-        for name, model in self.models.items():
+        own = {self.server_model.name: self.server_model} if self.server_model else {}
+        for name, model in {**self.models, **own}.items():
             try:
                 model.parameters  # noqa: B018  builds it
             except (ValueError, TypeError) as error:
@@ -150,15 +172,22 @@ class Experiment:
                 raise InputError(
                     f"model {name!r} does not fit {self.scenario.data.dataset!r}, whose examples are {shape}: {reason}"
                 ) from error
+        if problems := self.server.problems():
+            raise InputError(problems)
 
     def contents(self, group: Group) -> dict[str, Content]:
         """Declares every content that may cross between the server and a group."""
-        return {**group.client.contents(group.model), **self.strategy.contents(group)}
+        public = self.public.contents if self.public else {}
+        own = teacher_contents(self.server_model, self.public) if self.server_model and self.public else {}
+        return {**group.client.contents(group.model), **public, **own, **self.strategy.contents(group)}
 
-    def server_trainer(self, model: str, round_number: int) -> Trainer:
-        """Returns a trainer for the server: one of its groups' models, that group's compression."""
-        group = next(g for g in self.groups.values() if g.model.name == model)
-        return self._trainer(group, round_number, SERVER, "server")
+    def server_trainer(self, model: ModelSpec, round_number: int) -> Trainer:
+        """Returns a trainer for the server: it prunes nothing, and keeps masks where it is given some."""
+        pruned = any(g.compression.sparsity for g in self.groups.values() if g.model.name == model.name)
+        kind = Magnitude if pruned else NoCompression
+        compression = kind(kind.Params(), sparsity=0.0, rounds=self.scenario.rounds)
+        rng = self._rng(round_number, SERVER, f"server.{model.name}")
+        return Trainer(model, compression, self.scenario.training, round_number, rng)
 
     def client(self, partition: int, round_number: int, action: str, state: dict[str, Any]) -> ClientStrategy:
         """Returns a client for one action; `state` is its lasting state, which the action may change."""
@@ -170,6 +199,8 @@ class Experiment:
             model=group.model,
             trainer=self._trainer(group, round_number, partition, action),
             compression=group.compression,
+            public=self.public,
+            server_model=self.server_model,
             state=state,
             rng=self._rng(round_number, partition, action),
         )
@@ -220,8 +251,27 @@ class _Found:
         self.problems: list[str] = []
         self.strategy: type[ServerStrategy] = plugins.load("strategies", scenario.server.strategy)
         self.strategy_params = self._params(self.strategy.Params, scenario.server.params, "server.params")
-        self.models = {group.model: plugins.load("models", group.model) for group in scenario.groups}
+        names = {group.model for group in scenario.groups} | ({scenario.server.model} - {None})
+        self.models = {name: plugins.load("models", name) for name in sorted(map(str, names))}
+        self._check_public()
         self.parts = [self._part(group, plugins) for group in scenario.groups]
+
+    def _check_public(self) -> None:
+        """Notes what the strategy lacks to distil."""
+        public, name = self.scenario.public, self.scenario.server.strategy
+        if public is None and self.strategy.needs_public:
+            self.problems.append(
+                f"public: is missing; strategy {name!r} distils on public data. Add [public] with a source: "
+                f"{PUBLIC_SOURCES}."
+            )
+        if self.scenario.server.model is None and self.strategy.needs_server_model:
+            self.problems.append(
+                f"server.model: is missing; strategy {name!r} has a model of its own, such as medium-cnn."
+            )
+        if public and public.generated and public.combine == "mixture" and self.strategy.clients_draw_public:
+            self.problems.append(
+                f'public.combine: with strategy {name!r} clients draw samples too, from one generator; use "average".'
+            )
 
     def _part(self, group: GroupSettings, plugins: Plugins) -> _Part:
         where = f"groups.{group.name}"
@@ -231,7 +281,9 @@ class _Found:
         params = self._params(kind.Params, group.compression_params, f"{where}.compression_params")
         compression = kind(params, sparsity=group.sparsity, rounds=self.scenario.rounds)
         strategy, name = self.strategy, self.scenario.server.strategy
-        if missing := sorted(strategy.requires - client.actions()):
+        generating = self.scenario.public is not None and self.scenario.public.generated and strategy.needs_public
+        required = strategy.requires | ({TRAIN} if generating else set())
+        if missing := sorted(required - client.actions()):
             self.problems.append(
                 f"{where}.client: strategy {name!r} needs the action {', '.join(missing)}, which client "
                 f"{group.client!r} does not have (it has {', '.join(sorted(client.actions())) or 'none'})."
@@ -287,6 +339,9 @@ def _unknown_names(scenario: Scenario, plugins: Plugins) -> Iterable[str]:
         ]
     if not _has_argument(scenario.data.dataset, plugins):
         wanted.append(("data.dataset", "datasets", scenario.data.dataset))
+    public = scenario.public.source.partition("dataset:")[2] if scenario.public else ""
+    if public and not _has_argument(public, plugins):
+        wanted.append(("public.source", "datasets", public))
     for where, folder, name in wanted:
         if problem := plugins.check(folder, name):
             yield f"{where}: {problem}"
@@ -309,7 +364,19 @@ def _federated(scenario: Scenario, plugins: Plugins, data_dir: Path | None) -> F
         shards_per_client=settings.shards_per_client,
         minimum=settings.minimum,
         test_limit=max(LEAST_TEST, min(MOST_TEST, ALL_TESTS // settings.clients)),
+        public=scenario.public.examples if scenario.public and scenario.public.source == "holdout" else 0,
+        foreign=_foreign(scenario, plugins, data_dir),
+        examples=settings.examples,
     )
+
+
+def _foreign(scenario: Scenario, plugins: Plugins, data_dir: Path | None) -> Dataset | None:
+    """Loads the data set that is public data, if one is named."""
+    name = scenario.public.source.partition("dataset:")[2] if scenario.public else ""
+    if not name:
+        return None
+    plain, source = _dataset_source(name, plugins)
+    return load_dataset(plain, data_dir=data_dir, source=source)
 
 
 def _has_argument(dataset: str, plugins: Plugins) -> bool:

@@ -21,7 +21,7 @@ from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.codec import Encoded
-from fedcompress.wire.content import Payload
+from fedcompress.wire.content import Arrays, Payload
 from fedcompress.wire.ledger import Direction, Transfer, transfers
 from fedcompress.wire.payload import References, encode_payload, present, read_payload
 from fedcompress.wire.records import from_record, message_bytes, to_record
@@ -52,6 +52,8 @@ class RoundRecord:
 
     clients: list[dict[str, Any]] = field(default_factory=list)
     transfers: list[Transfer] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    notes: dict[str, float] = field(default_factory=dict)
 
     @property
     def failures(self) -> int:
@@ -92,6 +94,19 @@ class Federation:
         """Returns the server's generator for a purpose in this round."""
         return generator(self._experiment.scenario.seed, self.round, SERVER, purpose)
 
+    def event(self, text: str) -> None:
+        """Writes down, and has shown, something that the user should know about this round."""
+        self.record.events.append(text)
+
+    def note(self, name: str, value: float) -> None:
+        """Writes a figure of the strategy's own into this round's row of `rounds.jsonl`."""
+        self.record.notes[name] = value
+
+    def decoded(self, name: str, arrays: Arrays) -> Arrays:
+        """Returns a content as its receivers decode it, under the wire format of this run."""
+        content = next(contents[name] for contents in self._contents.values() if name in contents)
+        return encode_payload({name: arrays}, {name: content}, self._experiment.wire)[name].arrays
+
     def cohort(self, fraction: float) -> list[ClientInfo]:
         """Draws the clients of this round: a fraction of all, at least one, by partition."""
         count = max(1, round(fraction * len(self.clients)))
@@ -131,7 +146,7 @@ class Federation:
 
     def _encode(self, client: ClientInfo, payload: Payload, cache: dict[Any, Encodings]) -> Encodings:
         references = self._held(client)
-        held = tuple(references.digest(name) for name in sorted(references.masks))
+        held = tuple(references.digest(name) for name in sorted(references.held))
         key = (client.model, held, *((name, id(arrays)) for name, arrays in payload.items()))
         if key not in cache:
             contents = present(payload, self._contents[client.group])
@@ -145,7 +160,7 @@ class Federation:
         request = ConfigRecord(
             {
                 "round": self.round,
-                "fresh": not self._held(client).masks,
+                "fresh": not self._held(client).held,
                 "measured": self._measured,
                 "tested": self.tests.get(client.group, False),
             }

@@ -169,6 +169,7 @@ def _run(
     checkpoints = Checkpoints(directory)
     if options.engine == "superlink" and grid is None:
         return _follow(experiment, recorder, directory, options, observer)
+    from fedcompress.results.samples import SampleReport
     from fedcompress.server_app import make_server_app, run_rounds
 
     summaries: list[Row] = []
@@ -183,6 +184,7 @@ def _run(
                 recorder,
                 checkpoints,
                 observer,
+                samples=SampleReport(experiment, directory),
                 workers=options.workers,
                 fail_fast=options.fail_fast,
             )

@@ -30,6 +30,7 @@ Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Partition = Literal["iid", "dirichlet", "pathological", "shard", "quantity", "feature"]
 Values = Literal["float32", "float16", "int8", "int4"]
+PUBLIC_SOURCES = "gan, holdout (kept out of the training data), noise, or dataset:NAME"
 
 
 class DataSettings(Section):
@@ -37,6 +38,7 @@ class DataSettings(Section):
 
     dataset: str = Field("mnist-5k", description="name of a data set, npz:FILE, or hf:NAME")
     classes: tuple[int, ...] | None = Field(None, strict=False, description="keep only these labels, as in [6, 9]")
+    examples: Positive | None = Field(None, description="training examples that are used, drawn with their label mix")
     clients: Positive = Field(10, description="number of clients")
     partition: Partition = Field("iid", description="how examples are split over clients")
     alpha: float = Field(0.5, gt=0.0, description="concentration of dirichlet, quantity and feature; small is skewed")
@@ -45,6 +47,30 @@ class DataSettings(Section):
     minimum: Positive = Field(2, description="least examples of a client")
     validation: Fraction = Field(0.1, description="fraction of each client's examples kept for its validation")
     server_validation: Fraction = Field(0.05, description="fraction of the training data held out for the server")
+
+
+class PublicSettings(Section):
+    """`[public]`: data that nobody owns, on which models teach each other. Keys after `examples` are for "gan"."""
+
+    source: str = Field("gan", pattern=r"^(gan|holdout|noise|dataset:.+)$", description=PUBLIC_SOURCES)
+    examples: Positive = Field(2000, description="examples that are drawn for a round")
+    gan: Literal["compact", "cgan"] = Field("compact", description="size of the generator")
+    epochs: Positive = Field(1, description="passes of a client's GAN over its own examples in a round")
+    batch_size: Positive = Field(64, description="examples in a step of the GAN")
+    train_rounds: int = Field(0, ge=0, description="rounds of GAN training, after which it is not sent again; 0: all")
+    combine: Literal["average", "mixture"] = Field(
+        "average", description="average the clients' generators, or draw from each of them in turn"
+    )
+    share_discriminator: bool = Field(True, description="average discriminators too; otherwise they stay with clients")
+    guide: float = Field(0.0, ge=0.0, description="weight of the client's classifier in its generator's loss")
+    confidence: Fraction = Field(0.0, description="least probability that the ensemble gives to a sample's label")
+    buffer: Positive = Field(1, description="rounds whose samples the server keeps to distil on")
+    quality_every: int = Field(0, ge=0, description="rounds between tests of the samples' quality; 0: at the end only")
+
+    @property
+    def generated(self) -> bool:
+        """Whether clients train a generator."""
+        return self.source == "gan"
 
 
 class TrainingSettings(Section):
@@ -143,6 +169,7 @@ class Scenario(Section):
     rounds: Positive = Field(10, description="federated rounds")
     seed: int = Field(1, ge=0, description="every random number derives from it")
     data: DataSettings = Field(default_factory=DataSettings)
+    public: PublicSettings | None = None
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     wire: WireSettings = Field(default_factory=WireSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)

@@ -17,6 +17,7 @@ from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
 from fedcompress.results.checkpoint import Checkpoint, Checkpoints
 from fedcompress.results.recorder import Observer, Recorder, Row
+from fedcompress.results.samples import SampleReport
 from fedcompress.strategy import State
 
 
@@ -34,6 +35,7 @@ def run_rounds(
     checkpoints: Checkpoints,
     observer: Observer,
     *,
+    samples: SampleReport | None = None,
     workers: int = 1,
     fail_fast: bool = False,
 ) -> tuple[State, Row]:
@@ -45,6 +47,7 @@ def run_rounds(
         recorder: Writes every round before the next begins.
         checkpoints: Makes every round lasting; where there is a checkpoint, the run goes on from it.
         observer: Is told of every round.
+        samples: Judges what generators make, outside the timed rounds.
         workers: Threads that share an evaluation.
         fail_fast: End at the first failure of a client instead of going on without it.
 
@@ -54,7 +57,10 @@ def run_rounds(
     strategy = experiment.server
     fed = Federation(grid, experiment, fail_fast=fail_fast)
     state, done = strategy.initial(fed), 0
-    fed.tests = {name: strategy.global_model(state, group) is None for name, group in experiment.groups.items()}
+    fed.tests = {
+        name: strategy.personal or strategy.global_model(state, group) is None
+        for name, group in experiment.groups.items()
+    }
     if checkpoints.exists:
         checkpoint = checkpoints.load()
         state, done = checkpoint.state, checkpoint.round
@@ -72,11 +78,15 @@ def run_rounds(
             row = recorder.round(number, fed.record, evaluator.score(state, recorder.latest), started)
             checkpoints.save(Checkpoint(number, state, fed.references))
             observer.round_done(row)
+            if samples is not None and samples.due(number):
+                samples.write(fed, state, number)
         if done == experiment.scenario.rounds:  # killed after its last round
             recorder.scores = evaluator.score(state, recorder.latest)
         clients = evaluator.clients(state, recorder.latest)
         digest = evaluator.digest(state, recorder.latest)
-        return state, recorder.summary("completed", clients, digest, evaluator.deployed(state))
+        deployed = evaluator.deployed(state, recorder.latest)
+        summary = recorder.summary("completed", clients, digest, deployed) | evaluator.extras(state)
+        return state, summary | (samples.final() if samples else {})
 
 
 def _deployed(grid: Grid, context: Context) -> None:

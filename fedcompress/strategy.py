@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from fedcompress.training.trainer import Trainer
 from fedcompress.wire.content import Arrays, Content
 
 if TYPE_CHECKING:
+    from fedcompress.distillation.public import PublicData
     from fedcompress.federation import Federation
     from fedcompress.groups import ClientInfo, Group
 
@@ -29,8 +30,10 @@ class ServerStrategy(ABC):
     Attributes:
         params: Validated from `[server.params]`.
         groups: Group name -> group, with its model, compression and clients.
-        models: Architecture name -> model, for every architecture in the federation and the server's own.
+        models: Architecture name -> model, for every architecture of the groups.
         validation: Examples held out for the server, for every choice it makes.
+        public: Public data for distillation, if the scenario has `[public]`.
+        server_model: The server's own model, if the scenario has `[server] model`.
         pooled: Returns all clients' training examples; only for bounds, and only where `pools_data` says so.
     """
 
@@ -41,6 +44,14 @@ class ServerStrategy(ABC):
     """Whether it serves groups whose compression says `mask = "server"`."""
     pools_data: ClassVar[bool] = False
     """Whether it trains on all clients' data; a bound, not federated learning."""
+    needs_public: ClassVar[bool] = False
+    """Whether it cannot do without `[public]`."""
+    clients_draw_public: ClassVar[bool] = False
+    """Whether clients draw public examples themselves, for which they need the one generator that is averaged."""
+    needs_server_model: ClassVar[bool] = False
+    """Whether it cannot do without `[server] model`."""
+    personal: ClassVar[bool] = False
+    """Whether clients keep models of their own beside the global one, and are judged by those."""
 
     def __init__(
         self,
@@ -49,20 +60,24 @@ class ServerStrategy(ABC):
         groups: Mapping[str, Group],
         models: Mapping[str, ModelSpec],
         validation: Examples,
+        public: PublicData | None = None,
+        server_model: ModelSpec | None = None,
         pooled: Callable[[], Examples],
         cohort: float,
-        trainer: Callable[[str, int], Trainer],
+        trainer: Callable[[ModelSpec, int], Trainer],
         rng: Callable[[str], np.random.Generator],
     ) -> None:
         self.params = params
         self.groups = groups
         self.models = models
         self.validation = validation
+        self.public = public
+        self.server_model = server_model
         self.pooled = pooled
         self.cohort = cohort
         """Fraction of the clients that take part in a round."""
         self.trainer = trainer
-        """Returns a trainer for (architecture, round)."""
+        """Returns a trainer for (model, round), which prunes nothing and keeps the masks that it is given."""
         self.rng = rng
         """Returns the generator for a purpose before the first round; `fed.rng` is keyed by round."""
 
@@ -70,6 +85,10 @@ class ServerStrategy(ABC):
     def contents(cls, group: Group) -> Mapping[str, Content]:
         """Declares contents that this strategy adds to those of the group's clients."""
         return {}
+
+    def problems(self) -> list[str]:
+        """Returns why it cannot run this federation, a sentence each; asked before the run."""
+        return []
 
     @abstractmethod
     def initial(self, fed: Federation) -> State:
@@ -82,6 +101,14 @@ class ServerStrategy(ABC):
     @abstractmethod
     def global_model(self, state: State, group: Group) -> Arrays | None:
         """Returns the weights that the server offers a group, or None if it has only its clients' models."""
+
+    def own_model(self, state: State) -> tuple[ModelSpec, Arrays] | None:
+        """Returns the server's own model and its weights, if it is none of the groups'."""
+        return None
+
+    def teachers(self, state: State) -> Sequence[tuple[ModelSpec, Arrays, float]]:
+        """Returns (model, weights, examples) of the clients' last uploads, whose ensemble is then tested at the end."""
+        return []
 
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
         """Returns the weights that a client would deploy: the global model unless the client keeps only part of it."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -72,6 +73,8 @@ class ProgressDisplay:
         self._progress.update(self._task, total=self._total, completed=first_round - 1, status="training")
         if not self._console.is_terminal:
             self._console.print(f"{self._label}: {self._total} rounds, {len(experiment.clients)} clients")
+        for warning in experiment.warnings:
+            self._console.print(f"[yellow]warning:[/yellow] {warning}")
 
     def round_done(self, row: Row) -> None:
         """Shows a finished round."""
@@ -80,6 +83,8 @@ class ProgressDisplay:
         failed = f", {row['failures']} failed" if row["failures"] else ""
         status = f"accuracy {number(row['accuracy'])}, up {size(self._up)}, down {size(self._down)}{failed}"
         self._progress.update(self._task, completed=row["round"], status=status)
+        for event in row.get("events", ()):
+            self._console.print(f"round {row['round']}: {escape(event)}")
         if not self._console.is_terminal:
             left = (time.perf_counter() - self._started) / row["round"] * (self._total - row["round"])
             self._console.print(

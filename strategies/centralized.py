@@ -23,7 +23,8 @@ class Centralized(ServerStrategy):
     def round(self, fed: Federation, state: State) -> State:
         examples = self.pooled()
         weights = {
-            name: self.trainer(name, fed.round).fit(start, examples).weights for name, start in state["weights"].items()
+            name: self.trainer(self.models[name], fed.round).fit(start, examples).weights
+            for name, start in state["weights"].items()
         }
         return {"weights": weights}
 

@@ -54,6 +54,11 @@ class FedAvg(ServerStrategy):
         server_masks = {name: self._choose(group, fed.round, state) for name, group in self.groups.items()}
         requests = self._requests(fed, state, server_masks)
         replies = fed.call("train", requests, expects={"weights"})
+        kept = {name: masks for name, masks in server_masks.items() if masks}
+        return self.aggregated(fed, {**state, "server_masks": kept}, replies)
+
+    def aggregated(self, fed: Federation, state: State, replies: Sequence[Reply]) -> State:
+        """Returns the state after one round's replies."""
         weights, masks = dict(state["weights"]), dict(state["masks"])
         for reply in replies:
             mask = reply.payload.get("mask")
@@ -62,12 +67,7 @@ class FedAvg(ServerStrategy):
             own = [reply for reply in replies if reply.client.model == name]
             if own:
                 weights[name] = self.aggregate(name, own, weights[name])
-        return {
-            **state,
-            "weights": weights,
-            "masks": masks,
-            "server_masks": {k: v for k, v in server_masks.items() if v},
-        }
+        return {**state, "weights": weights, "masks": masks}
 
     def aggregate(self, model: str, replies: Sequence[Reply], old: Arrays) -> Arrays:
         """Returns the new weights of one architecture."""
@@ -80,12 +80,14 @@ class FedAvg(ServerStrategy):
 
     def global_model(self, state: State, group: Group) -> Arrays | None:
         """Returns the architecture's weights, zero where no client of it keeps them."""
-        name = group.model.name
-        partitions = [p for g in self.groups.values() if g.model.name == name for p in g.clients]
-        known = [self._mask(state, p, group) for p in partitions if str(p) in state["masks"]]
-        covered = union(known)
-        weights: Arrays = state["weights"][name]
+        covered = self.covered(state, group.model.name)
+        weights: Arrays = state["weights"][group.model.name]
         return weights if covered is None else masking.apply(weights, covered, group.model.prunable)
+
+    def covered(self, state: State, model: str) -> Arrays | None:
+        """Returns which weights of an architecture at least one client keeps; None for all of them."""
+        groups = [group for group in self.groups.values() if group.model.name == model]
+        return union([self._mask(state, p, g) for g in groups for p in g.clients if str(p) in state["masks"]])
 
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
         """Returns the global weights that the client's own mask keeps."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 import tomli_w
 
 from fedcompress import cli
+
+
+# A job in the background starts with Ctrl-C ignored, and its children inherit that; tests send it to theirs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Done(NamedTuple):

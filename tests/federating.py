@@ -33,6 +33,14 @@ PRUNING = {
     ],
 }
 
+FEDPKDG: dict[str, Any] = {
+    "groups": [{**group, "client": "fedpkdg"} for group in PRUNING["groups"]],
+    "public": {"source": "gan", "examples": 200, "buffer": 2, "share_discriminator": False},
+    "server": {"strategy": "fedpkdg"},
+    "wire": {"values": "int8"},
+}
+"""Everything at once: pruned clients, generators, client state, a rolling buffer, lossy transfers."""
+
 
 def experiment(table: dict[str, Any] | None = None, **overrides: Any) -> Experiment:
     """Returns TINY with the top-level keys of `table` replaced, and dotted overrides (`.` written as `__`)."""

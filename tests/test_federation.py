@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fedcompress.client_app import make_client_app
+from fedcompress.engines.grid import from_bytes, to_bytes
+from fedcompress.engines.inline import InlineGrid
 from fedcompress.errors import RunError
+from fedcompress.experiment import Experiment
+from fedcompress.federation import Federation
+from fedcompress.wire.records import from_record, to_record
 from federating import PRUNING, experiment, federation, run
 
 
@@ -109,6 +116,62 @@ def test_a_failing_client_costs_its_contribution_only(fault: str, status: str, r
     assert {row["client"] for row in failed} == bad
     assert {row["status"] for row in failed} == {status}
     assert all(reason in row["error"] for row in failed)
+
+
+class Tampering(InlineGrid):
+    """Changes what one client has sent, on its way to the server."""
+
+    def __init__(self, made: Experiment, change: Callable[[bytes], bytes]) -> None:
+        super().__init__(make_client_app(lambda _: made), len(made.clients))
+        self._change = change
+
+    def deliver(self, partitions: list[int], requests: list[bytes], timeout: float | None) -> list[bytes | str | None]:
+        replies = super().deliver(partitions, requests, timeout)
+        first = replies[0]
+        assert isinstance(first, bytes)
+        message = from_bytes(first)
+        blobs = from_record(message.content.array_records["payload"])
+        message.content["payload"] = to_record({**blobs, "weights": self._change(blobs["weights"])})
+        return [to_bytes(message), *replies[1:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda data: data[:-1], "weights cannot be decoded"),
+        (lambda data: b"\xe1" + data[1:], "format version 7 is unknown"),
+        (lambda data: data + bytes(50_000_000), "weights cannot be decoded"),
+        (lambda data: b"", "weights cannot be decoded"),
+    ],
+    ids=["truncated", "corrupt", "oversized", "empty"],
+)
+def test_a_payload_that_does_not_decode_costs_its_contribution_only(
+    change: Callable[[bytes], bytes], reason: str
+) -> None:
+    made = experiment()
+    fed = Federation(Tampering(made, change), made)
+    fed.begin(1)
+    start = made.server.initial(fed)["weights"]["mini-cnn"]
+    replies = fed.call("train", {c: {"weights": start} for c in fed.clients}, {"weights"})
+    assert [reply.client.partition for reply in replies] == [1, 2, 3]
+    (row,) = [row for row in fed.record.clients if row["status"] != "ok"]
+    assert (row["client"], row["status"]) == (0, "refused")
+    assert reason in row["error"]
+    counted = [t for t in fed.record.transfers if t.direction == "uplink" and t.client == 0]
+    assert sum(t.wire_bytes for t in counted) > 0  # it crossed, so it is in the ledger
+
+
+def test_a_client_that_is_late_inline_is_reported() -> None:
+    groups = [{"name": "all", "model": "mini-cnn", "client": "faulty", "params": {"fault": "hang", "seconds": 1.5}}]
+    made = experiment({"groups": groups}, data__clients=8, server__timeout=1.0)
+    late = {c.partition for c in made.clients if c.examples % 2 == 0}
+    fed = federation(made)
+    start = made.server.initial(fed)["weights"]["mini-cnn"]
+    replies = fed.call("train", {c: {"weights": start} for c in fed.clients})
+    assert {reply.client.partition for reply in replies} == {c.partition for c in made.clients} - late
+    failed = [row for row in fed.record.clients if row["status"] != "ok"]
+    assert {row["client"] for row in failed} == late
+    assert all("server.timeout is 1 s" in row["error"] for row in failed)
 
 
 def test_too_few_good_replies_end_the_run_with_the_reason() -> None:

@@ -20,7 +20,7 @@ from fedcompress.options import Options
 from fedcompress.results.recorder import Silent
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
-from federating import PLUGINS, PRUNING, TINY
+from federating import FEDPKDG, PLUGINS, PRUNING, TINY
 
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
 
@@ -48,6 +48,7 @@ CASES = {
     "pruning with int8": ({**PRUNING, "wire": {"values": "int8"}}, {}),
     "client state": ({}, {"server.strategy": "local"}),
     "moments": ({}, {"server.strategy": "flower", "server.params": {"name": "FedAdam"}}),
+    "generator, buffer and client state": (FEDPKDG, {}),
     "part of the clients": (PRUNING, {"server.cohort": 0.5}),
 }
 

@@ -129,7 +129,7 @@ class _MagnitudeWrapping(Wrapping):
                 return {}
 
         def wrapped_layer(layer: Any) -> Any:
-            if not hasattr(layer, "kernel"):
+            if not (hasattr(layer, "kernel") and layer.trainable):
                 return layer
             return sparsity.prune_low_magnitude(layer, pruning_schedule=RoundSchedule())
 

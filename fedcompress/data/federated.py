@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..seeding import SERVER, generator
 from .dataset import Dataset
 from .partition import label_distribution, partition, partition_digest
@@ -37,7 +38,9 @@ class FederatedData:
         train_parts: For each client, sorted indices into the training set.
         validation_parts: Likewise; disjoint from all `train_parts`.
         server_validation: Indices into the training set that no client holds.
+        public: Indices into the training set that nobody trains on with labels, for distillation; disjoint from all.
         test_limit: Most test examples that a client is tested on.
+        foreign: Another data set, whose training inputs are public.
     """
 
     dataset: Dataset
@@ -46,6 +49,8 @@ class FederatedData:
     validation_parts: tuple[Indices, ...]
     server_validation: Indices
     test_limit: int = 1000
+    public: Indices = field(default_factory=lambda: np.empty(0, np.int64))
+    foreign: Dataset | None = None
 
     @property
     def clients(self) -> int:
@@ -77,6 +82,13 @@ class FederatedData:
         return self._training_set(self.server_validation)
 
     @property
+    def public_inputs(self) -> NDArray[Any] | None:
+        """Inputs (n, ...) that are known to all: of another data set, or kept out of the training data; or none."""
+        if self.foreign is not None:
+            return self.foreign.x_train
+        return self.dataset.x_train[self.public] if len(self.public) else None
+
+    @property
     def test_examples(self) -> Examples:
         """The whole test set: only ever reported, never chosen by."""
         return Examples(self.dataset.x_test, self.dataset.y_test)
@@ -96,8 +108,9 @@ class FederatedData:
     def digest(self) -> str:
         """SHA-256 of the data and of every split: equal on each node that recomputed the same view."""
         parts = [partition_digest(parts) for parts in (self.train_parts, self.validation_parts)]
-        parts += [partition_digest([self.server_validation]), str(self.seed), str(self.test_limit)]
-        return sha256("/".join([self.dataset.digest, *parts]).encode()).hexdigest()
+        parts += [partition_digest([self.server_validation, self.public]), str(self.seed), str(self.test_limit)]
+        digests = [dataset.digest for dataset in (self.dataset, self.foreign) if dataset is not None]
+        return sha256("/".join([*digests, *parts]).encode()).hexdigest()
 
     def _training_set(self, indices: Indices) -> Examples:
         return Examples(self.dataset.x_train[indices], self.dataset.y_train[indices])
@@ -121,11 +134,14 @@ def federate(
     shards_per_client: int = 2,
     minimum: int = 1,
     test_limit: int = 1000,
+    public: int = 0,
+    foreign: Dataset | None = None,
+    examples: int | None = None,
 ) -> FederatedData:
     """Divides a data set over clients: a pure function of its arguments.
 
-    The server's validation examples are held out of the training set first, the rest is partitioned, then each client
-    splits off its validation examples.
+    The server's validation examples are held out of the training set first, then public ones, the rest is partitioned,
+    then each client splits off its validation examples.
 
     Args:
         dataset: The data.
@@ -139,12 +155,25 @@ def federate(
         shards_per_client: See `partition`.
         minimum: Fewest examples of a client, before its validation examples are split off.
         test_limit: Most test examples that a client is tested on.
+        public: Number of examples kept out as public data.
+        foreign: Another data set, whose training inputs are public.
+        examples: Number of training examples that are used at all, drawn with their label mix; None for all.
 
     Raises:
         InputError: A setting is out of range, or there are too few examples.
     """
     labels = dataset.y_train
-    rest, held = holdout(labels, server_validation, generator(seed, 0, SERVER, "server_validation"))
+    used = np.arange(len(labels))
+    if examples is not None and examples < len(labels):
+        _, used = holdout(labels, examples / len(labels), generator(seed, 0, SERVER, "examples"))
+    rest, held = holdout(labels[used], server_validation, generator(seed, 0, SERVER, "server_validation"))
+    rest, held = used[rest], used[held]
+    shared = np.empty(0, np.int64)
+    if public:
+        if public >= len(rest):
+            raise InputError(f"public.examples: received {public}, but only {len(rest)} training examples are left.")
+        chosen, out = holdout(labels[rest], public / len(rest), generator(seed, 0, SERVER, "public"))
+        rest, shared = rest[chosen], rest[out]
     parts = partition(
         labels[rest],
         clients,
@@ -161,5 +190,12 @@ def federate(
         for client, part in enumerate(parts)
     ]
     return FederatedData(
-        dataset, seed, tuple(train for train, _ in splits), tuple(held for _, held in splits), held, test_limit
+        dataset,
+        seed,
+        tuple(train for train, _ in splits),
+        tuple(held for _, held in splits),
+        held,
+        test_limit,
+        shared,
+        foreign,
     )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedcompress import keras
+from fedcompress.errors import InputError
 from fedcompress.wire.content import Arrays, Content, weights_content
 
 HEAD = "head"
@@ -24,6 +27,22 @@ class Architecture(ABC):
     def features(self, inputs: Any) -> Any:
         """Returns the flat feature tensor (batch, f) of scaled images (batch, height, width, channels)."""
 
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Two architectures with equal keys build the same features."""
+        return (type(self),)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What building a model once tells about it; positions are those among its weights."""
+
+    template: Arrays
+    prunable: tuple[int, ...]
+    trainable: tuple[int, ...]
+    initializers: tuple[Any, ...]
+    features: int
+
 
 class ModelSpec:
     """An architecture at one input shape and number of classes.
@@ -33,18 +52,27 @@ class ModelSpec:
         architecture: What builds the features.
         input_shape: (height, width, channels), or (features,) for tables.
         classes: Number of logits.
+        reuses_head: The head is another model's, frozen: neither training nor compression changes it.
     """
 
-    def __init__(self, name: str, architecture: Architecture, input_shape: Sequence[int], classes: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        architecture: Architecture,
+        input_shape: Sequence[int],
+        classes: int,
+        reuses_head: bool = False,
+    ) -> None:
         self.name = name
         self.architecture = architecture
         self.input_shape = tuple(input_shape)
         self.classes = classes
+        self.reuses_head = reuses_head
 
     @property
     def key(self) -> tuple[Any, ...]:
         """Two specs with equal keys build the same graph."""
-        return type(self.architecture), self.name, self.input_shape, self.classes
+        return *self.architecture.key, self.name, self.input_shape, self.classes, self.reuses_head
 
     def build(self) -> Any:
         """Returns a new Keras model (batch, *input_shape) -> logits (batch, classes)."""
@@ -52,7 +80,7 @@ class ModelSpec:
             keras.backend.reset_uids()  # so that layers, and with them exported files, are named alike every time
             inputs = keras.Input(self.input_shape)
             features = self.architecture.features(inputs)
-            logits = keras.layers.Dense(self.classes, name=HEAD)(features)
+            logits = keras.layers.Dense(self.classes, name=HEAD, trainable=not self.reuses_head)(features)
             return keras.Model(inputs, logits, name=re.sub(r"\W", "_", self.name))
 
     def feature_extractor(self, model: Any) -> Any:
@@ -61,30 +89,35 @@ class ModelSpec:
             return keras.Model(model.input, model.get_layer(HEAD).input)
 
     @cached_property
-    def _layout(self) -> tuple[Arrays, tuple[int, ...], tuple[Any, ...], int, tuple[int, ...]]:
+    def _layout(self) -> _Layout:
         model = self.build()
-        kernels = {id(v) for layer in model.layers for v in [getattr(layer, "kernel", None)] if v is not None}
-        kinds = {id(layer.kernel): layer.kernel_initializer for layer in model.layers if hasattr(layer, "kernel")}
-        prunable = tuple(i for i, v in enumerate(model.weights) if id(v) in kernels)
-        initializers = tuple(kinds.get(id(v)) for v in model.weights)
-        features = int(model.get_layer(HEAD).input.shape[-1])
-        trainable = tuple(i for i, v in enumerate(model.weights) if v.trainable)
-        return [w.copy() for w in model.get_weights()], prunable, initializers, features, trainable
+        initializers = {
+            id(layer.kernel): layer.kernel_initializer for layer in model.layers if hasattr(layer, "kernel")
+        }
+        learned = {id(v) for v in model.trainable_variables}
+        trainable = tuple(i for i, v in enumerate(model.weights) if id(v) in learned)
+        return _Layout(
+            template=[w.copy() for w in model.get_weights()],
+            prunable=tuple(i for i in trainable if id(model.weights[i]) in initializers),
+            trainable=trainable,
+            initializers=tuple(initializers.get(id(v)) for v in model.weights),
+            features=int(model.get_layer(HEAD).input.shape[-1]),
+        )
 
     @property
     def template(self) -> Arrays:
         """Weights with the right shapes and no meaning."""
-        return self._layout[0]
+        return self._layout.template
 
     @property
     def prunable(self) -> tuple[int, ...]:
-        """Positions of the kernels among the weights; biases and normalisation are never pruned."""
-        return self._layout[1]
+        """Positions of the kernels that are trained; biases and normalisation are never pruned."""
+        return self._layout.prunable
 
     @property
     def trainable(self) -> tuple[int, ...]:
-        """Positions of what an optimizer changes; batch-norm statistics are not among them."""
-        return self._layout[4]
+        """Positions of what an optimizer changes; batch-norm statistics and a reused head are not among them."""
+        return self._layout.trainable
 
     @property
     def head(self) -> tuple[int, int]:
@@ -94,7 +127,7 @@ class ModelSpec:
     @property
     def features(self) -> int:
         """Length of the feature vector."""
-        return self._layout[3]
+        return self._layout.features
 
     @property
     def parameters(self) -> int:
@@ -108,11 +141,40 @@ class ModelSpec:
 
     def initial(self, rng: np.random.Generator) -> Arrays:
         """Returns initial weights: each kernel from its layer's own initializer, seeded by `rng`."""
-        template, _, initializers, *_ = self._layout
         weights = []
-        for array, initializer in zip(template, initializers, strict=True):
+        for array, initializer in zip(self._layout.template, self._layout.initializers, strict=True):
             if initializer is not None:
                 config = initializer.get_config() | {"seed": int(rng.integers(2**31))}
                 array = type(initializer).from_config(config)(array.shape).numpy()
             weights.append(array.copy())
         return weights
+
+    def with_head(self, weights: Arrays, head: Sequence[NDArray[Any]]) -> Arrays:
+        """Returns the weights with another head.
+
+        Args:
+            weights: Of this model.
+            head: Kernel (features, classes) and bias (classes,).
+
+        Raises:
+            InputError: The head does not fit the features or the classes of this model.
+        """
+        expected = [weights[i].shape for i in self.head]
+        received = [np.shape(array) for array in head]
+        if received != expected:
+            raise InputError(
+                f"A head of shapes {_shapes(received)} does not fit {self.name!r}, whose head is {_shapes(expected)}: "
+                "its features have another length, or it tells other classes apart; a projector bridges features."
+            )
+        return [*weights[:-2], *(np.array(array, np.float32) for array in head)]
+
+
+def features_and_logits(model: Any) -> Any:
+    """Returns `model`, compressed or not, with two outputs: what enters its last layer, and the logits."""
+    last, node, _ = model.output._keras_history  # a layer that compression did not wrap is in two models
+    with keras.LOCK:
+        return keras.Model(model.input, [last.get_input_at(node), model.output])
+
+
+def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:
+    return " and ".join("x".join(map(str, shape)) for shape in shapes)

@@ -8,11 +8,15 @@ from pathlib import Path
 
 from fedcompress import keras
 from fedcompress.experiment import Experiment
+from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import State
+from fedcompress.wire.content import Arrays
 
 
 def export_models(experiment: Experiment, state: State, folder: Path) -> Mapping[str, Mapping[str, int]]:
     """Writes `GROUP.h5` and `GROUP.tflite` for every group that has a global model, and returns their sizes in bytes.
+
+    A model that is the server's own is `server.h5` and `server.tflite`.
 
     The model is what the group's first client would deploy: the global weights under its mask. With
     `mask = "server"` that is the same for the whole group.
@@ -22,14 +26,20 @@ def export_models(experiment: Experiment, state: State, folder: Path) -> Mapping
         weights = experiment.server.deployed(state, experiment.clients[group.clients[0]])
         if weights is None:
             continue
-        folder.mkdir(exist_ok=True)
-        model = group.model.build()
-        model.set_weights(weights)
-        sizes[name] = {
-            "h5_bytes": _write_h5(model, folder / f"{name}.h5"),
-            "tflite_bytes": _write_tflite(model, folder / f"{name}.tflite"),
-        }
+        sizes[name] = _write(group.model, weights, folder / name)
+    if own := experiment.server.own_model(state):
+        _write(*own, folder / "server")
     return sizes
+
+
+def _write(spec: ModelSpec, weights: Arrays, stem: Path) -> dict[str, int]:
+    stem.parent.mkdir(exist_ok=True)
+    model = spec.build()
+    model.set_weights(weights)
+    return {
+        "h5_bytes": _write_h5(model, stem.with_name(f"{stem.name}.h5")),
+        "tflite_bytes": _write_tflite(model, stem.with_name(f"{stem.name}.tflite")),
+    }
 
 
 def _write_h5(model: object, path: Path) -> int:

@@ -17,7 +17,7 @@ from fedcompress.results.run_directory import RunDirectory
 from fedcompress.wire.ledger import ENVELOPE, Totals, Transfer
 
 Row = dict[str, Any]
-_KEPT = ("sparsity_target", "sparsity", "dense_bytes", "compressed_bytes")
+_KEPT = ("sparsity_target", "sparsity", "parameters", "dense_bytes", "compressed_bytes")
 
 
 class Observer(Protocol):
@@ -114,6 +114,8 @@ class Recorder:
             "downlink_bytes": sizes["downlink"],
             "clients": len({r["client"] for r in record.clients if r["status"] == "ok"}),
             "failures": record.failures,
+            "events": list(record.events),
+            **record.notes,
         }
         self._directory.append("ledger", map(asdict, record.transfers))
         self._directory.append("clients", map(self._client_row, record.clients))
@@ -160,6 +162,7 @@ class Recorder:
             "groups": {name: self._group(name) | dict((extra or {}).get(name, {})) for name in self._experiment.groups},
             "seconds": self.seconds,
             "model_digest": digest,
+            "warnings": self._experiment.warnings,
         }
 
     def _group(self, name: str) -> Row:
@@ -172,8 +175,8 @@ class Recorder:
             "model": group.model.name,
             "clients": len(group.clients),
             "accuracy": self.scores.groups.get(name),
-            "parameters": group.model.parameters,
             **means,
+            "parameters": means["parameters"] or group.model.parameters,
             "upload_bytes": float(np.mean([u["wire"] for u in uploads])) if uploads else None,
             "dense_upload_bytes": float(np.mean([u["dense"] for u in uploads])) if uploads else None,
         }

@@ -97,7 +97,7 @@ class RunDirectory:
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file in one step."""
         self.path.mkdir(parents=True, exist_ok=True)
-        temporary = self.path / f".{name}.part"
+        temporary = (self.path / name).with_name(f".{Path(name).name}.part")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(self.path / name)
 

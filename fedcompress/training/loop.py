@@ -14,6 +14,7 @@ from fedcompress.compression.base import Wrapping
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.objectives import Objective
 from fedcompress.wire.content import Arrays
+from fedcompress.wire.vector import joined, sizes_of, split
 
 
 def make_optimizer(name: str) -> Any:
@@ -66,8 +67,10 @@ class TrainingLoop:
     def __init__(self, spec: ModelSpec, wrapping: Wrapping, objective: Objective, optimizer: str) -> None:
         with keras.LOCK:
             base = spec.build()
-            self._model = wrapping.wrap(base)
+            self._model = objective.outputs(wrapping.wrap(base))
             self._weights = base.weights
+            self._shapes = [tuple(v.shape) for v in self._weights]
+            self._sizes = sizes_of(self._shapes)
             self._trainable = base.trainable_variables
             self._optimizer = make_optimizer(optimizer)
             self._optimizer._create_all_weights(self._trainable)
@@ -80,8 +83,8 @@ class TrainingLoop:
         self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, rate: Any, inputs: Any, constants: Any
     ) -> Any:
         tf = keras.tf
-        for variable, value in zip(self._weights, weights, strict=True):
-            variable.assign(value)
+        for variable, value in zip(self._weights, tf.split(weights, self._sizes), strict=True):
+            variable.assign(tf.reshape(value, variable.shape))
         for slot in self._optimizer.variables():
             slot.assign(tf.zeros_like(slot))
         self._optimizer.learning_rate.assign(rate)
@@ -108,7 +111,8 @@ class TrainingLoop:
             lambda index, _: index < steps, step, (tf.constant(0), tf.constant(0.0)), parallel_iterations=1
         )
         self._wrapping.finish()
-        return [tf.identity(v) for v in self._weights], [tf.identity(m) for m in self._wrapping.masks()], total
+        trained = tf.concat([tf.reshape(v, [-1]) for v in self._weights], axis=0)
+        return trained, [tf.identity(m) for m in self._wrapping.masks()], total
 
     def _compiled(self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, *rest: Any) -> Any:
         """Traces the graph for any number of examples and steps, so that no client makes it trace again."""
@@ -122,7 +126,7 @@ class TrainingLoop:
 
         per_example = [rows(x), rows(y), [rows(t) for t in targets], rows(order), rows(edges)]
         fixed_parts = [[fixed(a) for a in part] if isinstance(part, list) else fixed(part) for part in rest]
-        signature = [[fixed(w) for w in weights], *per_example, *fixed_parts]
+        signature = [fixed(weights), *per_example, *fixed_parts]
         with keras.LOCK:
             function = tf.function(self._train, input_signature=signature, autograph=False)
             return function.get_concrete_function()
@@ -156,11 +160,12 @@ class TrainingLoop:
         order, edges = batches(len(y), batch_size, epochs, rng)
         rate = np.float32(learning_rate)
         targets, constants = objective.targets, objective.constants
+        flat = joined(weights, np.float32)  # every array more in a call costs a tenth of a millisecond
         if self._graph is None:
-            self._graph = self._compiled(weights, x, y, targets, order, edges, rate, inputs, constants)
-        trained, masks, total = self._graph(list(weights), x, y, targets, order, edges, rate, list(inputs), constants)
+            self._graph = self._compiled(flat, x, y, targets, order, edges, rate, inputs, constants)
+        trained, masks, total = self._graph(flat, x, y, targets, order, edges, rate, list(inputs), constants)
         return Trained(
-            [w.numpy() for w in trained],
+            split(np.array(trained), self._shapes),
             [m.numpy().astype(bool) for m in masks],
             float(total) / len(order),
             len(edges) - 1,

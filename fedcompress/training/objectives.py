@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedcompress import keras
+from fedcompress.models.architecture import features_and_logits
 from fedcompress.wire.content import Arrays
 
 
@@ -35,12 +37,16 @@ class Objective(ABC):
         """Arrays with one row per training example, besides the label: teacher logits, teacher features."""
         return []
 
+    def outputs(self, model: Any) -> Any:
+        """Returns the model that `loss` calls; by default the one being trained, whose output is the logits."""
+        return model
+
     @abstractmethod
     def loss(self, model: Any, x: Any, y: Any, targets: Sequence[Any], constants: Sequence[Any]) -> Any:
         """Returns the loss of each example, a tensor (batch,).
 
         Args:
-            model: The Keras model being trained, to be called with `training=True`.
+            model: What `outputs` returned, to be called once, with `training=True`.
             x: Scaled inputs (batch, *input_shape).
             y: Labels (batch,).
             targets: Rows of `self.targets` for this batch.
@@ -86,3 +92,73 @@ class Proximal(CrossEntropy):
     def gradients(self, variables: Sequence[Any], gradients: list[Any], constants: Sequence[Any]) -> list[Any]:
         mu, *anchor = constants
         return [g + mu * (v - a) for g, v, a in zip(gradients, variables, anchor, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class Distillation(Objective):
+    """(1 - alpha) CE(y, z) + alpha T^2 KL(softmax(z_t / T) || softmax(z / T)) (Hinton et al. 2015, section 2).
+
+    z are the logits of the student, z_t those of the teacher; the divergence sums over classes. With alpha = 1 the
+    labels have no influence, so that examples without labels may carry any.
+
+    Attributes:
+        alpha: Weight of the teacher, in [0, 1].
+        temperature: T > 0; T^2 keeps the size of the gradient as T grows.
+        teacher: (n, classes) logits, a row for each training example. (The logarithms of probabilities are logits.)
+    """
+
+    alpha: float
+    temperature: float
+    teacher: NDArray[Any]
+
+    @property
+    def constants(self) -> Arrays:
+        return [np.float32(self.alpha), np.float32(self.temperature)]
+
+    @property
+    def targets(self) -> Arrays:
+        return [np.asarray(self.teacher, np.float32)]
+
+    def loss(self, model: Any, x: Any, y: Any, targets: Sequence[Any], constants: Sequence[Any]) -> Any:
+        alpha, temperature = constants
+        teacher, logits = keras.tf.stop_gradient(targets[0]), model(x, training=True)
+        divergence = kl_divergence(teacher / temperature, logits / temperature)
+        return (1.0 - alpha) * cross_entropy(logits, y) + alpha * temperature**2 * divergence
+
+
+def kl_divergence(teacher: Any, student: Any) -> Any:
+    """Returns KL(softmax(teacher) || softmax(student)) of each example, (batch,), of logits (batch, classes)."""
+    tf = keras.tf
+    log_teacher = tf.nn.log_softmax(teacher)
+    return tf.reduce_sum(tf.exp(log_teacher) * (log_teacher - tf.nn.log_softmax(student)), axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMatching(Objective):
+    """Mean squared error between what enters the model's last layer and the teacher's features.
+
+    The loss of SimKD (Chen et al. 2022, "Knowledge distillation with the reused teacher classifier", eq. 3), and all of
+    it: neither labels nor the last layer take part.
+
+    Attributes:
+        teacher: (n, features), a row for each training example.
+    """
+
+    teacher: NDArray[Any]
+
+    @property
+    def targets(self) -> Arrays:
+        return [np.asarray(self.teacher, np.float32)]
+
+    def outputs(self, model: Any) -> Any:
+        # The logits stay: a last layer that is being pruned counts its own forward passes.
+        return features_and_logits(model)
+
+    def loss(self, model: Any, x: Any, y: Any, targets: Sequence[Any], constants: Sequence[Any]) -> Any:
+        tf = keras.tf
+        features, _ = model(x, training=True)
+        return tf.reduce_mean(tf.math.squared_difference(features, targets[0]), axis=1)
+
+    def gradients(self, variables: Sequence[Any], gradients: list[Any], constants: Sequence[Any]) -> list[Any]:
+        pairs = zip(gradients, variables, strict=True)
+        return [keras.tf.zeros_like(v) if g is None else g for g, v in pairs]

@@ -46,11 +46,17 @@ def _cached(key: Any, make: Callable[[], Any]) -> Any:
 
 
 class Predictor:
-    """A model whose forward pass is compiled once per thread."""
+    """A model whose forward pass is compiled once per thread.
 
-    def __init__(self, spec: ModelSpec) -> None:
+    Args:
+        spec: The model.
+        features: Stop at the features instead of going on to the logits.
+    """
+
+    def __init__(self, spec: ModelSpec, *, features: bool = False) -> None:
         with keras.LOCK:
             self._model = spec.build()
+            self._output = spec.feature_extractor(self._model) if features else self._model
         self._shape = spec.input_shape
         self._compiled: dict[np.dtype[Any], Any] = {}
 
@@ -60,25 +66,25 @@ class Predictor:
             signature = [keras.tf.TensorSpec([None, *self._shape], dtype)]
 
             def forward(x: Any) -> Any:
-                return self._model(scaled(x), training=False)
+                return self._output(scaled(x), training=False)
 
             with keras.LOCK:
                 function = keras.tf.function(forward, input_signature=signature, autograph=False)
                 self._compiled[dtype] = function.get_concrete_function()
         return self._compiled[dtype]
 
-    def logits(self, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float32]:
-        """Returns logits (n, classes) of inputs (n, *input_shape)."""
+    def run(self, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Returns logits (n, classes), or features (n, f), of inputs (n, *input_shape)."""
         self._model.set_weights(weights)
         forward = self._forward(x.dtype)
         parts = [forward(x[i : i + PREDICTION_BATCH]).numpy() for i in range(0, len(x), PREDICTION_BATCH)]
         return np.concatenate(parts)
 
 
-def predict(spec: ModelSpec, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float32]:
-    """Returns the logits (n, classes) of a model on inputs (n, *input_shape)."""
-    predictor: Predictor = _cached(("predict", spec.key), lambda: Predictor(spec))
-    return predictor.logits(weights, x)
+def predict(spec: ModelSpec, weights: Arrays, x: NDArray[Any], *, features: bool = False) -> NDArray[np.float32]:
+    """Returns the logits (n, classes) of a model on inputs (n, *input_shape), or its features (n, f)."""
+    predictor: Predictor = _cached(("predict", spec.key, features), lambda: Predictor(spec, features=features))
+    return predictor.run(weights, x)
 
 
 def evaluate(
@@ -132,6 +138,10 @@ class Trainer:
         self.round_number = round_number
         self._rng = rng
 
+    def of(self, spec: ModelSpec) -> Trainer:
+        """Returns a trainer of another model, with the same compression, settings, round and generators."""
+        return Trainer(spec, self.compression, self.settings, self.round_number, self._rng)
+
     def fit(
         self,
         weights: Arrays,
@@ -140,6 +150,9 @@ class Trainer:
         *,
         masks: Arrays | None = None,
         epochs: int | None = None,
+        learning_rate: float | None = None,
+        batch_size: int | None = None,
+        purpose: str = "shuffle",
     ) -> Trained:
         """Trains from `weights` and returns new ones; `masks` is empty where nothing is pruned in this round.
 
@@ -149,17 +162,20 @@ class Trainer:
             objective: What to minimise; cross-entropy by default.
             masks: Masks to keep; None lets the compression choose them.
             epochs: Instead of `[training] epochs`.
+            learning_rate: Instead of `[training] learning_rate`, and not decayed.
+            batch_size: Instead of `[training] batch_size`.
+            purpose: Of the generator that shuffles; trainings of one action need different ones.
 
         Raises:
             FloatingPointError: Training diverged.
             AssertionError: The sparsity that was asked for is not the one of the real weights.
         """
-        objective, epochs = objective or CrossEntropy(), epochs or self.settings.epochs
+        objective, settings = objective or CrossEntropy(), self.settings
         counts = self.compression.counts(weights, self.spec, self.round_number)
-        wrapping_kind = type(self.compression)
-        key = ("train", self.spec.key, wrapping_kind, objective.key, self.settings.optimizer, examples.x.dtype.str)
+        wrapping_kind, past_rounds = type(self.compression), self.round_number - 1
+        key = ("train", self.spec.key, wrapping_kind, objective.key, settings.optimizer, examples.x.dtype.str)
         loop: TrainingLoop = _cached(
-            key, lambda: TrainingLoop(self.spec, self.compression.wrapping(), objective, self.settings.optimizer)
+            key, lambda: TrainingLoop(self.spec, self.compression.wrapping(), objective, settings.optimizer)
         )
         trained = loop.run(
             weights,
@@ -167,10 +183,10 @@ class Trainer:
             examples.y,
             objective,
             self.compression.inputs(self.spec, self.round_number, masks, counts),
-            epochs=epochs,
-            batch_size=self.settings.batch_size,
-            learning_rate=self.settings.learning_rate * self.settings.learning_rate_decay ** (self.round_number - 1),
-            rng=self._rng("shuffle"),
+            epochs=epochs or settings.epochs,
+            batch_size=batch_size or settings.batch_size,
+            learning_rate=learning_rate or settings.learning_rate * settings.learning_rate_decay**past_rounds,
+            rng=self._rng(purpose),
         )
         if not np.isfinite(trained.loss):
             raise FloatingPointError(f"training diverged, the loss is {trained.loss}; try a smaller learning rate")
@@ -191,6 +207,10 @@ class Trainer:
     def predict(self, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float32]:
         """Returns logits (n, classes)."""
         return predict(self.spec, weights, x)
+
+    def features(self, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Returns features (n, f): what enters the head."""
+        return predict(self.spec, weights, x, features=True)
 
     def evaluate(self, weights: Arrays, examples: Examples) -> Evaluation:
         """Returns accuracy and mean cross-entropy."""

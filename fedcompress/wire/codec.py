@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from math import ceil
 
 from fedcompress.errors import PayloadError
@@ -30,7 +32,12 @@ class Encoded:
     data: bytes
     arrays: Arrays
     dense_bytes: int
-    bound_bytes: int
+    bound_bits: Callable[[], float]
+
+    @cached_property
+    def bound_bytes(self) -> int:
+        """See above; worked out when it is asked for, which a client never does."""
+        return ceil(self.bound_bits() / 8)
 
 
 def encode(
@@ -63,11 +70,11 @@ def encode(
     try:
         if content.is_mask:
             data = masks.write(arrays, content, encoding.deflate, reference)
-            return Encoded(data, [a.copy() for a in arrays], 0, ceil(masks.bound_bits(arrays, reference) / 8))
-        data, received, bound = tensors.write(arrays, content, encoding, mask)
+            return Encoded(data, [a.copy() for a in arrays], 0, partial(masks.bound_bits, arrays, reference))
+        data, received, sent = tensors.write(arrays, content, encoding, mask)
     except PayloadError as problem:
         raise PayloadError(f"{name} cannot be encoded: {problem}.") from None
-    return Encoded(data, received, _dense_bytes(received), ceil(bound / 8))
+    return Encoded(data, received, _dense_bytes(received), sent.bound_bits)
 
 
 def decode(
@@ -107,8 +114,8 @@ def read(
     """Decodes and measures one content: returns the very `Encoded` that the sender has. Otherwise as `decode`."""
     arrays, sent = _read(data, content, mask, reference, name)
     if sent is None:
-        return Encoded(data, arrays, 0, ceil(masks.bound_bits(arrays, reference) / 8))
-    return Encoded(data, arrays, _dense_bytes(arrays), ceil(sent.bound_bits() / 8))
+        return Encoded(data, arrays, 0, partial(masks.bound_bits, arrays, reference))
+    return Encoded(data, arrays, _dense_bytes(arrays), sent.bound_bits)
 
 
 def _read(

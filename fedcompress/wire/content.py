@@ -78,14 +78,18 @@ class Content:
         lossless: Labels, masks, heads, batch-norm statistics: never quantised unless the scenario says so by name.
         mask: Name of the content that says which elements of this one are kept, if any.
         masked: Positions in `arrays` that the mask covers; the mask content has one bool array for each of them.
+        kept: Both ends keep the last one exchanged, and the same again crosses as its digest. Masks are kept anyway.
     """
 
     arrays: tuple[ArraySpec, ...]
     lossless: bool = False
     mask: str | None = None
     masked: tuple[int, ...] = ()
+    kept: bool = False
 
     def __post_init__(self) -> None:
+        if self.kept and (self.is_mask or any(spec.free for spec in self.arrays)):
+            raise InputError("A content is declared as kept; expected arrays of known lengths, and no mask.")
         legal = {i for i, spec in enumerate(self.arrays) if spec.floating}
         if len(set(self.masked)) != len(self.masked) or not legal.issuperset(self.masked):
             raise InputError(

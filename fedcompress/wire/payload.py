@@ -17,6 +17,9 @@ from fedcompress.wire.vector import joined, split
 
 Contents = Mapping[str, Content]
 
+SAME = b"\xff"
+"""First byte of a kept content that the receiver holds; no stream begins with it (its format version would be 7)."""
+
 
 @dataclass(frozen=True)
 class WireFormat:
@@ -46,54 +49,92 @@ class WireFormat:
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """The masks that both ends of a link hold, so that only what changes in them has to travel.
+    """What both ends of a link hold: masks, of which only what changes has to travel, and contents that are kept.
 
     Never changed in place: an end goes on with `after(...)` once it knows that a payload has arrived, and with what it
     has if it was lost. Where the ends may differ, the sender asks for the other's digests and uses `common(...)`.
 
     Attributes:
-        masks: Content name -> bits of all arrays of the last mask exchanged, as `np.packbits` makes them.
+        held: Content name -> the last one exchanged: bits of all its arrays for a mask, as `np.packbits` makes them,
+            their bytes for any other.
     """
 
-    masks: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    held: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
     def after(self, payload: Payload, contents: Contents) -> References:
         """Returns the references once a payload has been exchanged, in either direction."""
         new = {name: np.packbits(joined(payload[name], np.bool_)) for name, c in contents.items() if c.is_mask}
-        return References({**self.masks, **new})
+        kept = {name: _bytes(payload[name]) for name, content in contents.items() if content.kept}
+        return References({**self.held, **new, **kept})
 
     def arrays(self, name: str, content: Content) -> Arrays | None:
-        """Returns a mask as declared; None if none is held, or only one for other arrays."""
-        if name not in self.masks or any(spec.free for spec in content.arrays):
+        """Returns a content as declared; None if none is held, or only one for other arrays."""
+        if name not in self.held or any(spec.free for spec in content.arrays):
             return None
-        packed, size = self.masks[name], sum(spec.most for spec in content.arrays)
-        if len(packed) != (size + 7) // 8:
+        held, size = self.held[name], sum(spec.most for spec in content.arrays)
+        if content.is_mask:
+            if len(held) != (size + 7) // 8:
+                return None
+            return split(np.unpackbits(held, count=size).view(np.bool_), [spec.sized(0) for spec in content.arrays])
+        lengths = [spec.most * np.dtype(spec.dtype).itemsize for spec in content.arrays]
+        if not content.kept or len(held) != sum(lengths):
             return None
-        return split(np.unpackbits(packed, count=size).view(np.bool_), [spec.sized(0) for spec in content.arrays])
+        pieces = np.split(held, np.cumsum(lengths)[:-1])
+        return [
+            np.frombuffer(piece.tobytes(), spec.dtype).reshape(spec.sized(0)).copy()
+            for piece, spec in zip(pieces, content.arrays, strict=True)
+        ]
 
     def digest(self, name: str) -> bytes:
-        """Returns 8 bytes by which the ends recognise that they hold the same mask."""
-        return support.digest(self.masks[name])
+        """Returns 8 bytes by which the ends recognise that they hold the same."""
+        return support.digest(self.held[name])
 
     def common(self, digests: Mapping[str, bytes]) -> References:
         """Returns those that the other end holds as well, given its digests."""
-        return References({name: mask for name, mask in self.masks.items() if self.digest(name) == digests.get(name)})
+        return References({name: held for name, held in self.held.items() if self.digest(name) == digests.get(name)})
 
     def to_arrays(self) -> dict[str, NDArray[np.uint8]]:
         """Returns what a checkpoint has to hold."""
-        return dict(self.masks)
+        return dict(self.held)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.uint8]]) -> References:
         """Undoes `to_arrays`.
 
         Raises:
-            PayloadError: An array does not hold packed bits.
+            PayloadError: An array does not hold bytes.
         """
-        for name, packed in arrays.items():
-            if packed.dtype != np.uint8 or packed.ndim != 1:
-                raise PayloadError(f"The reference of {name} is {packed.dtype} {packed.shape}, expected packed bits.")
+        for name, held in arrays.items():
+            if held.dtype != np.uint8 or held.ndim != 1:
+                raise PayloadError(f"The reference of {name} is {held.dtype} {held.shape}, expected packed bits.")
         return cls(dict(arrays))
+
+    def shorten(self, encoded: Encoded, name: str, content: Content) -> Encoded:
+        """Returns a kept content as its digest if the receiver holds the same one, and as it is otherwise."""
+        same = content.kept and name in self.held and np.array_equal(self.held[name], _bytes(encoded.arrays))
+        return replace(encoded, data=SAME + self.digest(name), bound_bits=_nothing) if same else encoded
+
+    def recall(self, data: bytes, name: str, content: Content) -> Encoded | None:
+        """Returns what `shorten` stood in for; None if the data is not of that kind.
+
+        Raises:
+            PayloadError: It is, but something else is held, or nothing.
+        """
+        if not content.kept or bytes(data[:1]) != SAME:
+            return None
+        arrays = self.arrays(name, content)
+        if arrays is None or bytes(data[1:]) != self.digest(name):
+            held = "nothing is held" if arrays is None else f"the one held is {self.digest(name).hex()}"
+            raise PayloadError(f"{name} cannot be decoded: it refers to {bytes(data[1:]).hex()}, but {held}.")
+        return Encoded(bytes(data), arrays, sum(array.nbytes for array in arrays), _nothing)
+
+
+def _nothing() -> float:
+    return 0.0
+
+
+def _bytes(arrays: Arrays) -> NDArray[np.uint8]:
+    return np.frombuffer(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays), np.uint8)
 
 
 def encode_payload(
@@ -105,7 +146,7 @@ def encode_payload(
         payload: Arrays of every declared content.
         contents: Their declarations.
         wire: How each becomes bytes.
-        references: Masks that the receiver holds too; None for none.
+        references: What the receiver holds too; None for nothing.
 
     Returns:
         One `Encoded` per content, in the order of `contents`. Both ends go on with the arrays in it.
@@ -116,14 +157,15 @@ def encode_payload(
     references = references or References()
     encoded: dict[str, Encoded] = {}
     for name, content in _masks_first(payload, contents):
-        encoded[name] = codec.encode(
+        whole = codec.encode(
             payload[name],
             content,
             wire.encoding(name, content),
             mask=encoded[content.mask].arrays if content.mask else None,
-            reference=references.arrays(name, content),
+            reference=references.arrays(name, content) if content.is_mask else None,
             name=name,
         )
+        encoded[name] = references.shorten(whole, name, content)
     return {name: encoded[name] for name in contents}
 
 
@@ -135,7 +177,7 @@ def decode_payload(
     Args:
         blobs: What was received, by content.
         contents: What this end expects.
-        references: Masks that it holds from earlier payloads; None for none.
+        references: What it holds from earlier payloads; None for nothing.
 
     Raises:
         PayloadError: A content is missing, not declared, or does not decode.
@@ -144,7 +186,10 @@ def decode_payload(
     arrays: dict[str, Arrays] = {}
     for name, content in _masks_first(blobs, contents):
         mask = arrays[content.mask] if content.mask else None
-        known = references.arrays(name, content)
+        if same := references.recall(blobs[name], name, content):
+            arrays[name] = same.arrays
+            continue
+        known = references.arrays(name, content) if content.is_mask else None
         arrays[name] = codec.decode(blobs[name], content, mask=mask, reference=known, name=name)
     return {name: arrays[name] for name in contents}
 
@@ -157,7 +202,10 @@ def read_payload(
     encoded: dict[str, Encoded] = {}
     for name, content in _masks_first(blobs, contents):
         mask = encoded[content.mask].arrays if content.mask else None
-        known = references.arrays(name, content)
+        if same := references.recall(blobs[name], name, content):
+            encoded[name] = same
+            continue
+        known = references.arrays(name, content) if content.is_mask else None
         encoded[name] = codec.read(blobs[name], content, mask=mask, reference=known, name=name)
     return {name: encoded[name] for name in contents}
 

@@ -43,9 +43,9 @@ class Sent:
     scales: Floats
     others: Arrays
 
-    def bound_bits(self, planes: Planes | None = None) -> float:
-        """Returns the entropy of what the receiver does not know; `planes` are the symbols' if they are at hand."""
-        planes = numbers.byte_planes(self.symbols) if planes is None else planes
+    def bound_bits(self) -> float:
+        """Returns the entropy of what the receiver does not know."""
+        planes = numbers.byte_planes(self.symbols)
         filled = self.symbols.view(f"u{self.symbols.itemsize}") != 0
         absent = self.size - self.symbols.size if self.layout == Layout.SUPPORT else 0
         bits = sum(map(entropy.array_bits, self.others)) + 8.0 * self.scales.nbytes
@@ -55,8 +55,8 @@ class Sent:
         return bits + sum(entropy.values_bits(planes[:, part], filled[part]) for part in (self.kept, ~self.kept))
 
 
-def write(arrays: Arrays, content: Content, encoding: Encoding, mask: Arrays | None) -> tuple[bytes, Arrays, float]:
-    """Returns the stream, the arrays that it decodes to, and its bound in bits."""
+def write(arrays: Arrays, content: Content, encoding: Encoding, mask: Arrays | None) -> tuple[bytes, Arrays, Sent]:
+    """Returns the stream, the arrays that it decodes to, and what of them is sent."""
     shapes = shapes_of(arrays)
     floats, others = _apart(arrays, content)
     flat, sizes, kept = joined(floats, np.float32), sizes_of(shapes_of(floats)), _kept(mask, content, shapes)
@@ -84,7 +84,7 @@ def write(arrays: Arrays, content: Content, encoding: Encoding, mask: Arrays | N
     ]
     data = Header(values, layout).write(write_lengths(shapes, content), pieces, encoding.deflate)
     decoded = split(numbers.dequantise(symbols, scales, sizes, values), shapes_of(floats))
-    return data, _together(decoded, [a.copy() for a in others], content), sent.bound_bits(planes)
+    return data, _together(decoded, [a.copy() for a in others], content), sent
 
 
 def take(reader: Reader, header: Header, content: Content, mask: Arrays | None) -> tuple[Arrays, Sent]:

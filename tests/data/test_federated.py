@@ -38,6 +38,17 @@ def test_sizes(balanced: Dataset) -> None:
     assert data.distribution.sum(axis=1).tolist() == [95] * 6
 
 
+def test_a_part_of_the_examples(balanced: Dataset) -> None:
+    data = view(balanced, examples=200, public=50)
+    parts = [*data.train_parts, *data.validation_parts, data.server_validation, data.public]
+    used = np.concatenate(parts)
+    assert len(used) == len(set(used.tolist())) == 200
+    assert np.bincount(balanced.y_train[used]).tolist() == [20] * 10
+    assert np.bincount(balanced.y_train[data.public]).tolist() == [5] * 10
+    assert view(balanced, examples=10_000).digest == view(balanced).digest
+    assert view(balanced, examples=200).digest != view(balanced, examples=200, seed=2).digest
+
+
 def test_inputs_and_labels_stay_together(balanced: Dataset) -> None:
     """Image i is filled with i mod 256 and has the label i mod 10; below 256 the label is the value modulo 10."""
     data = view(balanced)

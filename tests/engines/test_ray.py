@@ -13,7 +13,7 @@ from fedcompress.launch import run_one
 from fedcompress.options import Options
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
-from federating import PLUGINS, PRUNING, TINY, experiment, run
+from federating import FEDPKDG, PLUGINS, PRUNING, TINY, experiment, run
 
 ray = pytest.importorskip("ray")
 MIXED = {
@@ -46,10 +46,12 @@ def on_ray(cluster: str, made: Scenario, path: Path, workers: int = 2) -> tuple[
     return run_one(made, path, options), RunDirectory(path)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_same_model_as_inline(cluster: str, tmp_path: Path, workers: int) -> None:
-    summary, directory = on_ray(cluster, scenario(MIXED), tmp_path / "ray", workers)
-    inline, other, _ = run(experiment(MIXED), tmp_path / "inline", workers)
+@pytest.mark.parametrize(
+    ("table", "workers"), [(MIXED, 1), (MIXED, 2), (FEDPKDG, 2)], ids=["mixed-1", "mixed-2", "fedpkdg-2"]
+)
+def test_the_same_model_as_inline(cluster: str, tmp_path: Path, table: dict[str, Any], workers: int) -> None:
+    summary, directory = on_ray(cluster, scenario(table), tmp_path / "ray", workers)
+    inline, other, _ = run(experiment(table), tmp_path / "inline", workers)
     assert summary["model_digest"] == inline["model_digest"]
     assert directory.rows("ledger") == other.rows("ledger")
     assert directory.rows("rounds")[-1]["accuracy"] == other.rows("rounds")[-1]["accuracy"]

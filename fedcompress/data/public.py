@@ -1,0 +1,120 @@
+"""Public data: examples that nobody owns, drawn alike on both ends from what is known there or from a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcompress.data.federated import Examples
+from fedcompress.errors import InputError
+from fedcompress.gan.spec import GanSpec
+from fedcompress.scenario import PublicSettings
+from fedcompress.seeding import SERVER, generator
+from fedcompress.wire.content import Arrays, ArraySpec, Content, Payload
+
+SEED, GENERATOR, DISCRIMINATOR, LOGITS, LABELS, KEPT = "seed", "generator", "discriminator", "logits", "labels", "kept"
+
+
+@dataclass(frozen=True, eq=False)
+class PublicSource:
+    """Where public examples come from; the same on server and clients.
+
+    Attributes:
+        settings: `[public]`.
+        input_shape: Shape of one example.
+        classes: Number of classes.
+        pool: Known examples to draw from ("holdout", "dataset:NAME"); their labels are never looked at.
+        gan: The generator's architecture ("gan").
+    """
+
+    settings: PublicSettings
+    input_shape: tuple[int, ...]
+    classes: int
+    pool: NDArray[Any] | None = None
+    gan: GanSpec | None = None
+
+    @property
+    def contents(self) -> dict[str, Content]:
+        """Declares what travels to draw public examples, and what is said about them."""
+        rows = self.settings.examples
+        declared = {
+            SEED: Content((ArraySpec((1,), "int64"),), lossless=True),
+            LOGITS: Content((ArraySpec((None, self.classes), limit=rows),)),
+            LABELS: Content((ArraySpec((None,), "uint16", limit=rows),), lossless=True),
+            KEPT: Content((ArraySpec((None,), "uint8", limit=(rows + 7) // 8),), lossless=True),
+        }
+        if self.gan is not None:
+            networks = self.gan.contents
+            declared[GENERATOR] = Content(networks[GENERATOR].arrays, kept=True)
+            declared[DISCRIMINATOR] = Content(networks[DISCRIMINATOR].arrays)
+        return declared
+
+    def draw(self, recipe: Payload, count: int | None = None) -> Examples:
+        """Returns the examples that a recipe stands for; the same recipe gives the same ones everywhere.
+
+        Args:
+            recipe: "seed", and for a GAN "generator", as the receiver decodes them.
+            count: Instead of `[public] examples`.
+
+        Returns:
+            Inputs, and the labels that a generator was asked for; all zero where there are none.
+        """
+        count = count or self.settings.examples
+        rng = generator(int(recipe[SEED][0][0]), 0, SERVER, "public")
+        if self.gan is not None:
+            from fedcompress.gan.training import balanced_labels, sample
+
+            labels = balanced_labels(count, self.classes, rng)
+            return Examples(sample(self.gan, list(recipe[GENERATOR]), labels, rng), labels)
+        unlabelled = np.zeros(count, np.int32)
+        if self.pool is None:
+            return Examples(rng.integers(0, 256, (count, *self.input_shape), np.uint8), unlabelled)
+        chosen = np.sort(rng.choice(len(self.pool), min(count, len(self.pool)), replace=False))
+        return Examples(self.pool[chosen], unlabelled[: len(chosen)])
+
+
+def make_source(
+    settings: PublicSettings, input_shape: Sequence[int], classes: int, pool: NDArray[Any] | None
+) -> PublicSource:
+    """Returns the source that `[public]` names.
+
+    Args:
+        settings: `[public]`.
+        input_shape: Shape of one example of the federation.
+        classes: Number of classes.
+        pool: Examples that are known on both ends, for the sources that have some.
+
+    Raises:
+        InputError: The source cannot give examples like those of the federation.
+    """
+    shape = tuple(input_shape)
+    if pool is not None and pool.shape[1:] != shape:
+        raise InputError(
+            f"public.source: {settings.source!r} has examples of {_text(pool.shape[1:])}, the federation's are "
+            f"{_text(shape)}; expected the same shape."
+        )
+    try:
+        gan = GanSpec(settings.gan, shape, classes) if settings.generated else None
+    except InputError as error:
+        raise InputError(f"public.source: {problem}" for problem in error.problems) from None
+    return PublicSource(settings, shape, classes, pool, gan)
+
+
+def rows_kept(kept: NDArray[np.bool_]) -> Arrays:
+    """Returns which rows are kept as content "kept"."""
+    return [np.packbits(kept)]
+
+
+def kept_rows(payload: Payload, rows: int) -> NDArray[np.int64]:
+    """Returns positions of the rows that "kept" names; all of them without it."""
+    if KEPT not in payload:
+        return np.arange(rows)
+    return np.flatnonzero(np.unpackbits(payload[KEPT][0], count=rows))
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

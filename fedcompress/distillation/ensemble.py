@@ -1,0 +1,100 @@
+"""What several teachers say together, and which of it is worth learning. Pure functions on NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Logits = NDArray[np.float32]
+
+_LEAST = 1e-7
+"""Probability that stands for zero where a logarithm is taken."""
+
+
+def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Returns probabilities (n, classes) of logits (n, classes)."""
+    scaled = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    exponentials = np.exp(scaled)
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+
+
+def mean_logits(teachers: Sequence[Logits], weights: Sequence[float]) -> Logits:
+    """Returns sum_k n_k z_k / sum_k n_k: the ensemble of FedDF and FedMD.
+
+    Args:
+        teachers: Logits (n, classes) of each teacher.
+        weights: n_k of each teacher.
+    """
+    shares = np.asarray(weights, np.float64) / float(sum(weights))
+    total = np.zeros(teachers[0].shape, np.float64)
+    for logits, share in zip(teachers, shares, strict=True):
+        total += share * logits
+    return total.astype(np.float32)
+
+
+def mean_probabilities(teachers: Sequence[Logits], weights: Sequence[float]) -> Logits:
+    """Returns the logarithm of sum_k n_k softmax(z_k) / sum_k n_k: the ensemble of DS-FL. Logarithms are logits."""
+    return np.log(np.maximum(mean_logits([softmax(z).astype(np.float32) for z in teachers], weights), _LEAST))
+
+
+def sharpened(logits: Logits, temperature: float) -> Logits:
+    """Returns logits of softmax(log p / T), p = softmax(logits): the entropy reduction of DS-FL for T < 1."""
+    return (np.log(np.maximum(softmax(logits), _LEAST)) / temperature).astype(np.float32)
+
+
+def votes(labels: Sequence[NDArray[np.integer]], classes: int, weights: Sequence[float]) -> Logits:
+    """Returns the logarithm of the weighted share of teachers that name each class, (n, classes).
+
+    Args:
+        labels: Class (n,) that each teacher names.
+        classes: Number of classes.
+        weights: n_k of each teacher.
+    """
+    shares = mean_logits([np.eye(classes, dtype=np.float32)[named] for named in labels], weights)
+    return np.log(np.maximum(shares, _LEAST))
+
+
+def better_than_chance(accuracy: float, examples: int, classes: int) -> bool:
+    """Says whether an accuracy is above that of guessing by more than two of its standard deviations.
+
+    Args:
+        accuracy: On `examples` examples; NaN, for none, counts as better: there is nothing to judge by.
+        examples: Their number.
+        classes: Number of classes, 1 / classes is what guessing gets.
+    """
+    if not examples or np.isnan(accuracy):
+        return True
+    chance = 1.0 / classes
+    return bool(accuracy > chance + 2.0 * np.sqrt(chance * (1.0 - chance) / examples))
+
+
+def confident(logits: Logits, labels: NDArray[np.int32], least: float) -> NDArray[np.bool_]:
+    """Says which samples the ensemble takes for what they were meant to be, (n,).
+
+    Args:
+        logits: Of the ensemble, (n, classes).
+        labels: The class that each sample was drawn for.
+        least: Least probability that the ensemble gives to it.
+    """
+    probabilities = softmax(logits)
+    found = (probabilities.argmax(axis=1) == labels) & (probabilities[np.arange(len(labels)), labels] >= least)
+    return np.asarray(found, np.bool_)
+
+
+def within_quota(kept: NDArray[np.bool_], labels: NDArray[np.int32], classes: int) -> NDArray[np.bool_]:
+    """Thins out classes of which many samples were kept, so that no class has more than twice the median class.
+
+    Args:
+        kept: Which samples are kept, (n,).
+        labels: Their classes.
+        classes: Number of classes.
+    """
+    counts = np.bincount(labels[kept], minlength=classes)
+    quota = max(1, int(2 * np.median(counts)))
+    result = kept.copy()
+    for label in np.flatnonzero(counts > quota):
+        result[np.flatnonzero(kept & (labels == label))[quota:]] = False
+    return result

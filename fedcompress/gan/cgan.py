@@ -1,0 +1,77 @@
+"""cgan: the conditional DCGAN that serves as reference (Mirza and Osindero 2014; Radford et al. 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from fedcompress import keras
+from fedcompress.gan.networks import Networks, Weight, doubled, kernel, leaky, strided
+
+
+class Cgan(Networks):
+    """Labels enter as one-hot vectors beside the noise, and as constant maps beside the image.
+
+    Generator: dense to (height / 4, width / 4, noise + classes), two transposed convolutions, a 7 x 7 convolution.
+    Discriminator: two strided convolutions, global maximum, dense.
+    """
+
+    noise = 64
+    generator_rate = 2e-4
+    discriminator_rate = 3e-4
+    beta_1 = 0.9
+    maps: ClassVar[int] = 128
+
+    @property
+    def generator(self) -> tuple[Weight, ...]:
+        inputs = self.noise + self.classes
+        dense = self.height // 4 * (self.width // 4) * inputs
+        return (
+            kernel(inputs, dense, inputs=self.noise + 1),
+            Weight((dense,)),
+            kernel(4, 4, self.maps, inputs, inputs=4 * inputs),
+            Weight((self.maps,)),
+            kernel(4, 4, self.maps, self.maps, inputs=4 * self.maps),
+            Weight((self.maps,)),
+            kernel(7, 7, self.maps, self.channels),
+            Weight((self.channels,)),
+        )
+
+    @property
+    def discriminator(self) -> tuple[Weight, ...]:
+        return (
+            kernel(3, 3, self.channels + self.classes, 64, inputs=9 * (self.channels + 1)),
+            Weight((64,)),
+            kernel(3, 3, 64, 128),
+            Weight((128,)),
+            kernel(128, 1),
+            Weight((1,)),
+        )
+
+    def generate(self, weights: Sequence[Any], z: Any, labels: Any) -> Any:
+        tf = keras.tf
+        dense, bias, first, first_bias, second, second_bias, last, last_bias = weights
+        inputs = tf.concat([z, tf.one_hot(labels, self.classes)], axis=1)
+        x = leaky(tf.matmul(inputs, dense) + bias)
+        x = tf.reshape(x, [-1, self.height // 4, self.width // 4, self.noise + self.classes])
+        x = leaky(doubled(x, first, first_bias))
+        x = leaky(doubled(x, second, second_bias))
+        return tf.sigmoid(tf.nn.conv2d(x, last, 1, "SAME") + last_bias)
+
+    def _logits(self, weights: Sequence[Any], images: Any, labels: Any) -> Any:
+        tf = keras.tf
+        first, first_bias, second, second_bias, dense, bias = weights
+        maps = tf.one_hot(labels, self.classes)[:, None, None, :]
+        maps = tf.tile(maps, [1, self.height, self.width, 1])
+        x = leaky(strided(tf.concat([images, maps], axis=3), first, first_bias))
+        x = leaky(strided(x, second, second_bias))
+        return (tf.matmul(tf.reduce_max(x, axis=[1, 2]), dense) + bias)[:, 0]
+
+    def discriminator_loss(self, weights: Sequence[Any], real: Any, fake: Any, labels: Any) -> Any:
+        tf = keras.tf
+        logits = self._logits(weights, tf.concat([real, fake], axis=0), tf.concat([labels, labels], axis=0))
+        of_real, of_fake = tf.split(logits, 2)
+        return tf.reduce_mean(tf.nn.softplus(-of_real) + tf.nn.softplus(of_fake)) / 2.0
+
+    def generator_loss(self, weights: Sequence[Any], fake: Any, labels: Any) -> Any:
+        return keras.tf.reduce_mean(keras.tf.nn.softplus(-self._logits(weights, fake, labels)))

@@ -1,0 +1,109 @@
+"""Interface of a conditional GAN: the weights of its two networks, and what they compute on tensors.
+
+The networks are functions of a list of weights, so that shapes and initial weights are known without TensorFlow.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fedcompress import keras
+from fedcompress.wire.content import Arrays
+
+LEAK = 0.2
+"""Slope of the leaky ReLU below zero (Radford et al. 2016, DCGAN)."""
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One array of a network.
+
+    Attributes:
+        shape: As TensorFlow's operations expect it.
+        deviation: Standard deviation of its initial values, which are normal with mean 0; 0 for a bias.
+    """
+
+    shape: tuple[int, ...]
+    deviation: float = 0.0
+
+
+def kernel(*shape: int, inputs: int | None = None) -> Weight:
+    """Returns a kernel that keeps the scale of its inputs (He et al. 2015).
+
+    Args:
+        shape: Its last axis is the output, except in a transposed convolution.
+        inputs: Number of inputs of an output element, where it is not the product of the other axes.
+    """
+    return Weight(shape, sqrt(2.0 / (inputs or prod(shape[:-1]))))
+
+
+class Networks(ABC):
+    """A generator and a discriminator for one image shape and number of classes.
+
+    Args:
+        input_shape: (height, width, channels); height and width are multiples of four.
+        classes: Number of classes.
+    """
+
+    noise: ClassVar[int]
+    """Length of z."""
+    generator_rate: ClassVar[float]
+    discriminator_rate: ClassVar[float]
+    beta_1: ClassVar[float]
+    """Adam's decay of the first moment."""
+
+    def __init__(self, input_shape: Sequence[int], classes: int) -> None:
+        self.height, self.width, self.channels = input_shape
+        self.classes = classes
+
+    @property
+    @abstractmethod
+    def generator(self) -> tuple[Weight, ...]:
+        """The generator's weights, in the order in which `generate` takes them."""
+
+    @property
+    @abstractmethod
+    def discriminator(self) -> tuple[Weight, ...]:
+        """The discriminator's weights, in the order in which the losses take them."""
+
+    @abstractmethod
+    def generate(self, weights: Sequence[Any], z: Any, labels: Any) -> Any:
+        """Returns images (batch, height, width, channels) in [0, 1] of noise (batch, noise) and labels (batch,)."""
+
+    @abstractmethod
+    def discriminator_loss(self, weights: Sequence[Any], real: Any, fake: Any, labels: Any) -> Any:
+        """Returns the discriminator's mean loss on real and generated images of the same labels."""
+
+    @abstractmethod
+    def generator_loss(self, weights: Sequence[Any], fake: Any, labels: Any) -> Any:
+        """Returns the generator's mean loss on its images, given the discriminator's weights."""
+
+
+def initial(weights: Sequence[Weight], rng: np.random.Generator) -> Arrays:
+    """Returns initial values of a network's weights."""
+    return [(w.deviation * rng.standard_normal(w.shape)).astype(np.float32) for w in weights]
+
+
+def leaky(x: Any) -> Any:
+    """Returns the leaky ReLU."""
+    return keras.tf.nn.leaky_relu(x, LEAK)
+
+
+def strided(x: Any, weights: Any, bias: Any) -> Any:
+    """Returns a convolution that halves height and width."""
+    return keras.tf.nn.conv2d(x, weights, 2, "SAME") + bias
+
+
+def doubled(x: Any, weights: Any, bias: Any) -> Any:
+    """Returns a transposed convolution that doubles height and width; kernels are (h, w, outputs, inputs)."""
+    tf = keras.tf
+    _, height, width, _ = x.shape
+    shape = tf.stack([tf.shape(x)[0], 2 * height, 2 * width, weights.shape[2]])
+    y = tf.nn.conv2d_transpose(x, weights, shape, 2, "SAME")
+    return tf.ensure_shape(y, [None, 2 * height, 2 * width, weights.shape[2]]) + bias

@@ -1,0 +1,277 @@
+"""Local training of a conditional GAN as one compiled graph, and samples of its generator."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcompress import keras
+from fedcompress.data.federated import Examples
+from fedcompress.gan.spec import Gan, GanSpec
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.training.loop import batches, scaled
+from fedcompress.wire.content import Arrays
+from fedcompress.wire.vector import joined, shapes_of, sizes_of, split
+
+SAMPLING_BATCH = 500
+"""Images in one forward pass; bounds memory."""
+
+DECAY = 0.995
+"""Of the exponential average over steps of the generator's weights, which is what a training returns (Yazici et al.
+2019): a generator circles around its optimum."""
+WARM_UP = 10
+"""After t steps the average reaches back t / WARM_UP steps at most."""
+
+_thread = threading.local()
+
+
+@dataclass(frozen=True)
+class TrainedGan:
+    """What a local training leaves: weights, mean losses of its steps (the guide's part included), steps."""
+
+    gan: Gan
+    generator_loss: float
+    discriminator_loss: float
+    steps: int
+
+
+def _cached(key: Any, make: Callable[[], Any]) -> Any:
+    """Returns what this thread compiled under `key`; variables belong to one call at a time, so threads share none."""
+    cache = _thread.__dict__.setdefault("compiled", {})
+    if key not in cache:
+        cache[key] = make()
+    return cache[key]
+
+
+def _seed(rng: np.random.Generator) -> NDArray[np.int32]:
+    """Returns the seed of TensorFlow's stateless random numbers."""
+    return rng.integers(0, 2**31, 2).astype(np.int32)
+
+
+def _optimizer(rate: float, beta_1: float, variables: list[Any]) -> Any:
+    optimizer = keras.optimizers.legacy.Adam(rate, beta_1=beta_1)
+    optimizer._create_all_weights(variables)
+    optimizer.learning_rate  # noqa: B018  creates the variable outside the graph
+    return optimizer
+
+
+class GanLoop:
+    """Two networks, their optimizers and one graph that runs a whole local training.
+
+    Not thread-safe: its variables belong to one call at a time.
+
+    Args:
+        spec: The GAN.
+        guide: A classifier whose cross-entropy on generated images the generator minimises as well, or None.
+    """
+
+    def __init__(self, spec: GanSpec, guide: ModelSpec | None) -> None:
+        with keras.LOCK:
+            self._networks = spec.networks
+            templates = (spec.generator_template, spec.discriminator_template)
+            self._generator, self._discriminator = ([keras.tf.Variable(a) for a in arrays] for arrays in templates)
+            self._average = [keras.tf.Variable(a, trainable=False) for a in templates[0]]
+            self._shapes = tuple(shapes_of(arrays) for arrays in templates)
+            rates = (self._networks.generator_rate, self._networks.discriminator_rate)
+            self._optimizers = [
+                _optimizer(rate, self._networks.beta_1, variables)
+                for rate, variables in zip(rates, (self._generator, self._discriminator), strict=True)
+            ]
+            self._guide = guide.build() if guide else None
+            self._graph: Any = None
+
+    def _train(
+        self, generator: Any, discriminator: Any, guide: Any, x: Any, y: Any, order: Any, edges: Any, *rest: Any
+    ) -> Any:
+        tf = keras.tf
+        guide_weight, seed = rest
+        _assign(self._generator, generator)
+        _assign(self._average, generator)
+        _assign(self._discriminator, discriminator)
+        if self._guide is not None:
+            _assign(self._guide.weights, guide)
+        for optimizer in self._optimizers:
+            for slot in optimizer.variables():
+                slot.assign(tf.zeros_like(slot))
+
+        def step(index: Any, totals: Any) -> Any:
+            rows = order[edges[index] : edges[index + 1]]
+            real, labels = scaled(tf.gather(x, rows)), tf.gather(y, rows)
+            shape = [tf.size(rows), self._networks.noise]
+            z = tf.random.stateless_normal(shape, tf.stack([seed[0] + index, seed[1]]))
+            losses = self._step(real, labels, z, guide_weight)
+            self._averaged(index)
+            return index + 1, totals + tf.stack(losses)
+
+        steps = tf.size(edges) - 1
+        _, totals = tf.while_loop(
+            lambda index, _: index < steps, step, (tf.constant(0), tf.zeros([2])), parallel_iterations=1
+        )
+        return _flat(self._average), _flat(self._discriminator), totals
+
+    def _averaged(self, index: Any) -> None:
+        """Moves the average of the generator's weights towards those of this step."""
+        tf = keras.tf
+        done = tf.cast(index, tf.float32)
+        decay = tf.minimum(DECAY, done / (done + WARM_UP))
+        for average, variable in zip(self._average, self._generator, strict=True):
+            average.assign_add((1.0 - decay) * (variable - average))
+
+    def _step(self, real: Any, labels: Any, z: Any, guide_weight: Any) -> tuple[Any, Any]:
+        """Updates the discriminator, then the generator on the same images; returns their losses."""
+        tf, networks = keras.tf, self._networks
+        with tf.GradientTape(watch_accessed_variables=False) as outer:
+            outer.watch(self._generator)
+            fake = networks.generate(self._generator, z, labels)
+            with outer.stop_recording():
+                with tf.GradientTape(watch_accessed_variables=False) as tape:
+                    tape.watch(self._discriminator)
+                    discriminator_loss = networks.discriminator_loss(
+                        self._discriminator, real, tf.stop_gradient(fake), labels
+                    )
+                self._apply(1, self._discriminator, tape.gradient(discriminator_loss, self._discriminator))
+            generator_loss = networks.generator_loss(self._discriminator, fake, labels)
+            if self._guide is not None:
+                logits = self._guide(fake, training=False)
+                errors = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+                generator_loss += guide_weight * tf.reduce_mean(errors)
+        self._apply(0, self._generator, outer.gradient(generator_loss, self._generator))
+        return generator_loss, discriminator_loss
+
+    def _apply(self, which: int, variables: list[Any], gradients: list[Any]) -> None:
+        pairs = zip(gradients, variables, strict=True)
+        self._optimizers[which].apply_gradients(pairs, experimental_aggregate_gradients=False)
+
+    def _compiled(self, *inputs: Any) -> Any:
+        """Traces the graph for any number of examples and steps, so that no client makes it trace again."""
+        tf = keras.tf
+        generator, discriminator, guide, x, y, order, edges, *rest = inputs
+
+        def fixed(array: Any) -> Any:
+            return tf.TensorSpec(np.shape(array), np.asarray(array).dtype)
+
+        def rows(array: Any) -> Any:
+            return tf.TensorSpec([None, *np.shape(array)[1:]], np.asarray(array).dtype)
+
+        weights = [fixed(a) for a in (generator, discriminator, guide)]
+        signature = [*weights, *(rows(a) for a in (x, y, order, edges)), *(fixed(a) for a in rest)]
+        with keras.LOCK:
+            return tf.function(self._train, input_signature=signature, autograph=False).get_concrete_function()
+
+    def run(
+        self,
+        gan: Gan,
+        examples: Examples,
+        guide: Arrays,
+        guide_weight: float,
+        *,
+        epochs: int,
+        batch_size: int,
+        rng: np.random.Generator,
+    ) -> TrainedGan:
+        """Trains from `gan` on the examples; nothing is kept between calls."""
+        order, edges = batches(len(examples), batch_size, epochs, rng)
+        networks = (joined(gan.generator, np.float32), joined(gan.discriminator, np.float32))
+        inputs = (
+            *networks, joined(guide, np.float32), examples.x, examples.y, order, edges, np.float32(guide_weight),
+            _seed(rng),
+        )  # fmt: skip
+        if self._graph is None:
+            self._graph = self._compiled(*inputs)
+        generator, discriminator, totals = self._graph(*map(keras.tf.constant, inputs))
+        steps = len(edges) - 1
+        generator_loss, discriminator_loss = (float(total) / steps for total in totals.numpy())
+        trained = Gan(split(np.array(generator), self._shapes[0]), split(np.array(discriminator), self._shapes[1]))
+        return TrainedGan(trained, generator_loss, discriminator_loss, steps)
+
+
+def _assign(variables: list[Any], flat: Any) -> None:
+    sizes = sizes_of([tuple(v.shape) for v in variables])
+    for variable, value in zip(variables, keras.tf.split(flat, sizes), strict=True):
+        variable.assign(keras.tf.reshape(value, variable.shape))
+
+
+def _flat(variables: list[Any]) -> Any:
+    return keras.tf.concat([keras.tf.reshape(v, [-1]) for v in variables], axis=0)
+
+
+def train(
+    spec: GanSpec,
+    gan: Gan,
+    examples: Examples,
+    *,
+    epochs: int,
+    batch_size: int = 64,
+    rng: np.random.Generator,
+    guide: tuple[ModelSpec, Arrays] | None = None,
+    guide_weight: float = 0.0,
+) -> TrainedGan:
+    """Trains a conditional GAN on a client's examples; generated images have the labels of the batch's real ones.
+
+    The same arguments and generator state give the same bits on any thread. Optimizers start anew.
+
+    Args:
+        spec: The GAN.
+        gan: Start.
+        examples: At least one; images of `spec.input_shape`, uint8, or float32 in [0, 1].
+        epochs: Passes over the examples.
+        batch_size: Examples in a step.
+        rng: Shuffles the examples and seeds the noise.
+        guide: A classifier and its weights, whose cross-entropy on generated images the generator minimises as well.
+        guide_weight: Factor of that term, >= 0.
+
+    Raises:
+        FloatingPointError: Training diverged.
+    """
+    model, weights = guide or (None, [])
+    key = ("train", spec.key, model and model.key, examples.x.dtype.str)
+    loop: GanLoop = _cached(key, lambda: GanLoop(spec, model))
+    trained = loop.run(gan, examples, weights, guide_weight, epochs=epochs, batch_size=batch_size, rng=rng)
+    losses = (trained.generator_loss, trained.discriminator_loss)
+    if not np.isfinite(losses).all():
+        raise FloatingPointError(f"training of the GAN diverged: its losses are {losses[0]} and {losses[1]}")
+    return trained
+
+
+class Sampler:
+    """A generator whose forward pass is compiled once per thread."""
+
+    def __init__(self, spec: GanSpec) -> None:
+        tf, networks = keras.tf, spec.networks
+        shapes = shapes_of(spec.generator_template)
+
+        def forward(flat: Any, labels: Any, seed: Any) -> Any:
+            parts = tf.split(flat, sizes_of(shapes))
+            weights = [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
+            z = tf.random.stateless_normal([SAMPLING_BATCH, networks.noise], seed)
+            images = networks.generate(weights, z[: tf.size(labels)], labels)
+            return tf.cast(tf.round(255.0 * images), tf.uint8)
+
+        with keras.LOCK:
+            signature = [tf.TensorSpec([None]), tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
+            self._forward = tf.function(forward, input_signature=signature, autograph=False).get_concrete_function()
+
+    def images(self, generator: Arrays, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Returns one image per label."""
+        tf, flat = keras.tf, keras.tf.constant(joined(generator, np.float32))
+        parts = [labels[i : i + SAMPLING_BATCH] for i in range(0, len(labels), SAMPLING_BATCH)]
+        made = [self._forward(flat, tf.constant(part), tf.constant(_seed(rng))).numpy() for part in parts]
+        return np.concatenate(made)
+
+
+def sample(spec: GanSpec, generator: Arrays, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Returns generated images (n, *input_shape) of labels (n,); the same weights and `rng` give the same images."""
+    if not len(labels):
+        return np.empty((0, *spec.input_shape), np.uint8)
+    sampler: Sampler = _cached(("sample", spec.key), lambda: Sampler(spec))
+    return sampler.images(generator, np.asarray(labels, np.int32), rng)
+
+
+def balanced_labels(n: int, classes: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """Returns n shuffled labels of which every class has n / classes, rounded up or down."""
+    return rng.permutation(np.arange(n) % classes).astype(np.int32)

@@ -1,0 +1,58 @@
+"""Ensembles of teachers against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fedcompress.distillation import ensemble
+
+LN2 = np.log(2.0)
+A = np.array([[LN2, 0.0, 0.0]], np.float32)  # softmax: 1/2, 1/4, 1/4
+B = np.array([[0.0, 0.0, 0.0]], np.float32)  # softmax: 1/3 each
+
+
+def test_mean_logits_weighs_teachers_by_examples() -> None:
+    assert ensemble.mean_logits([A, B], [3, 1]) == pytest.approx(np.array([[0.75 * LN2, 0, 0]]))
+    assert np.array_equal(ensemble.mean_logits([A], [7.0]), A)
+
+
+def test_mean_probabilities_is_the_logarithm_of_the_mean() -> None:
+    mean = ensemble.mean_probabilities([A, B], [1, 1])
+    assert np.exp(mean) == pytest.approx(np.array([[5 / 12, 7 / 24, 7 / 24]]), rel=1e-6)
+
+
+def test_sharpening_squares_probabilities_at_one_half() -> None:
+    """p = 1/2, 1/4, 1/4 and T = 1/2: p^2 = 1/4, 1/16, 1/16, normalised 2/3, 1/6, 1/6."""
+    assert ensemble.softmax(ensemble.sharpened(A, 0.5)) == pytest.approx(np.array([[2 / 3, 1 / 6, 1 / 6]]), rel=1e-6)
+    assert ensemble.softmax(ensemble.sharpened(A, 1.0)) == pytest.approx(ensemble.softmax(A), rel=1e-6)
+
+
+def test_votes_are_shares_of_the_weight() -> None:
+    logits = ensemble.votes([np.array([0, 2]), np.array([1, 2])], 3, [3, 1])
+    assert ensemble.softmax(logits) == pytest.approx(np.array([[0.75, 0.25, 0], [0, 0, 1]]), abs=1e-6)
+
+
+def test_softmax_of_large_logits() -> None:
+    assert ensemble.softmax(np.array([[1e4, 0.0]])) == pytest.approx(np.array([[1.0, 0.0]]))
+    assert ensemble.softmax(np.array([[4.0, 0.0]]), 4.0) == pytest.approx(ensemble.softmax(np.array([[1.0, 0.0]])))
+
+
+def test_chance_level_is_two_deviations_above_guessing() -> None:
+    """10 classes, 100 examples: 0.1 + 2 sqrt(0.09 / 100) = 0.16."""
+    assert not ensemble.better_than_chance(0.16, 100, 10)
+    assert ensemble.better_than_chance(0.17, 100, 10)
+    assert ensemble.better_than_chance(float("nan"), 0, 10)
+
+
+def test_confident_needs_the_label_and_the_probability() -> None:
+    logits = np.concatenate([A, A, B])
+    assert ensemble.confident(logits, np.array([0, 1, 0], np.int32), 0.4).tolist() == [True, False, False]
+    assert ensemble.confident(logits, np.array([0, 1, 0], np.int32), 0.6).tolist() == [False, False, False]
+
+
+def test_quota_is_twice_the_median_class() -> None:
+    labels = np.array([0] * 10 + [1] * 2 + [2] * 2, np.int32)
+    kept = ensemble.within_quota(np.ones(14, bool), labels, 3)
+    assert np.bincount(labels[kept]).tolist() == [4, 2, 2]
+    assert kept[:4].all()

@@ -1,0 +1,186 @@
+"""Students that end in their teacher's head: sizes by arithmetic, layouts, and a head that nothing changes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedcompress import keras
+from fedcompress.compression import masks as masking
+from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
+from fedcompress.data.federated import Examples
+from fedcompress.distillation.projector import _resized, compatible, head_reused, projected
+from fedcompress.errors import InputError
+from fedcompress.models.architecture import Architecture, ModelSpec
+from fedcompress.plugins import Plugins
+from fedcompress.scenario import TrainingSettings
+from fedcompress.training.objectives import Distillation, FeatureMatching, Objective
+from fedcompress.training.trainer import Trainer, predict
+
+NAMES = ("small-cnn", "medium-cnn", "big-cnn", "lenet5", "mlp")
+MAPS = {"small-cnn": 8, "medium-cnn": 16, "big-cnn": 32}
+"""Channels of the last map."""
+FEATURES = {"small-cnn": 392, "medium-cnn": 256, "big-cnn": 512, "lenet5": 84, "mlp": 20}
+
+
+@lru_cache
+def spec(name: str, shape: tuple[int, ...] = (28, 28, 1), classes: int = 10) -> ModelSpec:
+    return ModelSpec(name, Plugins().load("models", name)(), shape, classes)
+
+
+def weights(model: ModelSpec, seed: int = 1) -> list[np.ndarray]:
+    return model.initial(np.random.default_rng(seed))
+
+
+def projector_size(student: str, teacher: str) -> int:
+    """Kernels without biases, and four values of normalisation per channel or unit."""
+    if student in MAPS and teacher in MAPS:
+        source, target = MAPS[student], MAPS[teacher]
+        half = target // 2
+        return source * half + 9 * half * half + half * target + 4 * (half + half + target)
+    source, target = FEATURES[student], FEATURES[teacher]
+    hidden = max(target // 2, 10)
+    return source * hidden + hidden * target + 4 * (hidden + target)
+
+
+@pytest.mark.parametrize(("student", "teacher"), list(permutations(NAMES, 2)))
+def test_every_student_fits_every_teacher(student: str, teacher: str) -> None:
+    model = projected(spec(student), spec(teacher))
+    assert model.name == f"{student}>{teacher}"
+    assert model.features == FEATURES[teacher]
+    encoder = spec(student).parameters - (FEATURES[student] + 1) * 10
+    assert model.parameters == encoder + projector_size(student, teacher) + (FEATURES[teacher] + 1) * 10
+
+    taught = weights(spec(teacher), seed=2)
+    head = [taught[i] for i in spec(teacher).head]
+    start = model.with_head(weights(model), head)
+    x = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)
+    features = predict(model, start, x, features=True)
+    assert features.min() >= 0  # as the teacher's, which come from a ReLU
+    np.testing.assert_allclose(features @ head[0] + head[1], predict(model, start, x), rtol=1e-4, atol=1e-4)
+
+
+def test_small_student_of_a_medium_teacher_by_hand() -> None:
+    """Encoder 40 + 296; 1x1 8 -> 8, 3x3 8 -> 8, 1x1 8 -> 16: 64 + 576 + 128; normalisation 4 * 32; head 2570."""
+    assert projected(spec("small-cnn"), spec("medium-cnn")).parameters == 336 + 64 + 576 + 128 + 128 + 2570
+
+
+def test_a_spec_is_made_once_and_told_apart_from_others() -> None:
+    small, medium, big = spec("small-cnn"), spec("medium-cnn"), spec("big-cnn")
+    assert projected(small, medium) is projected(small, medium)
+    keys = {
+        projected(small, medium).key,
+        projected(medium, small).key,
+        projected(small, big).key,
+        head_reused(small, small).key,
+        projected(small, small).key,
+        small.key,
+    }
+    assert len(keys) == 6
+
+
+def test_initial_weights_are_seeded_and_normalisation_starts_neutral() -> None:
+    model = projected(spec("small-cnn"), spec("mlp"))
+    one, same, other = weights(model), weights(model), weights(model, seed=2)
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    kernels = [i for i, w in enumerate(one) if w.ndim > 1]
+    assert all(not np.array_equal(one[i], other[i]) for i in kernels)
+    student = weights(spec("small-cnn"))
+    assert all(np.array_equal(a, b) for a, b in zip(one[:4], student[:4], strict=True))  # the same encoder
+    gamma, beta, mean, variance = one[5:9]
+    assert (gamma == 1).all()
+    assert (variance == 1).all()
+    assert not beta.any()
+    assert not mean.any()
+
+
+@pytest.mark.parametrize("feature_loss", [True, False])
+@pytest.mark.parametrize("sparsity", [0.0, 0.8])
+def test_training_and_pruning_leave_the_head_alone(feature_loss: bool, sparsity: float) -> None:
+    teacher, student = spec("medium-cnn", (8, 8, 1)), spec("small-cnn", (8, 8, 1))
+    model, taught = projected(student, teacher), weights(teacher, seed=2)
+    rng = np.random.default_rng(3)
+    examples = Examples(rng.integers(0, 256, (40, 8, 8, 1), np.uint8), rng.integers(0, 10, 40).astype(np.int32))
+    objective: Objective = Distillation(0.9, 4.0, predict(teacher, taught, examples.x))
+    if feature_loss:
+        objective = FeatureMatching(predict(teacher, taught, examples.x, features=True))
+    compression = Magnitude(MagnitudeParams(schedule="constant", begin_round=0), sparsity=sparsity, rounds=1)
+    settings = TrainingSettings(batch_size=16, epochs=2, learning_rate=0.01)
+    trainer = Trainer(model, compression, settings, 1, lambda purpose: np.random.default_rng(0))
+    start = model.with_head(weights(model), [taught[i] for i in teacher.head])
+    trained = trainer.fit(start, examples, objective)
+
+    assert set(model.head).isdisjoint({*model.prunable, *model.trainable})
+    for i in model.head:
+        assert np.array_equal(trained.weights[i], start[i])
+    for i in set(range(len(start))) - set(model.head):
+        assert not np.array_equal(trained.weights[i], start[i])
+    kept = [int(np.count_nonzero(trained.weights[i])) for i in model.prunable]
+    assert kept == [masking.kept(start[i].size, sparsity) for i in model.prunable]
+    assert len(kept) == 5
+
+
+def test_features_of_equal_length_need_no_projector() -> None:
+    small = spec("small-cnn")
+    model = head_reused(small, small)
+    assert model.parameters == small.parameters
+    assert model.trainable == (0, 1, 2, 3)
+    assert model.prunable == (0, 2)
+
+
+def test_other_features_go_through_the_projector_of_simkd() -> None:
+    small, medium = spec("small-cnn"), spec("medium-cnn")
+    assert head_reused(small, medium) is projected(small, medium)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    small, medium = spec("small-cnn"), spec("medium-cnn")
+    head = [weights(medium)[i] for i in medium.head]
+    with pytest.raises(InputError, match=r"256x10 and 10 does not fit 'small-cnn', whose head is 392x10 and 10"):
+        small.with_head(weights(small), head)
+    assert compatible(small, medium) is None
+    coloured, binary = spec("medium-cnn", (32, 32, 3)), spec("medium-cnn", classes=2)
+    assert compatible(small, coloured) == (
+        "Student 'small-cnn' sees inputs of 28x28x1, teacher 'medium-cnn' of 32x32x3."
+    )
+    assert compatible(small, binary) == "Student 'small-cnn' tells 10 classes apart, teacher 'medium-cnn' 2."
+    for make in (projected, head_reused):
+        with pytest.raises(InputError, match="A reused head needs the same"):
+            make(small, coloured)
+
+
+class Linear(Architecture):
+    """Features that can be negative."""
+
+    def features(self, inputs: Any) -> Any:
+        return keras.layers.Dense(30)(keras.layers.Flatten()(inputs))
+
+
+def test_features_that_may_be_negative_are_not_rectified() -> None:
+    teacher = ModelSpec("linear", Linear(), (28, 28, 1), 10)
+    model = projected(spec("mlp"), teacher)
+    x = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 1), np.uint8)
+    assert predict(model, weights(model), x, features=True).min() < 0
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted"), [((7, 7), (4, 4)), ((10, 10), (7, 7)), ((4, 4), (7, 7)), ((9, 3), (4, 5)), ((5, 5), (5, 5))]
+)
+def test_maps_are_brought_to_any_size(size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    """A constant map stays constant, whichever way its size changes."""
+    resized = _resized(keras.tf.ones((2, *size, 3)), *wanted).numpy()
+    assert resized.shape == (2, *wanted, 3)
+    np.testing.assert_allclose(resized, 1.0, rtol=1e-6)
+
+
+def test_pooling_seven_to_four_by_hand() -> None:
+    """Windows of two from the left, as the networks' own max-pooling; the last one is a single column.
+
+    Rows of 0..6: (0 + 1) / 2, (2 + 3) / 2, (4 + 5) / 2, 6.
+    """
+    x = np.tile(np.arange(7, dtype=np.float32), (7, 1))[np.newaxis, :, :, np.newaxis]
+    assert _resized(keras.tf.constant(x), 4, 4).numpy()[0, 0, :, 0].tolist() == [0.5, 2.5, 4.5, 6.0]

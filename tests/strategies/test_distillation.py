@@ -1,0 +1,191 @@
+"""Strategies that exchange knowledge: what they need, what they send, and that every engine thread agrees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedcompress.errors import InputError
+from federating import experiment, federation, run
+
+TABLE: dict[str, Any] = {"rounds": 2, "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet"}}
+PUBLIC = {"source": "holdout", "examples": 300}
+DENSE = {"name": "dense", "share": 0.5, "model": "mini-cnn"}
+PRUNED = {
+    "name": "pruned",
+    "share": 0.5,
+    "model": "mini-cnn",
+    "compression": "magnitude",
+    "sparsity": 0.8,
+    "compression_params": {"begin_round": 0, "end_round": 1},
+}
+CLIENT = {"feddf": "distilling", "fedmd": "distilling", "dsfl": "distilling", "fedsimkd": "simkd", "fedpkdg": "fedpkdg"}
+
+
+def made(strategy: str, public: dict[str, Any] | None = None, **more: Any) -> Any:
+    groups = [{**group, "client": CLIENT[strategy]} for group in (DENSE, PRUNED)]
+    server: dict[str, Any] = {"strategy": strategy, **more.pop("server", {})}
+    if strategy == "fedsimkd":
+        server["model"] = "small-cnn"
+    return experiment({**TABLE, "server": server, "groups": groups, "public": {**PUBLIC, **(public or {})}, **more})
+
+
+def contents(directory: Any, direction: str) -> dict[str, int]:
+    rows = [row for row in directory.rows("ledger") if row["direction"] == direction]
+    return {name: sum(r["wire_bytes"] for r in rows if r["content"] == name) for name in {r["content"] for r in rows}}
+
+
+SENT = {
+    "feddf": ({"weights", "mask"}, {"weights", "mask"}),
+    "fedmd": ({"seed", "logits"}, {"logits"}),
+    "dsfl": ({"seed", "logits"}, {"logits"}),
+    "fedsimkd": ({"seed", "head", "features"}, {"logits"}),
+    "fedpkdg": ({"weights", "mask"}, {"weights", "mask"}),
+}
+
+
+def test_the_same_model_on_two_threads(tmp_path: Path) -> None:
+    digests = [run(made("fedsimkd"), tmp_path / str(n), workers=n)[0]["model_digest"] for n in (1, 2)]
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("strategy", sorted(SENT))
+def test_what_crosses_in_two_rounds(strategy: str, tmp_path: Path) -> None:
+    summary, directory, grid = run(made(strategy), tmp_path / "run")
+    assert summary["status"] == "completed"
+    assert not any(row["error"] for row in directory.rows("clients"))
+    down, up = (contents(directory, direction) for direction in ("downlink", "uplink"))
+    assert down.keys() - {"envelope"} == SENT[strategy][0]
+    assert up.keys() - {"envelope"} == SENT[strategy][1]
+    assert (sum(down.values()), sum(up.values())) == (grid.handed_over["downlink"], grid.handed_over["uplink"])
+    assert summary["groups"]["pruned"]["sparsity"] == pytest.approx(0.8, abs=0.01)
+
+
+def test_logits_cost_what_they_are(tmp_path: Path) -> None:
+    """300 examples, 10 classes, float16: 6,000 bytes and a header a client and round; models are never sent."""
+    scenario = {"wire": {"deflate": False, "weights": "dense", "values": "float16"}}
+    _, directory, _ = run(made("fedmd", **scenario), tmp_path / "run")
+    rows = [row for row in directory.rows("ledger") if row["content"] == "logits" and row["direction"] == "uplink"]
+    assert len(rows) == 2 * 4
+    assert {row["wire_bytes"] for row in rows} == {6005}
+    assert {row["dense_bytes"] for row in rows} == {12_000}
+
+
+@pytest.mark.parametrize("strategy", ["feddf", "fedmd", "fedsimkd", "fedpkdg"])
+@pytest.mark.parametrize("source", ["gan", "noise"])
+def test_other_public_data(strategy: str, source: str, tmp_path: Path) -> None:
+    summary, directory, _ = run(made(strategy, {"source": source}), tmp_path / "run")
+    assert summary["status"] == "completed"
+    assert not any(row["error"] for row in directory.rows("clients"))
+    assert bool(summary["warnings"]) == (source == "gan")
+    sent = contents(directory, "uplink")
+    assert ("generator" in sent) == (source == "gan")
+
+
+def test_a_frozen_generator_is_not_sent_again(tmp_path: Path) -> None:
+    table = {"rounds": 4, "wire": {"values": "int8"}, "data": {**TABLE["data"], "clients": 2}}
+    _, directory, _ = run(made("fedmd", {"source": "gan", "train_rounds": 2}, **table), tmp_path / "run")
+    rows = [row for row in directory.rows("ledger") if row["content"] == "generator"]
+    by_round = {number: [r for r in rows if r["round"] == number] for number in range(1, 5)}
+    assert {r["direction"] for r in by_round[2]} == {"uplink", "downlink"}
+    for number in (3, 4):
+        assert {r["direction"] for r in by_round[number]} == {"downlink"}
+        assert {r["wire_bytes"] for r in by_round[number]} == {9}
+        assert {r["bound_bytes"] for r in by_round[number]} == {0}
+
+
+def test_a_collapsed_generator_is_reported_and_the_round_goes_on(tmp_path: Path) -> None:
+    scenario = made("feddf", {"source": "gan"})
+    fed = federation(scenario)
+    strategy = scenario.server
+    state = strategy.initial(fed)
+    zeros = [np.zeros_like(array) for array in state["public"]["generator"]]
+    recipe = strategy.public.recipe(fed, {**state["public"], "generator": zeros})
+    assert strategy.public.draw(fed, state["public"], recipe) is None
+    assert "the generator has collapsed, this round does not distil" in fed.record.events[0]
+
+
+def test_a_teacher_at_chance_level_is_dropped_and_reported(tmp_path: Path) -> None:
+    scenario = made("feddf", training={"learning_rate": 1e-9, "batch_size": 64}, rounds=1)
+    _, directory, _ = run(scenario, tmp_path / "run")
+    (row,) = directory.rows("rounds")
+    assert any("is at chance level" in event for event in row["events"])
+
+
+def test_samples_that_the_ensemble_does_not_recognise_are_rejected(tmp_path: Path) -> None:
+    _, directory, _ = run(made("fedpkdg", {"source": "gan", "confidence": 0.99}), tmp_path / "run")
+    rows = directory.rows("rounds")
+    assert all(0.5 < row["rejection_rate"] <= 1.0 for row in rows)  # two rounds make no convincing generator
+    assert any("this round does not distil" in event for row in rows for event in row["events"])
+
+
+def test_predictions_instead_of_models(tmp_path: Path) -> None:
+    scenario = made("fedpkdg", server={"params": {"teacher": "predictions"}})
+    _, directory, _ = run(scenario, tmp_path / "run")
+    sent = contents(directory, "uplink").keys() - {"envelope"}
+    assert sent == {"classifier", "classifier mask", "logits"}
+    assert not any(row["error"] for row in directory.rows("clients"))
+
+
+def test_labels_are_the_cheapest_teacher(tmp_path: Path) -> None:
+    table = made("dsfl").scenario.table()
+    for group in table["groups"]:
+        group["params"] = {"teaches": "labels"}
+    _, directory, _ = run(experiment(table), tmp_path / "run")
+    rows = [row for row in directory.rows("ledger") if row["content"] == "labels"]
+    assert rows
+    assert max(row["wire_bytes"] for row in rows) < 300  # of 300 labels in 10 classes, deflated
+
+
+@pytest.mark.parametrize("objective", ["simkd", "head-reuse", "kd"])
+@pytest.mark.parametrize("travels", ["features", "model"])
+def test_what_goes_down_in_fedsimkd(objective: str, travels: str, tmp_path: Path) -> None:
+    params = {"objective": objective, "travels": travels}
+    summary, directory, _ = run(made("fedsimkd", server={"params": params}), tmp_path / "run")
+    down = contents(directory, "downlink").keys() - {"envelope", "seed"}
+    expected = {"simkd": {"head", "features"}, "head-reuse": {"head", "logits"}, "kd": {"logits"}}[objective]
+    assert down == ({"teacher"} if (objective, travels) == ("simkd", "model") else expected)
+    assert not any(row["error"] for row in directory.rows("clients"))
+    assert 0 < summary["server_accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"public": None}, "public: is missing; strategy 'feddf' distils on public data"),
+        ({"public": {"source": "gan"}, "client": "sgd"}, "'feddf' needs the action train_generator"),
+        ({"strategy": "fedsimkd", "client": "simkd"}, "server.model: is missing; strategy 'fedsimkd'"),
+        (
+            {"strategy": "fedmd", "client": "distilling", "public": {"source": "gan", "combine": "mixture"}},
+            "public.combine: with strategy 'fedmd' clients draw samples too",
+        ),
+    ],
+)
+def test_what_is_missing_is_said_before_the_run(changes: dict[str, Any], said: str) -> None:
+    public = changes.get("public", PUBLIC)
+    table = {
+        "server": {"strategy": changes.get("strategy", "feddf")},
+        "groups": [{"model": "mini-cnn", "client": changes.get("client", "sgd")}],
+        **({"public": public} if public else {}),
+    }
+    with pytest.raises(InputError, match=said):
+        experiment(table)
+
+
+@pytest.mark.parametrize("back", ["kd", "simkd", "plain"])
+def test_relay(back: str, tmp_path: Path) -> None:
+    groups = [{**group, "client": "relay"} for group in (DENSE, PRUNED)]
+    server = {"strategy": "relay", "params": {"back": back}}
+    data = {"dataset": "digits", "clients": 2, "partition": "iid"}
+    _, directory, _ = run(experiment({"server": server, "groups": groups, "data": data}), tmp_path / "run")
+    expected = {"kd": "learn_kd", "simkd": "learn_simkd", "plain": "train"}[back]
+    assert [row["action"] for row in directory.rows("clients")] == ["train", "train", expected] * 3
+
+
+def test_a_relay_has_two_clients() -> None:
+    server = {"strategy": "relay"}
+    with pytest.raises(InputError, match="between two clients of one model; received 4 clients of mini-cnn"):
+        experiment({"server": server, "groups": [{"model": "mini-cnn", "client": "relay"}]}).check_models()
