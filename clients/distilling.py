@@ -14,7 +14,7 @@ from clients.sgd import SGD
 from fedcompress.client import Result, action
 from fedcompress.compression.base import Params
 from fedcompress.data.federated import Examples
-from fedcompress.data.public import DISCRIMINATOR, GENERATOR, LABELS, LOGITS, kept_rows
+from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, LABELS, LOGITS, kept_rows
 from fedcompress.errors import InputError
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.loop import Trained

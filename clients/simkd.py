@@ -10,9 +10,9 @@ import numpy as np
 from clients.distilling import Distilling, DistillingParams
 from fedcompress.client import Result, action
 from fedcompress.data.federated import Examples
-from fedcompress.data.public import LOGITS
 from fedcompress.distillation.projector import head_reused, projected
 from fedcompress.distillation.public import FEATURES, HEAD, TEACHER
+from fedcompress.distillation.source import LOGITS
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.loop import Trained
 from fedcompress.training.objectives import CrossEntropy, Distillation, FeatureMatching, Objective

@@ -16,7 +16,7 @@ from fedcompress.training.trainer import Trainer
 from fedcompress.wire.content import Arrays, Content, Payload
 
 if TYPE_CHECKING:
-    from fedcompress.data.public import PublicSource
+    from fedcompress.distillation.source import PublicSource
 
 Action = TypeVar("Action", bound=Callable[..., "Result"])
 

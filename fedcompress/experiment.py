@@ -22,8 +22,8 @@ from fedcompress.compression.none import NoCompression
 from fedcompress.data.dataset import Dataset, DatasetSource
 from fedcompress.data.federated import FederatedData, federate
 from fedcompress.data.loading import load_dataset
-from fedcompress.data.public import PublicSource, make_source
 from fedcompress.distillation.public import TRAIN, PublicData, teacher_contents
+from fedcompress.distillation.source import PublicSource, make_source
 from fedcompress.errors import InputError, suggestion
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec

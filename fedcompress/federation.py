@@ -74,9 +74,9 @@ class Federation:
         self.clients: Sequence[ClientInfo] = experiment.clients
         self.record = RoundRecord()
         self.references: dict[int, References] = {}
-        self.tests: Mapping[str, bool] = {}
-        """Group -> whether its clients test their models on the global test set, having no global model."""
-        self._measured = False
+        self.own: frozenset[str] = frozenset()
+        """Groups whose clients have models of their own, which they test on the whole test set."""
+        self._measured = self._tested = False
         self._grid = grid
         self._experiment = experiment
         self._contents = {name: experiment.contents(group) for name, group in experiment.groups.items()}
@@ -87,8 +87,9 @@ class Federation:
         """Starts a round with an empty record."""
         self.round = round_number
         self.record = RoundRecord()
-        every = self._experiment.scenario.evaluation.clients_every
-        self._measured = bool(every) and (round_number % every == 0 or round_number == self._experiment.scenario.rounds)
+        every, last = self._experiment.scenario.evaluation, round_number == self._experiment.scenario.rounds
+        self._measured = bool(every.clients_every) and (last or round_number % every.clients_every == 0)
+        self._tested = last or round_number % every.own_every == 0
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Returns the server's generator for a purpose in this round."""
@@ -162,7 +163,7 @@ class Federation:
                 "round": self.round,
                 "fresh": not self._held(client).held,
                 "measured": self._measured,
-                "tested": self.tests.get(client.group, False),
+                "tested": self._tested and client.group in self.own,
             }
         )
         blobs = {name: item.data for name, item in encoded.items()}

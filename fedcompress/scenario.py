@@ -137,6 +137,9 @@ class EvaluationSettings(Section):
     clients_every: int = Field(
         0, ge=0, description="rounds between tests of every trained client model on its own distribution; 0: never"
     )
+    own_every: Positive = Field(
+        1, description="rounds between tests, on the whole test set, of clients' own models where they have such"
+    )
 
 
 class Variant(Section):

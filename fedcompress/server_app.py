@@ -57,10 +57,11 @@ def run_rounds(
     strategy = experiment.server
     fed = Federation(grid, experiment, fail_fast=fail_fast)
     state, done = strategy.initial(fed), 0
-    fed.tests = {
-        name: strategy.personal or strategy.global_model(state, group) is None
+    fed.own = frozenset(
+        name
         for name, group in experiment.groups.items()
-    }
+        if strategy.personal or strategy.global_model(state, group) is None
+    )
     if checkpoints.exists:
         checkpoint = checkpoints.load()
         state, done = checkpoint.state, checkpoint.round

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from fedcompress.data.federated import Examples
-from fedcompress.data.public import LOGITS, rows_kept
 from fedcompress.distillation import ensemble
+from fedcompress.distillation.source import LOGITS, rows_kept
 from fedcompress.distillation.student import StudentParams, consensus, distil, speaking
 from fedcompress.strategy import ServerStrategy, State
 from fedcompress.wire.content import Arrays

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedcompress.data.public import LOGITS, rows_kept
+from fedcompress.distillation.source import LOGITS, rows_kept
 from fedcompress.distillation.student import consensus, speaking
 from fedcompress.strategy import ServerStrategy, State
 from fedcompress.wire.content import Arrays

@@ -93,7 +93,7 @@ class FedPKDG(FedAvg):
         kept = None if logits is None else self.public.sift(fed, examples.y, logits)
         if logits is None or kept is None:
             return state
-        labels = examples.y if self.public.source.gan else logits.argmax(axis=1).astype(np.int32)
+        labels = examples.y if self.public.sifting else logits.argmax(axis=1).astype(np.int32)
         samples: dict[str, NDArray[np.generic]] = {"x": examples.x[kept], "y": labels[kept], "logits": logits[kept]}
         public, samples = self.public.remember(public, samples)
         weights = dict(state["weights"])

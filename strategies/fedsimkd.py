@@ -17,8 +17,8 @@ import numpy as np
 from pydantic import Field
 
 from fedcompress.data.federated import Examples
-from fedcompress.data.public import LOGITS
 from fedcompress.distillation.public import FEATURES, HEAD, TEACHER
+from fedcompress.distillation.source import LOGITS
 from fedcompress.distillation.student import StudentParams, consensus, distil, speaking
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import ServerStrategy, State

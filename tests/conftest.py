@@ -13,7 +13,6 @@ import tomli_w
 
 from fedcompress import cli
 
-
 # A job in the background starts with Ctrl-C ignored, and its children inherit that; tests send it to theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from fedcompress.aggregation import weighted_mean
 from fedcompress.data.federated import Examples
-from fedcompress.data.public import DISCRIMINATOR, GENERATOR, SEED, PublicSource
 from fedcompress.distillation import ensemble
+from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, SEED, PublicSource
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.strategy import State
 from fedcompress.wire.content import Arrays, ArraySpec, Content, Payload, weights_content
 
 if TYPE_CHECKING:
     from fedcompress.federation import Federation
     from fedcompress.groups import ClientInfo
+    from fedcompress.strategy import State
 
 TRAIN = "train_generator"
 """The client action that trains a GAN."""
@@ -124,6 +124,11 @@ class PublicData:
         limit = self.source.settings.examples
         return Examples(np.concatenate([p.x for p in parts])[:limit], np.concatenate([p.y for p in parts])[:limit])
 
+    @property
+    def sifting(self) -> bool:
+        """Whether samples have to convince the ensemble; those that do are of the class that was asked for."""
+        return self.source.gan is not None and self.source.settings.confidence > 0
+
     def sift(self, fed: Federation, labels: NDArray[np.int32], logits: ensemble.Logits) -> NDArray[np.bool_] | None:
         """Says which samples of a generator are worth learning, given the ensemble's logits; notes how many are not.
 
@@ -131,8 +136,9 @@ class PublicData:
             (n,) bool; None, and an event, if too few are left to distil on.
         """
         kept = np.ones(len(labels), np.bool_)
-        if self.source.gan is not None and (least := self.source.settings.confidence):
-            kept = ensemble.within_quota(ensemble.confident(logits, labels, least), labels, self.source.classes)
+        if self.sifting:
+            convincing = ensemble.confident(logits, labels, self.source.settings.confidence)
+            kept = ensemble.within_quota(convincing, labels, self.source.classes)
             fed.note("rejection_rate", 1.0 - float(kept.mean()))
         if kept.sum() < FEWEST:
             fed.event(f"{int(kept.sum())} of {len(kept)} samples are convincing, this round does not distil")

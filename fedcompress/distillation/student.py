@@ -10,8 +10,8 @@ from pydantic import Field
 
 from fedcompress.compression.base import Params
 from fedcompress.data.federated import Examples
-from fedcompress.data.public import LABELS, LOGITS
 from fedcompress.distillation import ensemble
+from fedcompress.distillation.source import LABELS, LOGITS
 from fedcompress.training.objectives import Distillation
 from fedcompress.training.trainer import Trainer
 from fedcompress.wire.content import Arrays

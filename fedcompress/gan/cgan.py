@@ -54,8 +54,8 @@ class Cgan(Networks):
         inputs = tf.concat([z, tf.one_hot(labels, self.classes)], axis=1)
         x = leaky(tf.matmul(inputs, dense) + bias)
         x = tf.reshape(x, [-1, self.height // 4, self.width // 4, self.noise + self.classes])
-        x = leaky(doubled(x, first, first_bias))
-        x = leaky(doubled(x, second, second_bias))
+        x = leaky(doubled(x, first) + first_bias)
+        x = leaky(doubled(x, second) + second_bias)
         return tf.sigmoid(tf.nn.conv2d(x, last, 1, "SAME") + last_bias)
 
     def _logits(self, weights: Sequence[Any], images: Any, labels: Any) -> Any:

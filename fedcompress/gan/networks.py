@@ -100,10 +100,10 @@ def strided(x: Any, weights: Any, bias: Any) -> Any:
     return keras.tf.nn.conv2d(x, weights, 2, "SAME") + bias
 
 
-def doubled(x: Any, weights: Any, bias: Any) -> Any:
+def doubled(x: Any, weights: Any) -> Any:
     """Returns a transposed convolution that doubles height and width; kernels are (h, w, outputs, inputs)."""
     tf = keras.tf
     _, height, width, _ = x.shape
     shape = tf.stack([tf.shape(x)[0], 2 * height, 2 * width, weights.shape[2]])
     y = tf.nn.conv2d_transpose(x, weights, shape, 2, "SAME")
-    return tf.ensure_shape(y, [None, 2 * height, 2 * width, weights.shape[2]]) + bias
+    return tf.ensure_shape(y, [None, 2 * height, 2 * width, weights.shape[2]])

@@ -18,8 +18,11 @@ from fedcompress.training.loop import scaled
 from fedcompress.training.trainer import PREDICTION_BATCH, Trainer
 from fedcompress.wire.content import Arrays
 
-LEAST_DEVIATION = 0.04
-"""Below it, images of one class are alike; see `collapsed`."""
+FEWEST = 3
+"""Images of one class that tell whether they are alike."""
+LEAST_DEVIATION = 0.05
+"""Below it they are, see `collapsed`. Measured on digits, MNIST and Fashion-MNIST: no class as a whole is below 0.157,
+and of 2,000 draws of three real images of one class none was below 0.064."""
 
 
 def accuracy_score(
@@ -113,7 +116,7 @@ def collapsed(images: NDArray[Any], labels: NDArray[np.int32]) -> str | None:
 
     Args:
         images: (n, height, width, channels), uint8 or floats in [0, 1].
-        labels: (n,), what was asked for; a class of a single image tells nothing.
+        labels: (n,), what was asked for; classes of fewer than three images are passed over.
     """
     brightness = images / 255.0 if images.dtype == np.uint8 else images
     if not np.isfinite(brightness).all():
@@ -121,7 +124,7 @@ def collapsed(images: NDArray[Any], labels: NDArray[np.int32]) -> str | None:
     for label in np.unique(labels):
         own = brightness[labels == label]
         deviation = float(np.sqrt(own.var(axis=0).mean()))
-        if len(own) > 1 and deviation < LEAST_DEVIATION:
+        if len(own) >= FEWEST and deviation < LEAST_DEVIATION:
             return (
                 f"The generator's {len(own)} images of class {label} are alike: pixels deviate by {deviation:.3f} of "
                 f"the full range from their mean, expected at least {LEAST_DEVIATION}."

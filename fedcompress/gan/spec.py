@@ -43,7 +43,7 @@ class GanSpec:
 
     Attributes:
         name: One of `NAMES`.
-        input_shape: (height, width, channels) of the images; height and width are multiples of 4 from 8 to 32.
+        input_shape: (height, width, 1 or 3) of the images; height and width are multiples of 4 from 8 to 32.
         classes: Number of classes.
 
     Raises:
@@ -59,10 +59,10 @@ class GanSpec:
         problems = []
         if self.name not in KINDS:
             problems.append(f"Unknown GAN {self.name!r}.{suggestion(self.name, NAMES)}")
-        sides = self.input_shape[:2]
-        if len(self.input_shape) != 3 or any(n % 4 or not SMALLEST <= n <= LARGEST for n in sides):
+        *sides, channels = self.input_shape or (0,)
+        if len(sides) != 2 or channels not in (1, 3) or any(n % 4 or not SMALLEST <= n <= LARGEST for n in sides):
             problems.append(
-                f"A GAN cannot make inputs of shape {self.input_shape}; expected images (height, width, channels), "
+                f"A GAN cannot make inputs of shape {self.input_shape}; expected images (height, width, 1 or 3), "
                 f"with height and width multiples of 4 from {SMALLEST} to {LARGEST}."
             )
         if self.classes < 1:

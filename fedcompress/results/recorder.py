@@ -88,8 +88,10 @@ class Recorder:
             self.seconds += row["seconds"]
 
     def _choose(self, number: int, scores: Scores) -> None:
-        """Remembers the best round by validation accuracy; without validation data, the last."""
+        """Remembers the best round by validation accuracy; without validation data, the last that was tested."""
         self._rounds, self.scores = number, scores
+        if not np.isfinite(scores.accuracy):
+            return
         chosen_by = scores.validation if np.isfinite(scores.validation) else float(number)
         if chosen_by >= self.best["validation"]:
             self.best = {"validation": chosen_by, "accuracy": scores.accuracy, "round": number}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedcompress.data.federated import Examples
-from fedcompress.data.public import GENERATOR, SEED
+from fedcompress.distillation.source import GENERATOR, SEED
 from fedcompress.experiment import Experiment
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.medium_cnn import MediumCNN

@@ -60,7 +60,8 @@ def test_equal_specs_share_a_graph() -> None:
     ("arguments", "message"),
     [
         (("compcat", (28, 28, 1), 10), "Unknown GAN 'compcat'. Did you mean 'compact'?"),
-        (("compact", (64,), 10), "cannot make inputs of shape (64,); expected images (height, width, channels)"),
+        (("compact", (64,), 10), "cannot make inputs of shape (64,); expected images (height, width, 1 or 3)"),
+        (("compact", (28, 28, 2), 10), "cannot make inputs of shape (28, 28, 2)"),
         (("cgan", (30, 28, 1), 10), "height and width multiples of 4 from 8 to 32"),
         (("compact", (64, 64, 3), 10), "height and width multiples of 4 from 8 to 32"),
         (("compact", (28, 28, 1), 0), "has 0 classes; expected at least 1"),

@@ -16,10 +16,10 @@ from fedcompress.gan.quality import accuracy_score, collapsed
 from fedcompress.gan.spec import NAMES, Gan, GanSpec
 from fedcompress.gan.training import TrainedGan, balanced_labels, sample, train
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.mini_cnn import MiniCNN
+from fedcompress.models.medium_cnn import MediumCNN
 
 SPEC = GanSpec("compact", (8, 8, 1), 10)
-CLASSIFIER = ModelSpec("mini-cnn", MiniCNN(), (8, 8, 1), 10)
+CLASSIFIER = ModelSpec("medium-cnn", MediumCNN(), (8, 8, 1), 10)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_samples_teach_a_classifier_to_read_real_digits(digits: Examples) -> Non
     def score(gan: Gan) -> float:
         labels = balanced_labels(2000, 10, np.random.default_rng(3))
         samples = Examples(sample(SPEC, gan.generator, labels, np.random.default_rng(4)), labels)
-        return accuracy_score(samples, test, CLASSIFIER, np.random.default_rng(5), epochs=5)
+        return accuracy_score(samples, test, CLASSIFIER, np.random.default_rng(5), epochs=10)
 
     labels = balanced_labels(500, 10, np.random.default_rng(3))
     assert collapsed(sample(SPEC, gan.generator, labels, np.random.default_rng(4)), labels) is None

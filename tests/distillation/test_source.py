@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedcompress.data.public import kept_rows, rows_kept
+from fedcompress.distillation.source import kept_rows, rows_kept
 from fedcompress.errors import InputError
 from federating import experiment
 
