@@ -34,6 +34,7 @@ PRUNING = {
 }
 
 FEDPKDG: dict[str, Any] = {
+    "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet"},
     "groups": [{**group, "client": "fedpkdg"} for group in PRUNING["groups"]],
     "public": {"source": "gan", "examples": 200, "buffer": 2, "share_discriminator": False},
     "server": {"strategy": "fedpkdg"},
