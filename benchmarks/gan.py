@@ -4,7 +4,7 @@
 
 In a round every client trains generator and discriminator on its own examples, and both are averaged by their numbers
 of examples; one client holds everything, which is central training. Among the rounds that were scored the one with the
-best classification accuracy score on the server's validation examples is chosen; the test set is used once, on it.
+best classification accuracy score on the server's validation examples is chosen; only that one sees the test set.
 """
 
 from __future__ import annotations

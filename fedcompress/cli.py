@@ -220,6 +220,9 @@ def distill(
     seeds: Annotated[int, typer.Option(help="Repetitions, each with a teacher of its own.")] = DistillSettings.seeds,
     temperature: Annotated[float, typer.Option(help="Temperature of softened logits.")] = DistillSettings.temperature,
     alpha: Annotated[float, typer.Option(help="Weight of the teacher's logits, 0 to 1.")] = DistillSettings.alpha,
+    reduction: Annotated[
+        int, typer.Option(help="How many times narrower the projector's middle is than the teacher's features.")
+    ] = DistillSettings.reduction,
     sparsity: Annotated[float, typer.Option(help="Prune the students to this fraction of zeros.")] = 0.0,
     examples: Annotated[int | None, typer.Option(help="Training examples; default: all.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write results.json and results.csv here.")] = None,
@@ -238,6 +241,7 @@ def distill(
         seeds=seeds,
         temperature=temperature,
         alpha=alpha,
+        reduction=reduction,
         sparsity=sparsity,
         examples=examples,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.clientapp.typing import ClientAppCallable, Mod
+from flwr.clientapp.typing import Mod
 
 from fedcompress.client import Result
 from fedcompress.compression import masks as masking
@@ -144,22 +144,3 @@ def _save(state: RecordDict, references: References, kept: dict[str, Arrays]) ->
         state["references.names"] = ConfigRecord({"names": list(held)})
     for name, arrays in kept.items():
         state[f"state.{name}"] = ArrayRecord(list(arrays))
-
-
-def _deployed(context: Context) -> Experiment:
-    """Under `flwr run` the experiment comes from the run configuration, what differs between hosts from the node's."""
-    from fedcompress.engines.superlink import experiment_of
-
-    return experiment_of(context.run_config, context.node_config)
-
-
-def _note_state(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-    from fedcompress.engines.superlink import note_state
-
-    reply = call_next(message, context)
-    note_state(context)
-    return reply
-
-
-app = make_client_app(_deployed, [_note_state])
-"""What `[tool.flwr.app.components]` names."""

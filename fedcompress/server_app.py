@@ -90,17 +90,6 @@ def run_rounds(
         return state, summary | (samples.final() if samples else {})
 
 
-def _deployed(grid: Grid, context: Context) -> None:
-    """The main function under `flwr run`: everything comes from the run configuration."""
-    from fedcompress.launch import serve
-
-    serve(grid, context)
-
-
-app = make_server_app(_deployed)
-"""What `[tool.flwr.app.components]` names."""
-
-
 def _round(experiment: Experiment, fed: Federation, state: State, *, fail_fast: bool) -> State:
     """Runs one round of the strategy; an error of its own ends the run as one clear message."""
     try:

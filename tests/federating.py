@@ -36,7 +36,7 @@ PRUNING = {
 FEDPKDG: dict[str, Any] = {
     "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet"},
     "groups": [{**group, "client": "fedpkdg"} for group in PRUNING["groups"]],
-    "public": {"source": "gan", "examples": 200, "buffer": 2, "share_discriminator": False},
+    "public": {"source": "gan", "examples": 200, "buffer": 2, "share_discriminator": False, "guide": 0.1},
     "server": {"strategy": "fedpkdg"},
     "wire": {"values": "int8"},
 }

@@ -99,7 +99,7 @@ def distill(
     plugins = plugins or Plugins()
     dataset = _dataset(settings, plugins, data_dir)
     teacher, student = (_model(name, dataset, plugins) for name in (settings.teacher, settings.student))
-    students = {method: _student(method, student, teacher) for method in settings.methods}
+    students = {method: _student(method, student, teacher, settings.reduction) for method in settings.methods}
     total = settings.seeds * (settings.teacher_epochs + len(students) * settings.epochs)
     done = 0
 
@@ -139,10 +139,10 @@ def _model(name: str, dataset: Dataset, plugins: Plugins) -> ModelSpec:
     return spec
 
 
-def _student(method: str, student: ModelSpec, teacher: ModelSpec) -> ModelSpec:
+def _student(method: str, student: ModelSpec, teacher: ModelSpec, reduction: int) -> ModelSpec:
     if method == "simkd":
-        return projected(student, teacher)
-    return head_reused(student, teacher) if method == "head-reuse" else student
+        return projected(student, teacher, reduction)
+    return head_reused(student, teacher, reduction) if method == "head-reuse" else student
 
 
 class _Repetition:

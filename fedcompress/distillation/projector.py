@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 from typing import Any
 
 from fedcompress import keras
 from fedcompress.errors import InputError
 from fedcompress.models.architecture import HEAD, Architecture, ModelSpec
+
+REDUCTION = 2
+"""The paper's."""
 
 
 def compatible(student: ModelSpec, teacher: ModelSpec) -> str | None:
@@ -30,30 +34,38 @@ def compatible(student: ModelSpec, teacher: ModelSpec) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def projected(student: ModelSpec, teacher: ModelSpec) -> ModelSpec:
+def projected(student: ModelSpec, teacher: ModelSpec, reduction: int = REDUCTION) -> ModelSpec:
     """Returns the student of SimKD, "STUDENT>TEACHER": encoder, projector, and the teacher's head, frozen.
 
-    Where both encoders end in a flattened map, the projector is the published one: convolutions 1x1 to half the
-    teacher's channels, 3x3, and 1x1 to the teacher's channels, each with batch normalisation and ReLU. The paper pools
-    both maps to the smaller size, for its heads follow global pooling; heads here see the flattened map and need the
-    teacher's layout. So a larger student map is average-pooled to the teacher's size, and a smaller one is resized to
-    it bilinearly. Any other pair is bridged by two dense layers on flat features.
+    Where both encoders end in a flattened map, the projector is the published one: convolutions 1x1 to 1 / `reduction`
+    of the teacher's channels, 3x3, and 1x1 to the teacher's channels, each with batch normalisation and ReLU. Any other
+    pair is bridged by two dense layers on flat features.
+
+    The paper pools both maps to the smaller size first, for its heads follow global pooling. Heads here see the
+    flattened map and need the teacher's layout: a smaller student map is resized to it, bilinearly, before the
+    projector, a larger one pooled to it after the projector, by the maximum where the teacher's own map is max-pooled,
+    else by the mean. (Pooling first costs a small student several points of accuracy.)
 
     The last ReLU is left out unless the teacher's features are known to be non-negative.
 
     Its head is only initialised; put the teacher's in with `ModelSpec.with_head`.
+
+    Args:
+        student: Gives the encoder.
+        teacher: Gives the feature space and the head.
+        reduction: How many times narrower the middle of the projector is than the teacher's features.
 
     Raises:
         InputError: Input shapes or classes differ.
     """
     _check(student, teacher)
     target = _space(teacher)
-    architecture = _Projected(student.architecture, target, teacher.classes)
+    architecture = _Projected(student.architecture, target, teacher.classes, reduction)
     return _ending_in_head_of(teacher, student, architecture)
 
 
 @lru_cache(maxsize=64)
-def head_reused(student: ModelSpec, teacher: ModelSpec) -> ModelSpec:
+def head_reused(student: ModelSpec, teacher: ModelSpec, reduction: int = REDUCTION) -> ModelSpec:
     """Returns the student of the `head-reuse` variant, trained on labels and logits instead of features.
 
     Features as long as the teacher's go into its head as they are; others through the projector of `projected`.
@@ -63,7 +75,7 @@ def head_reused(student: ModelSpec, teacher: ModelSpec) -> ModelSpec:
     """
     _check(student, teacher)
     if student.features != teacher.features:
-        return projected(student, teacher)
+        return projected(student, teacher, reduction)
     return _ending_in_head_of(teacher, student, student.architecture)
 
 
@@ -84,11 +96,13 @@ class _Space:
     Attributes:
         length: Of the feature vector.
         map: (height, width, channels) of the map that is flattened into it, None if there is none.
+        max_pooled: That map comes out of max-pooling.
         rectified: It is known to be non-negative.
     """
 
     length: int
     map: tuple[int, int, int] | None
+    max_pooled: bool
     rectified: bool
 
 
@@ -99,6 +113,7 @@ def _space(spec: ModelSpec) -> _Space:
     return _Space(
         length=int(features.shape[-1]),
         map=None if flattened is None else tuple(flattened.shape[1:]),
+        max_pooled=flattened is not None and isinstance(_made_by(flattened)[0], keras.layers.MaxPooling2D),
         rectified=_rectified(features),
     )
 
@@ -130,14 +145,15 @@ def _rectified(tensor: Any) -> bool:
 class _Projected(Architecture):
     """An encoder and a projector to another model's feature space."""
 
-    def __init__(self, encoder: Architecture, target: _Space, classes: int) -> None:
+    def __init__(self, encoder: Architecture, target: _Space, classes: int, reduction: int) -> None:
         self._encoder = encoder
         self._target = target
         self._classes = classes
+        self._reduction = reduction
 
     @property
     def key(self) -> tuple[Any, ...]:
-        return type(self), self._encoder.key, self._target
+        return type(self), self._encoder.key, self._target, self._reduction
 
     def features(self, inputs: Any) -> Any:
         features = self._encoder.features(inputs)
@@ -147,16 +163,17 @@ class _Projected(Architecture):
         return keras.layers.Flatten()(self._convolutions(source, *self._target.map))
 
     def _convolutions(self, x: Any, height: int, width: int, channels: int) -> Any:
-        x = _resized(x, height, width)
-        half = max(channels // 2, 1)
-        for filters, kernel in ((half, 1), (half, 3)):
-            x = _rectify(_normalise(keras.layers.Conv2D(filters, kernel, padding="same", use_bias=False)(x)))
-        return self._last(keras.layers.Conv2D(channels, 1, use_bias=False)(x))
+        hidden = max(channels // self._reduction, 1)
+        x = _enlarged(x, height, width)
+        for kernel in (1, 3):
+            x = _rectify(_normalise(keras.layers.Conv2D(hidden, kernel, padding="same", use_bias=False)(x)))
+        x = self._last(keras.layers.Conv2D(channels, 1, use_bias=False)(x))
+        return _pooled(x, height, width, by_maximum=self._target.max_pooled)
 
     def _dense(self, x: Any) -> Any:
         """Two layers, of which the first is never narrower than there are classes."""
         length = self._target.length
-        hidden = max(length // 2, self._classes)
+        hidden = max(length // self._reduction, self._classes)
         x = _rectify(_normalise(keras.layers.Dense(hidden, use_bias=False)(x)))
         return self._last(keras.layers.Dense(length, use_bias=False)(x))
 
@@ -174,22 +191,21 @@ def _rectify(x: Any) -> Any:
     return keras.layers.ReLU()(x)
 
 
-def _resized(x: Any, height: int, width: int) -> Any:
-    """Returns a map (batch, h, w, c) at another size: larger sides are average-pooled, smaller ones interpolated."""
-    sizes: Sequence[int] = x.shape[1:3]
-    wanted = [min(pair) for pair in zip(sizes, (height, width), strict=True)]
-    if list(sizes) != wanted:
-        x = _pooled(x, sizes, wanted)
-    if wanted != [height, width]:
-        x = keras.layers.Resizing(height, width, interpolation="bilinear")(x)
-    return x
+def _enlarged(x: Any, height: int, width: int) -> Any:
+    """Returns a map (batch, h, w, c) with each side interpolated that is smaller than it should be."""
+    sizes = (max(x.shape[1], height), max(x.shape[2], width))
+    return x if x.shape[1:3] == sizes else keras.layers.Resizing(*sizes, interpolation="bilinear")(x)
 
 
-def _pooled(x: Any, sizes: Sequence[int], wanted: Sequence[int]) -> Any:
-    """Average-pools: without overlap where some window gives the size, as in 7 -> 4, else by windows that overlap."""
-    windows = [-(-size // want) for size, want in zip(sizes, wanted, strict=True)]
-    if all(-(-size // window) == want for size, window, want in zip(sizes, windows, wanted, strict=True)):
-        return keras.layers.AveragePooling2D(windows, windows, padding="same")(x)
-    strides = [size // want for size, want in zip(sizes, wanted, strict=True)]
-    windows = [s - (want - 1) * stride for s, want, stride in zip(sizes, wanted, strides, strict=True)]
-    return keras.layers.AveragePooling2D(windows, strides)(x)
+def _pooled(x: Any, height: int, width: int, *, by_maximum: bool) -> Any:
+    """Returns a map (batch, h, w, c) pooled to a size: without overlap if that gives it, as in 7 -> 4."""
+    pool = keras.layers.MaxPooling2D if by_maximum else keras.layers.AveragePooling2D
+    sizes, wanted = tuple(x.shape[1:3]), (height, width)
+    if sizes == wanted:
+        return x
+    pairs = list(zip(sizes, wanted, strict=True))
+    windows = [ceil(size / want) for size, want in pairs]
+    if all(ceil(size / window) == want for (size, want), window in zip(pairs, windows, strict=True)):
+        return pool(windows, windows, padding="same")(x)
+    strides = [size // want for size, want in pairs]
+    return pool([s - (want - 1) * stride for (s, want), stride in zip(pairs, strides, strict=True)], strides)(x)

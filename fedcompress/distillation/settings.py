@@ -25,6 +25,8 @@ class DistillSettings:
         seeds: Number of repetitions, with the seeds 1, 2, ...; each draws its own split, teacher and students.
         temperature: T > 0, of kd and head-reuse.
         alpha: Weight of the teacher in [0, 1], of kd and head-reuse.
+        reduction: How many times narrower than the teacher's features the middle of the projector of simkd and
+            head-reuse is; the paper's is 2.
         sparsity: Fraction of zeros in [0, 1) to which the students are pruned while they learn.
         examples: Number of training examples, stratified; None for all. Teacher and students see the same.
         validation: Fraction of the data set's training examples in [0, 1) that nothing is trained on.
@@ -41,6 +43,7 @@ class DistillSettings:
     seeds: int = 3
     temperature: float = 4.0
     alpha: float = 0.9
+    reduction: int = 2
     sparsity: float = 0.0
     examples: int | None = None
     validation: float = 0.1
@@ -55,7 +58,7 @@ class DistillSettings:
         yield from (f"method {m!r}: unknown.{suggestion(m, METHODS)}" for m in self.methods if m not in METHODS)
         if not self.methods or len(set(self.methods)) < len(self.methods):
             yield f"methods: received {', '.join(self.methods) or 'none'}; expected one or more, each once."
-        for name in ("epochs", "teacher_epochs", "seeds", "examples", "batch_size"):
+        for name in ("epochs", "teacher_epochs", "seeds", "reduction", "examples", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 yield f"{name}: received {value}; expected at least 1."

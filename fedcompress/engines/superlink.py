@@ -303,8 +303,8 @@ def _app() -> dict[str, Any]:
                 "app": {
                     "publisher": "fedcompress",
                     "components": {
-                        "serverapp": "fedcompress.server_app:app",
-                        "clientapp": "fedcompress.client_app:app",
+                        "serverapp": "fedcompress.flower_app:server",
+                        "clientapp": "fedcompress.flower_app:client",
                     },
                     "config": dict(CONFIG),
                 }

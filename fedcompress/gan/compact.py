@@ -24,6 +24,7 @@ class Compact(Networks):
 
     noise = 32
     generator_rate = 1e-3
+    # At the generator's rate the discriminator wins: after two epochs of Fashion-MNIST 0.69 instead of 0.77.
     discriminator_rate = 2e-4
     beta_1 = 0.5
     maps: ClassVar[tuple[int, int]] = (24, 48)

@@ -32,7 +32,14 @@ _thread = threading.local()
 
 @dataclass(frozen=True)
 class TrainedGan:
-    """What a local training leaves: weights, mean losses of its steps (the guide's part included), steps."""
+    """What a local training leaves.
+
+    Attributes:
+        gan: The discriminator of the last step, and the average over the last steps of the generator's weights.
+        generator_loss: Mean over steps, the guide's part included.
+        discriminator_loss: Mean over steps.
+        steps: Their number.
+    """
 
     gan: Gan
     generator_loss: float

@@ -111,6 +111,7 @@ def take(reader: Reader, header: Header, content: Content, mask: Arrays | None) 
     symbols = sent = numbers.unpack(body.take(numbers.packed_size(count, values)), count, values)
     scales = numbers.unpack_scales(body.take(scale_bytes), values)
     body.end()
+    del body  # the decoded arrays take its place
     if layout == Layout.SUPPORT and np.count_nonzero(sent) < count:
         raise PayloadError("the support holds a zero")
     if where is not None:

@@ -7,7 +7,7 @@ that stands for q * scale, with one scale per array (int8, int4).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -27,6 +27,8 @@ Symbols = NDArray[Any]
 _LEVELS: Final[Mapping[ValueType, int]] = {"int8": 127, "int4": 7}
 _DTYPES: Final[Mapping[ValueType, str]] = {"float32": "<f4", "float16": "<f2", "int8": "i1", "int4": "i1"}
 _SMALLEST = np.finfo(np.float32).smallest_normal
+_PART: Final = 1 << 14
+"""Symbols that are looked at together where only a count of them is wanted."""
 
 
 def scale_size(values: ValueType) -> int:
@@ -134,9 +136,14 @@ def unpack(data: memoryview, count: int, values: ValueType) -> Symbols:
     if values in _LEVELS:
         if count and symbols.min() < -_LEVELS[values]:
             raise PayloadError(f"an {values} symbol is below {-_LEVELS[values]}")
-    elif not np.isfinite(symbols).all():
-        raise PayloadError(f"{count - np.count_nonzero(np.isfinite(symbols))} of {count} values are not finite")
+    elif bad := count - sum(np.count_nonzero(np.isfinite(part)) for part in _parts(symbols)):
+        raise PayloadError(f"{bad} of {count} values are not finite")
     return symbols
+
+
+def _parts(symbols: Symbols) -> Iterator[Symbols]:
+    """Yields pieces of a vector, so that what is worked out about it takes little memory beside it."""
+    return (symbols[start : start + _PART] for start in range(0, len(symbols), _PART))
 
 
 def unpack_scales(data: memoryview, values: ValueType) -> Floats:
@@ -145,7 +152,7 @@ def unpack_scales(data: memoryview, values: ValueType) -> Floats:
     Raises:
         PayloadError: A scale is negative, subnormal, not finite or too large.
     """
-    scales = np.frombuffer(data, "<f4")
+    scales = np.frombuffer(data, "<f4").copy()  # a view would keep the whole body
     if values not in _LEVELS:
         return scales
     with np.errstate(over="ignore", invalid="ignore"):

@@ -13,7 +13,7 @@ from fedcompress import keras
 from fedcompress.compression import masks as masking
 from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
 from fedcompress.data.federated import Examples
-from fedcompress.distillation.projector import _resized, compatible, head_reused, projected
+from fedcompress.distillation.projector import _pooled, compatible, head_reused, projected
 from fedcompress.errors import InputError
 from fedcompress.models.architecture import Architecture, ModelSpec
 from fedcompress.plugins import Plugins
@@ -167,20 +167,62 @@ def test_features_that_may_be_negative_are_not_rectified() -> None:
     assert predict(model, weights(model), x, features=True).min() < 0
 
 
+class Map(Architecture):
+    """Two channels of a size, from one convolution; no pooling."""
+
+    def __init__(self, *size: int) -> None:
+        self._size = size
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return type(self), self._size
+
+    def features(self, inputs: Any) -> Any:
+        window = [28 - side + 1 for side in self._size]
+        return keras.layers.Flatten()(keras.layers.Conv2D(2, window, activation="relu")(inputs))
+
+
 @pytest.mark.parametrize(
     ("size", "wanted"), [((7, 7), (4, 4)), ((10, 10), (7, 7)), ((4, 4), (7, 7)), ((9, 3), (4, 5)), ((5, 5), (5, 5))]
 )
 def test_maps_are_brought_to_any_size(size: tuple[int, int], wanted: tuple[int, int]) -> None:
-    """A constant map stays constant, whichever way its size changes."""
-    resized = _resized(keras.tf.ones((2, *size, 3)), *wanted).numpy()
-    assert resized.shape == (2, *wanted, 3)
-    np.testing.assert_allclose(resized, 1.0, rtol=1e-6)
+    student, teacher = (ModelSpec(f"map{shape}", Map(*shape), (28, 28, 1), 10) for shape in (size, wanted))
+    model = projected(student, teacher)
+    assert model.features == 2 * wanted[0] * wanted[1]
+    x = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1), np.uint8)
+    assert predict(model, weights(model), x, features=True).any(axis=1).all()
 
 
-def test_pooling_seven_to_four_by_hand() -> None:
-    """Windows of two from the left, as the networks' own max-pooling; the last one is a single column.
+def test_pooling_by_hand() -> None:
+    """7 -> 4: windows of two from the left, as the networks' own pooling; the last one is a single column.
 
-    Rows of 0..6: (0 + 1) / 2, (2 + 3) / 2, (4 + 5) / 2, 6.
+    10 -> 7: no windows side by side give 7, so 10 - 6 = 4 columns at a time, one further each.
     """
-    x = np.tile(np.arange(7, dtype=np.float32), (7, 1))[np.newaxis, :, :, np.newaxis]
-    assert _resized(keras.tf.constant(x), 4, 4).numpy()[0, 0, :, 0].tolist() == [0.5, 2.5, 4.5, 6.0]
+
+    def row(columns: int, wanted: int, *, by_maximum: bool) -> list[float]:
+        x = np.tile(np.arange(columns, dtype=np.float32), (columns, 1))[np.newaxis, :, :, np.newaxis]
+        pooled = _pooled(keras.tf.constant(x), wanted, wanted, by_maximum=by_maximum).numpy()
+        assert pooled.shape == (1, wanted, wanted, 1)
+        return list(pooled[0, 0, :, 0])
+
+    assert row(7, 4, by_maximum=True) == [1, 3, 5, 6]
+    assert row(7, 4, by_maximum=False) == [0.5, 2.5, 4.5, 6]
+    assert row(10, 7, by_maximum=False) == [1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5]
+
+
+def test_a_larger_map_is_pooled_as_the_teacher_pools() -> None:
+    """Max-pooling keeps the largest of four features: it is never below the mean of the same four."""
+    student = spec("small-cnn")
+    kinds = {"max": spec("medium-cnn"), "mean": ModelSpec("map", Map(4, 4), (28, 28, 1), 10)}
+    layers = {kind: {type(x).__name__ for x in projected(student, t).build().layers} for kind, t in kinds.items()}
+    assert "AveragePooling2D" not in layers["max"]
+    assert "AveragePooling2D" in layers["mean"]
+
+
+def test_the_reduction_is_the_width_of_the_middle() -> None:
+    """small-cnn under medium-cnn, reduction 1: 8 * 16 + 9 * 16 * 16 + 16 * 16 and 4 * 48, instead of 896."""
+    small, medium = spec("small-cnn"), spec("medium-cnn")
+    wide = projected(small, medium, 1)
+    assert wide.parameters == 336 + 128 + 2304 + 256 + 192 + 2570
+    assert wide.key != projected(small, medium).key
+    assert head_reused(small, medium, 1).parameters == wide.parameters

@@ -18,7 +18,7 @@ import pytest
 import tomli_w
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
-from fedcompress import client_app
+from fedcompress import flower_app
 from fedcompress.engines import superlink
 from fedcompress.engines.grid import identify
 from fedcompress.engines.superlink import CONFIG, experiment_of
@@ -30,7 +30,7 @@ from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
 from fedcompress.wire.payload import encode_payload, present
 from fedcompress.wire.records import to_record
-from federating import PLUGINS, TINY, experiment
+from federating import FEDPKDG, PLUGINS, TINY, experiment
 
 Started = Callable[[], dict[int, str]]
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
@@ -125,6 +125,18 @@ def test_the_same_bits_and_files_as_inline(inline: RunDirectory, tmp_path: Path,
     assert list(map(relevant, directory.rows("clients"))) == list(map(relevant, inline.rows("clients")))
     ledgers = [[row for row in d.rows("ledger") if row["content"] != "envelope"] for d in (directory, inline)]
     assert ledgers[0] == ledgers[1]
+
+
+@pytest.mark.slow
+def test_knowledge_exchange_gives_the_same_model_as_inline(tmp_path: Path, started: Started) -> None:
+    """Pruned clients, generators, a rolling buffer, state that nodes keep."""
+    summaries = [
+        run_one(scenario(FEDPKDG, rounds=2, data__clients=2), tmp_path / options.engine, options)
+        for options in (Options(plugins=(PLUGINS,)), SUPERLINK)
+    ]
+    assert started() == {}
+    assert summaries[0]["model_digest"] == summaries[1]["model_digest"]
+    assert summaries[0]["uplink_bytes"] > 0
 
 
 @pytest.mark.slow
@@ -269,7 +281,7 @@ def test_a_run_whose_clients_keep_state_is_not_resumed(tmp_path: Path, strategy:
         RecordDict({"payload": to_record(blobs), "request": request}), dst_node_id=2, message_type=f"train.{action}"
     )
     context = Context(1, 2, {"partition-id": pruned.clients[0]}, RecordDict(), config)
-    assert client_app.app(message, context).has_content()
+    assert flower_app.client(message, context).has_content()
     assert len(context.state) > 0
     (directory.path / "checkpoint").mkdir(exist_ok=True)
     superlink.check_resumable(directory)  # no round has been finished: it starts anew

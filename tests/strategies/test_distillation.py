@@ -97,6 +97,21 @@ def test_a_frozen_generator_is_not_sent_again(tmp_path: Path) -> None:
         assert {r["bound_bytes"] for r in by_round[number]} == {0}
 
 
+def test_a_mixture_draws_from_the_generators_in_turn(tmp_path: Path) -> None:
+    scenario = made("feddf", {"source": "gan", "combine": "mixture", "examples": 100})
+    fed = federation(scenario)
+    public = scenario.server.public
+    assert public is not None
+    trained = public.train(fed, fed.clients, public.initial())
+    assert len(trained["generators"]) == len(fed.clients) == 4
+    recipe = public.recipe(fed, trained)
+    drawn = public._mixture(trained, recipe)
+    assert (len(drawn), np.bincount(drawn.y).min()) == (100, 8)
+    one = public._mixture({**trained, "generators": trained["generators"][:1] * 4}, recipe)
+    assert np.array_equal(one.x[:25], drawn.x[:25])
+    assert not np.array_equal(one.x[25:], drawn.x[25:])
+
+
 def test_a_collapsed_generator_is_reported_and_the_round_goes_on(tmp_path: Path) -> None:
     scenario = made("feddf", {"source": "gan"})
     fed = federation(scenario)

@@ -284,13 +284,15 @@ def test_memory_stays_near_what_is_declared(dtype: str, layout: int) -> None:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_memory_of_good_payloads(encoding: Encoding) -> None:
+@pytest.mark.parametrize("density", [0.2, 0.9])
+def test_memory_of_good_payloads(encoding: Encoding, density: float) -> None:
+    """At most twice the declared arrays, the decoded ones included."""
     rng = np.random.default_rng(0)
-    weights = (rng.standard_normal(300_000) * (rng.random(300_000) < 0.2)).astype(np.float32)
+    weights = (rng.standard_normal(300_000) * (rng.random(300_000) < density)).astype(np.float32)
     content = Content((ArraySpec((300_000,)),))
     data = encode([weights], content, encoding).data
     tracemalloc.start()
     decode(data, content)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 2.6 * weights.nbytes
+    assert peak < 2 * weights.nbytes + 200_000
