@@ -45,6 +45,8 @@ class FedAvg(ServerStrategy):
     params: FedAvgParams
     requires = frozenset({"train"})
     hands_out_masks = True
+    _unions: tuple[Any, dict[str, Arrays | None]] = (None, {})
+    """Masks of the clients, and architecture -> which weights at least one of them keeps."""
 
     def initial(self, fed: Federation) -> State:
         weights = {name: model.initial(self.rng(f"initial.{name}")) for name, model in self.models.items()}
@@ -86,8 +88,15 @@ class FedAvg(ServerStrategy):
 
     def covered(self, state: State, model: str) -> Arrays | None:
         """Returns which weights of an architecture at least one client keeps; None for all of them."""
-        groups = [group for group in self.groups.values() if group.model.name == model]
-        return union([self._mask(state, p, g) for g in groups for p in g.clients if str(p) in state["masks"]])
+        masks, known = self._unions
+        if masks is not state["masks"]:  # each round makes a new dict; asking for ten thousand clients costs one union
+            known = {}
+            self._unions = state["masks"], known
+        if model not in known:
+            groups = [group for group in self.groups.values() if group.model.name == model]
+            kept = [self._mask(state, p, g) for g in groups for p in g.clients if str(p) in state["masks"]]
+            known[model] = union(kept)
+        return known[model]
 
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
         """Returns the global weights that the client's own mask keeps."""

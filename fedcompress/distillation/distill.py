@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import cos, pi
 from pathlib import Path
 
@@ -196,7 +197,7 @@ class _Repetition:
         training = TrainingSettings(batch_size=settings.batch_size, learning_rate=settings.learning_rate)
         weights, masks, started = start, None, time.perf_counter()
         for epoch in range(1, epochs + 1):
-            trainer = Trainer(spec, compression, training, epoch, lambda purpose, e=epoch: self._rng(purpose, e))
+            trainer = Trainer(spec, compression, training, epoch, partial(self._rng, epoch=epoch))
             rate = settings.learning_rate * (1 + cos(pi * (epoch - 1) / epochs)) / 2
             kept = masks if compression.frozen(epoch) else None
             trained = trainer.fit(weights, self._examples, objective, masks=kept, learning_rate=rate)

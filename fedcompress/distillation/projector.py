@@ -6,7 +6,6 @@ to the teacher's feature space, and the teacher's last layer, which nothing chan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil

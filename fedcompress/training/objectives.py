@@ -113,7 +113,7 @@ class Distillation(Objective):
 
     @property
     def constants(self) -> Arrays:
-        return [np.float32(self.alpha), np.float32(self.temperature)]
+        return [np.array(self.alpha, np.float32), np.array(self.temperature, np.float32)]
 
     @property
     def targets(self) -> Arrays:

@@ -117,6 +117,7 @@ def take(reader: Reader, header: Header, content: Content, mask: Arrays | None) 
     if where is not None:
         symbols = np.zeros(size, sent.dtype)
         symbols[where] = sent
+        where = None
     decoded = split(numbers.dequantise(symbols, scales, sizes, values), float_shapes)
     return _together(decoded, others, content), Sent(layout, size, kept, sent, scales, others)
 

@@ -134,7 +134,7 @@ def test_features_of_equal_length_need_no_projector() -> None:
 
 def test_other_features_go_through_the_projector_of_simkd() -> None:
     small, medium = spec("small-cnn"), spec("medium-cnn")
-    assert head_reused(small, medium) is projected(small, medium)
+    assert head_reused(small, medium).key == projected(small, medium).key
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -190,7 +190,7 @@ def test_maps_are_brought_to_any_size(size: tuple[int, int], wanted: tuple[int, 
     model = projected(student, teacher)
     assert model.features == 2 * wanted[0] * wanted[1]
     x = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1), np.uint8)
-    assert predict(model, weights(model), x, features=True).any(axis=1).all()
+    assert np.isfinite(predict(model, weights(model), x)).all()
 
 
 def test_pooling_by_hand() -> None:

@@ -148,4 +148,4 @@ def test_samples_teach_a_classifier_to_read_real_digits(digits: Examples) -> Non
     labels = balanced_labels(500, 10, np.random.default_rng(3))
     assert collapsed(sample(SPEC, gan.generator, labels, np.random.default_rng(4)), labels) is None
     assert score(start()) < 0.3
-    assert score(gan) > 0.6
+    assert score(gan) > 0.7  # 0.80 to 0.86 over seeds
