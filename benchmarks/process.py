@@ -95,7 +95,7 @@ class Family:
         self.peak = max(self.peak, sum(size["Pss"] for size in sizes.values()))
         for p, process in members.items():
             self.seconds[p, process.started] = process.seconds
-        return {f"{process.name} {p}": sizes[p]["Rss"] for p, process in members.items() if sizes[p]["Rss"]}
+        return {f"{process.name.partition(".")[0]} {p}": sizes[p]["Rss"] for p, process in members.items() if sizes[p]["Rss"]}
 
 
 @dataclass
