@@ -95,7 +95,9 @@ class Family:
         self.peak = max(self.peak, sum(size["Pss"] for size in sizes.values()))
         for p, process in members.items():
             self.seconds[p, process.started] = process.seconds
-        return {f"{process.name.partition(".")[0]} {p}": sizes[p]["Rss"] for p, process in members.items() if sizes[p]["Rss"]}
+        # A Ray worker adds the method that it runs to its name.
+        names = {p: f"{process.name.partition('.')[0]} {p}" for p, process in members.items()}
+        return {names[p]: size["Rss"] for p, size in sizes.items() if size["Rss"]}
 
 
 @dataclass
