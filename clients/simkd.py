@@ -6,6 +6,7 @@ Without a teacher in the request it trains its group's plain model: a warm-up, a
 from __future__ import annotations
 
 import numpy as np
+from pydantic import Field
 
 from clients.distilling import Distilling, DistillingParams
 from fedcompress.client import Result, action
@@ -22,6 +23,8 @@ from fedcompress.wire.content import Arrays, Payload
 class SimKDParams(DistillingParams):
     """Parameters of a SimKD client."""
 
+    reduction: int = Field(1, ge=1, description="how many times narrower the projector's middle is; the paper's is 2")
+
 
 class SimKD(Distilling):
     """Learns from the server's teacher on public data, then from its own data, and says what it then thinks.
@@ -31,6 +34,7 @@ class SimKD(Distilling):
     """
 
     Params = SimKDParams
+    params: SimKDParams
 
     @action
     def encode(self, payload: Payload, round_number: int) -> Result:
@@ -59,12 +63,12 @@ class SimKD(Distilling):
         else:
             head, features = list(payload.get(HEAD, [])), np.asarray(payload[FEATURES][0] if FEATURES in payload else 0)
         if LOGITS not in payload:
-            spec, objective = projected(self.model, teacher), FeatureMatching(features)
+            spec, objective = projected(self.model, teacher, self.params.reduction), FeatureMatching(features)
             return spec, spec.with_head(self._start(spec), head), (examples, objective)
         logits = Distillation(1.0, self.params.temperature, np.asarray(payload[LOGITS][0]))
         if not head:
             return self.model, self._start(self.model), (examples, logits)
-        spec = head_reused(self.model, teacher)
+        spec = head_reused(self.model, teacher, self.params.reduction)
         return spec, spec.with_head(self._start(spec), head), (examples, logits)
 
     def _start(self, spec: ModelSpec) -> Arrays:

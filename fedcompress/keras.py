@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -22,6 +22,15 @@ LOCK = threading.RLock()
 """Held while a model or a graph is built: Keras' building is not thread-safe, running is."""
 
 _modules: dict[str, ModuleType] = {}
+_thread = threading.local()
+
+
+def compiled(key: Any, make: Callable[[], Any]) -> Any:
+    """Returns what this thread compiled under `key`; variables belong to one call at a time, so threads share none."""
+    cache = _thread.__dict__.setdefault("compiled", {})
+    if key not in cache:
+        cache[key] = make()
+    return cache[key]
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +25,6 @@ DECAY = 0.995
 WARM_UP = 10
 """After t steps the average reaches back t / WARM_UP steps at most."""
 
-_thread = threading.local()
-
 
 @dataclass(frozen=True)
 class TrainedGan:
@@ -45,14 +41,6 @@ class TrainedGan:
     generator_loss: float
     discriminator_loss: float
     steps: int
-
-
-def _cached(key: Any, make: Callable[[], Any]) -> Any:
-    """Returns what this thread compiled under `key`; variables belong to one call at a time, so threads share none."""
-    cache = _thread.__dict__.setdefault("compiled", {})
-    if key not in cache:
-        cache[key] = make()
-    return cache[key]
 
 
 def _seed(rng: np.random.Generator) -> NDArray[np.int32]:
@@ -236,8 +224,8 @@ def train(
         FloatingPointError: Training diverged.
     """
     model, weights = guide or (None, [])
-    key = ("train", spec.key, model and model.key, examples.x.dtype.str)
-    loop: GanLoop = _cached(key, lambda: GanLoop(spec, model))
+    key = ("train gan", spec.key, model and model.key, examples.x.dtype.str)
+    loop: GanLoop = keras.compiled(key, lambda: GanLoop(spec, model))
     trained = loop.run(gan, examples, weights, guide_weight, epochs=epochs, batch_size=batch_size, rng=rng)
     losses = (trained.generator_loss, trained.discriminator_loss)
     if not np.isfinite(losses).all():
@@ -275,7 +263,7 @@ def sample(spec: GanSpec, generator: Arrays, labels: NDArray[np.int32], rng: np.
     """Returns generated images (n, *input_shape) of labels (n,); the same weights and `rng` give the same images."""
     if not len(labels):
         return np.empty((0, *spec.input_shape), np.uint8)
-    sampler: Sampler = _cached(("sample", spec.key), lambda: Sampler(spec))
+    sampler: Sampler = keras.compiled(("sample", spec.key), lambda: Sampler(spec))
     return sampler.images(generator, np.asarray(labels, np.int32), rng)
 
 

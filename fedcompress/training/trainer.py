@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -25,8 +24,6 @@ from fedcompress.wire.content import Arrays
 PREDICTION_BATCH = 1000
 """Examples in one forward pass; bounds memory, changes no result."""
 
-_thread = threading.local()
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -35,14 +32,6 @@ class Evaluation:
     accuracy: float
     loss: float
     correct: NDArray[np.bool_]
-
-
-def _cached(key: Any, make: Callable[[], Any]) -> Any:
-    """Returns what this thread compiled under `key`; variables belong to one call at a time, so threads share none."""
-    cache = _thread.__dict__.setdefault("compiled", {})
-    if key not in cache:
-        cache[key] = make()
-    return cache[key]
 
 
 class Predictor:
@@ -83,7 +72,7 @@ class Predictor:
 
 def predict(spec: ModelSpec, weights: Arrays, x: NDArray[Any], *, features: bool = False) -> NDArray[np.float32]:
     """Returns the logits (n, classes) of a model on inputs (n, *input_shape), or its features (n, f)."""
-    predictor: Predictor = _cached(("predict", spec.key, features), lambda: Predictor(spec, features=features))
+    predictor: Predictor = keras.compiled(("predict", spec.key, features), lambda: Predictor(spec, features=features))
     return predictor.run(weights, x)
 
 
@@ -174,7 +163,7 @@ class Trainer:
         counts = self.compression.counts(weights, self.spec, self.round_number)
         wrapping_kind, past_rounds = type(self.compression), self.round_number - 1
         key = ("train", self.spec.key, wrapping_kind, objective.key, settings.optimizer, examples.x.dtype.str)
-        loop: TrainingLoop = _cached(
+        loop: TrainingLoop = keras.compiled(
             key, lambda: TrainingLoop(self.spec, self.compression.wrapping(), objective, settings.optimizer)
         )
         trained = loop.run(

@@ -9,6 +9,7 @@ from threading import Barrier
 import numpy as np
 import pytest
 
+from fedcompress import keras
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
 from fedcompress.gan import training
@@ -84,7 +85,7 @@ def test_the_same_arguments_give_the_same_bits_on_any_thread(digits: Examples) -
 
 def test_one_graph_serves_every_client(digits: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients of one example, of one class and of many, with and without a smaller last batch, and every guide."""
-    monkeypatch.setattr(training, "_thread", type(training._thread)())
+    monkeypatch.setattr(keras, "_thread", type(keras._thread)())
     traces = []
     compiled = training.GanLoop._compiled
     monkeypatch.setattr(training.GanLoop, "_compiled", lambda *args: traces.append(1) or compiled(*args))
