@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from fedcompress.errors import RunError
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run_directory import RunDirectory, directory_name
 from fedcompress.scenario import Scenario
 
 Row = dict[str, Any]
@@ -50,11 +49,6 @@ def run_sweep(scenario: Scenario, path: Path, run: Callable[[str, Scenario, Path
         rows = [_row(name, finished[name], failed[name]) for name in finished]
         RunDirectory(path).write_json("sweep.json", {"scenario": scenario.name, "variants": rows})
     return rows, problems
-
-
-def directory_name(label: str) -> str:
-    """Returns the name of a run as the name of its directory."""
-    return re.sub(r"[^\w.-]+", "-", label)
 
 
 def _row(variant: str, summaries: Sequence[Row], failed: int) -> Row:

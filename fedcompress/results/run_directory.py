@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +101,11 @@ class RunDirectory:
         temporary = (self.path / name).with_name(f".{Path(name).name}.part")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(self.path / name)
+
+
+def directory_name(label: str) -> str:
+    """Returns the name of a sweep's run as the name of its directory."""
+    return re.sub(r"[^\w.-]+", "-", label)
 
 
 def check_free(path: Path) -> None:

@@ -1,0 +1,282 @@
+"""Reading runs back: one run as tables, and all runs that somebody names, sweeps among them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedcompress.errors import InputError
+from fedcompress.results.run_directory import RunDirectory, directory_name
+from fedcompress.scenario import read_toml
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COMPLETED = "completed"
+_EXPECTED = "expected the directory of a run or a sweep, made by fedcompress run"
+_COLUMNS = {
+    "rounds": ("round", "accuracy", "loss", "best", "seconds", "uplink_bytes", "downlink_bytes", "clients", "failures"),
+    "clients": ("round", "action", "client", "group", "accuracy", "sparsity_target", "sparsity", "status", "error"),
+    "ledger": ("round", "action", "direction", "client", "content", "wire_bytes", "dense_bytes", "bound_bytes"),
+}
+"""What tables without a row have."""
+MOST_SETTINGS = 3
+"""Settings that may tell two scenarios of one name apart; where more differ, the directories' names do."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """One run on disk. Files are read when they are asked for; nothing is validated against today's scenario keys, so
+    that runs of other versions can be read.
+
+    Attributes:
+        path: The run directory.
+        variant: What the run is called in a comparison; runs of one variant differ in nothing but their seeds.
+    """
+
+    path: Path
+    variant: str
+
+    @classmethod
+    def load(cls, path: Path | str, *, unfinished: bool = False) -> RunResult:
+        """Opens a run.
+
+        Args:
+            path: A run directory.
+            unfinished: Whether a run that failed or was interrupted will do.
+
+        Raises:
+            InputError: It is no run, or one that is not completed.
+        """
+        path = Path(path)
+        _check_exists(path)
+        if "sweep" in read_toml(path / "scenario.toml"):
+            raise InputError(f"{path}: is a sweep; name one of the runs in it.")
+        return cls._open(path, unfinished=unfinished)
+
+    @classmethod
+    def _open(cls, path: Path, *, unfinished: bool) -> RunResult:
+        _check_begun(path)
+        run = cls(path, str(read_toml(path / "scenario.toml").get("name", path.name)))
+        state = run.state
+        if not (state == COMPLETED or (unfinished and (path / "summary.json").exists())):
+            raise InputError(f"{path}: {state}; finish it with: fedcompress resume {path}")
+        return run
+
+    @property
+    def state(self) -> str:
+        """How far the run got: "completed", "failed", "interrupted", or that it is running or was killed."""
+        return RunDirectory(self.path).status or "is running, or was killed"
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """`summary.json`."""
+        return RunDirectory(self.path).read_json("summary.json")
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """`provenance.json`."""
+        return RunDirectory(self.path).read_json("provenance.json")
+
+    @cached_property
+    def scenario(self) -> dict[str, Any]:
+        """`scenario.toml` as nested tables, every default written out."""
+        return read_toml(self.path / "scenario.toml")
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.summary["seed"])
+
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """`rounds.jsonl`: a row per round."""
+        return self._table("rounds")
+
+    @cached_property
+    def clients(self) -> pd.DataFrame:
+        """`clients.jsonl`: a row per client, round and action."""
+        return self._table("clients")
+
+    @cached_property
+    def ledger(self) -> pd.DataFrame:
+        """`ledger.jsonl`: a row per transfer."""
+        return self._table("ledger")
+
+    def _table(self, name: str) -> pd.DataFrame:
+        import pandas as pd
+
+        path = self.path / f"{name}.jsonl"
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # a line without its end was not finished
+            rows = json.loads(f"[{','.join(lines)}]")
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); {_EXPECTED}.") from None
+        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(_COLUMNS[name]))
+
+
+@dataclass(frozen=True)
+class Found:
+    """The runs that were named.
+
+    Attributes:
+        runs: In the order of the variants' first mention.
+        missing: What a sweep lacks, one text per run.
+    """
+
+    runs: tuple[RunResult, ...]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def variants(self) -> dict[str, list[RunResult]]:
+        """Variant -> its runs."""
+        named: dict[str, list[RunResult]] = {}
+        for run in self.runs:
+            named.setdefault(run.variant, []).append(run)
+        return named
+
+
+def find_runs(names: Sequence[str | Path], *, unfinished: bool = False) -> Found:
+    """Opens runs and sweeps.
+
+    A sweep's runs are its variants with its seeds. Runs named one by one are a variant if they differ only in their
+    seeds; the same scenario and seed once more begins another variant: two versions of the code, say.
+
+    Args:
+        names: Paths; each may be `LABEL=PATH`, which names the variant.
+        unfinished: Whether runs that failed or were interrupted will do. Otherwise one that is named is refused, and
+            one in a sweep is missing.
+
+    Raises:
+        InputError: No run, no completed run, or one seed twice under one label.
+    """
+    groups: list[_Group] = []
+    missing: list[str] = []
+    for name in names:
+        label, path = _split(name)
+        _check_exists(path)
+        table = read_toml(path / "scenario.toml")
+        if "sweep" not in table:
+            _place(groups, RunResult._open(path, unfinished=unfinished), label, table)
+            continue
+        found, lacking = _runs_of_sweep(path, table["sweep"], unfinished=unfinished)
+        if not found:
+            raise InputError(f"{path}: none of its {len(lacking)} runs is completed; fedcompress resume {path}")
+        missing += lacking
+        several = len(found) > 1
+        for variant, runs in found.items():
+            called = variant if label is None else f"{label} {variant}" if several else label
+            for run in runs:
+                _place(groups, replace(run, variant=called), label and called, {"sweep": str(path), "variant": variant})
+    return Found(tuple(_labelled(groups)), tuple(missing))
+
+
+@dataclass
+class _Group:
+    """Runs of one variant: alike in `key`, of different seeds."""
+
+    key: Any
+    runs: list[RunResult]
+
+
+def _place(groups: list[_Group], run: RunResult, label: str | None, table: Mapping[str, Any]) -> None:
+    """Puts a run to its like, or begins a new group."""
+    key: Any = label if label is not None else {k: v for k, v in table.items() if k != "seed"}
+    run = run if label is None else replace(run, variant=label)
+    alike = [group for group in groups if group.key == key]
+    for group in alike:
+        if run.seed not in {other.seed for other in group.runs}:
+            group.runs.append(run)
+            return
+    if alike and label is not None:
+        raise InputError(f"{run.path}: {label!r} has seed {run.seed} already; give it another label.")
+    if any(run.path.resolve() == other.path.resolve() for group in alike for other in group.runs):
+        raise InputError(f"{run.path}: is named twice; to compare it with itself, name it as LABEL={run.path}.")
+    groups.append(_Group(key, [run]))
+
+
+def _labelled(groups: Sequence[_Group]) -> Iterable[RunResult]:
+    """Tells groups of one name apart: by the settings in which they differ, or else by directory, or by the path."""
+    names = [group.runs[0].variant for group in groups]
+    for way in (_with_settings, _with_directory, lambda group, _: str(group.runs[0].path)):
+        alike = {name: [g for g, other in zip(groups, names, strict=True) if other == name] for name in names}
+        pairs = zip(groups, names, strict=True)
+        names = [way(group, alike[name]) if len(alike[name]) > 1 else name for group, name in pairs]
+    for name, group in zip(names, groups, strict=True):
+        yield from (replace(run, variant=name) for run in group.runs)
+
+
+def _with_settings(group: _Group, alike: Sequence[_Group]) -> str:
+    """Adds at most three settings: `quickstart (rounds=20)`."""
+    name = group.runs[0].variant
+    if not all(isinstance(other.key, Mapping) and "sweep" not in other.key for other in alike):
+        return name
+    tables = [dict(_flat(other.key)) for other in alike]
+    keys = [key for key in {k: 0 for table in tables for k in table} if len({repr(t.get(key)) for t in tables}) > 1]
+    own = dict(_flat(group.key))
+    settings = [f"{key}={own.get(key, 'none')}" for key in keys]
+    return f"{name} ({', '.join(settings)})" if 0 < len(settings) <= MOST_SETTINGS else name
+
+
+def _flat(table: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Dotted keys as for --set: groups go by their names."""
+    if isinstance(table, list) and all(isinstance(item, Mapping) and "name" in item for item in table):
+        table = {item["name"]: item for item in table}
+    if not isinstance(table, Mapping):
+        yield prefix, table
+        return
+    for key, value in table.items():
+        yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+
+
+def _with_directory(group: _Group, _: Sequence[_Group]) -> str:
+    run = group.runs[0]
+    in_sweep = isinstance(group.key, Mapping) and "sweep" in group.key
+    return f"{run.path.resolve().parent.name}/{run.variant}" if in_sweep else run.path.resolve().name
+
+
+def _runs_of_sweep(
+    path: Path, sweep: Mapping[str, Any], *, unfinished: bool
+) -> tuple[dict[str, list[RunResult]], list[str]]:
+    """Returns variant -> its runs, and what is missing."""
+    found: dict[str, list[RunResult]] = {}
+    missing = []
+    for variant in (item["name"] for item in sweep["variants"]):
+        for seed in sweep["seeds"]:
+            folder = path / directory_name(f"{variant} seed {seed}")
+            run = RunResult(folder, variant)
+            state = run.state if (folder / "provenance.json").exists() else "has not begun"
+            if state == COMPLETED or (unfinished and (folder / "summary.json").exists()):
+                found.setdefault(variant, []).append(run)
+            if state != COMPLETED:
+                missing.append(f"{variant}, seed {seed}: {state}")
+    return found, missing
+
+
+def _split(name: str | Path) -> tuple[str | None, Path]:
+    """Splits `LABEL=PATH`; a path that has a `=` of its own is one if it exists."""
+    label, equals, rest = str(name).partition("=")
+    if not equals or Path(name).exists():
+        return None, Path(name)
+    if not label.strip():
+        raise InputError(f"{name}: expected LABEL=PATH, received no label.")
+    return label.strip(), Path(rest)
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path}: does not exist; {_EXPECTED}.")
+    if not path.is_dir():
+        raise InputError(f"{path}: is a file; {_EXPECTED}.")
+    if not (path / "scenario.toml").exists():
+        what = "is empty" if not any(path.iterdir()) else "holds no scenario.toml"
+        raise InputError(f"{path}: {what}; {_EXPECTED}.")
+
+
+def _check_begun(path: Path) -> None:
+    if not (path / "provenance.json").exists():
+        raise InputError(f"{path}: holds no provenance.json; {_EXPECTED}.")

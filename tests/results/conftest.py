@@ -1,0 +1,167 @@
+"""Run directories made up for tests: what a run leaves on disk, with figures that are known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from fedcompress.results.run_directory import directory_name
+
+MakeRun = Callable[..., Path]
+MakeSweep = Callable[..., Path]
+
+
+def write_run(
+    path: Path,
+    accuracies: Sequence[float] = (0.5, 0.8),
+    *,
+    seed: int = 1,
+    status: str | None = "completed",
+    clients: int = 4,
+    megabytes: float = 1.0,
+    digest: str = "data",
+    settings: dict[str, Any] | None = None,
+    cores: int = 2,
+    **summary: Any,
+) -> Path:
+    """Writes a run of `accuracies` after its rounds, each with `megabytes` up and twice as many down."""
+    path.mkdir(parents=True)
+    name = "made-up"
+    groups = [{"name": "dense", "share": 0.5}, {"name": "half", "share": 0.5, "sparsity": 0.5}]
+    scenario = {
+        "name": name,
+        "seed": seed,
+        "rounds": len(accuracies),
+        "data": {"dataset": "digits", "clients": clients},
+        "groups": groups,
+        **(settings or {}),
+    }
+    (path / "scenario.toml").write_text(tomli_w.dumps(scenario))
+    made_with = {
+        "versions": {"fedcompress": "0.1.0", "python": "3.11.7"},
+        "commit": "c0ffee",
+        "dirty": False,
+        "machine": {"system": "Linux", "processor": "x86_64", "cores": cores},
+        "engine": "inline",
+        "workers": 1,
+        "command": ["fedcompress", "run", "made-up.toml"],
+        "seed": seed,
+        "data_digest": f"{digest}-{seed}",
+        "plugins_digest": "",
+        "start": "2026-01-01T00:00:00+00:00",
+        "end": "2026-01-01T00:01:00+00:00",
+    }
+    (path / "provenance.json").write_text(json.dumps(made_with))
+    size = int(1e6 * megabytes)
+    rounds, rows, ledger = [], [], []
+    for number, accuracy in enumerate(accuracies, 1):
+        rounds.append(
+            {
+                "round": number,
+                "accuracy": accuracy,
+                "loss": 1 - accuracy,
+                "validation_accuracy": accuracy,
+                "best": max(accuracies[:number]),
+                "seconds": 2.0,
+                "uplink_bytes": size,
+                "downlink_bytes": 2 * size,
+                "clients": clients,
+                "failures": 0,
+                "events": [],
+            }
+        )
+        for client in range(clients):
+            group = groups[client % 2]
+            ends = {"round": number, "action": "train", "client": client}
+            rows.append(
+                {
+                    **ends,
+                    "group": group["name"],
+                    "examples": 100.0,
+                    "train_loss": 1 - accuracy,
+                    "accuracy": accuracy,
+                    "sparsity_target": group.get("sparsity", 0.0),
+                    "sparsity": group.get("sparsity", 0.0),
+                    "dense_bytes": 1000.0,
+                    "compressed_bytes": 500.0,
+                    "seconds": 0.4,
+                    "status": "ok",
+                    "error": None,
+                }
+            )
+            for direction, factor in (("uplink", 1), ("downlink", 2)):
+                for content, share in (("weights", 0.9), ("envelope", 0.1)):
+                    sizes = {"wire_bytes": int(size * factor * share / clients), "dense_bytes": 0, "bound_bytes": 0}
+                    ledger.append({**ends, "direction": direction, "content": content, **sizes})
+    for file, lines in (("rounds", rounds), ("clients", rows), ("ledger", ledger)):
+        (path / f"{file}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if status is not None:
+        group_figures = {"model": "mini-cnn", "parameters": 1000, "dense_bytes": 1000.0, "compressed_bytes": 500.0}
+        end = {
+            "run": path.name,
+            "scenario": name,
+            "seed": seed,
+            "engine": "inline",
+            "status": status,
+            "rounds": len(accuracies),
+            "accuracy": accuracies[-1],
+            "best_accuracy": max(accuracies),
+            "best_round": 1,
+            "loss": 1 - accuracies[-1],
+            "clients": {"mean": accuracies[-1], "std": 0.0, "worst10": accuracies[-1]},
+            "uplink_bytes": size * len(accuracies),
+            "downlink_bytes": 2 * size * len(accuracies),
+            "dense_uplink_bytes": 10 * size,
+            "dense_downlink_bytes": 10 * size,
+            "bytes_by_content": {
+                direction: {"weights": int(0.9 * total), "envelope": total - int(0.9 * total)}
+                for direction, total in (("uplink", size), ("downlink", 2 * size))
+            },
+            "groups": {
+                g["name"]: {
+                    **group_figures,
+                    "clients": clients // 2,
+                    "accuracy": accuracies[-1],
+                    "deployed_accuracy": accuracies[-1],
+                    "sparsity_target": g.get("sparsity", 0.0),
+                    "sparsity": g.get("sparsity", 0.0),
+                    "upload_bytes": 100.0,
+                    "dense_upload_bytes": 1000.0,
+                }
+                for g in groups
+            },
+            "seconds": 2.0 * len(accuracies),
+            "model_digest": "d1gest",
+            "warnings": [],
+            **summary,
+        }
+        (path / "summary.json").write_text(json.dumps(end))
+    return path
+
+
+def write_sweep(path: Path, finals: dict[str, Sequence[float]], seeds: Sequence[int] = (1, 2, 3), **more: Any) -> Path:
+    """Writes a sweep: variant -> final accuracy of each seed; more arguments are those of `write_run`."""
+    path.mkdir(parents=True)
+    sweep = {"seeds": list(seeds), "variants": [{"name": name, "set": {}} for name in finals]}
+    (path / "scenario.toml").write_text(tomli_w.dumps({"name": "made-up", "seed": 1, "sweep": sweep}))
+    for name, accuracies in finals.items():
+        for seed, accuracy in zip(seeds, accuracies, strict=True):
+            write_run(path / directory_name(f"{name} seed {seed}"), (accuracy / 2, accuracy), seed=seed, **more)
+    return path
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Writes a run under a name in the test's folder; see `write_run`."""
+    return lambda name, *args, **kwargs: write_run(tmp_path / name, *args, **kwargs)
+
+
+@pytest.fixture
+def make_sweep(tmp_path: Path) -> MakeSweep:
+    """Writes a sweep under a name in the test's folder; see `write_sweep`."""
+    return lambda name, *args, **kwargs: write_sweep(tmp_path / name, *args, **kwargs)
