@@ -12,6 +12,8 @@ from fedcompress import keras
 from fedcompress.data.federated import Examples
 from fedcompress.gan.spec import Gan, GanSpec
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.cost import traced
+from fedcompress.training import work
 from fedcompress.training.loop import batches, scaled
 from fedcompress.wire.content import Arrays
 from fedcompress.wire.vector import joined, shapes_of, sizes_of, split
@@ -225,6 +227,7 @@ def train(
     """
     model, weights = guide or (None, [])
     key = ("train gan", spec.key, model and model.key, examples.x.dtype.str)
+    work.add(("gan", spec.key), epochs * len(examples), lambda: _training_cost(spec))
     loop: GanLoop = keras.compiled(key, lambda: GanLoop(spec, model))
     trained = loop.run(gan, examples, weights, guide_weight, epochs=epochs, batch_size=batch_size, rng=rng)
     losses = (trained.generator_loss, trained.discriminator_loss)
@@ -263,8 +266,40 @@ def sample(spec: GanSpec, generator: Arrays, labels: NDArray[np.int32], rng: np.
     """Returns generated images (n, *input_shape) of labels (n,); the same weights and `rng` give the same images."""
     if not len(labels):
         return np.empty((0, *spec.input_shape), np.uint8)
+    work.add(("generator", spec.key), len(labels), lambda: _sampling_cost(spec))
     sampler: Sampler = keras.compiled(("sample", spec.key), lambda: Sampler(spec))
     return sampler.images(generator, np.asarray(labels, np.int32), rng)
+
+
+def _sampling_cost(spec: GanSpec) -> int:
+    """Returns the multiply-adds of one image."""
+    tf, networks = keras.tf, spec.networks
+    weights = [tf.constant(a) for a in spec.generator_template]
+    return traced(
+        lambda z, labels: networks.generate(weights, z, labels),
+        tf.TensorSpec([1, networks.noise]),
+        tf.TensorSpec([1], tf.int32),
+    )
+
+
+def _training_cost(spec: GanSpec) -> int:
+    """Returns the multiply-adds of a training step on one real example: both losses, both gradients. Not a guide's."""
+    tf, networks = keras.tf, spec.networks
+    generator, discriminator = (
+        [tf.Variable(a) for a in arrays] for arrays in (spec.generator_template, spec.discriminator_template)
+    )
+
+    def step(real: Any, z: Any, labels: Any) -> Any:
+        with tf.GradientTape(persistent=True) as tape:
+            fake = networks.generate(generator, z, labels)
+            generator_loss = networks.generator_loss(discriminator, fake, labels)
+            discriminator_loss = networks.discriminator_loss(discriminator, real, tf.stop_gradient(fake), labels)
+        gradients = tape.gradient(generator_loss, generator), tape.gradient(discriminator_loss, discriminator)
+        return generator_loss, discriminator_loss, gradients
+
+    return traced(
+        step, tf.TensorSpec([1, *spec.input_shape]), tf.TensorSpec([1, networks.noise]), tf.TensorSpec([1], tf.int32)
+    )
 
 
 def balanced_labels(n: int, classes: int, rng: np.random.Generator) -> NDArray[np.int32]:

@@ -17,6 +17,7 @@ from fedcompress.compression.base import Compression
 from fedcompress.data.federated import Examples
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.scenario import TrainingSettings
+from fedcompress.training import work
 from fedcompress.training.loop import Trained, TrainingLoop, scaled
 from fedcompress.training.objectives import CrossEntropy, Objective
 from fedcompress.wire.content import Arrays
@@ -72,6 +73,7 @@ class Predictor:
 
 def predict(spec: ModelSpec, weights: Arrays, x: NDArray[Any], *, features: bool = False) -> NDArray[np.float32]:
     """Returns the logits (n, classes) of a model on inputs (n, *input_shape), or its features (n, f)."""
+    work.add_pass(spec, len(x), training=False)
     predictor: Predictor = keras.compiled(("predict", spec.key, features), lambda: Predictor(spec, features=features))
     return predictor.run(weights, x)
 
@@ -177,6 +179,7 @@ class Trainer:
             learning_rate=learning_rate or settings.learning_rate * settings.learning_rate_decay**past_rounds,
             rng=self._rng(purpose),
         )
+        work.add_pass(self.spec, (epochs or settings.epochs) * len(examples), training=True)
         if not np.isfinite(trained.loss):
             raise FloatingPointError(f"training diverged, the loss is {trained.loss}; try a smaller learning rate")
         if not trained.masks or (masks is None and self.compression.target(self.round_number) == 0.0):
