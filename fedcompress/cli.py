@@ -109,8 +109,13 @@ def resume(
     from fedcompress.scenario import Scenario
     from fedcompress.terminal import ProgressDisplay
 
+    if (run / "recipe.toml").exists():
+        _compress(run, None, None, as_json=json)
+        return
     if not (run / "scenario.toml").exists():
-        raise InputError(f"resume {run}: holds no scenario.toml; expected the directory of a run or a sweep.")
+        raise InputError(
+            f"resume {run}: holds no scenario.toml or recipe.toml; expected the directory of a run, sweep or recipe."
+        )
     loaded = Scenario.load(run / "scenario.toml")
     options = Options.of(RunDirectory(run).read_json("options.json")) if loaded.sweep else Options()
 
@@ -146,7 +151,10 @@ def _finish(loaded: Any, path: Path, one: Any, *, as_json: bool) -> None:
 @app.command("list")
 def list_(
     what: Annotated[
-        str | None, typer.Argument(help="strategies, clients, models, datasets, partitions, compression, scenarios")
+        str | None,
+        typer.Argument(
+            help="strategies, clients, models, methods, datasets, partitions, compression, scenarios, recipes"
+        ),
     ] = None,
     plugins: PluginDirs = [],  # noqa: B006
 ) -> None:
@@ -159,7 +167,8 @@ def list_(
 
     found = Plugins(tuple(plugins))
     names = {folder: found.names(folder) for folder in KINDS}
-    names |= {"partitions": list(get_args(Partition)), "scenarios": sorted(p.stem for p in _shipped())}
+    names |= {"partitions": list(get_args(Partition))}
+    names |= {folder: sorted(path.stem for path in _shipped(folder)) for folder in ("scenarios", "recipes")}
     if what is not None and what not in names:
         raise InputError(f"list {what}: unknown.{suggestion(what, names)}")
     for title in [what] if what else names:
@@ -263,6 +272,76 @@ def distill(
 
 
 @app.command()
+def compress(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A recipe: a TOML file, or the name of one that ships; or use options.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A model's name, as in mlp:100-50, or a Keras file.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="DATASET", help="Data set that it learns.")] = None,
+    method: Annotated[str | None, typer.Option(help="How it is compressed; see: fedcompress list methods.")] = None,
+    sparsity: Annotated[float | None, typer.Option(help="The method's fraction of zeros.")] = None,
+    bits: Annotated[int | None, typer.Option(help="The method's bits of a weight.")] = None,
+    param: Annotated[
+        list[str], typer.Option(metavar="KEY=VALUE", help="Another parameter of the method; may be repeated.")
+    ] = [],  # noqa: B006
+    epochs: Annotated[int | None, typer.Option(help="Epochs of each training.")] = None,
+    examples: Annotated[int | None, typer.Option(help="Training examples; default: all.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Repetitions, with the seeds 1, 2, ...")] = None,
+    set_: Set = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Results; default runs/NAME-DATE-TIME.")] = None,
+    data_dir: DataDir = None,
+    plugins: PluginDirs = [],  # noqa: B006
+    json: Annotated[bool, typer.Option("--json", help="Print the rows alone on standard output.")] = False,
+) -> None:
+    """Train, compress and measure one model: a recipe, or one method given by options."""
+    from fedcompress.launch import default_directory
+    from fedcompress.options import Options
+    from fedcompress.recipes.recipe import Recipe, one_method
+    from fedcompress.scenario import parse_assignment
+
+    overrides: dict[str, Any] = {
+        "model": model,
+        "data.dataset": data,
+        "training.epochs": epochs,
+        "data.examples": examples,
+    }
+    overrides["seeds"] = None if seeds is None else list(range(1, seeds + 1))
+    overrides = {key: value for key, value in overrides.items() if value is not None}
+    overrides |= dict(map(parse_assignment, set_))
+    params = {"sparsity": sparsity, "bits": bits}
+    params = {key: value for key, value in params.items() if value is not None} | dict(map(parse_assignment, param))
+    if recipe is None:
+        if method is None:
+            raise InputError("compress: expected a RECIPE, or --method (see: fedcompress list recipes, list methods).")
+        loaded = Recipe.parse(one_method(method, params), overrides)
+    else:
+        if method is not None or params:
+            raise InputError(
+                "compress: --method, --sparsity, --bits and --param are for use without a RECIPE; use --set."
+            )
+        loaded = Recipe.load(_named(recipe, "recipes"), overrides)
+    path = out or default_directory(loaded.name)
+    _compress(path, loaded, Options(data_dir=data_dir, plugins=tuple(plugins)), as_json=json)
+
+
+def _compress(path: Path, recipe: Any, options: Any, *, as_json: bool) -> None:
+    """Runs a recipe into a directory, or what is missing there of the one that it holds, and shows the table."""
+    from fedcompress.recipes import launch
+    from fedcompress.recipes.display import RecipeDisplay
+    from fedcompress.recipes.table import DETAILS, result_table
+
+    try:
+        with RecipeDisplay() as display:
+            rows = launch.resume(path, display) if recipe is None else launch.start(recipe, path, options, display)
+    except (RunError, KeyboardInterrupt):
+        print(f"go on with: fedcompress resume {path}", file=sys.stderr)
+        raise
+    shown = [{key: value for key, value in row.items() if key not in DETAILS} for row in rows]
+    _show({"run": path.name, "rows": shown}, result_table(path.name, rows), as_json=as_json)
+    print(f"results: {path}", file=sys.stderr)
+
+
+@app.command()
 def doctor(data_dir: DataDir = None) -> None:
     """Say what is installed, which engines and data sets there are, and how to get what is missing."""
     from fedcompress.doctor import report
@@ -273,9 +352,7 @@ def doctor(data_dir: DataDir = None) -> None:
 def _load(scenario: Path, assignments: list[str], seed: int | None) -> Any:
     from fedcompress.scenario import Scenario, parse_assignment
 
-    if not scenario.exists() and scenario.suffix != ".toml":
-        named = [path for path in _shipped() if path.stem == str(scenario)]
-        scenario = named[0] if named else scenario
+    scenario = _named(scenario)
     overrides = dict(map(parse_assignment, assignments))
     if seed is not None:
         overrides["seed"] = seed
@@ -289,9 +366,17 @@ def _load(scenario: Path, assignments: list[str], seed: int | None) -> Any:
     return loaded
 
 
-def _shipped() -> list[Path]:
-    """The scenarios that ship with fedcompress."""
-    return sorted((Path(__file__).resolve().parent.parent / "scenarios").glob("*.toml"))
+def _shipped(what: str = "scenarios") -> list[Path]:
+    """The scenarios or recipes that ship with fedcompress."""
+    folder = Path(__file__).resolve().parent.parent / "scenarios"
+    return sorted((folder if what == "scenarios" else folder / what).glob("*.toml"))
+
+
+def _named(path: Path, what: str = "scenarios") -> Path:
+    """Returns a file, or the one that ships under that name."""
+    if path.exists() or path.suffix == ".toml":
+        return path
+    return next((shipped for shipped in _shipped(what) if shipped.stem == str(path)), path)
 
 
 def _show(table: dict[str, Any], rendered: Any, *, as_json: bool) -> None:

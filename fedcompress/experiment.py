@@ -24,10 +24,10 @@ from fedcompress.data.federated import FederatedData, federate
 from fedcompress.data.loading import load_dataset
 from fedcompress.distillation.public import TRAIN, PublicData, teacher_contents
 from fedcompress.distillation.source import PublicSource, make_source
-from fedcompress.errors import InputError, suggestion
+from fedcompress.errors import InputError
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.plugins import Plugins
+from fedcompress.plugins import Plugins, parameter_problems
 from fedcompress.scenario import PUBLIC_SOURCES, GroupSettings, Scenario
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import ServerStrategy
@@ -84,7 +84,7 @@ class Experiment:
     def _assemble(cls, found: _Found, plugins: Plugins, data: FederatedData) -> Experiment:
         scenario = found.resolved()
         shape = data.dataset.x_train.shape[1:]
-        models = {name: ModelSpec(name, made(), shape, data.dataset.classes) for name, made in found.models.items()}
+        models = {name: ModelSpec(name, made, shape, data.dataset.classes) for name, made in found.models.items()}
         dealt = deal(scenario.groups, scenario.data.clients, scenario.seed)
         groups = {
             settings.name: Group(
@@ -163,15 +163,8 @@ class Experiment:
             InputError: A model does not fit the data, or the strategy refuses the federation.
         """
         own = {self.server_model.name: self.server_model} if self.server_model else {}
-        for name, model in {**self.models, **own}.items():
-            try:
-                model.parameters  # noqa: B018  builds it
-            except (ValueError, TypeError) as error:
-                shape = "x".join(map(str, model.input_shape))
-                reason = str(error).strip().splitlines()[0]
-                raise InputError(
-                    f"model {name!r} does not fit {self.scenario.data.dataset!r}, whose examples are {shape}: {reason}"
-                ) from error
+        for model in {**self.models, **own}.values():
+            model.check(self.scenario.data.dataset)
         if problems := self.server.problems():
             raise InputError(problems)
 
@@ -252,7 +245,7 @@ class _Found:
         self.strategy: type[ServerStrategy] = plugins.load("strategies", scenario.server.strategy)
         self.strategy_params = self._params(self.strategy.Params, scenario.server.params, "server.params")
         names = {group.model for group in scenario.groups} | ({scenario.server.model} - {None})
-        self.models = {name: plugins.load("models", name) for name in sorted(map(str, names))}
+        self.models = {name: plugins.architecture(name) for name in sorted(map(str, names))}
         self._check_public()
         self.parts = [self._part(group, plugins) for group in scenario.groups]
 
@@ -303,7 +296,7 @@ class _Found:
         try:
             return kind.model_validate(values)
         except ValidationError as error:
-            self.problems += list(_parameter_problems(error, kind, where))
+            self.problems += list(parameter_problems(error, kind, where))
             return None
 
     def resolved(self) -> Scenario:
@@ -314,17 +307,6 @@ class _Found:
             group["params"] = part.client_params.model_dump(mode="json", exclude_none=True)
             group["compression_params"] = part.compression_params.model_dump(mode="json", exclude_none=True)
         return Scenario.parse(table)
-
-
-def _parameter_problems(error: ValidationError, kind: type[BaseModel], where: str) -> Iterable[str]:
-    for item in error.errors(include_url=False):
-        key = ".".join([where, *map(str, item["loc"])])
-        if item["type"] == "extra_forbidden":
-            known = suggestion(str(item["loc"][-1]), kind.model_fields) or " There are none."
-            yield f"{key}: unknown parameter.{known}"
-        else:
-            message = str(item["msg"]).removeprefix("Value error, ").replace("Input should", "input should").rstrip(".")
-            yield f"{key}: received {item['input']!r}; {message}{'' if message.endswith('?') else '.'}"
 
 
 def _unknown_names(scenario: Scenario, plugins: Plugins) -> Iterable[str]:

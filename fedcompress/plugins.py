@@ -20,6 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from fedcompress.errors import InputError, suggestion
 
 
@@ -48,9 +50,10 @@ KINDS = {
         Kind("model", "models", "fedcompress.models", "fedcompress.models.architecture:Architecture"),
         Kind("data set", "datasets", "fedcompress.data.datasets", "fedcompress.data.dataset:DatasetSource"),
         Kind("compression", "compression", "fedcompress.compression", "fedcompress.compression.base:Compression"),
+        Kind("method", "methods", "fedcompress.recipes.methods", "fedcompress.recipes.method:Method"),
     )
 }
-_NOT_PLUGINS = {"architecture", "convolutional", "base", "masks"}
+_NOT_PLUGINS = {"architecture", "convolutional", "base", "masks", "size"}
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,20 @@ class Plugins:
                 return _checked(_attribute(point.value, kind), interface, kind, name)
         raise InputError(str(self.check(folder, name)))
 
+    def architecture(self, name: str) -> Any:
+        """Returns a model's architecture, given its name and perhaps an argument, as in "mlp:512-256".
+
+        Raises:
+            InputError: The name is unknown, or the argument wrong.
+        """
+        plain, colon, argument = name.partition(":")
+        if not colon or plain not in self.names("models"):
+            return self.load("models", name)()
+        kind = self.load("models", plain)
+        if not kind.argument_name:
+            raise InputError(f"model {name!r}: {plain!r} takes no argument; write {plain!r}.")
+        return kind(argument)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over every file of the plug-in folders; empty without any."""
@@ -135,6 +152,20 @@ class Plugins:
                 raise InputError(f"{kind.name} {path}: does not import: {type(error).__name__}: {error}.") from error
             self._loaded[path] = module
         return self._loaded[path]
+
+
+def parameter_problems(error: ValidationError, kind: type[BaseModel], where: str) -> Iterable[str]:
+    """Returns what is wrong with a plug-in's own parameters, one problem per key."""
+    for item in error.errors(include_url=False):
+        key = ".".join([where, *map(str, item["loc"])])
+        if item["type"] == "extra_forbidden":
+            known = suggestion(str(item["loc"][-1]), kind.model_fields) or " There are none."
+            yield f"{key}: unknown parameter.{known}"
+        elif item["type"] == "missing":
+            yield f"{key}: is missing; {kind.model_fields[str(item['loc'][0])].description}."
+        else:
+            message = str(item["msg"]).removeprefix("Value error, ").replace("Input should", "input should").rstrip(".")
+            yield f"{key}: received {item['input']!r}; {message}{'' if message.endswith('?') else '.'}"
 
 
 def _module_names(package: str) -> list[str]:

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -198,13 +198,10 @@ class Scenario(Section):
         Raises:
             InputError: One problem per line: the key, what was received, what is expected.
         """
-        nested = _copy(dict(table))
+        nested = copied(dict(table))
         for key, value in (overrides or {}).items():
-            _override(nested, key, value)
-        try:
-            return cls.model_validate(nested)
-        except ValidationError as error:
-            raise InputError(list(_problems(error, nested))) from None
+            override(nested, key, value)
+        return validated(cls, nested)
 
     @classmethod
     def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Scenario:
@@ -271,13 +268,14 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     return key.strip(), parsed
 
 
-def _copy(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """Returns a copy of nested tables and lists, tuples as lists."""
     if isinstance(value, Mapping):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _override(table: dict[str, Any], key: str, value: Any) -> None:
+def override(table: dict[str, Any], key: str, value: Any) -> None:
     """Sets one dotted key; a group is addressed by its name: `groups.phone.sparsity`."""
     *parents, last = key.split(".")
     node: Any = table
@@ -294,7 +292,8 @@ def _override(table: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(node, dict | list):
             raise InputError(f"{key}: {'.'.join(parents[: depth + 1])} is a value, not a table.")
     if isinstance(node, list):
-        raise InputError(f"{key}: name a group and a key, for example groups.{'NAME'}.{last}=VALUE.")
+        what = parents[-1]
+        raise InputError(f"{key}: name a {what.removesuffix('s')} and a key, for example {what}.NAME.{last}=VALUE.")
     node[last] = value
 
 
@@ -306,13 +305,28 @@ EXPECTED = {
 """What pydantic says in the words of Python, in those of TOML."""
 
 
-def _problems(error: ValidationError, table: Mapping[str, Any]) -> Iterable[str]:
+Kind = TypeVar("Kind", bound=Section)
+
+
+def validated(kind: type[Kind], table: Mapping[str, Any]) -> Kind:
+    """Returns a table as a section.
+
+    Raises:
+        InputError: One problem per line: the key, what was received, what is expected.
+    """
+    try:
+        return kind.model_validate(table)
+    except ValidationError as error:
+        raise InputError(list(_problems(error, table, kind))) from None
+
+
+def _problems(error: ValidationError, table: Mapping[str, Any], kind: type[Section]) -> Iterable[str]:
     for item in error.errors(include_url=False):
         where = _location(item["loc"], table)
         if item["type"] == "too_short" and item["input"]:
             continue  # pydantic counts only the valid items; the invalid ones have messages of their own
         if item["type"] == "extra_forbidden":
-            yield f"{where}: unknown key.{suggestion(str(item['loc'][-1]), _known_keys(item['loc']))}"
+            yield f"{where}: unknown key.{suggestion(str(item['loc'][-1]), _known_keys(item['loc'], kind))}"
         elif item["type"] == "missing":
             yield f"{where}: is missing."
         elif item["type"] == "value_error":
@@ -344,9 +358,9 @@ def _location(loc: tuple[int | str, ...], table: Mapping[str, Any]) -> str:
     return ".".join(parts)
 
 
-def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+def _known_keys(loc: tuple[int | str, ...], kind: type[Section]) -> list[str]:
     """Returns the keys that are known where an unknown one was found."""
-    model: Any = Scenario
+    model: Any = kind
     for part in loc[:-1]:
         if isinstance(part, int):
             continue

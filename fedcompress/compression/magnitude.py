@@ -1,7 +1,7 @@
 """magnitude: prune the smallest weights of each tensor, by tfmot, to a target that is indexed by round.
 
-Zhu & Gupta 2017, "To prune, or not to prune": s_t = s_f (1 - (1 - (t - t0) / (t1 - t0))^3). tfmot's own schedules count
-steps, and a federated client often trains fewer steps than they wait for; here t is the federated round.
+Zhu & Gupta 2017, "To prune, or not to prune": s_t = s_f + (s_i - s_f) (1 - (t - t0) / (t1 - t0))^3. tfmot's own
+schedules count steps, and a federated client often trains fewer than they wait for; here t is the federated round.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class MagnitudeParams(Params):
     schedule: Literal["polynomial", "constant"] = Field("polynomial", description="constant: the target from begin on")
     begin_round: int | None = Field(None, ge=0, description="last dense round; default: a fifth of the rounds")
     end_round: int | None = Field(None, ge=1, description="round that reaches the target; default: three fifths")
+    initial: float = Field(0.0, ge=0.0, lt=1.0, description="sparsity with which the ramp begins")
     power: float = Field(3.0, gt=0.0, description="exponent of the polynomial")
     freeze_round: int | None = Field(
         None, ge=0, description="from here on masks stay; default: four fifths; 0 is never"
@@ -84,7 +85,8 @@ class Magnitude(Compression):
         if self.params.schedule == "constant" or round_number >= self.end_round:
             return self.sparsity
         progress = (round_number - self.begin_round) / (self.end_round - self.begin_round)
-        return float(self.sparsity * (1.0 - (1.0 - progress) ** self.params.power))
+        begin = min(self.params.initial, self.sparsity)
+        return float(self.sparsity - (self.sparsity - begin) * (1.0 - progress) ** self.params.power)
 
     def frozen(self, round_number: int) -> bool:
         return 0 < self.freeze_round <= round_number

@@ -129,14 +129,8 @@ def _dataset(settings: DistillSettings, plugins: Plugins, data_dir: Path | None)
 
 
 def _model(name: str, dataset: Dataset, plugins: Plugins) -> ModelSpec:
-    spec = ModelSpec(name, plugins.load("models", name)(), dataset.x_train.shape[1:], dataset.classes)
-    try:
-        spec.parameters  # noqa: B018  builds it
-    except (ValueError, TypeError) as error:
-        shape, reason = "x".join(map(str, spec.input_shape)), str(error).strip().splitlines()[0]
-        raise InputError(
-            f"model {name!r} does not fit {dataset.name!r}, whose examples are {shape}: {reason}"
-        ) from error
+    spec = ModelSpec(name, plugins.architecture(name), dataset.x_train.shape[1:], dataset.classes)
+    spec.check(dataset.name)
     return spec
 
 

@@ -18,9 +18,8 @@ from rich.table import Table
 from scipy.stats import t as student_t  # type: ignore[import-untyped,unused-ignore]
 
 from fedcompress.distillation.distill import TEACHER, Comparison, Run
-from fedcompress.errors import InputError
 from fedcompress.results.provenance import installed
-from fedcompress.results.run_directory import RunDirectory, check_free
+from fedcompress.results.run_directory import RunDirectory
 
 _PACKAGES = ("fedcompress", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
 
@@ -109,11 +108,7 @@ def prepare(path: Path) -> None:
     Raises:
         InputError: It is in use or cannot be made.
     """
-    check_free(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {path}: cannot be written: {error.strerror}.") from None
+    RunDirectory.made(path)
 
 
 def write(comparison: Comparison, path: Path) -> None:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,13 @@ HEAD = "head"
 
 
 class Architecture(ABC):
-    """Interface of a model plug-in: what turns images into features. One subclass per file in `models/`."""
+    """Interface of a model plug-in: what turns images into features. One subclass per file in `models/`.
+
+    One that takes an argument, as in "mlp:512-256", is made with that string, and without it where there is none.
+    """
+
+    argument_name: ClassVar[str] = ""
+    """What follows the colon in a name, for example "UNITS-UNITS-..."; empty if nothing may."""
 
     @abstractmethod
     def features(self, inputs: Any) -> Any:
@@ -133,6 +139,23 @@ class ModelSpec:
     def parameters(self) -> int:
         """Number of weights, trainable or not."""
         return sum(a.size for a in self.template)
+
+    def check(self, data: str) -> None:
+        """Builds the model once.
+
+        Args:
+            data: Name of the data set that it is for, for the message.
+
+        Raises:
+            InputError: The model does not fit the data.
+        """
+        try:
+            self._layout  # noqa: B018  builds it
+        except (ValueError, TypeError) as error:
+            shape, reason = "x".join(map(str, self.input_shape)), str(error).strip().splitlines()[0]
+            raise InputError(
+                f"model {self.name!r} does not fit {data!r}, whose examples are {shape}: {reason}"
+            ) from error
 
     @property
     def contents(self) -> dict[str, Content]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 from fedcompress import keras
+from fedcompress.compression.size import save_h5
 from fedcompress.experiment import Experiment
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import State
@@ -37,16 +37,9 @@ def _write(spec: ModelSpec, weights: Arrays, stem: Path) -> dict[str, int]:
     model = spec.build()
     model.set_weights(weights)
     return {
-        "h5_bytes": _write_h5(model, stem.with_name(f"{stem.name}.h5")),
+        "h5_bytes": save_h5(model, stem.with_name(f"{stem.name}.h5")),
         "tflite_bytes": _write_tflite(model, stem.with_name(f"{stem.name}.tflite")),
     }
-
-
-def _write_h5(model: object, path: Path) -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the format is a legacy one is known: every tool reads it
-        keras.models.save_model(model, path, save_format="h5", include_optimizer=False)
-    return path.stat().st_size
 
 
 def _write_tflite(model: object, path: Path) -> int:

@@ -18,16 +18,22 @@ _PACKAGES = ("fedcompress", "flwr", "ray", "tensorflow", "tf_keras", "tensorflow
 
 def provenance(experiment: Experiment, options: Mapping[str, Any], command: Sequence[str]) -> dict[str, Any]:
     """Returns versions, commit, machine, engine, command, digests of data and plug-ins, seed, start."""
+    made_with = provenance_of(experiment.data.digest, experiment.plugins.digest, options, command)
+    return {**made_with, "seed": experiment.scenario.seed, "scenario_digest": experiment.scenario.digest}
+
+
+def provenance_of(
+    data_digest: str, plugins_digest: str, options: Mapping[str, Any], command: Sequence[str]
+) -> dict[str, Any]:
+    """Returns versions, commit, machine, command, digests of data and plug-ins, start; not what was run."""
     return {
         "versions": {name: installed(name) for name in _PACKAGES} | {"python": platform.python_version()},
         **_commit(),
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
         **options,
         "command": list(command),
-        "seed": experiment.scenario.seed,
-        "scenario_digest": experiment.scenario.digest,
-        "data_digest": experiment.data.digest,
-        "plugins_digest": experiment.plugins.digest,
+        "data_digest": data_digest,
+        "plugins_digest": plugins_digest,
         "start": datetime.datetime.now(datetime.UTC).isoformat(),
         "end": None,
     }

@@ -34,10 +34,8 @@ class RunDirectory:
         Raises:
             InputError: The directory is in use or cannot be written.
         """
-        check_free(path)
+        directory = cls.made(path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            directory = cls(path)
             directory.write_text("scenario.toml", scenario)
             directory.write_json("provenance.json", provenance)
             for name in ROWS:
@@ -45,6 +43,20 @@ class RunDirectory:
         except OSError as error:
             raise InputError(f"--out {path}: cannot be written: {error.strerror}.") from None
         return directory
+
+    @classmethod
+    def made(cls, path: Path) -> RunDirectory:
+        """Makes an empty directory.
+
+        Raises:
+            InputError: It is in use or cannot be written.
+        """
+        check_free(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {path}: cannot be written: {error.strerror}.") from None
+        return cls(path)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -97,7 +109,7 @@ class RunDirectory:
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file in one step."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
         temporary = (self.path / name).with_name(f".{Path(name).name}.part")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(self.path / name)

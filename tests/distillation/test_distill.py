@@ -30,13 +30,13 @@ def compared() -> Comparison:
 def test_every_method_runs_with_every_seed(compared: Comparison) -> None:
     """Parameters on 8x8x1. mlp: 65*100 + 101*50 + 51*20 + 21*10; mini-cnn: 40 + 148 + (2*2*4 + 1)*10.
 
-    Behind the mlp's 20 features a projector of 20*10 + 10*16 + 4*(10 + 16), and the teacher's head of 170.
+    Behind the mlp's 20 features a projector of 20*16 + 16*16 + 4*(16 + 16), and the teacher's head of 170.
     """
     assert [(run.method, run.seed) for run in compared.runs] == [
         (method, seed) for seed in (1, 2) for method in (TEACHER, *METHODS)
     ]
     parameters = {run.method: run.parameters for run in compared.runs}
-    behind = 6500 + 5050 + 1020 + 200 + 160 + 104 + 170
+    behind = 6500 + 5050 + 1020 + 320 + 256 + 128 + 170
     assert parameters == {TEACHER: 358, "plain": 12780, "kd": 12780, "simkd": behind, "head-reuse": behind}
     assert all(0 < run.validation < 1 and 0 < run.test < 1 and run.seconds > 0 for run in compared.runs)
 

@@ -1,0 +1,227 @@
+"""What a method works with: data, model, one way to train, all of it for one experiment and one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from math import cos, pi
+from typing import Any
+
+import numpy as np
+
+from fedcompress.compression import masks as masking
+from fedcompress.compression.base import Compression
+from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
+from fedcompress.compression.none import NoCompression
+from fedcompress.data.dataset import Dataset
+from fedcompress.data.federated import Examples
+from fedcompress.data.splits import holdout
+from fedcompress.errors import InputError
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.recipes.recipe import RecipeData, RecipeTraining
+from fedcompress.seeding import SERVER, generator
+from fedcompress.training.objectives import Objective
+from fedcompress.training.trainer import Evaluation, Trainer, evaluate, predict
+from fedcompress.wire.content import Arrays
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One epoch.
+
+    Attributes:
+        phase: What the training was for: "dense", "prune", ...
+        epoch: From 1, within the phase.
+        loss: Mean over the epoch.
+        validation: Accuracy after it.
+        sparsity: Fraction of zeros after it.
+        layers: The same for each prunable tensor.
+    """
+
+    phase: str
+    epoch: int
+    loss: float
+    validation: float
+    sparsity: float
+    layers: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a training leaves.
+
+    Attributes:
+        weights: As a device gets them.
+        masks: Of the prunable tensors; empty if nothing was pruned.
+        validation: Accuracy on the validation examples after the last epoch.
+    """
+
+    weights: Arrays
+    masks: Arrays
+    validation: float
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The data of one seed. Choices are made by `validation`; `test` is only ever reported."""
+
+    train: Examples
+    validation: Examples
+    test: Examples
+
+
+def split(dataset: Dataset, settings: RecipeData, seed: int) -> Split:
+    """Divides a data set.
+
+    Raises:
+        InputError: There are not as many training examples as are asked for.
+    """
+    x, y = dataset.x_train, dataset.y_train
+    rest, held = holdout(y, settings.validation, generator(seed, 0, SERVER, "compress.validation"))
+    if settings.examples is not None:
+        if settings.examples > len(rest):
+            raise InputError(f"data.examples: received {settings.examples}; there are {len(rest)} to train on.")
+        left_out = 1 - settings.examples / len(rest)
+        chosen, _ = holdout(y[rest], left_out, generator(seed, 0, SERVER, "compress.examples"))
+        rest = rest[chosen]
+    return Split(Examples(x[rest], y[rest]), Examples(x[held], y[held]), Examples(dataset.x_test, dataset.y_test))
+
+
+class Bench:
+    """Data, a model and one way to train, for one experiment and one seed.
+
+    Attributes:
+        spec: The experiment's model.
+        data: Training, validation and test examples.
+        seed: Every random number derives from it, and from what it is for: two methods that ask for the same thing
+            (a split, initial weights, the order of examples in a phase of training) get the same.
+        training: `[training]`, with the experiment's own epochs.
+        curve: Every epoch that was trained, in order.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        data: Split,
+        seed: int,
+        training: RecipeTraining,
+        *,
+        model: Callable[[str], ModelSpec],
+        memory: dict[Any, Any],
+        progress: Callable[[CurvePoint], None] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.data = data
+        self.seed = seed
+        self.training = training
+        self.curve: list[CurvePoint] = []
+        self.model = model
+        """Returns another model by its name, as "mlp:512-256", for this data."""
+        self._memory = memory
+        self._progress = progress
+
+    def rng(self, purpose: str, epoch: int = 0) -> np.random.Generator:
+        """Returns the generator of one purpose, independent of all others."""
+        return generator(self.seed, epoch, SERVER, f"compress.{purpose}")
+
+    def initial(self, spec: ModelSpec | None = None, purpose: str = "initial") -> Arrays:
+        """Returns initial weights; another purpose gives other ones."""
+        spec = spec or self.spec
+        return spec.initial(self.rng(f"{purpose}.{spec.name}"))
+
+    def dense(self, spec: ModelSpec | None = None, epochs: int | None = None) -> Arrays:
+        """Returns the trained, uncompressed model: what compression starts from, and is compared with.
+
+        It is trained once for all experiments of a recipe that want the same.
+        """
+        spec = spec or self.spec
+        key = ("dense", spec.key, self.seed, epochs or self.training.epochs)
+        if key not in self._memory:
+            before = len(self.curve)
+            fitted = self.train(self.initial(spec), spec=spec, epochs=epochs, phase="dense")
+            self._memory[key] = fitted.weights, self.curve[before:]
+        else:
+            self.curve += self._memory[key][1]
+        weights: Arrays = self._memory[key][0]
+        return weights
+
+    def train(
+        self,
+        weights: Arrays,
+        compression: Compression | None = None,
+        *,
+        phase: str = "train",
+        objective: Objective | None = None,
+        masks: Arrays | None = None,
+        epochs: int | None = None,
+        learning_rate: float | None = None,
+        spec: ModelSpec | None = None,
+        until: Callable[[CurvePoint], bool] | None = None,
+    ) -> Fitted:
+        """Trains epoch by epoch, each as a round of a federation: the optimizer's state starts anew in it.
+
+        Args:
+            weights: Start.
+            compression: What training does to the weights, made for as many rounds as there are epochs; default:
+                nothing.
+            phase: Named in the curve; trainings of different phases see the examples in different orders.
+            objective: Default: cross-entropy.
+            masks: Kept from beginning to end, instead of masks that the compression chooses.
+            epochs: Instead of `[training] epochs`.
+            learning_rate: Instead of `[training] learning_rate`.
+            spec: Default: the experiment's model.
+            until: Ends the training after an epoch for which it returns True.
+        """
+        spec, epochs = spec or self.spec, epochs or self.training.epochs
+        compression = compression or _keeping(masks, epochs)
+        kept = masks
+        fitted = Fitted(weights, masks or [], float("nan"))
+        for epoch in range(1, epochs + 1):
+            trainer = Trainer(spec, compression, self.training, epoch, partial(self.rng, epoch=epoch))
+            rate = self._rate(learning_rate or self.training.learning_rate, epoch, epochs)
+            trained = trainer.fit(
+                fitted.weights, self.data.train, objective, masks=kept, learning_rate=rate, purpose=f"shuffle.{phase}"
+            )
+            if masks is None and compression.frozen(epoch + 1):
+                kept = trained.masks
+            score = self.validate(trained.weights, spec)
+            fitted = Fitted(trained.weights, trained.masks, score)
+            zeros = [masking.sparsity(trained.weights, [i]) for i in spec.prunable]
+            total = masking.sparsity(trained.weights, spec.prunable)
+            point = CurvePoint(phase, epoch, trained.loss, score, total, tuple(zeros))
+            self.curve.append(point)
+            if self._progress:
+                self._progress(point)
+            if until and until(point):
+                break
+        return fitted
+
+    def _rate(self, start: float, epoch: int, epochs: int) -> float:
+        if self.training.schedule == "cosine":
+            return start * (1 + cos(pi * (epoch - 1) / epochs)) / 2
+        return float(start * self.training.learning_rate_decay ** (epoch - 1))
+
+    def validate(self, weights: Arrays, spec: ModelSpec | None = None) -> float:
+        """Returns the accuracy that choices are made by."""
+        return self.evaluate(weights, self.data.validation, spec).accuracy
+
+    def evaluate(self, weights: Arrays, examples: Examples, spec: ModelSpec | None = None) -> Evaluation:
+        """Returns accuracy and mean cross-entropy."""
+        return evaluate(spec or self.spec, weights, examples)
+
+    def predict(self, weights: Arrays, examples: Examples, spec: ModelSpec | None = None) -> np.ndarray[Any, Any]:
+        """Returns logits (n, classes)."""
+        return predict(spec or self.spec, weights, examples.x)
+
+    def take_curve(self) -> list[dict[str, Any]]:
+        """Returns the epochs since it was last called, as rows."""
+        taken, self.curve = self.curve, []
+        return [asdict(point) for point in taken]
+
+
+def _keeping(masks: Arrays | None, epochs: int) -> Compression:
+    """Returns what keeps given masks, or does nothing where there are none."""
+    if masks is None:
+        return NoCompression(NoCompression.Params(), sparsity=0.0, rounds=epochs)
+    return Magnitude(MagnitudeParams(), sparsity=0.0, rounds=epochs)

@@ -1,0 +1,128 @@
+"""The typed recipe: load, override, validate, write. Every key is documented where it is declared.
+
+Structure only: what a method accepts as its own parameters is validated by `runner.py`, which knows the plug-ins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import Field, model_validator
+
+from fedcompress.scenario import Fraction, Positive, Section, TrainingSettings, copied, override, read_toml, validated
+
+
+class RecipeData(Section):
+    """`[data]`: what is learned."""
+
+    dataset: str = Field("mnist-5k", description="name of a data set, npz:FILE, or hf:NAME")
+    classes: tuple[int, ...] | None = Field(None, strict=False, description="keep only these labels, as in [6, 9]")
+    examples: Positive | None = Field(None, description="training examples that are used, drawn with their label mix")
+    validation: Fraction = Field(0.1, description="fraction of the training examples that every choice is made by")
+
+
+class RecipeTraining(TrainingSettings):
+    """`[training]`: how models are trained before, while and after they are compressed."""
+
+    epochs: Positive = Field(10, description="passes over the training examples")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="cosine: the learning rate falls to zero along half a cosine"
+    )
+
+
+class ExperimentSettings(Section):
+    """`[[experiments]]`: one method with its parameters, or, with `each`, one experiment for every value.
+
+    `each` maps a parameter, or "model", to a list of values; with several keys, every combination is an experiment.
+    """
+
+    name: str | None = Field(None, min_length=1, pattern=r"^[^/\\\x00-\x1f]+$", description="default: what differs")
+    method: str = Field("plain", description="name of a method")
+    model: str | None = Field(None, description="instead of the recipe's")
+    epochs: Positive | None = Field(None, description="instead of [training] epochs")
+    params: dict[str, Any] = Field(default_factory=dict, description="the method's own parameters")
+    each: dict[str, list[Any]] = Field(default_factory=dict, description="parameter -> values, an experiment for each")
+
+    @model_validator(mode="after")
+    def _each_has_values(self) -> Self:
+        if empty := [key for key, values in self.each.items() if not values]:
+            raise ValueError(f"each.{empty[0]}: the list is empty; expected at least one value")
+        return self
+
+    @property
+    def label(self) -> str:
+        """The name, or what there is to tell it by."""
+        parts = [self.method, *([self.model] if self.model else []), *_named(self.params)]
+        return self.name or " ".join(parts)
+
+    def single(self) -> Iterator[ExperimentSettings]:
+        """Yields the experiments of `each`, or this one."""
+        for values in product(*self.each.values()):
+            chosen = dict(zip(self.each, values, strict=True))
+            model = chosen.pop("model", self.model)
+            label = (
+                " ".join([self.name, *([model] if "model" in self.each else []), *_named(chosen)])
+                if self.name
+                else None
+            )
+            table = self.model_dump(exclude={"each"})
+            yield ExperimentSettings(**table | {"name": label, "model": model, "params": self.params | chosen})
+
+
+def _named(params: Mapping[str, Any]) -> list[str]:
+    return [f"{key} {value}" for key, value in params.items()]
+
+
+class Recipe(Section):
+    """Experiments on one data set; `Recipe.load` reads it from a file."""
+
+    name: str = Field(min_length=1, pattern=r"^[\w. -]+$", description="letters, digits, space, . - and _")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1, strict=False)
+    model: str = Field("two-layer-cnn", description="name of a model, or a Keras file: FILE.keras, FILE.h5")
+    data: RecipeData = Field(default_factory=RecipeData)
+    training: RecipeTraining = Field(default_factory=RecipeTraining)
+    experiments: tuple[ExperimentSettings, ...] = Field(min_length=1, strict=False)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        labels = [experiment.label for experiment in self.plan()]
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(f"experiments: two are called {twice[0]!r}; give each a name of its own")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds have to differ from each other")
+        return self
+
+    @classmethod
+    def parse(cls, table: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Recipe:
+        """Validates a nested table, after setting `overrides` (dotted key -> value) in it.
+
+        Raises:
+            InputError: One problem per line: the key, what was received, what is expected.
+        """
+        nested = copied(dict(table))
+        for key, value in (overrides or {}).items():
+            override(nested, key, value)
+        return validated(cls, nested)
+
+    @classmethod
+    def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+        """Reads a TOML file; see `parse`."""
+        return cls.parse(read_toml(path), overrides)
+
+    def toml(self) -> str:
+        """Returns the recipe as TOML, every default written out."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    def plan(self) -> list[ExperimentSettings]:
+        """Returns the experiments, one for each value where a list of values is given."""
+        return [single for experiment in self.experiments for single in experiment.single()]
+
+
+def one_method(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the table of a recipe that compares one method with no compression."""
+    plain = [] if method == "plain" else [{"method": "plain"}]
+    return {"name": method, "experiments": [*plain, {"method": method, "params": dict(params)}]}

@@ -1,0 +1,67 @@
+"""The table of a recipe: on a terminal, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from fedcompress.terminal import number, size
+
+Row = Mapping[str, Any]
+
+DETAILS = ("curve", "layer_sparsity", "confusion")
+"""Parts of a row that are no column."""
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """Returns all rows with all columns, a line for each seed."""
+    columns = list(dict.fromkeys(key for row in rows for key in row if key not in DETAILS))
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return lines.getvalue()
+
+
+def over_seeds(rows: Sequence[Row]) -> list[list[Row]]:
+    """Returns the rows of each experiment and step, one for each seed, in the order of the recipe."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["experiment"], row["step"]), []).append(row)
+    return list(groups.values())
+
+
+def spread(rows: Sequence[Row], key: str, digits: int = 4) -> str:
+    """Returns the mean of a column over seeds, and the standard deviation if there are several."""
+    values = [row[key] for row in rows if row.get(key) is not None]
+    if not values:
+        return "-"
+    return number(mean(values), digits) + (f" ± {number(stdev(values), digits)}" if len(values) > 1 else "")
+
+
+def result_table(title: str, rows: Sequence[Row]) -> Table:
+    """Returns the closing table, a row per experiment and step."""
+    style: Any = {"title_justify": "left", "caption_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
+    table = Table(title=title, collapse_padding=True, **style)
+    table.add_column("experiment", overflow="fold")
+    columns = ("bits", "sparsity", "train", "validation", "test", "deflated", "parameters", "non-zero")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for group in over_seeds(rows):
+        first = group[0]
+        table.add_row(
+            " ".join(filter(None, (first["experiment"], first["step"]))),
+            str(first["bits"]),
+            number(mean(row["sparsity"] for row in group), 3),
+            *(spread(group, key) for key in ("train", "validation", "test")),
+            size(mean(row["deflated_bytes"] for row in group)),
+            f"{first['parameters']:,}",
+            f"{mean(row['nonzero'] for row in group):,.0f}",
+        )
+    return table

@@ -1,0 +1,71 @@
+"""`fedcompress compress`: from options and recipes to tables, resumed and refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+OPTIONS = ("compress", "--model", "mini-cnn", "--data", "digits", "--epochs", 1, "--examples", 200)
+
+
+def test_one_method_beside_no_compression(call: Callable[..., Any], tmp_path: Path) -> None:
+    done = call(*OPTIONS, "--method", "magnitude", "--sparsity", 0.8, "--out", "found", "--json")
+    assert done.code == 0, done.err
+    plain, pruned = json.loads(done.out)["rows"]
+    assert (plain["method"], pruned["method"]) == ("plain", "magnitude")
+    assert plain["sparsity"] < 0.01
+    assert pruned["sparsity"] == pytest.approx(0.8, abs=0.01)
+    assert pruned["parameters"] == plain["parameters"] == 358
+    assert pruned["nonzero"] < 0.3 * plain["nonzero"]
+    assert pruned["deflated_bytes"] < plain["deflated_bytes"]
+    with (tmp_path / "found" / "results.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["test"]) for row in rows] == [plain["test"], pruned["test"]]
+    assert call(*OPTIONS, "--method", "plain", "--out", "found").code == 2
+
+
+def test_what_is_finished_is_not_repeated(call: Callable[..., Any], tmp_path: Path) -> None:
+    done = call(*OPTIONS, "--method", "magnitude", "--sparsity", 0.5, "--out", "found", "--json")
+    first, second = sorted((tmp_path / "found" / "experiments").iterdir())
+    unfinished = json.loads(second.read_text()) | {"finished": False}
+    second.write_text(json.dumps(unfinished))
+    before = first.read_bytes()
+    again = call("resume", "found", "--json")
+    assert again.code == 0, again.err
+    assert "plain" not in again.err
+    assert "magnitude sparsity 0.5, seed 1: experiment 2 of 2" in again.err
+    assert first.read_bytes() == before
+    drop = ("seconds",)
+    old, new = (
+        [{k: v for k, v in r.items() if k not in drop} for r in json.loads(d.out)["rows"]] for d in (done, again)
+    )
+    assert old == new
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "error: compress: expected a RECIPE, or --method"),
+        (["--method", "magnitud"], "error: unknown method 'magnitud'. Did you mean 'magnitude'?\n"),
+        (
+            ["--method", "magnitude"],
+            "error: experiment 'magnitude': params.sparsity: is missing; fraction of zeros",
+        ),
+        (["--method", "plain", "--model", "mlp:x"], "error: model 'mlp:x': expected the units of its hidden layers"),
+        (["--method", "plain", "--model", "lenet5:3"], "error: model 'lenet5:3': 'lenet5' takes no argument"),
+        (["--method", "plain", "--bits", 8], "error: experiment 'plain bits 8': params.bits: unknown parameter."),
+        (["--method", "plain", "--examples", 10**6], "error: data.examples: received 1000000; there are "),
+    ],
+)
+def test_bad_input_is_one_clear_error(call: Callable[..., Any], arguments: list[Any], problem: str) -> None:
+    done = call("compress", "--model", "mini-cnn", "--data", "digits", *arguments, "--out", "found")
+    assert done.code == 2
+    assert done.err.startswith(problem)
+    assert done.err.count("\n") == 1
+    assert done.out == ""
+    assert not Path("found").exists()

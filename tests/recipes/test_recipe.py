@@ -1,0 +1,58 @@
+"""Recipes: what they may say, and what they are told if it is wrong."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import pytest
+
+from fedcompress.errors import InputError
+from fedcompress.recipes.recipe import Recipe
+
+
+def parse(*experiments: dict[str, Any], **keys: Any) -> Recipe:
+    return Recipe.parse({"name": "tiny", "experiments": list(experiments), **keys})
+
+
+def test_each_is_an_experiment_for_every_combination() -> None:
+    each = {"model": ["mlp:8", "mlp:4"], "bits": [4, 8]}
+    recipe = parse({"method": "plain"}, {"method": "qat", "each": each, "params": {"sparsity": 0.5}})
+    labels = [experiment.label for experiment in recipe.plan()]
+    assert labels == ["plain"] + [f"qat mlp:{m} sparsity 0.5 bits {b}" for m in (8, 4) for b in (4, 8)]
+    assert [e.model for e in recipe.plan()] == [None, "mlp:8", "mlp:8", "mlp:4", "mlp:4"]
+
+
+def test_a_named_experiment_of_several_values() -> None:
+    recipe = parse({"name": "ladder", "method": "magnitude", "each": {"sparsity": [0.1, 0.5]}})
+    assert [experiment.label for experiment in recipe.plan()] == ["ladder sparsity 0.1", "ladder sparsity 0.5"]
+
+
+def test_a_recipe_reads_back_what_it_writes() -> None:
+    recipe = parse({"method": "magnitude", "each": {"sparsity": [0.1, 0.5]}}, seeds=[1, 2])
+    assert Recipe.parse(tomllib.loads(recipe.toml())) == recipe
+
+
+def test_an_override_addresses_an_experiment_by_name() -> None:
+    table = {"name": "tiny", "experiments": [{"name": "a", "method": "magnitude", "params": {"sparsity": 0.5}}]}
+    recipe = Recipe.parse(table, {"experiments.a.params.sparsity": 0.7, "training.epochs": 3})
+    assert (recipe.experiments[0].params, recipe.training.epochs) == ({"sparsity": 0.7}, 3)
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"modle": "mlp"}, "modle: unknown key. Did you mean 'model'?"),
+        ({"training": {"epoch": 3}}, "training.epoch: unknown key. Did you mean 'epochs'?"),
+        ({"training": {"epochs": "3"}}, "training.epochs: received '3'; input should be a valid integer."),
+        ({"experiments": []}, "experiments: received []; tuple should have at least 1 item"),
+        ({"experiments": [{"methd": "plain"}]}, "experiments.0.methd: unknown key. Did you mean 'method'?"),
+        ({"experiments": [{}, {}]}, "experiments: two are called 'plain'; give each a name of its own."),
+        ({"experiments": [{"each": {"bits": []}}]}, "experiments.0: each.bits: the list is empty;"),
+        ({"seeds": [1, 1]}, "seeds have to differ from each other."),
+    ],
+)
+def test_bad_recipes(keys: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse(**{"experiments": [{}], **keys})
+    assert str(caught.value).startswith(problem)
