@@ -53,7 +53,7 @@ KINDS = {
         Kind("method", "methods", "fedcompress.recipes.methods", "fedcompress.recipes.method:Method"),
     )
 }
-_NOT_PLUGINS = {"architecture", "convolutional", "base", "masks", "size"}
+_NOT_PLUGINS = {"architecture", "convolutional", "base", "cost", "masks", "size"}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fedcompress import keras
+from fedcompress.models.cost import multiply_adds
 
 
 @dataclass(frozen=True)
@@ -50,31 +51,26 @@ def measure(model: Any) -> Size:
         path = Path(folder) / "model.h5"
         save_h5(model, path)
         data = path.read_bytes()
-    adds = [_multiply_adds(layer) for layer in model.layers]
     return Size(
         parameters=parameters,
         nonzero=sum(int(np.count_nonzero(w)) for w in weights),
         float32_bytes=4 * parameters,
         file_bytes=len(data),
         deflated_bytes=len(zlib.compress(data, 9)),
-        multiply_adds=sum(dense for dense, _ in adds),
-        multiply_adds_nonzero=sum(sparse for _, sparse in adds),
+        multiply_adds=multiply_adds(model),
+        multiply_adds_nonzero=sum(_multiply_adds_nonzero(layer) for layer in model.layers),
     )
 
 
-def _multiply_adds(layer: Any) -> tuple[int, int]:
-    """Returns multiply-adds of a layer with a kernel, all of them and those with a weight that is not zero."""
-    kernel = getattr(layer, "kernel", None)
+def _multiply_adds_nonzero(layer: Any) -> int:
+    """Returns the multiply-adds of a layer's weights that are not zero."""
+    kernel = getattr(layer, "kernel", getattr(layer, "depthwise_kernel", None))
     if kernel is None:
-        kernel = getattr(layer, "depthwise_kernel", None)
-    if kernel is None:
-        return 0, 0
+        return 0
     # Each weight of a convolution is used at every position of the map it makes; a transposed one's, of its input.
     transposed = type(layer).__name__.endswith("Transpose")
     shape = layer.input_shape if transposed else layer.output_shape
-    uses = prod(shape[1:-1])
-    array = kernel.numpy()
-    return uses * array.size, uses * int(np.count_nonzero(array))
+    return prod(shape[1:-1]) * int(np.count_nonzero(kernel.numpy()))
 
 
 def save_h5(model: Any, path: Path) -> int:
