@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,30 +30,26 @@ def weighted_mean(updates: Sequence[Arrays], examples: Sequence[float]) -> Array
 
 def masked_mean(
     updates: Sequence[Arrays],
-    masks: Sequence[Arrays | None],
+    held: Sequence[Mapping[int, NDArray[np.bool_]] | None],
     examples: Sequence[float],
-    prunable: Sequence[int],
     old: Arrays,
 ) -> Arrays:
-    """Returns w_j = sum_k n_k m_kj w_kj / sum_k n_k m_kj, and the old value where no client keeps j.
+    """Returns w_j = sum_k n_k m_kj w_kj / sum_k n_k m_kj, and the old value where no client has weight j.
 
     Averaging pruned models as if a zero were a value would shrink each weight by its coverage.
 
     Args:
         updates: One list of arrays per client.
-        masks: One bool array per prunable tensor for each client; None keeps everything.
+        held: For each client, by position, which weights it has; all at other positions. None for everything.
         examples: n_k per client.
-        prunable: Positions that the masks cover.
-        old: Weights before the round; what no client keeps is remembered from them, for regrowth.
+        old: Weights before the round; what no client has is remembered from them, for regrowth.
     """
     result = weighted_mean(updates, examples)
-    if all(mask is None for mask in masks):
-        return result
-    for at, i in enumerate(prunable):
+    for i in sorted({i for masks in held if masks is not None for i in masks}):
         total = np.zeros(old[i].shape, np.float64)
         weight = np.zeros(old[i].shape, np.float64)
-        for update, mask, n in zip(updates, masks, examples, strict=True):
-            kept: NDArray[np.float64] | float = float(n) if mask is None else mask[at] * float(n)
+        for update, masks, n in zip(updates, held, examples, strict=True):
+            kept: Any = masks[i] * float(n) if masks is not None and i in masks else float(n)
             total += update[i] * kept
             weight += kept
         covered = weight > 0

@@ -16,6 +16,7 @@ from fedcompress.client import Result
 from fedcompress.compression import masks as masking
 from fedcompress.errors import FedcompressError
 from fedcompress.experiment import Experiment
+from fedcompress.groups import Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.trainer import evaluate
 from fedcompress.wire.content import Arrays, Payload, digest
@@ -87,7 +88,7 @@ def _act(experiment: Experiment, action: str, message: Message, context: Context
     metrics = {**result.metrics, "examples": float(len(client.data)), "seconds": seconds}
     if model is not None:
         spec = result.spec or group.model
-        metrics |= _measure(experiment, group.compression.target(round_number), partition, spec, model, request)
+        metrics |= _measure(experiment, group, round_number, partition, spec, model, request)
     content: dict[str, Any] = {
         "payload": to_record({name: item.data for name, item in encoded.items()}),
         "metrics": MetricRecord({name: float(value) for name, value in metrics.items()}),
@@ -99,15 +100,26 @@ def _act(experiment: Experiment, action: str, message: Message, context: Context
 
 
 def _measure(
-    experiment: Experiment, target: float, partition: int, spec: ModelSpec, model: Arrays, request: ConfigRecord
+    experiment: Experiment,
+    group: Group,
+    round_number: int,
+    partition: int,
+    spec: ModelSpec,
+    model: Arrays,
+    request: ConfigRecord,
 ) -> dict[str, float]:
-    """Measures the client's model as it is after the action, decoded: size, zeros, and accuracy where asked."""
-    raw = b"".join(np.ascontiguousarray(a).tobytes() for a in model)
+    """Measures the client's model as it is after the action, decoded: zeros, size, and accuracy where asked.
+
+    A model that can leave channels out is measured without them; its zeros are those of the model that was trained.
+    """
+    small = group.compression.deployed(spec, model)[1] if spec is group.model else model
+    raw = b"".join(np.ascontiguousarray(a).tobytes() for a in small)
+    parameters = sum(a.size for a in small)
     row: dict[str, float] = {
-        "sparsity_target": target,
+        "sparsity_target": group.compression.target(round_number),
         "sparsity": masking.sparsity(model, spec.prunable),
-        "parameters": float(spec.parameters),
-        "dense_bytes": float(4 * spec.parameters),
+        "parameters": float(parameters),
+        "dense_bytes": float(4 * parameters),
         "compressed_bytes": float(len(zlib.compress(raw, 6))),
     }
     if request["measured"] or request["tested"]:

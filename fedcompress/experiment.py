@@ -165,6 +165,11 @@ class Experiment:
         own = {self.server_model.name: self.server_model} if self.server_model else {}
         for model in {**self.models, **own}.values():
             model.check(self.scenario.data.dataset)
+        for name, group in self.groups.items():
+            try:
+                group.compression.check(group.model)
+            except InputError as error:
+                raise InputError(f"groups.{name}.compression: {problem}" for problem in error.problems) from None
         if problems := self.server.problems():
             raise InputError(problems)
 

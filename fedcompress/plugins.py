@@ -53,7 +53,10 @@ KINDS = {
         Kind("method", "methods", "fedcompress.recipes.methods", "fedcompress.recipes.method:Method"),
     )
 }
-_NOT_PLUGINS = {"architecture", "convolutional", "base", "cost", "masks", "size"}
+_NOT_PLUGINS = {
+    *("architecture", "channels", "convolutional", "cost"),
+    *("archive", "base", "masks", "pruning", "scheduled", "size"),
+}
 
 
 @dataclass(frozen=True)

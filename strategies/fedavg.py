@@ -8,7 +8,7 @@ that is evaluated or exported.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +23,6 @@ from fedcompress.wire.content import Arrays, Payload
 if TYPE_CHECKING:
     from fedcompress.federation import Federation, Reply
     from fedcompress.groups import ClientInfo, Group
-
-TOLERANCE = 0.01
-"""By how much the density of a mask may miss its target and still count as being there."""
 
 
 class FedAvgParams(Params):
@@ -77,8 +74,7 @@ class FedAvg(ServerStrategy):
         examples = [reply.client.examples for reply in replies]
         if self.params.plain:
             return weighted_mean(updates, examples)
-        masks = [reply.payload.get("mask") for reply in replies]
-        return masked_mean(updates, masks, examples, self.models[model].prunable, old)
+        return masked_mean(updates, [self._held(reply) for reply in replies], examples, old)
 
     def global_model(self, state: State, group: Group) -> Arrays | None:
         """Returns the architecture's weights, zero where no client of it keeps them."""
@@ -107,30 +103,38 @@ class FedAvg(ServerStrategy):
 
     def _requests(self, fed: Federation, state: State, server_masks: dict[str, Arrays]) -> dict[ClientInfo, Payload]:
         """The global weights; where a mask is the server's or frozen it goes along, and only what it keeps."""
+        shared = {name: self._request(self.groups[name], state, mask) for name, mask in server_masks.items()}
         requests: dict[ClientInfo, Payload] = {}
         for client in fed.cohort(self.cohort):
             group = self.groups[client.group]
-            mask = server_masks[client.group] or self._frozen(group, fed.round, state, client)
-            requests[client] = {"weights": state["weights"][client.model]} | ({"mask": mask} if mask else {})
+            own = None if server_masks[client.group] else self._resumed(group, fed.round, state, client)
+            requests[client] = self._request(group, state, own) if own else shared[client.group]
         return requests
+
+    def _request(self, group: Group, state: State, mask: Arrays) -> Payload:
+        weights: Arrays = state["weights"][group.model.name]
+        if not mask:
+            return {"weights": weights}
+        return {"weights": masking.restrict(weights, group.compression.held(group.model, mask)), "mask": mask}
 
     def _choose(self, group: Group, round_number: int, state: State) -> Arrays:
         """The server's mask of a group, nested across groups since all are cut from the same weights; or nothing."""
-        if group.compression.chooser != "server" or not group.compression.target(round_number):
+        if group.compression.chooser != "server":
             return []
         if group.compression.frozen(round_number) and group.name in state["server_masks"]:
             return list(state["server_masks"][group.name])
-        weights = state["weights"][group.model.name]
-        counts = group.compression.counts(weights, group.model, round_number)
-        return masking.choose(weights, group.model.prunable, counts)
+        name = group.model.name
+        return group.compression.choose(state["weights"][name], group.model, round_number, self.rng(f"masks.{name}"))
 
-    def _frozen(self, group: Group, round_number: int, state: State, client: ClientInfo) -> Arrays | None:
-        """The client's mask once it no longer changes; None while it may, or if it is not at its target yet."""
-        if not group.compression.frozen(round_number):
-            return None
+    def _resumed(self, group: Group, round_number: int, state: State, client: ClientInfo) -> Arrays | None:
+        """The mask that the client returned last, if it goes on from that."""
         mask = self._mask(state, client.partition, group)
-        wanted = 1 - group.compression.target(round_number)
-        return mask if mask and abs(masking.density(mask) - wanted) < TOLERANCE else None
+        return mask if mask and group.compression.resumes(mask, group.model, round_number) else None
+
+    def _held(self, reply: Reply) -> Mapping[int, Any] | None:
+        """Which weights a client has, by position; None for all."""
+        mask, group = reply.payload.get("mask"), self.groups[reply.client.group]
+        return group.compression.held(group.model, mask) if mask else None
 
     def _mask(self, state: State, partition: int, group: Group) -> Arrays | None:
         bits: Any = state["masks"].get(str(partition))

@@ -75,7 +75,8 @@ class FedPKDG(FedAvg):
             old = list(state["weights"][name])
             updates = [list(reply.payload["classifier"]) for reply in own]
             masks = [reply.payload.get("classifier mask") for reply in own]
-            head = masked_mean(updates, masks, [reply.client.examples for reply in own], (0,), old[-2:])
+            held = [{0: mask[0]} if mask else None for mask in masks]
+            head = masked_mean(updates, held, [reply.client.examples for reply in own], old[-2:])
             result[name] = [*old[:-2], *head]
         return result
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from fedcompress.compression import masks as masking
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.wire.content import Arrays
 
@@ -72,6 +75,46 @@ class Compression(ABC):
     def frozen(self, round_number: int) -> bool:
         """Says whether masks no longer change in a round."""
         return False
+
+    def resumes(self, masks: Arrays, spec: ModelSpec, round_number: int) -> bool:
+        """Says whether a client goes on from the masks that it returned last, so that only what they keep goes down."""
+        return False
+
+    def prunes_in_training(self, round_number: int) -> bool:
+        """Says whether training itself chooses masks in a round, unless it is given some."""
+        return self.target(round_number) > 0
+
+    def chosen(self, weights: Arrays, spec: ModelSpec, round_number: int) -> Arrays | None:
+        """Returns masks that a client chooses before it trains; None where training chooses them, or there are none."""
+        return None
+
+    def choose(self, weights: Arrays, spec: ModelSpec, round_number: int, rng: np.random.Generator) -> Arrays:
+        """Returns the masks that the server chooses for a group; none of them if nothing is pruned in this round.
+
+        Args:
+            weights: The global model.
+            spec: Its architecture.
+            round_number: From 1.
+            rng: The same in every round, and for all groups of the architecture.
+        """
+        if not self.target(round_number):
+            return []
+        return masking.choose(weights, spec.prunable, self.counts(weights, spec, round_number))
+
+    def held(self, spec: ModelSpec, masks: Arrays) -> Mapping[int, NDArray[np.bool_]]:
+        """Returns, by position, which weights a client with these masks has; all of them at other positions."""
+        return dict(zip(spec.prunable, masks, strict=True))
+
+    def deployed(self, spec: ModelSpec, weights: Arrays) -> tuple[ModelSpec, Arrays]:
+        """Returns the model that a device would run, with the same outputs: itself, unless channels can be left out."""
+        return spec, weights
+
+    def check(self, spec: ModelSpec) -> None:  # noqa: B027  nothing to say is the rule
+        """Looks at a model before the run.
+
+        Raises:
+            InputError: It cannot be compressed in this way; names what is in the way, and what is supported.
+        """
 
     @abstractmethod
     def wrapping(self) -> Wrapping:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -55,6 +55,11 @@ def apply(weights: Arrays, masks: Arrays, prunable: Sequence[int]) -> Arrays:
     for i, mask in zip(prunable, masks, strict=True):
         result[i] = np.where(mask, weights[i], np.float32(0))
     return result
+
+
+def restrict(weights: Arrays, held: Mapping[int, NDArray[np.bool_]]) -> Arrays:
+    """Returns the weights with zeros outside what is held, given by position."""
+    return [np.where(held[i], array, np.float32(0)) if i in held else array for i, array in enumerate(weights)]
 
 
 def trim(weights: Arrays, masks: Arrays, prunable: Sequence[int], keep: Sequence[int]) -> Arrays:

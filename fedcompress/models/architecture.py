@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from fedcompress import keras
 from fedcompress.errors import InputError
 from fedcompress.wire.content import Arrays, Content, weights_content
+
+if TYPE_CHECKING:
+    from fedcompress.models.channels import Layer
 
 HEAD = "head"
 """Name of the classifier layer, the last one of every model."""
@@ -156,6 +159,17 @@ class ModelSpec:
             raise InputError(
                 f"model {self.name!r} does not fit {data!r}, whose examples are {shape}: {reason}"
             ) from error
+
+    @cached_property
+    def channels(self) -> tuple[Layer, ...]:
+        """The layers with kernels and what feeds them.
+
+        Raises:
+            InputError: Channels cannot be followed through the model; names the layer.
+        """
+        from fedcompress.models.channels import trace  # what follows channels builds on this module
+
+        return trace(self)
 
     @property
     def contents(self) -> dict[str, Content]:

@@ -18,15 +18,15 @@ def export_models(experiment: Experiment, state: State, folder: Path) -> Mapping
 
     A model that is the server's own is `server.h5` and `server.tflite`.
 
-    The model is what the group's first client would deploy: the global weights under its mask. With
-    `mask = "server"` that is the same for the whole group.
+    The model is what the group's first client would deploy: the global weights under its mask, without the channels
+    that are pruned as a whole. With `mask = "server"` that is the same for the whole group.
     """
     sizes: dict[str, Mapping[str, int]] = {}
     for name, group in experiment.groups.items():
         weights = experiment.server.deployed(state, experiment.clients[group.clients[0]])
         if weights is None:
             continue
-        sizes[name] = _write(group.model, weights, folder / name)
+        sizes[name] = _write(*group.compression.deployed(group.model, weights), folder / name)
     if own := experiment.server.own_model(state):
         _write(*own, folder / "server")
     return sizes

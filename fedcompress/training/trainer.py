@@ -162,6 +162,8 @@ class Trainer:
             AssertionError: The sparsity that was asked for is not the one of the real weights.
         """
         objective, settings = objective or CrossEntropy(), self.settings
+        if masks is None:
+            masks = self.compression.chosen(weights, self.spec, self.round_number)
         counts = self.compression.counts(weights, self.spec, self.round_number)
         wrapping_kind, past_rounds = type(self.compression), self.round_number - 1
         key = ("train", self.spec.key, wrapping_kind, objective.key, settings.optimizer, examples.x.dtype.str)
@@ -182,7 +184,7 @@ class Trainer:
         work.add_pass(self.spec, (epochs or settings.epochs) * len(examples), training=True)
         if not np.isfinite(trained.loss):
             raise FloatingPointError(f"training diverged, the loss is {trained.loss}; try a smaller learning rate")
-        if not trained.masks or (masks is None and self.compression.target(self.round_number) == 0.0):
+        if not trained.masks or (masks is None and not self.compression.prunes_in_training(self.round_number)):
             return Trained(trained.weights, [], trained.loss, trained.steps)
         return self._checked(trained, counts if masks is None else None)
 
@@ -190,7 +192,7 @@ class Trainer:
         """Applies the final masks; of those chosen here, makes sure that they keep what was asked, tensor by tensor."""
         prunable = self.spec.prunable
         final = trained.masks if counts is None else masking.trim(trained.weights, trained.masks, prunable, counts)
-        weights = masking.apply(trained.weights, final, prunable)
+        weights = masking.restrict(trained.weights, self.compression.held(self.spec, final))
         if counts is not None:
             achieved = [int(m.sum()) for m in final]
             assert achieved == list(counts), f"pruning kept {achieved} weights where {counts} were asked for"

@@ -1,0 +1,216 @@
+"""Channels: the filters of convolutions and the units of dense layers, which one feeds which, and models without some.
+
+A chain of layers is walked once; after that masks over channels, and the smaller model, are plain array work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcompress import keras
+from fedcompress.errors import InputError
+from fedcompress.models.architecture import Architecture, ModelSpec
+from fedcompress.wire.content import Arrays
+
+Kept = list[NDArray[np.bool_]]
+"""For each layer but the head: which of its channels stay, (channels,)."""
+
+_WEIGHTED = ("Conv1D", "Conv2D", "Dense")
+_CHANNELWISE = (
+    *("InputLayer", "BatchNormalization", "Activation", "ReLU", "LeakyReLU", "ELU", "Dropout", "SpatialDropout2D"),
+    *("MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D", "ZeroPadding2D"),
+    *("MaxPooling1D", "AveragePooling1D", "GlobalMaxPooling1D", "GlobalAveragePooling1D", "Flatten"),
+)
+SUPPORTED = sorted({*_WEIGHTED, *_CHANNELWISE} - {"InputLayer"})
+"""Layers that channels can be followed through."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer with a kernel; positions are those among the model's weights.
+
+    Attributes:
+        name: Of the Keras layer.
+        kernel: Position of the kernel (..., channels in, channels out).
+        vectors: Positions of what holds a number for each output channel: bias, batch normalisation after it.
+        repeats: Elements of its input that belong to one channel of the layer before: 1, or those of a flattened map.
+        channels: Output channels.
+    """
+
+    name: str
+    kernel: int
+    vectors: tuple[int, ...]
+    repeats: int
+    channels: int
+
+
+def trace(spec: ModelSpec) -> tuple[Layer, ...]:
+    """Returns the layers with kernels, from the input to the head.
+
+    Raises:
+        InputError: A layer mixes or reorders channels in a way that is not known here, or layers are no chain.
+    """
+    model = spec.build()
+    positions = {id(v): i for i, v in enumerate(model.weights)}
+    layers: list[Layer] = []
+    repeats = 1
+    for layer in model.layers:
+        _refuse(spec, layer)
+        kind = type(layer).__name__
+        own = [positions[id(v)] for v in layer.weights]
+        if kind in _WEIGHTED:
+            layers.append(Layer(layer.name, own[0], tuple(own[1:]), repeats, int(layer.kernel.shape[-1])))
+            repeats = 1
+        elif kind == "Flatten" and layers:
+            repeats = int(layer.output.shape[-1]) // layers[-1].channels
+        elif kind == "BatchNormalization" and layers:
+            if repeats > 1:
+                raise _refusal(spec, layer, "comes after Flatten")
+            last = layers.pop()
+            layers.append(Layer(last.name, last.kernel, (*last.vectors, *own), last.repeats, last.channels))
+    return tuple(layers)
+
+
+def _refuse(spec: ModelSpec, layer: Any) -> None:
+    kind = type(layer).__name__
+    if kind not in (*_WEIGHTED, *_CHANNELWISE):
+        raise _refusal(spec, layer, "has no channels that could be followed")
+    if len(layer.inbound_nodes) != 1 or isinstance(layer.input, list) or len(layer.outbound_nodes) > 1:
+        raise _refusal(spec, layer, "is where branches part or meet")
+    if getattr(layer, "groups", 1) != 1 or getattr(layer, "data_format", None) == "channels_first":
+        raise _refusal(spec, layer, "has groups, or channels first")
+    if kind == "BatchNormalization" and list(layer.axis) != [len(layer.output.shape) - 1]:
+        raise _refusal(spec, layer, "normalises another axis than channels")
+    activation = getattr(getattr(layer, "activation", None), "__name__", "")
+    if activation in ("softmax", "log_softmax") and layer.outbound_nodes:
+        raise _refusal(spec, layer, f"mixes channels by its {activation}")
+
+
+def _refusal(spec: ModelSpec, layer: Any, reason: str) -> InputError:
+    return InputError(
+        f"model {spec.name!r}: channels cannot be pruned: layer {layer.name!r} ({type(layer).__name__}) {reason}. "
+        f'Supported are chains of {", ".join(SUPPORTED)}; use compression = "magnitude" for other models.'
+    )
+
+
+def whole(layers: Sequence[Layer]) -> Kept:
+    """Returns that every channel stays."""
+    return [np.ones(layer.channels, bool) for layer in layers[:-1]]
+
+
+def masks_of(spec: ModelSpec, kept: Kept) -> Arrays:
+    """Returns a mask per prunable kernel: zero is what makes, and what reads, a channel that does not stay."""
+    layers = spec.channels
+    before = [np.ones(1, bool), *kept]
+    after = [*kept, np.ones(layers[-1].channels, bool)]
+    masks = {}
+    for layer, given, made in zip(layers, before, after, strict=True):
+        shape = spec.template[layer.kernel].shape
+        # A flattened map is channels-last, so the channels of one place lie together.
+        rows = np.ones(shape[-2], bool) if layer is layers[0] else np.tile(given, layer.repeats)
+        masks[layer.kernel] = np.broadcast_to(rows[:, None] & made, shape).copy()
+    return [masks[i] for i in spec.prunable]
+
+
+def kept_of(spec: ModelSpec, masks: Sequence[NDArray[Any]]) -> Kept:
+    """Returns the channels that masks leave something of: a weight that makes it, or one that reads it."""
+    at = dict(zip(spec.prunable, masks, strict=True))
+    layers = spec.channels
+    everything = {layer.kernel: np.ones(spec.template[layer.kernel].shape, bool) for layer in layers}
+    return [
+        _made(at.get(layer.kernel, everything[layer.kernel])) | _read(at.get(n.kernel, everything[n.kernel]), n)
+        for layer, n in pairwise(layers)
+    ]
+
+
+def _made(kernel: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.asarray((kernel != 0).any(axis=tuple(range(kernel.ndim - 1))))
+
+
+def _read(kernel: NDArray[Any], layer: Layer) -> NDArray[np.bool_]:
+    """Which channels of the layer before have an influence on this one."""
+    rows = (kernel != 0).any(axis=(*range(kernel.ndim - 2), kernel.ndim - 1))
+    return np.asarray(rows.reshape(layer.repeats, -1).any(axis=0))
+
+
+def held(spec: ModelSpec, masks: Arrays) -> dict[int, NDArray[np.bool_]]:
+    """Returns, by position, which weights belong to the channels that masks leave: kernels, biases, normalisation."""
+    found = dict(zip(spec.prunable, masks, strict=True))
+    for layer, kept in zip(spec.channels, kept_of(spec, masks), strict=False):
+        found.update(dict.fromkeys(layer.vectors, kept))
+    return found
+
+
+def shrunk(spec: ModelSpec, weights: Arrays) -> tuple[ModelSpec, Arrays]:
+    """Returns a smaller dense model with the same outputs: without the channels that nothing reads.
+
+    What decides is whether the next layer's weights for a channel are all zero, so the result is equal whatever made
+    them zero. A layer of which nothing is read keeps its first channel: a network needs one.
+    """
+    layers = spec.channels
+    kept = [_read(weights[n.kernel], n) for n in layers[1:]]
+    for stays in kept:
+        stays[0] |= not stays.any()
+    return narrowed(spec, [int(stays.sum()) for stays in kept]), sliced(spec, weights, kept)
+
+
+def sliced(spec: ModelSpec, weights: Arrays, kept: Kept) -> Arrays:
+    """Returns the weights without the channels that do not stay."""
+    layers = spec.channels
+    result = list(weights)
+    for at, layer in enumerate(layers):
+        kernel = weights[layer.kernel]
+        if at > 0:
+            kernel = kernel[..., np.tile(kept[at - 1], layer.repeats), :]
+        if at < len(layers) - 1:
+            kernel = kernel[..., kept[at]]
+            for i in layer.vectors:
+                result[i] = weights[i][kept[at]]
+        result[layer.kernel] = np.ascontiguousarray(kernel)
+    return result
+
+
+def narrowed(spec: ModelSpec, widths: Sequence[int]) -> ModelSpec:
+    """Returns the same model with other numbers of channels, one for each layer but the head."""
+    names = dict(zip((layer.name for layer in spec.channels), widths, strict=False))
+    return ModelSpec(
+        f"{spec.name} {'-'.join(map(str, widths))}",
+        Narrow(spec.architecture, names),
+        spec.input_shape,
+        spec.classes,
+        spec.reuses_head,
+    )
+
+
+class Narrow(Architecture):
+    """Another architecture with fewer channels.
+
+    Args:
+        wide: The architecture.
+        widths: Name of a layer -> its number of channels.
+    """
+
+    def __init__(self, wide: Architecture, widths: Mapping[str, int]) -> None:
+        self.wide = wide
+        self.widths = dict(widths)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return *self.wide.key, tuple(self.widths.items())
+
+    def features(self, inputs: Any) -> Any:
+        start = keras.Input(inputs.shape[1:])
+        model = keras.Model(start, self.wide.features(start))
+        x = inputs
+        for layer in model.layers[1:]:
+            config = layer.get_config()
+            if layer.name in self.widths:
+                config["units" if "units" in config else "filters"] = self.widths[layer.name]
+            x = type(layer).from_config(config)(x)
+        return x
