@@ -140,6 +140,7 @@ def test_parameters_are_resolved_into_the_scenario(tiny: Table) -> None:
     assert pruned.params == {}
     assert pruned.compression_params == {
         "schedule": "polynomial",
+        "initial": 0.0,
         "power": 3.0,
         "freeze_round": 2,
         "frequency": 10,

@@ -70,7 +70,7 @@ def _multiply_adds_nonzero(layer: Any) -> int:
     # Each weight of a convolution is used at every position of the map it makes; a transposed one's, of its input.
     transposed = type(layer).__name__.endswith("Transpose")
     shape = layer.input_shape if transposed else layer.output_shape
-    return prod(shape[1:-1]) * int(np.count_nonzero(kernel.numpy()))
+    return int(prod(shape[1:-1])) * int(np.count_nonzero(kernel.numpy()))
 
 
 def save_h5(model: Any, path: Path) -> int:
