@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from fedcompress.experiment import Experiment
 from fedcompress.groups import Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.trainer import evaluate
+from fedcompress.training.work import counted
 from fedcompress.wire.content import Arrays, Payload, digest
 from fedcompress.wire.payload import References, decode_payload, encode_payload, present
 from fedcompress.wire.records import from_record, to_record
@@ -76,7 +78,8 @@ def _act(experiment: Experiment, action: str, message: Message, context: Context
     client = experiment.client(partition, round_number, action, state)
     started = time.perf_counter()
     try:
-        result: Result = getattr(client, action)(payload, round_number)
+        with counted() if group.settings.device else nullcontext() as work:
+            result: Result = getattr(client, action)(payload, round_number)
         declared = present(result.payload, contents)
         encoded = encode_payload(result.payload, declared, experiment.wire, references)
     except Exception as error:
@@ -86,6 +89,8 @@ def _act(experiment: Experiment, action: str, message: Message, context: Context
     sent = {name: item.arrays for name, item in encoded.items()}
     model = result.model or sent.get("weights")
     metrics = {**result.metrics, "examples": float(len(client.data)), "seconds": seconds}
+    if work is not None:
+        metrics["multiply_adds"] = float(work.multiply_adds)
     if model is not None:
         spec = result.spec or group.model
         metrics |= _measure(experiment, group, round_number, partition, spec, model, request)

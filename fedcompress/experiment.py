@@ -22,6 +22,7 @@ from fedcompress.compression.none import NoCompression
 from fedcompress.data.dataset import Dataset, DatasetSource
 from fedcompress.data.federated import FederatedData, federate
 from fedcompress.data.loading import load_dataset
+from fedcompress.devices import DEVICES, DeviceModel
 from fedcompress.distillation.public import TRAIN, PublicData, teacher_contents
 from fedcompress.distillation.source import PublicSource, make_source
 from fedcompress.errors import InputError
@@ -128,6 +129,11 @@ class Experiment:
         if self.public is None or self.public.gan is None or not self.strategy.needs_public:
             return []
         return ["Generators are trained without differential privacy and exchanged: they can reveal training data."]
+
+    @cached_property
+    def devices(self) -> DeviceModel:
+        """What work would take on the groups' devices."""
+        return DeviceModel(self.scenario)
 
     @cached_property
     def wire(self) -> WireFormat:
@@ -311,6 +317,8 @@ class _Found:
         for group, part in zip(table["groups"], self.parts, strict=True):
             group["params"] = part.client_params.model_dump(mode="json", exclude_none=True)
             group["compression_params"] = part.compression_params.model_dump(mode="json", exclude_none=True)
+        named = {group.device for group in self.scenario.groups if group.device} - self.scenario.devices.keys()
+        table["devices"] = table["devices"] | {name: DEVICES[name].model_dump() for name in sorted(named)}
         return Scenario.parse(table)
 
 
@@ -324,6 +332,9 @@ def _unknown_names(scenario: Scenario, plugins: Plugins) -> Iterable[str]:
             (f"groups.{group.name}.client", "clients", group.client),
             (f"groups.{group.name}.compression", "compression", group.compression),
         ]
+        known = {*DEVICES, *scenario.devices}
+        if group.device is not None and group.device not in known:
+            yield f"groups.{group.name}.device: unknown device {group.device!r}.{suggestion(group.device, known)}"
     if not _has_argument(scenario.data.dataset, plugins):
         wanted.append(("data.dataset", "datasets", scenario.data.dataset))
     public = scenario.public.source.partition("dataset:")[2] if scenario.public else ""

@@ -15,6 +15,7 @@ import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
+from fedcompress.devices import DROPPED_OUT, LATE, Modelled
 from fedcompress.engines.grid import LocalGrid
 from fedcompress.errors import PayloadError, RunError
 from fedcompress.experiment import Experiment
@@ -54,11 +55,12 @@ class RoundRecord:
     transfers: list[Transfer] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     notes: dict[str, float] = field(default_factory=dict)
+    modelled_seconds: float = 0.0
 
     @property
     def failures(self) -> int:
-        """Actions that failed."""
-        return sum(row["status"] != "ok" for row in self.clients)
+        """Actions that failed, as opposed to those that came to nothing on a modelled device."""
+        return sum(row["status"] not in ("ok", DROPPED_OUT, LATE) for row in self.clients)
 
 
 class Federation:
@@ -71,6 +73,7 @@ class Federation:
 
     def __init__(self, grid: Grid, experiment: Experiment, *, fail_fast: bool = False) -> None:
         self.round = 0
+        self._devices = experiment.devices
         self.clients: Sequence[ClientInfo] = experiment.clients
         self.record = RoundRecord()
         self.references: dict[int, References] = {}
@@ -134,14 +137,15 @@ class Federation:
         timeout = self._experiment.scenario.server.timeout
         received = self._grid.send_and_receive(messages, timeout=timeout)
         answers = {answer.metadata.reply_to_message_id: answer for answer in received}
-        replies = []
+        replies, modelled = [], []
         for client, message in zip(clients, messages, strict=True):
             self._count(message, "downlink", action, client, sent[client])
             answer = answers.get(message.metadata.message_id)
-            delivered = {name: item.arrays for name, item in sent[client].items()}
-            reply = self._receive(client, action, answer, delivered, expects)
+            reply, took = self._receive(client, action, answer, sent[client], expects)
+            modelled.append(took)
             if reply is not None:
                 replies.append(reply)
+        self.record.modelled_seconds += self._devices.waited(modelled)
         self._require(action, len(replies), len(clients))
         return replies
 
@@ -172,13 +176,17 @@ class Federation:
         return Message(content, dst_node_id=node, message_type=f"train.{action}", group_id=str(self.round))
 
     def _receive(
-        self, client: ClientInfo, action: str, answer: Message | None, request: Payload, expects: Collection[str]
-    ) -> Reply | None:
-        """Decodes one answer; None, and a row that says why, if it is not a good one."""
+        self, client: ClientInfo, action: str, answer: Message | None, sent: Encodings, expects: Collection[str]
+    ) -> tuple[Reply | None, Modelled | None]:
+        """Decodes one answer; no reply, and a row that says why, if it is not a good one. Says what it took on the
+        client's device."""
         if answer is None:
-            return self._fail(client, action, "lost", "no reply within the time limit")
+            self._fail(client, action, "lost", "no reply within the time limit")
+            return None, None
         if answer.has_error():
-            return self._fail(client, action, "failed", answer.error.reason or "the client failed")
+            self._fail(client, action, "failed", answer.error.reason or "the client failed")
+            return None, None
+        request = {name: item.arrays for name, item in sent.items()}
         blobs: dict[str, bytes] = {}
         declared = self._contents[client.group]
         try:
@@ -191,8 +199,17 @@ class Federation:
             read = read_payload(blobs, contents, references)
         except (PayloadError, KeyError, TypeError, ValueError) as error:
             self._count(answer, "uplink", action, client, blobs)
-            return self._fail(client, action, "refused", f"{type(error).__name__}: {error}")
+            self._fail(client, action, "refused", f"{type(error).__name__}: {error}")
+            return None, None
         self._count(answer, "uplink", action, client, read)
+        bytes_down, bytes_up = (sum(len(item.data) for item in part.values()) for part in (sent, read))
+        multiply_adds = metrics.get("multiply_adds", 0.0)
+        modelled = self._devices.action(client, self.round, multiply_adds, bytes_down, bytes_up)
+        if modelled is not None:
+            metrics |= modelled.row()
+            if modelled.problem is not None:
+                self._fail(client, action, modelled.problem, modelled.reason, metrics)
+                return None, modelled
         payload = {name: item.arrays for name, item in read.items()}
         self.references[client.partition] = references.after(payload, contents)
         report = answer.content.config_records.get("report")
@@ -201,7 +218,7 @@ class Federation:
             | {"status": "ok", "error": None}
             | ({"model_digest": report["model_digest"]} if report else {})
         )
-        return Reply(client, payload, metrics, request)
+        return Reply(client, payload, metrics, request), modelled
 
     def _count(
         self,
@@ -214,15 +231,16 @@ class Federation:
         whole = message_bytes(message)
         self.record.transfers += transfers(self.round, action, direction, client.partition, contents, whole)
 
-    def _fail(self, client: ClientInfo, action: str, status: str, reason: str) -> Reply | None:
-        """Writes down why an exchange failed, and returns that there is no reply."""
+    def _fail(
+        self, client: ClientInfo, action: str, status: str, reason: str, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Writes down why an exchange came to nothing."""
         # After a failure neither end can be sure of what the other holds: the next exchange is self-contained.
         self.references.pop(client.partition, None)
         row = {"round": self.round, "action": action, "client": client.partition, "group": client.group}
-        self.record.clients.append({**row, "status": status, "error": reason})
-        if self._fail_fast:
+        self.record.clients.append({**row, **(metrics or {}), "status": status, "error": reason})
+        if self._fail_fast and metrics is None:
             raise RunError(f"client {client.partition} {status} in round {self.round}, action {action!r}:\n{reason}")
-        return None
 
     def _require(self, action: str, good: int, asked: int) -> None:
         least = min(self._experiment.scenario.server.minimum_replies, asked)

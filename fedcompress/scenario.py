@@ -115,6 +115,9 @@ class ServerSettings(Section):
     cohort: Share = Field(1.0, description="fraction of the clients that take part in a round")
     minimum_replies: Positive = Field(1, description="with fewer good replies in a round the run stops, resumable")
     timeout: float | None = Field(None, gt=0.0, description="seconds that a client may take for one action")
+    deadline: float | None = Field(
+        None, gt=0.0, description="seconds that an action may take on a group's device; later contributions are dropped"
+    )
     params: dict[str, Any] = Field(default_factory=dict, description="the strategy's own parameters")
 
 
@@ -127,6 +130,7 @@ class GroupSettings(Section):
     client: str = Field("sgd", description="name of a client strategy")
     compression: str = Field("none", description="name of a compression")
     sparsity: Fraction = Field(0.0, description="fraction of zeros that the compression aims at")
+    device: str | None = Field(None, description="what its clients run on, for modelled time and energy")
     params: dict[str, Any] = Field(default_factory=dict, description="the client strategy's own parameters")
     compression_params: dict[str, Any] = Field(default_factory=dict, description="the compression's own parameters")
 
@@ -140,6 +144,38 @@ class EvaluationSettings(Section):
     own_every: Positive = Field(
         1, description="rounds between tests, on the whole test set, of clients' own models where they have such"
     )
+
+
+class StopSettings(Section):
+    """`[stop]`: what ends a run before its last round. Accuracy is that on the server's validation data, never on the
+    test set, and counts from the round on in which every group is at its full sparsity."""
+
+    patience: Positive | None = Field(None, description="rounds without a gain of min_delta in accuracy")
+    min_delta: Fraction = Field(0.001, description="a smaller gain counts as none")
+    target: Share | None = Field(None, description="accuracy that is enough")
+    bytes: Positive | None = Field(None, description="in both directions; the round that reaches it is the last")
+    seconds: float | None = Field(None, gt=0.0, description="of rounds, by the clock: the one key that does not repeat")
+    modelled_seconds: float | None = Field(None, gt=0.0, description="of rounds on the groups' devices; it repeats")
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        keys = [key for key in StopSettings.model_fields if key != "min_delta"]
+        if all(getattr(self, key) is None for key in keys):
+            raise ValueError(f"is empty; give at least one of {', '.join(keys)}")
+        return self
+
+
+class DeviceSettings(Section):
+    """`[devices.NAME]`: what is assumed of a device."""
+
+    multiply_adds_per_second: float = Field(gt=0.0, description="that training sustains, float32")
+    downlink_bits_per_second: float = Field(gt=0.0, description="to the device")
+    uplink_bits_per_second: float = Field(gt=0.0, description="from the device")
+    compute_watts: float = Field(0.0, ge=0.0, description="drawn while computing, above idling")
+    downlink_watts: float = Field(0.0, ge=0.0, description="drawn while receiving")
+    uplink_watts: float = Field(0.0, ge=0.0, description="drawn while sending")
+    spread: float = Field(0.0, ge=0.0, description="of stragglers: deviation of the logarithm of their factor on time")
+    dropout: Fraction = Field(0.0, description="probability that a client is gone before the end of a round")
 
 
 class Variant(Section):
@@ -178,6 +214,8 @@ class Scenario(Section):
     server: ServerSettings = Field(default_factory=ServerSettings)
     groups: tuple[GroupSettings, ...] = Field((GroupSettings(),), min_length=1, strict=False)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    stop: StopSettings | None = None
+    devices: dict[str, DeviceSettings] = Field(default_factory=dict, description="devices besides those that ship")
     sweep: SweepSettings | None = None
 
     @model_validator(mode="after")
@@ -189,6 +227,20 @@ class Scenario(Section):
         if abs(total - 1.0) > 1e-6:
             shares = " + ".join(f"{group.share:g}" for group in self.groups)
             raise ValueError(f"groups: shares have to sum to 1, received {shares} = {total:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _criteria_can_be_judged(self) -> Self:
+        stop = self.stop
+        if stop and (stop.patience or stop.target) and not self.data.server_validation:
+            raise ValueError("stop: patience and target need validation data, but data.server_validation is 0")
+        if all(group.device is None for group in self.groups):
+            for key, value in (
+                ("server.deadline", self.server.deadline),
+                ("stop.modelled_seconds", stop and stop.modelled_seconds),
+            ):
+                if value is not None:
+                    raise ValueError(f"{key}: is for modelled devices, but no group has a device")
         return self
 
     @classmethod

@@ -18,6 +18,7 @@ from fedcompress.federation import Federation
 from fedcompress.results.checkpoint import Checkpoint, Checkpoints
 from fedcompress.results.recorder import Observer, Recorder, Row
 from fedcompress.results.samples import SampleReport
+from fedcompress.stopping import Stopping
 from fedcompress.strategy import State
 
 
@@ -68,26 +69,33 @@ def run_rounds(
         if isinstance(grid, LocalGrid):  # nodes elsewhere start afresh and hold no masks
             fed.references = checkpoint.references
         recorder.restore()
+    stopping = Stopping.of(experiment)
+    recorder.stopped = stopping.after(recorder.rounds)
     observer.started(experiment, done + 1)
     with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
         evaluator = Evaluator(experiment, pool, workers)
-        for number in range(done + 1, experiment.scenario.rounds + 1):
+        number, last = done, experiment.scenario.rounds
+        while number < last and recorder.stopped is None:
+            number += 1
             started = time.perf_counter()
             fed.begin(number)
             state = _round(experiment, fed, state, fail_fast=fail_fast)
             recorder.note(fed.record)
             row = recorder.round(number, fed.record, evaluator.score(state, recorder.latest), started)
             checkpoints.save(Checkpoint(number, state, fed.references))
+            recorder.stopped = stopping.after(recorder.rounds)
             observer.round_done(row)
-            if samples is not None and samples.due(number):
+            if samples is not None and number != last and samples.due(number):
                 samples.write(fed, state, number)
-        if done == experiment.scenario.rounds:  # killed after its last round
+        if samples is not None:
+            samples.write(fed, state, number)
+        if number == done:  # killed after its last round
             recorder.scores = evaluator.score(state, recorder.latest)
         clients = evaluator.clients(state, recorder.latest)
         digest = evaluator.digest(state, recorder.latest)
         deployed = evaluator.deployed(state, recorder.latest)
         summary = recorder.summary("completed", clients, digest, deployed) | evaluator.extras(state)
-        return state, summary | (samples.final() if samples else {})
+        return state, summary | (samples.final(number) if samples else {})
 
 
 def _round(experiment: Experiment, fed: Federation, state: State, *, fail_fast: bool) -> State:

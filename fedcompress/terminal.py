@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fedcompress.devices import ABOUT
 from fedcompress.experiment import Experiment
 
 Row = Mapping[str, Any]
@@ -105,6 +106,10 @@ def summary_table(summary: Row) -> Table:
         f"down {size(summary['downlink_bytes'])}; each client on its own distribution: "
         f"mean {number(own.get('mean'))}, worst tenth {number(own.get('worst10'))}"
     )
+    if stopped := summary.get("stopped"):
+        caption += f"\nstopped early: {stopped['detail']}"
+    if modelled := summary.get("modelled"):
+        caption += f"\non the groups' devices {modelled['seconds']:,.0f} s and {modelled['joules']:,.0f} J, {ABOUT}"
     table = _table(title, caption)
     table.add_column("group", overflow="fold")
     for column in ("clients", "accuracy", "deployed", "sparsity", "upload", "of dense", "deflated"):

@@ -10,10 +10,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fedcompress.devices import ModelledTotals
 from fedcompress.evaluation import Scores
 from fedcompress.experiment import Experiment
 from fedcompress.federation import RoundRecord
 from fedcompress.results.run_directory import RunDirectory
+from fedcompress.stopping import Stopped
 from fedcompress.wire.ledger import ENVELOPE, Totals, Transfer
 
 Row = dict[str, Any]
@@ -48,6 +50,8 @@ class Recorder:
         uploads: Partition -> bytes of all contents that the client sent in its latest round, and the same as dense.
         totals: Bytes so far.
         scores: Of the last round.
+        rounds: The rows of all rounds so far.
+        stopped: Why the run has ended before its last round, if it has.
     """
 
     def __init__(self, experiment: Experiment, directory: RunDirectory, engine: str) -> None:
@@ -56,14 +60,17 @@ class Recorder:
         self.totals = Totals()
         self.best: dict[str, Any] = {"validation": -1.0, "accuracy": float("nan"), "round": 0}
         self.seconds = 0.0
+        self.rounds: list[Row] = []
+        self.stopped: Stopped | None = None
+        self._modelled = ModelledTotals()
         self._experiment = experiment
         self._directory = directory
         self._engine = engine
         self.scores = Scores(float("nan"), float("nan"), float("nan"), {})
-        self._rounds = 0
 
     def note(self, record: RoundRecord) -> None:
         """Takes in what crossed in a round, before it is scored."""
+        self._modelled.add(record.clients)
         for row in record.clients:
             if row["status"] == "ok" and row.get("sparsity") is not None:
                 self.latest[row["client"]] = row
@@ -86,10 +93,11 @@ class Recorder:
             )
             self._choose(row["round"], Scores(accuracy, loss, validation, {}))
             self.seconds += row["seconds"]
+            self.rounds.append(row)
 
     def _choose(self, number: int, scores: Scores) -> None:
         """Remembers the best round by validation accuracy; without validation data, the last that was tested."""
-        self._rounds, self.scores = number, scores
+        self.scores = scores
         if not np.isfinite(scores.accuracy):
             return
         chosen_by = scores.validation if np.isfinite(scores.validation) else float(number)
@@ -104,6 +112,8 @@ class Recorder:
         self._choose(number, scores)
         seconds = time.perf_counter() - started
         self.seconds += seconds
+        modelled = ModelledTotals()
+        modelled.add(record.clients)
         sizes = {d: sum(t.wire_bytes for t in record.transfers if t.direction == d) for d in ("uplink", "downlink")}
         row = {
             "round": number,
@@ -117,11 +127,13 @@ class Recorder:
             "clients": len({r["client"] for r in record.clients if r["status"] == "ok"}),
             "failures": record.failures,
             "events": list(record.events),
+            **modelled.round(record.modelled_seconds),
             **record.notes,
         }
         self._directory.append("ledger", map(asdict, record.transfers))
         self._directory.append("clients", map(self._client_row, record.clients))
         self._directory.append("rounds", [row])
+        self.rounds.append(row)
         return row
 
     def _client_row(self, row: Mapping[str, Any]) -> Row:
@@ -150,7 +162,8 @@ class Recorder:
             "seed": scenario.seed,
             "engine": self._engine,
             "status": status,
-            "rounds": self._rounds,
+            "rounds": len(self.rounds),
+            "stopped": asdict(self.stopped) if self.stopped else None,
             "accuracy": self.scores.accuracy,
             "best_accuracy": self.best["accuracy"],
             "best_round": self.best["round"],
@@ -165,7 +178,14 @@ class Recorder:
             "seconds": self.seconds,
             "model_digest": digest,
             "warnings": self._experiment.warnings,
+            **self._devices(),
         }
+
+    def _devices(self) -> Row:
+        """What the groups' devices would have taken, if they have any."""
+        if all(group.settings.device is None for group in self._experiment.groups.values()):
+            return {}
+        return {"modelled": self._modelled.table(sum(row.get("modelled_seconds", 0.0) for row in self.rounds))}
 
     def _group(self, name: str) -> Row:
         """Means over the latest models of a group's clients, masks applied."""

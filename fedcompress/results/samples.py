@@ -44,21 +44,18 @@ class SampleReport:
     directory: RunDirectory
 
     def due(self, number: int) -> bool:
-        """Says whether a round's samples are judged."""
+        """Says whether a round's samples are judged, though it is not the last."""
         public = self.experiment.scenario.public
-        if public is None or not public.generated:
-            return False
-        every = public.quality_every
-        return number == self.experiment.scenario.rounds or bool(every and number % every == 0)
+        return bool(public and public.generated and public.quality_every and number % public.quality_every == 0)
 
     def write(self, fed: Federation, state: State, number: int) -> None:
         """Draws from a state's generator, and writes the grid and its measurements."""
-        from fedcompress.gan.quality import accuracy_score, features, frechet_distance, grid_png, kernel_distance
-
         public = self.experiment.public
         trained = state.get("public", {}).get(GENERATOR)
         if public is None or public.gan is None or trained is None:
             return
+        from fedcompress.gan.quality import accuracy_score, features, frechet_distance, grid_png, kernel_distance
+
         seed = [np.array([int(self._rng("samples").integers(2**62))], np.int64)]
         drawn = public.draw({SEED: seed, GENERATOR: fed.decoded(GENERATOR, trained)}, DRAWN)
         folder = self.directory.path / FOLDER
@@ -77,9 +74,9 @@ class SampleReport:
         }
         self.directory.write_json(f"{FOLDER}/{_stem(number)}.json", measured)
 
-    def final(self) -> dict[str, Any]:
+    def final(self, number: int) -> dict[str, Any]:
         """Returns the measurements of the last round for the summary; nothing for a run without a generator."""
-        name = f"{FOLDER}/{_stem(self.experiment.scenario.rounds)}.json"
+        name = f"{FOLDER}/{_stem(number)}.json"
         return {"samples": self.directory.read_json(name)} if (self.directory.path / name).exists() else {}
 
     @property
