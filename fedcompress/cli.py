@@ -153,7 +153,7 @@ def list_(
     what: Annotated[
         str | None,
         typer.Argument(
-            help="strategies, clients, models, methods, datasets, partitions, compression, scenarios, recipes"
+            help="strategies, clients, models, methods, datasets, compression, partitions, devices, scenarios, recipes"
         ),
     ] = None,
     plugins: PluginDirs = [],  # noqa: B006
@@ -161,13 +161,14 @@ def list_(
     """List what scenarios can name."""
     from typing import get_args
 
+    from fedcompress.devices import DEVICES
     from fedcompress.errors import suggestion
     from fedcompress.plugins import KINDS, Plugins
     from fedcompress.scenario import Partition
 
     found = Plugins(tuple(plugins))
     names = {folder: found.names(folder) for folder in KINDS}
-    names |= {"partitions": list(get_args(Partition))}
+    names |= {"partitions": list(get_args(Partition)), "devices": list(DEVICES)}
     names |= {folder: sorted(path.stem for path in _shipped(folder)) for folder in ("scenarios", "recipes")}
     if what is not None and what not in names:
         raise InputError(f"list {what}: unknown.{suggestion(what, names)}")

@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import exp
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fedcompress.groups import ClientInfo
 from fedcompress.scenario import DeviceSettings, Scenario
-from fedcompress.seeding import generator
+
+if TYPE_CHECKING:
+    from fedcompress.groups import ClientInfo
 
 DROPPED_OUT, LATE = "dropped out", "late"
 """Status of a contribution that is lost in the model alone."""
@@ -133,6 +134,8 @@ class DeviceModel:
         device = self._devices.get(client.group)
         if device is None:
             return None
+        from fedcompress.seeding import generator  # which imports numpy, and `fedcompress list` answers at once
+
         rng = generator(self._seed, round_number, client.partition, "device")
         gone, factor = rng.random() < device.dropout, exp(device.spread * rng.normal())
         download = factor * 8 * bytes_down / device.downlink_bits_per_second

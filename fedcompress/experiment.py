@@ -25,7 +25,7 @@ from fedcompress.data.loading import load_dataset
 from fedcompress.devices import DEVICES, DeviceModel
 from fedcompress.distillation.public import TRAIN, PublicData, teacher_contents
 from fedcompress.distillation.source import PublicSource, make_source
-from fedcompress.errors import InputError
+from fedcompress.errors import InputError, suggestion
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins, parameter_problems
