@@ -93,7 +93,7 @@ class Evaluator:
             if shared is None or self._server.personal:
                 accuracies.append(float(rows.get(client.partition, {}).get("accuracy") or np.nan))
                 continue
-            weights = self._server.deployed(state, client)
+            weights = self._experiment.deployed(state, client)
             assert weights is not None
             accuracies.append(self._own(group, client.partition, weights))
         values = np.sort([a for a in accuracies if np.isfinite(a)])
@@ -146,7 +146,7 @@ class Evaluator:
                 continue
             accuracies = []
             for partition in group.clients[:DEPLOYED_SAMPLE]:
-                weights = self._server.deployed(state, self._experiment.clients[partition])
+                weights = self._experiment.deployed(state, self._experiment.clients[partition])
                 if weights is None:
                     break
                 accuracies.append(self._test(group, weights).accuracy)

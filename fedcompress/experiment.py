@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from fedcompress.client import ClientStrategy
-from fedcompress.compression.base import Compression
+from fedcompress.compression.base import Compression, unsupported_bits
 from fedcompress.compression.magnitude import Magnitude
 from fedcompress.compression.none import NoCompression
 from fedcompress.data.dataset import Dataset, DatasetSource
@@ -31,10 +31,10 @@ from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins, parameter_problems
 from fedcompress.scenario import PUBLIC_SOURCES, GroupSettings, Scenario
 from fedcompress.seeding import SERVER, generator
-from fedcompress.strategy import ServerStrategy
+from fedcompress.strategy import ServerStrategy, State
 from fedcompress.training.trainer import Trainer
 from fedcompress.wire.codec import Encoding
-from fedcompress.wire.content import Content
+from fedcompress.wire.content import Arrays, Content
 from fedcompress.wire.payload import WireFormat
 
 ALL_TESTS, LEAST_TEST, MOST_TEST = 100_000, 50, 1000
@@ -113,6 +113,12 @@ class Experiment:
             for partition in group.clients:
                 names[partition] = group.name
         return names
+
+    def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
+        """Returns the weights that a client would run: the server's, masked, and rounded as its group rounds."""
+        weights = self.server.deployed(state, client)
+        group = self.groups[client.group]
+        return None if weights is None else group.compression.rounded(weights, group.model)
 
     def group_of(self, partition: int) -> Group:
         """Returns the group of a client."""
@@ -283,7 +289,7 @@ class _Found:
         client_params = self._params(client.Params, group.params, f"{where}.params")
         kind: type[Compression] = plugins.load("compression", group.compression)
         params = self._params(kind.Params, group.compression_params, f"{where}.compression_params")
-        compression = kind(params, sparsity=group.sparsity, rounds=self.scenario.rounds)
+        compression = kind(params, sparsity=group.sparsity, rounds=self.scenario.rounds, bits=group.bits)
         strategy, name = self.strategy, self.scenario.server.strategy
         generating = self.scenario.public is not None and self.scenario.public.generated and strategy.needs_public
         required = strategy.requires | ({TRAIN} if generating else set())
@@ -301,6 +307,8 @@ class _Found:
                 f"{where}.sparsity: received {group.sparsity:g}, but compression {group.compression!r} never prunes in "
                 f'{self.scenario.rounds} rounds; use compression = "magnitude", or sparsity = 0.'
             )
+        if group.bits not in kind.widths:
+            self.problems.append(f"{where}.bits: {unsupported_bits(group.compression, kind, group.bits)}")
         return _Part(client, client_params, compression, params)
 
     def _params(self, kind: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:

@@ -55,7 +55,7 @@ KINDS = {
 }
 _NOT_PLUGINS = {
     *("architecture", "channels", "convolutional", "cost"),
-    *("archive", "base", "masks", "pruning", "scheduled", "size"),
+    *("archive", "base", "masks", "pruning", "quantisers", "scheduled", "size"),
 }
 
 

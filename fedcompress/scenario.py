@@ -131,6 +131,7 @@ class GroupSettings(Section):
     compression: str = Field("none", description="name of a compression")
     sparsity: Fraction = Field(0.0, description="fraction of zeros that the compression aims at")
     device: str | None = Field(None, description="what its clients run on, for modelled time and energy")
+    bits: int = Field(32, ge=1, le=32, description="bits of a weight that the compression trains with; 32 is float")
     params: dict[str, Any] = Field(default_factory=dict, description="the client strategy's own parameters")
     compression_params: dict[str, Any] = Field(default_factory=dict, description="the compression's own parameters")
 

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients.fedprox import FedProxParams
+from fedcompress import keras
 from fedcompress.errors import InputError
 from fedcompress.experiment import ClientInfo, Experiment, deal
+from fedcompress.launch import run_one
 from fedcompress.plugins import Plugins
 from fedcompress.scenario import GroupSettings, Scenario
 from strategies.fedavg import FedAvgParams
@@ -322,3 +324,35 @@ def test_a_model_that_does_not_fit_the_data_is_refused(tiny: Table, tmp_path: Pa
     made = load(tiny, {"data.dataset": f"npz:{tmp_path / 'table.npz'}"})
     with pytest.raises(InputError, match=r"model 'mini-cnn' does not fit .*, whose examples are 5:"):
         made.check_models()
+
+
+@pytest.mark.parametrize(
+    ("group", "problem"),
+    [
+        (
+            {"compression": "magnitude", "bits": 8},
+            "groups.a.bits: received 8, but compression 'magnitude' does not round; use compression = \"quantise\".",
+        ),
+        (
+            {"compression": "quantise", "bits": 24},
+            "groups.a.bits: received 24; compression 'quantise' supports 2 to 16, or 32 (float).",
+        ),
+    ],
+)
+def test_bits_that_a_compression_does_not_support(group: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Experiment.load(Scenario.parse({"name": "x", "groups": [{"name": "a", **group}]}))
+    assert caught.value.problems == [problem]
+
+
+@pytest.mark.parametrize("kind", ["quantise", "cluster"])
+def test_rounding_in_a_federation(tiny: dict[str, Any], tmp_path: Path, kind: str) -> None:
+    """4 bits have at most 15 values, 15 clusters and zero at most 16; what is exported is rounded, too."""
+    own = {"bits": 4} if kind == "quantise" else {"compression_params": {"clusters": 15}}
+    tiny["groups"] = [{"name": "all", "model": "mini-cnn", "compression": kind, "sparsity": 0.5, **own}]
+    summary = run_one(Scenario.parse(tiny, {"wire.values": "int4"}), tmp_path / "run")
+    assert summary["status"] == "completed"
+    assert summary["groups"]["all"]["deployed_accuracy"] > 0
+    model = keras.models.load_model(tmp_path / "run" / "models" / "all.h5", compile=False)
+    kernels = [layer.kernel.numpy() for layer in model.layers if hasattr(layer, "kernel")]
+    assert all(len(np.unique(kernel)) <= 16 for kernel in kernels)

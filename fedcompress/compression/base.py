@@ -42,6 +42,10 @@ class Wrapping:
         """Returns the mask variables, in the order of the prunable weights."""
         return []
 
+    def observed(self) -> Sequence[Any]:
+        """Returns variables that training has left something in besides weights and masks: ranges of activations."""
+        return []
+
 
 class Compression(ABC):
     """How the models of one group are compressed, round by round.
@@ -50,14 +54,24 @@ class Compression(ABC):
         params: Validated from `[groups.compression_params]`.
         sparsity: The group's final sparsity, a fraction of zeros in [0, 1).
         rounds: Rounds of the run.
+        bits: Bits of a weight, one of `widths`.
     """
 
     Params: ClassVar[type[BaseModel]] = Params
 
-    def __init__(self, params: Any, *, sparsity: float, rounds: int) -> None:
+    widths: ClassVar[frozenset[int]] = frozenset({32})
+    """Bits of a weight that it can train with; 32 is float."""
+
+    def __init__(self, params: Any, *, sparsity: float, rounds: int, bits: int = 32) -> None:
         self.params = params
         self.sparsity = sparsity
         self.rounds = rounds
+        self.bits = bits
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What changes the training graph itself, as opposed to what `inputs` puts into it."""
+        return (type(self),)
 
     @property
     def chooser(self) -> Literal["client", "server"] | None:
@@ -120,13 +134,33 @@ class Compression(ABC):
     def wrapping(self) -> Wrapping:
         """Returns what is added to a new model before its training graph is compiled."""
 
-    def inputs(self, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int]) -> list[Any]:
+    def inputs(
+        self, weights: Arrays, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int]
+    ) -> list[Any]:
         """Returns the arrays for `Wrapping.begin`.
 
         Args:
+            weights: That training starts from.
             spec: The model.
             round_number: From 1.
             masks: Given masks, which training then keeps; None to let the compression choose them.
             counts: How many weights of each prunable tensor survive, if it chooses.
         """
         return []
+
+    def rounded(self, weights: Arrays, spec: ModelSpec) -> Arrays:
+        """Returns weights as a device gets them; the same, if compression does not round."""
+        return weights
+
+
+def unsupported_bits(name: str, kind: type[Compression], bits: int) -> str:
+    """Returns what is wrong with a number of bits that a compression does not train with."""
+    if len(kind.widths) == 1:
+        return f'received {bits}, but compression {name!r} does not round; use compression = "quantise".'
+    return f"received {bits}; compression {name!r} supports {spelled(kind.widths)}."
+
+
+def spelled(widths: frozenset[int]) -> str:
+    """Returns numbers of bits as a person reads them: `2 to 16, or 32 (float)`."""
+    rounded = sorted(widths - {32})
+    return f"{rounded[0]} to {rounded[-1]}{', or 32 (float)' if 32 in widths else ''}"

@@ -44,7 +44,9 @@ class Magnitude(Scheduled):
     def counts(self, weights: Arrays, spec: ModelSpec, round_number: int) -> list[int]:
         return masking.counts(weights, spec.prunable, self.target(round_number), self.params.scope)
 
-    def inputs(self, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int]) -> list[Any]:
+    def inputs(
+        self, weights: Arrays, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int]
+    ) -> list[Any]:
         chooses = masks is None and self.target(round_number) > 0
         sparsities = [1 - n / spec.template[i].size for n, i in zip(counts, spec.prunable, strict=True)]
         return mask_inputs(spec, masks, sparsities, self.params.frequency if chooses else 0)

@@ -33,7 +33,9 @@ class Masked(Compression):
     def wrapping(self) -> Wrapping:
         return PruningWrapping()
 
-    def inputs(self, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int]) -> list[Any]:
+    def inputs(
+        self, weights: Arrays, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int]
+    ) -> list[Any]:
         return mask_inputs(spec, masks, [0.0] * len(spec.prunable), 0)
 
     def prunes_in_training(self, round_number: int) -> bool:
@@ -67,12 +69,20 @@ class PruningWrapping(Wrapping):
 
         def wrapped_layer(layer: Any) -> Any:
             if not (hasattr(layer, "kernel") and layer.trainable):
-                return layer
-            return sparsity.prune_low_magnitude(layer, pruning_schedule=RoundSchedule())
+                return self.other_layer(layer)
+            return sparsity.prune_low_magnitude(self.layer(layer), pruning_schedule=RoundSchedule())
 
         wrapped = keras.models.clone_model(model, clone_function=wrapped_layer)
         self._layers = [layer for layer in wrapped.layers if hasattr(layer, "pruning_obj")]
         return wrapped
+
+    def layer(self, layer: Any) -> Any:
+        """Returns what is to be pruned in place of a layer with a kernel; it has the same variables."""
+        return layer
+
+    def other_layer(self, layer: Any) -> Any:
+        """Returns what stands in place of a layer that is not pruned."""
+        return layer
 
     def begin(self, inputs: Sequence[Any]) -> None:
         sparsities, frequency, *masks = inputs

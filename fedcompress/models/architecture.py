@@ -48,6 +48,7 @@ class _Layout:
 
     template: Arrays
     prunable: tuple[int, ...]
+    biases: tuple[int, ...]
     trainable: tuple[int, ...]
     initializers: tuple[Any, ...]
     features: int
@@ -103,11 +104,13 @@ class ModelSpec:
         initializers = {
             id(layer.kernel): layer.kernel_initializer for layer in model.layers if hasattr(layer, "kernel")
         }
+        biased = {id(layer.bias) for layer in model.layers if getattr(layer, "bias", None) is not None}
         learned = {id(v) for v in model.trainable_variables}
         trainable = tuple(i for i, v in enumerate(model.weights) if id(v) in learned)
         return _Layout(
             template=[w.copy() for w in model.get_weights()],
             prunable=tuple(i for i in trainable if id(model.weights[i]) in initializers),
+            biases=tuple(i for i in trainable if id(model.weights[i]) in biased),
             trainable=trainable,
             initializers=tuple(initializers.get(id(v)) for v in model.weights),
             features=int(model.get_layer(HEAD).input.shape[-1]),
@@ -122,6 +125,11 @@ class ModelSpec:
     def prunable(self) -> tuple[int, ...]:
         """Positions of the kernels that are trained; biases and normalisation are never pruned."""
         return self._layout.prunable
+
+    @property
+    def biases(self) -> tuple[int, ...]:
+        """Positions of the biases that are trained."""
+        return self._layout.biases
 
     @property
     def trainable(self) -> tuple[int, ...]:

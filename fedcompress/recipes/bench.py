@@ -12,8 +12,8 @@ import numpy as np
 
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Compression
-from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
 from fedcompress.compression.none import NoCompression
+from fedcompress.compression.pruning import Masked
 from fedcompress.data.dataset import Dataset
 from fedcompress.data.federated import Examples
 from fedcompress.data.splits import holdout
@@ -54,12 +54,16 @@ class Fitted:
     Attributes:
         weights: As a device gets them.
         masks: Of the prunable tensors; empty if nothing was pruned.
-        validation: Accuracy on the validation examples after the last epoch.
+        validation: Accuracy of these weights after the last epoch.
+        latent: The weights before they were rounded.
+        observed: What else compression has found out: ranges of activations.
     """
 
     weights: Arrays
     masks: Arrays
     validation: float
+    latent: Arrays
+    observed: Arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,17 +180,17 @@ class Bench:
         spec, epochs = spec or self.spec, epochs or self.training.epochs
         compression = compression or _keeping(masks, epochs)
         kept = masks
-        fitted = Fitted(weights, masks or [], float("nan"))
+        fitted = Fitted(weights, masks or [], float("nan"), weights, [])
         for epoch in range(1, epochs + 1):
             trainer = Trainer(spec, compression, self.training, epoch, partial(self.rng, epoch=epoch))
             rate = self._rate(learning_rate or self.training.learning_rate, epoch, epochs)
             trained = trainer.fit(
-                fitted.weights, self.data.train, objective, masks=kept, learning_rate=rate, purpose=f"shuffle.{phase}"
+                fitted.latent, self.data.train, objective, masks=kept, learning_rate=rate, purpose=f"shuffle.{phase}"
             )
             if masks is None and compression.frozen(epoch + 1):
                 kept = trained.masks
             score = self.validate(trained.weights, spec)
-            fitted = Fitted(trained.weights, trained.masks, score)
+            fitted = Fitted(trained.weights, trained.masks, score, trained.latent, trained.observed)
             zeros = [masking.sparsity(trained.weights, [i]) for i in spec.prunable]
             total = masking.sparsity(trained.weights, spec.prunable)
             point = CurvePoint(phase, epoch, trained.loss, score, total, tuple(zeros))
@@ -224,4 +228,4 @@ def _keeping(masks: Arrays | None, epochs: int) -> Compression:
     """Returns what keeps given masks, or does nothing where there are none."""
     if masks is None:
         return NoCompression(NoCompression.Params(), sparsity=0.0, rounds=epochs)
-    return Magnitude(MagnitudeParams(), sparsity=0.0, rounds=epochs)
+    return Masked(Masked.Params(), sparsity=0.0, rounds=epochs)

@@ -23,7 +23,7 @@ def export_models(experiment: Experiment, state: State, folder: Path) -> Mapping
     """
     sizes: dict[str, Mapping[str, int]] = {}
     for name, group in experiment.groups.items():
-        weights = experiment.server.deployed(state, experiment.clients[group.clients[0]])
+        weights = experiment.deployed(state, experiment.clients[group.clients[0]])
         if weights is None:
             continue
         sizes[name] = _write(*group.compression.deployed(group.model, weights), folder / name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,23 @@ def batches(examples: int, batch_size: int, epochs: int, rng: np.random.Generato
 
 @dataclass(frozen=True)
 class Trained:
-    """What a local training leaves: weights, final masks (empty without pruning), mean loss per example, steps."""
+    """What a local training leaves.
+
+    Attributes:
+        weights: As a device gets them: masked, and rounded where compression rounds.
+        masks: Final ones; empty without pruning.
+        loss: Mean per example.
+        steps: Of the optimizer.
+        latent: The weights before they were rounded, which a further training of the same model goes on from.
+        observed: What else compression has found out: ranges of activations.
+    """
 
     weights: Arrays
     masks: Arrays
     loss: float
     steps: int
+    latent: Arrays = field(default_factory=list)
+    observed: Arrays = field(default_factory=list)
 
 
 class TrainingLoop:
@@ -112,7 +123,8 @@ class TrainingLoop:
         )
         self._wrapping.finish()
         trained = tf.concat([tf.reshape(v, [-1]) for v in self._weights], axis=0)
-        return trained, [tf.identity(m) for m in self._wrapping.masks()], total
+        masks, observed = ([tf.identity(v) for v in vs] for vs in (self._wrapping.masks(), self._wrapping.observed()))
+        return trained, masks, observed, total
 
     def _compiled(self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, *rest: Any) -> Any:
         """Traces the graph for any number of examples and steps, so that no client makes it trace again."""
@@ -163,10 +175,13 @@ class TrainingLoop:
         flat = joined(weights, np.float32)  # every array more in a call costs a tenth of a millisecond
         if self._graph is None:
             self._graph = self._compiled(flat, x, y, targets, order, edges, rate, inputs, constants)
-        trained, masks, total = self._graph(flat, x, y, targets, order, edges, rate, list(inputs), constants)
+        trained, masks, observed, total = self._graph(flat, x, y, targets, order, edges, rate, list(inputs), constants)
+        latent = split(np.array(trained), self._shapes)
         return Trained(
-            split(np.array(trained), self._shapes),
+            latent,
             [m.numpy().astype(bool) for m in masks],
             float(total) / len(order),
             len(edges) - 1,
+            latent,
+            [o.numpy() for o in observed],
         )

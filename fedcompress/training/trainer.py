@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -165,8 +165,8 @@ class Trainer:
         if masks is None:
             masks = self.compression.chosen(weights, self.spec, self.round_number)
         counts = self.compression.counts(weights, self.spec, self.round_number)
-        wrapping_kind, past_rounds = type(self.compression), self.round_number - 1
-        key = ("train", self.spec.key, wrapping_kind, objective.key, settings.optimizer, examples.x.dtype.str)
+        past_rounds = self.round_number - 1
+        key = ("train", self.spec.key, self.compression.key, objective.key, settings.optimizer, examples.x.dtype.str)
         loop: TrainingLoop = keras.compiled(
             key, lambda: TrainingLoop(self.spec, self.compression.wrapping(), objective, settings.optimizer)
         )
@@ -175,7 +175,7 @@ class Trainer:
             examples.x,
             examples.y,
             objective,
-            self.compression.inputs(self.spec, self.round_number, masks, counts),
+            self.compression.inputs(weights, self.spec, self.round_number, masks, counts),
             epochs=epochs or settings.epochs,
             batch_size=batch_size or settings.batch_size,
             learning_rate=learning_rate or settings.learning_rate * settings.learning_rate_decay**past_rounds,
@@ -185,18 +185,21 @@ class Trainer:
         if not np.isfinite(trained.loss):
             raise FloatingPointError(f"training diverged, the loss is {trained.loss}; try a smaller learning rate")
         if not trained.masks or (masks is None and not self.compression.prunes_in_training(self.round_number)):
-            return Trained(trained.weights, [], trained.loss, trained.steps)
-        return self._checked(trained, counts if masks is None else None)
+            trained = replace(trained, masks=[])
+        else:
+            trained = self._checked(trained, counts if masks is None else None)
+        return replace(trained, weights=self.compression.rounded(trained.latent, self.spec))
 
     def _checked(self, trained: Trained, counts: Sequence[int] | None) -> Trained:
         """Applies the final masks; of those chosen here, makes sure that they keep what was asked, tensor by tensor."""
         prunable = self.spec.prunable
-        final = trained.masks if counts is None else masking.trim(trained.weights, trained.masks, prunable, counts)
-        weights = masking.restrict(trained.weights, self.compression.held(self.spec, final))
+        final = trained.masks if counts is None else masking.trim(trained.latent, trained.masks, prunable, counts)
         if counts is not None:
             achieved = [int(m.sum()) for m in final]
             assert achieved == list(counts), f"pruning kept {achieved} weights where {counts} were asked for"
-        return Trained(weights, final, trained.loss, trained.steps)
+        return replace(
+            trained, masks=final, latent=masking.restrict(trained.latent, self.compression.held(self.spec, final))
+        )
 
     def predict(self, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float32]:
         """Returns logits (n, classes)."""

@@ -177,7 +177,7 @@ def test_feature_matching_runs_the_model_once_in_a_step(
     wrapping: Any = compression.wrapping()
     objective = FeatureMatching(np.ones((50, model.features)))
     loop = TrainingLoop(model, wrapping, objective, "sgd")
-    inputs = compression.inputs(model, 1, None, compression.counts(start, model, 1))
+    inputs = compression.inputs(start, model, 1, None, compression.counts(start, model, 1))
     trained = loop.run(
         start, examples.x, examples.y, objective, inputs,
         epochs=2, batch_size=16, learning_rate=0.01, rng=np.random.default_rng(0),

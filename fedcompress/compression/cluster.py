@@ -1,0 +1,150 @@
+"""cluster: few distinct weights. Each tensor's weights share a codebook of centroids, found anew in each round.
+
+k-means in one dimension (Lloyd 1982) that starts from quantiles; for densities such as those of trained weights it has
+one optimum (Fleischer 1964), so nothing is drawn at random. While a model trains it computes with the centroids, which
+move with the weights that belong to them. Pruned weights are no cluster: zero stays zero.
+
+The number of clusters adapts: with a tolerance, each tensor has the fewest that lose at most that part of its variance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fedcompress import keras
+from fedcompress.compression import masks as masking
+from fedcompress.compression import quantisers
+from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
+from fedcompress.compression.pruning import PruningWrapping
+from fedcompress.compression.quantise import rounding_layer
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.wire.content import Arrays
+
+MOST = 256
+ITERATIONS = 50
+"""Of Lloyd's algorithm at most; it mostly converges before."""
+
+
+class ClusterParams(MagnitudeParams):
+    """Parameters of clustering; those of pruning matter where the group has a sparsity."""
+
+    clusters: int = Field(16, ge=2, le=MOST, description="distinct values of a tensor, at most; zeros of pruning apart")
+    tolerance: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="part of a tensor's variance that fewer clusters may lose; 0: no fewer",
+    )
+
+
+class Cluster(Magnitude):
+    """Clustered weights, and masks where there is a sparsity."""
+
+    Params = ClusterParams
+    params: ClusterParams
+
+    def wrapping(self) -> ClusterWrapping:
+        return ClusterWrapping()
+
+    def inputs(
+        self, weights: Arrays, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int]
+    ) -> list[Any]:
+        kept = weights if masks is None else masking.apply(weights, masks, spec.prunable)
+        books = np.full((len(spec.prunable), MOST), np.inf, np.float32)
+        for row, i in zip(books, spec.prunable, strict=True):
+            centroids = self.codebook(kept[i])
+            row[: len(centroids)] = centroids
+        return [books, *super().inputs(weights, spec, round_number, masks, counts)]
+
+    def rounded(self, weights: Arrays, spec: ModelSpec) -> Arrays:
+        result = list(weights)
+        for i in spec.prunable:
+            result[i] = nearest(weights[i], self.codebook(weights[i]))
+        return result
+
+    def codebook(self, array: NDArray[Any]) -> NDArray[np.float32]:
+        """Returns the centroids of a tensor, ascending; zeros are not among what is clustered."""
+        return codebook(array, self.params.clusters, self.params.tolerance)
+
+
+def codebook(array: NDArray[Any], clusters: int, tolerance: float = 0.0) -> NDArray[np.float32]:
+    """Returns the centroids of the values of an array that are not zero, ascending.
+
+    Args:
+        array: Any shape.
+        clusters: Their number; fewer where there are fewer values.
+        tolerance: The fewest are taken that leave at most this part of the variance.
+    """
+    values = np.sort(array[array != 0].astype(np.float64))
+    if not len(values):
+        return np.zeros(1, np.float32)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    squares = float(values @ values)
+
+    @lru_cache
+    def found(count: int) -> tuple[NDArray[np.float64], float]:
+        """Returns centroids and the squared error that they leave."""
+        centroids = np.unique(np.quantile(values, (np.arange(count) + 0.5) / count))
+        for _ in range(ITERATIONS):
+            edges = np.searchsorted(values, (centroids[1:] + centroids[:-1]) / 2)
+            edges = np.concatenate([[0], edges, [len(values)]])
+            sizes = np.diff(edges)
+            filled = sizes > 0
+            moved = np.diff(sums[edges])[filled] / sizes[filled]
+            if len(moved) == len(centroids) and np.array_equal(moved, centroids):
+                break
+            centroids = moved
+        return centroids, squares - float(sizes[filled] @ moved**2)
+
+    allowed = tolerance * (squares - sums[-1] ** 2 / len(values))
+    if tolerance == 0.0 or found(clusters)[1] > allowed:
+        return found(clusters)[0].astype(np.float32)
+    few, enough = 0, clusters
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        few, enough = (few, middle) if found(middle)[1] <= allowed else (middle, enough)
+    return found(enough)[0].astype(np.float32)
+
+
+def nearest(array: NDArray[Any], centroids: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns the array with each value replaced by its nearest centroid; zeros stay zero."""
+    at = np.searchsorted((centroids[1:] + centroids[:-1]) / 2, array.astype(np.float32))
+    return np.where(array == 0, np.float32(0), centroids[at])
+
+
+class ClusterWrapping(PruningWrapping):
+    """Layers that compute with the centroids that their weights belong to."""
+
+    def wrap(self, model: Any) -> Any:
+        self._books: list[Any] = []
+        return super().wrap(model)
+
+    def layer(self, layer: Any) -> Any:
+        tf = keras.tf
+        book = tf.Variable(tf.zeros([MOST]), trainable=False)  # infinite where there is no cluster
+        self._books.append(book)
+
+        def clustered(layer: Any) -> dict[str, Any]:
+            weights = layer.kernel
+            flat = tf.stop_gradient(tf.reshape(weights, [-1]))
+            at = tf.searchsorted((book[1:] + book[:-1]) / 2, flat)
+            filled = tf.cast(tf.not_equal(flat, 0.0), tf.float32)
+            sums = tf.math.unsorted_segment_sum(flat, at, MOST)
+            sizes = tf.math.unsorted_segment_sum(filled, at, MOST)
+            book.assign(tf.where(sizes > 0, tf.math.divide_no_nan(sums, sizes), book))
+            rounded = tf.where(tf.not_equal(flat, 0.0), tf.gather(book, at), 0.0)
+            return {"kernel": quantisers.straight_through(weights, tf.reshape(rounded, weights.shape))}
+
+        return rounding_layer(layer, clustered, lambda _: None)
+
+    def begin(self, inputs: Sequence[Any]) -> None:
+        books, *rest = inputs
+        for i, book in enumerate(self._books):
+            book.assign(books[i])
+        super().begin(rest)

@@ -1,0 +1,194 @@
+"""Quantisers against numbers worked out by hand, and training with them: zeros, grids, graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedcompress import keras
+from fedcompress.compression import quantisers
+from fedcompress.compression.cluster import Cluster, ClusterParams, codebook, nearest
+from fedcompress.compression.quantise import Quantise, QuantiseParams
+from fedcompress.data.federated import Examples
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.mini_cnn import MiniCNN
+from fedcompress.scenario import TrainingSettings
+from fedcompress.training.loop import Trained
+from fedcompress.training.trainer import Trainer
+from fedcompress.wire import values as wire
+from fedcompress.wire.content import Arrays
+
+
+def f32(*numbers: float) -> Any:
+    return keras.tf.constant(numbers, keras.tf.float32)
+
+
+def test_uniform_by_hand() -> None:
+    """4 bits: 7 levels each way, scale 1.4 / 7 = 0.2."""
+    got = quantisers.uniform(f32(1.4, -0.31, 0.29, 0.09, 0.0), np.float32(4)).numpy()
+    assert got == pytest.approx([1.4, -0.4, 0.2, 0.0, 0.0])
+
+
+def test_fixed_by_hand() -> None:
+    """4 bits, one of them left of the point: -2 to 1.75 in steps of 0.25. Unsigned: 0 to 1.875 in steps of 0.125."""
+    values = f32(3.0, -3.0, 0.3, -0.3, 0.1)
+    signed = quantisers.fixed(values, np.float32(4), np.float32(1)).numpy()
+    assert signed.tolist() == [1.75, -2.0, 0.25, -0.25, 0.0]
+    unsigned = quantisers.fixed(values, np.float32(4), np.float32(1), signed=False).numpy()
+    assert unsigned.tolist() == [1.875, 0.0, 0.25, 0.0, 0.125]
+
+
+def test_ternary_by_hand() -> None:
+    """Mean magnitude of the four that are not zero 0.5, threshold 0.35; above it 0.9 and 0.7, whose mean is 0.8."""
+    got = quantisers.ternary(f32(0.9, -0.7, 0.3, -0.1, 0.0)).numpy()
+    assert got == pytest.approx([0.8, -0.8, 0.0, 0.0, 0.0])
+    assert quantisers.ternary(f32(*got)).numpy() == pytest.approx(got)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize(("low", "high"), [(0.0, 3.7), (-1.3, 2.2), (-0.5, 0.0)])
+def test_affine_is_tensorflows(bits: int, low: float, high: float) -> None:
+    x = np.random.default_rng(0).normal(0, 2, 1000).astype(np.float32)
+    expected = keras.tf.quantization.fake_quant_with_min_max_args(x, low, high, num_bits=bits).numpy()
+    got = quantisers.affine(keras.tf.constant(x), np.float32(bits), low, high).numpy()
+    assert np.mean(np.abs(got - expected) > 1e-5) < 0.002  # where x lies between two levels to the last bit
+
+
+def test_gradients_go_straight_through_and_stop_where_values_saturate() -> None:
+    tf = keras.tf
+    x = tf.Variable([0.3, 5.0, -5.0])
+    for function, expected in (
+        (lambda: quantisers.uniform(x, np.float32(4)), [1, 1, 1]),
+        (lambda: quantisers.fixed(x, np.float32(4), np.float32(1)), [1, 0, 0]),
+        (lambda: quantisers.affine(x, np.float32(4), 0.0, 4.0), [1, 0, 0]),
+    ):
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(function())
+        assert tape.gradient(total, x).numpy().tolist() == expected
+
+
+@pytest.mark.parametrize(("values", "bits"), [("int4", 4), ("int8", 8)])
+def test_the_grid_is_that_of_the_wire(values: wire.ValueType, bits: int) -> None:
+    """What was trained on the grid crosses as integers without a further loss, but for the last bit of the scale."""
+    weights = np.random.default_rng(0).normal(size=500).astype(np.float32)
+    rounded = quantisers.uniform(keras.tf.constant(weights), np.float32(bits)).numpy()
+    sizes = np.array([500])
+    symbols, scales = wire.quantise(rounded, sizes, values)
+    np.testing.assert_allclose(wire.dequantise(symbols, scales, sizes, values), rounded, rtol=3e-7)
+
+
+@pytest.fixture(scope="module")
+def model() -> ModelSpec:
+    return ModelSpec("mini-cnn", MiniCNN(), (8, 8, 1), 3)
+
+
+@pytest.fixture(scope="module")
+def examples() -> Examples:
+    rng = np.random.default_rng(0)
+    return Examples(rng.integers(0, 256, (64, 8, 8, 1), np.uint8), rng.integers(0, 3, 64).astype(np.int32))
+
+
+def fit(model: ModelSpec, examples: Examples, compression: Quantise | Cluster, start: Arrays | None = None) -> Trained:
+    trainer = Trainer(model, compression, TrainingSettings(batch_size=8), 1, lambda _: np.random.default_rng(7))
+    return trainer.fit(start or model.initial(np.random.default_rng(1)), examples, epochs=2)
+
+
+def quantise(bits: int, sparsity: float = 0.0, **params: Any) -> Quantise:
+    return Quantise(
+        QuantiseParams(schedule="constant", begin_round=0, **params), sparsity=sparsity, rounds=1, bits=bits
+    )
+
+
+@pytest.mark.parametrize("bits", [4, 8, 16])
+@pytest.mark.parametrize("sparsity", [0.0, 0.7])
+def test_no_pruned_weight_comes_back_and_weights_are_on_the_grid(
+    model: ModelSpec, examples: Examples, bits: int, sparsity: float
+) -> None:
+    trained = fit(model, examples, quantise(bits, sparsity))
+    for at, i in enumerate(model.prunable):
+        array = trained.weights[i].astype(np.float64)
+        scale = np.abs(array).max() / (2 ** (bits - 1) - 1)
+        assert np.abs(array / scale - np.round(array / scale)).max() < 0.005
+        if sparsity:
+            mask = trained.masks[at]
+            assert mask.mean() == pytest.approx(0.3, abs=0.02)
+            assert not array[~mask].any()
+            assert not trained.latent[i][~mask].any()
+    assert bool(trained.masks) == bool(sparsity)
+    assert not all(np.array_equal(a, b) for a, b in zip(trained.weights, trained.latent, strict=True))
+
+
+def test_32_bits_are_plain_training(model: ModelSpec, examples: Examples) -> None:
+    from fedcompress.compression.none import NoCompression
+
+    dense = NoCompression(NoCompression.Params(), sparsity=0.0, rounds=1)
+    plain, quantised = fit(model, examples, dense), fit(model, examples, quantise(32))  # type: ignore[arg-type]
+    for a, b in zip(plain.weights, quantised.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_every_width_has_the_same_graph() -> None:
+    keys = {quantise(bits).key for bits in (2, 4, 8, 16, 32)}
+    assert len(keys) == 1
+    assert quantise(4, activations="uniform").key not in keys
+
+
+def test_fixed_point_and_ternary_models(model: ModelSpec, examples: Examples) -> None:
+    fixed = fit(model, examples, quantise(6, weights="fixed", biases="fixed", integer=1))
+    step = 2.0 ** (1 - 6 + 1)
+    for i in (*model.prunable, *model.biases):
+        assert np.array_equal(fixed.weights[i] / step, np.round(fixed.weights[i] / step))
+    ternary = fit(model, examples, quantise(2, weights="ternary"))
+    for i in model.prunable:
+        assert len(np.unique(np.abs(ternary.weights[i]))) == 2
+
+
+def test_ranges_of_activations_are_observed(model: ModelSpec, examples: Examples) -> None:
+    """mini-cnn has two activations; ReLU makes nothing below zero."""
+    trained = fit(model, examples, quantise(8, activations="uniform"))
+    assert [o[0] for o in trained.observed] == [0.0, 0.0]
+    assert all(o[1] > 0 for o in trained.observed)
+
+
+def test_codebook_by_hand() -> None:
+    """Two clusters of {1, 2, 3} and {9, 11}; zeros are none."""
+    array = np.array([[0, 1, 2], [3, 9, 11]], np.float32)
+    assert codebook(array, 2).tolist() == [2.0, 10.0]
+    assert nearest(array, codebook(array, 2)).tolist() == [[0, 2, 2], [2, 10, 10]]
+    assert codebook(array, 200).tolist() == [1, 2, 3, 9, 11]
+    assert codebook(np.zeros(3, np.float32), 4).tolist() == [0]
+
+
+def test_the_number_of_clusters_adapts() -> None:
+    """Three tight groups: three clusters leave almost nothing of the variance, two leave much of it."""
+    rng = np.random.default_rng(0)
+    array = np.concatenate([rng.normal(center, 0.01, 50) for center in (-1, 0.5, 2)]).astype(np.float32)
+    assert len(codebook(array, 64, tolerance=0.01)) == 3
+    assert 50 < len(codebook(array, 64)) <= 64
+    assert len(codebook(array, 2, tolerance=0.01)) == 2
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.6])
+def test_clustered_training(model: ModelSpec, examples: Examples, sparsity: float) -> None:
+    params = ClusterParams(clusters=4, schedule="constant", begin_round=0)
+    trained = fit(model, examples, Cluster(params, sparsity=sparsity, rounds=1))
+    for at, i in enumerate(model.prunable):
+        array = trained.weights[i]
+        assert len(np.unique(array[array != 0])) == 4
+        if sparsity:
+            assert not array[~trained.masks[at]].any()
+            assert np.count_nonzero(array) == trained.masks[at].sum()
+
+
+def test_it_learns_what_it_computes_with(model: ModelSpec) -> None:
+    """A bright and a dark class: a ternary network tells them apart after training."""
+    y = np.arange(200, dtype=np.int32) % 2
+    x = (np.random.default_rng(0).integers(0, 60, (200, 8, 8, 1)) + 150 * y[:, None, None, None]).astype(np.uint8)
+    data = Examples(x, y)
+    compression = quantise(2, weights="ternary")
+    trainer = Trainer(model, compression, TrainingSettings(batch_size=8, learning_rate=0.01), 1, np.random.default_rng)  # type: ignore[arg-type]
+    trainer._rng = lambda _: np.random.default_rng(3)
+    trained = trainer.fit(model.initial(np.random.default_rng(1)), data, epochs=4)
+    assert trainer.evaluate(trained.weights, data).accuracy > 0.95
