@@ -22,8 +22,9 @@ from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.trainer import evaluate
 from fedcompress.training.work import counted
 from fedcompress.wire.content import Arrays, Payload, digest
-from fedcompress.wire.payload import References, decode_payload, encode_payload, present
+from fedcompress.wire.payload import decode_payload, encode_payload, present
 from fedcompress.wire.records import from_record, to_record
+from fedcompress.wire.references import Base, References, Residuals, bases_of
 
 
 class ActionError(FedcompressError):
@@ -69,19 +70,21 @@ def _act(experiment: Experiment, action: str, message: Message, context: Context
     round_number = int(request["round"])  # type: ignore[arg-type]
     if action not in group.client.actions():
         raise ActionError(f"client {partition}: client strategy {group.settings.client!r} has no action {action!r}")
-    references, state = _load(context.state)
+    references, residuals, state = _load(context.state)
     if request["fresh"]:
-        references = References()
+        references = experiment.start(group)
+    residuals = residuals.since(int(request.get("accepted", 0)))  # type: ignore[arg-type]
     blobs = from_record(message.content.array_records["payload"])
-    payload = decode_payload(blobs, present(blobs, contents), references)
-    references = references.after(payload, present(payload, contents))
+    received = present(blobs, contents)
+    payload = decode_payload(blobs, received, references)
+    references = references.after(payload, received).sent(bases_of(payload, received, round_number))
     client = experiment.client(partition, round_number, action, state)
     started = time.perf_counter()
     try:
         with counted() if group.settings.device else nullcontext() as work:
             result: Result = getattr(client, action)(payload, round_number)
         declared = present(result.payload, contents)
-        encoded = encode_payload(result.payload, declared, experiment.wire, references)
+        encoded = encode_payload(result.payload, declared, experiment.wire, references, residuals=residuals.now)
     except Exception as error:
         where = f"round {round_number}, action {action!r}, client {partition} (group {group.name!r})"
         raise ActionError(f"{where}: {type(error).__name__}: {error}; received {_shapes(payload)}") from error
@@ -100,7 +103,8 @@ def _act(experiment: Experiment, action: str, message: Message, context: Context
     }
     if request["tested"] and model:
         content["report"] = ConfigRecord({"model_digest": digest(model)})
-    _save(context.state, references.after(sent, declared), state)
+    residuals = residuals.after(int(request.get("exchange", 0)), encoded)  # type: ignore[arg-type]
+    _save(context.state, references.after(sent, declared), residuals, state)
     return Message(RecordDict(content), reply_to=message)
 
 
@@ -141,23 +145,39 @@ def _shapes(payload: Payload) -> str:
     return "; ".join(parts) or "an empty payload"
 
 
-def _load(state: RecordDict) -> tuple[References, dict[str, Arrays]]:
+def _load(state: RecordDict) -> tuple[References, Residuals, dict[str, Arrays]]:
     """Reads what the client keeps between actions out of its Flower context."""
-    records = state.array_records
-    kept = {
-        name.removeprefix("state."): r.to_numpy_ndarrays() for name, r in records.items() if name.startswith("state.")
+    notes: dict[str, Any] = {name: dict(record) for name, record in state.config_records.items()}
+    arrays = {name: record.to_numpy_ndarrays() for name, record in state.array_records.items()}
+
+    def named(kind: str) -> dict[str, Any]:
+        return dict(zip(notes[f"{kind}.names"]["names"], arrays[kind], strict=True)) if kind in arrays else {}
+
+    bases = {
+        name: Base(int(generation), arrays[f"bases.{name}"]) for name, generation in notes.get("bases", {}).items()
     }
-    references = records.get("references")
-    names = [str(n) for n in state.config_records["references.names"]["names"]] if references else []  # type: ignore[union-attr]
-    arrays = references.to_numpy_ndarrays() if references else []
-    return References.from_arrays(dict(zip(names, arrays, strict=True))), kept
+    exchanges = notes.get("residuals", {"exchange": 0, "previous": 0})
+    residuals = Residuals(
+        exchanges["exchange"], named("residuals.now"), exchanges["previous"], named("residuals.before")
+    )
+    kept = {name.removeprefix("state."): held for name, held in arrays.items() if name.startswith("state.")}
+    return References(named("references"), bases), residuals, kept
 
 
-def _save(state: RecordDict, references: References, kept: dict[str, Arrays]) -> None:
+def _save(state: RecordDict, references: References, residuals: Residuals, kept: dict[str, Arrays]) -> None:
     state.clear()
-    held = references.to_arrays()
-    if held:
-        state["references"] = ArrayRecord(list(held.values()))
-        state["references.names"] = ConfigRecord({"names": list(held)})
+    for kind, held in (
+        ("references", references.held),
+        ("residuals.now", residuals.now),
+        ("residuals.before", residuals.before),
+    ):
+        if held:
+            state[kind], state[f"{kind}.names"] = ArrayRecord(list(held.values())), ConfigRecord({"names": list(held)})
+    if residuals.now:
+        state["residuals"] = ConfigRecord({"exchange": residuals.exchange, "previous": residuals.previous})
+    if references.bases:
+        state["bases"] = ConfigRecord({name: base.generation for name, base in references.bases.items()})
+    for name, base in references.bases.items():
+        state[f"bases.{name}"] = ArrayRecord(base.arrays)
     for name, arrays in kept.items():
         state[f"state.{name}"] = ArrayRecord(list(arrays))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,14 @@ from fedcompress.errors import InputError, suggestion
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins, parameter_problems
-from fedcompress.scenario import PUBLIC_SOURCES, GroupSettings, Scenario
+from fedcompress.scenario import PUBLIC_SOURCES, GroupSettings, Scenario, WireSettings
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import ServerStrategy, State
 from fedcompress.training.trainer import Trainer
 from fedcompress.wire.codec import Encoding
 from fedcompress.wire.content import Arrays, Content
 from fedcompress.wire.payload import WireFormat
+from fedcompress.wire.references import Base, References
 
 ALL_TESTS, LEAST_TEST, MOST_TEST = 100_000, 50, 1000
 """Examples for tests on own distributions: of all clients together, and bounds for one client."""
@@ -144,10 +145,20 @@ class Experiment:
     @cached_property
     def wire(self) -> WireFormat:
         """How contents become bytes."""
-        settings = self.scenario.wire
-        default = Encoding(codec=settings.weights, values=settings.values, deflate=settings.deflate)
-        tables = {name: table.model_dump(exclude_none=True) for name, table in settings.contents.items()}
-        return WireFormat(default, tables)
+        return wire_format(self.scenario.wire)
+
+    def start(self, group: Group) -> References:
+        """Returns what both ends hold before the first exchange: where differences cross, the initial weights."""
+        content = self.contents(group).get("weights")
+        return self._starts(group.model.name) if content is not None and content.delta else References()
+
+    @cached_property
+    def _starts(self) -> Callable[[str], References]:
+        return cache(lambda name: References(bases={"weights": Base(0, self.initial_weights(self.models[name]))}))
+
+    def initial_weights(self, model: ModelSpec) -> Arrays:
+        """Returns the weights that a strategy begins with unless it has others; both ends make them from the seed."""
+        return model.initial(self._initial_rng(f"initial.{model.name}"))
 
     @cached_property
     def server(self) -> ServerStrategy:
@@ -182,11 +193,15 @@ class Experiment:
                 group.compression.check(group.model)
             except InputError as error:
                 raise InputError(f"groups.{name}.compression: {problem}" for problem in error.problems) from None
-        if problems := self.server.problems():
+        unsupported = [p for group in self.groups.values() for p in self.wire.unsupported(self._declared(group))]
+        if problems := [*dict.fromkeys(unsupported), *self.server.problems()]:
             raise InputError(problems)
 
     def contents(self, group: Group) -> dict[str, Content]:
         """Declares every content that may cross between the server and a group."""
+        return self.wire.declared(self._declared(group))
+
+    def _declared(self, group: Group) -> dict[str, Content]:
         public = self.public.contents if self.public else {}
         own = teacher_contents(self.server_model, self.public) if self.server_model and self.public else {}
         return {**group.client.contents(group.model), **public, **own, **self.strategy.contents(group)}
@@ -221,6 +236,17 @@ class Experiment:
 
     def _rng(self, round_number: int, client: int, action: str) -> Callable[[str], np.random.Generator]:
         return lambda purpose: generator(self.scenario.seed, round_number, client, f"{action}.{purpose}")
+
+
+def wire_format(settings: WireSettings) -> WireFormat:
+    """Returns how contents become bytes.
+
+    Raises:
+        InputError: A combination makes no sense.
+    """
+    plain = settings.model_dump(exclude=set(settings.contents))
+    tables = {name: table.model_dump(exclude_none=True) for name, table in settings.contents.items()}
+    return WireFormat(Encoding(codec=plain.pop("weights"), **plain), tables)
 
 
 def deal(groups: Sequence[GroupSettings], clients: int, seed: int) -> list[NDArray[np.int64]]:
@@ -264,7 +290,15 @@ class _Found:
         names = {group.model for group in scenario.groups} | ({scenario.server.model} - {None})
         self.models = {name: plugins.architecture(name) for name in sorted(map(str, names))}
         self._check_public()
+        self._check_wire()
         self.parts = [self._part(group, plugins) for group in scenario.groups]
+
+    def _check_wire(self) -> None:
+        """Notes wire formats that make no sense."""
+        try:
+            wire_format(self.scenario.wire)
+        except InputError as error:
+            self.problems += error.problems
 
     def _check_public(self) -> None:
         """Notes what the strategy lacks to distil."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,11 @@ from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.codec import Encoded
-from fedcompress.wire.content import Arrays, Payload
+from fedcompress.wire.content import Arrays, Content, Payload
 from fedcompress.wire.ledger import Direction, Transfer, transfers
-from fedcompress.wire.payload import References, encode_payload, present, read_payload
+from fedcompress.wire.payload import encode_payload, present, read_payload
 from fedcompress.wire.records import from_record, message_bytes, to_record
+from fedcompress.wire.references import Base, Contents, References, bases_of
 
 Encodings = Mapping[str, Encoded]
 
@@ -38,13 +39,58 @@ class Reply:
         client: Who sent it.
         payload: Decoded contents.
         metrics: What the client reported: train_loss, examples, ...
-        request: What the client had received, decoded: after a lossy transfer not what was sent.
+        request: What the client had received, decoded: after a lossy transfer not what was sent. With error feedback
+            it is what was sent, and `payload` that plus the client's change, since what the transfer left out will
+            follow.
     """
 
     client: ClientInfo
     payload: Payload
     metrics: Mapping[str, float]
     request: Payload
+
+
+@dataclass(frozen=True, eq=False)
+class _Sent:
+    """A request as it crosses the network.
+
+    Attributes:
+        contents: Declarations of what it holds.
+        encodings: Its contents, measured.
+        decoded: What the client receives.
+        bases: What of it both ends keep, to send differences to.
+        meant: What was to be sent, of contents with error feedback.
+    """
+
+    contents: Contents
+    encodings: Encodings
+    decoded: Payload
+    bases: Mapping[str, Base]
+    meant: Payload
+
+    def as_meant(self, name: str, content: Content, payload: Mapping[str, Arrays]) -> Arrays:
+        """Returns a content of the reply as if the client had begun with what it was meant to receive.
+
+        What the request left out stays in the server's state that way, and is in the next difference: this is the error
+        feedback of the downlink, and needs no memory of its own.
+
+        Raises:
+            PayloadError: The result is not finite.
+        """
+        arrays = payload[name]
+        if name not in self.meant:
+            return arrays
+        masks = dict(zip(content.masked, payload[content.mask] if content.mask else [], strict=True))
+        moved = []
+        for i, (array, meant, decoded) in enumerate(zip(arrays, self.meant[name], self.decoded[name], strict=True)):
+            if content.arrays[i].floating:
+                with np.errstate(over="ignore"):
+                    shift = meant - decoded
+                    array = array + (np.where(masks[i], shift, np.float32(0)) if i in masks else shift)
+                if not np.isfinite(array).all():
+                    raise PayloadError(f"{name}[{i}] is not finite once added to what the client was sent")
+            moved.append(array)
+        return moved
 
 
 @dataclass
@@ -77,12 +123,19 @@ class Federation:
         self.clients: Sequence[ClientInfo] = experiment.clients
         self.record = RoundRecord()
         self.references: dict[int, References] = {}
+        """Partition -> what both ends of a client's link hold; absent before the first exchange."""
+        self._calls = 0
         self.own: frozenset[str] = frozenset()
         """Groups whose clients have models of their own, which they test on the whole test set."""
         self._measured = self._tested = False
         self._grid = grid
         self._experiment = experiment
         self._contents = {name: experiment.contents(group) for name, group in experiment.groups.items()}
+        self._feeds_back = any(
+            experiment.wire.encoding(name, content).feedback
+            for contents in self._contents.values()
+            for name, content in contents.items()
+        )
         self._nodes = discover(grid, len(self.clients))
         self._fail_fast = fail_fast
 
@@ -90,6 +143,7 @@ class Federation:
         """Starts a round with an empty record."""
         self.round = round_number
         self.record = RoundRecord()
+        self._calls = 0
         every, last = self._experiment.scenario.evaluation, round_number == self._experiment.scenario.rounds
         self._measured = bool(every.clients_every) and (last or round_number % every.clients_every == 0)
         self._tested = last or round_number % every.own_every == 0
@@ -109,7 +163,8 @@ class Federation:
     def decoded(self, name: str, arrays: Arrays) -> Arrays:
         """Returns a content as its receivers decode it, under the wire format of this run."""
         content = next(contents[name] for contents in self._contents.values() if name in contents)
-        return encode_payload({name: arrays}, {name: content}, self._experiment.wire)[name].arrays
+        wire = self._experiment.wire
+        return encode_payload({name: arrays}, {name: content}, wire, generation=self.round)[name].arrays
 
     def cohort(self, fraction: float) -> list[ClientInfo]:
         """Draws the clients of this round: a fraction of all, at least one, by partition."""
@@ -131,15 +186,16 @@ class Federation:
             RunError: Fewer good replies than `[server] minimum_replies`.
         """
         clients = sorted(requests)
-        cache: dict[Any, Encodings] = {}
+        self._calls += 1
+        cache: dict[Any, _Sent] = {}
         sent = {client: self._encode(client, requests[client], cache) for client in clients}
-        messages = [self._message(client, action, sent[client]) for client in clients]
+        messages = [self._message(client, action, sent[client].encodings) for client in clients]
         timeout = self._experiment.scenario.server.timeout
         received = self._grid.send_and_receive(messages, timeout=timeout)
         answers = {answer.metadata.reply_to_message_id: answer for answer in received}
         replies, modelled = [], []
         for client, message in zip(clients, messages, strict=True):
-            self._count(message, "downlink", action, client, sent[client])
+            self._count(message, "downlink", action, client, sent[client].encodings)
             answer = answers.get(message.metadata.message_id)
             reply, took = self._receive(client, action, answer, sent[client], expects)
             modelled.append(took)
@@ -149,23 +205,41 @@ class Federation:
         self._require(action, len(replies), len(clients))
         return replies
 
-    def _encode(self, client: ClientInfo, payload: Payload, cache: dict[Any, Encodings]) -> Encodings:
+    def _encode(self, client: ClientInfo, payload: Payload, cache: dict[Any, _Sent]) -> _Sent:
         references = self._held(client)
-        held = tuple(references.digest(name) for name in sorted(references.held))
-        key = (client.model, held, *((name, id(arrays)) for name, arrays in payload.items()))
+        key = (client.model, references.key, *((name, id(arrays)) for name, arrays in payload.items()))
         if key not in cache:
             contents = present(payload, self._contents[client.group])
-            cache[key] = encode_payload(payload, contents, self._experiment.wire, references)
+            wire = self._experiment.wire
+            encoded = encode_payload(payload, contents, wire, references, generation=self.round)
+            decoded = {name: item.arrays for name, item in encoded.items()}
+            meant = {
+                name: content.accept(list(payload[name]), name)
+                for name, content in contents.items()
+                if content.delta and wire.encoding(name, content).feedback
+            }
+            cache[key] = _Sent(contents, encoded, decoded, bases_of(decoded, contents, self.round), meant)
         return cache[key]
 
     def _held(self, client: ClientInfo) -> References:
-        return self.references.get(client.partition, References())
+        held = self.references.get(client.partition)
+        if held is None or held.fresh:
+            start = self._experiment.start(self._experiment.groups[client.group])
+            return replace(start, accepted=held.accepted if held else 0)
+        return held
+
+    @property
+    def _exchange(self) -> int:
+        """Number of the exchange: it grows from call to call, through a resume as well."""
+        return self.round << 8 | self._calls
 
     def _message(self, client: ClientInfo, action: str, encoded: Encodings) -> Message:
+        numbers = {"exchange": self._exchange, "accepted": self._held(client).accepted} if self._feeds_back else {}
         request = ConfigRecord(
             {
+                **numbers,
                 "round": self.round,
-                "fresh": not self._held(client).held,
+                "fresh": self._held(client).fresh,
                 "measured": self._measured,
                 "tested": self._tested and client.group in self.own,
             }
@@ -176,7 +250,7 @@ class Federation:
         return Message(content, dst_node_id=node, message_type=f"train.{action}", group_id=str(self.round))
 
     def _receive(
-        self, client: ClientInfo, action: str, answer: Message | None, sent: Encodings, expects: Collection[str]
+        self, client: ClientInfo, action: str, answer: Message | None, sent: _Sent, expects: Collection[str]
     ) -> tuple[Reply | None, Modelled | None]:
         """Decodes one answer; no reply, and a row that says why, if it is not a good one. Says what it took on the
         client's device."""
@@ -186,7 +260,6 @@ class Federation:
         if answer.has_error():
             self._fail(client, action, "failed", answer.error.reason or "the client failed")
             return None, None
-        request = {name: item.arrays for name, item in sent.items()}
         blobs: dict[str, bytes] = {}
         declared = self._contents[client.group]
         try:
@@ -195,14 +268,17 @@ class Federation:
             contents = present(blobs, declared)
             if missing := sorted(set(expects) - blobs.keys()):
                 raise PayloadError(f"the reply lacks {', '.join(missing)}; received {', '.join(blobs) or 'nothing'}")
-            references = self._held(client).after(request, present(request, declared))
+            references = self._held(client).after(sent.decoded, sent.contents).sent(sent.bases)
             read = read_payload(blobs, contents, references)
+            payload = {name: item.arrays for name, item in read.items()}
+            received = {name: sent.as_meant(name, contents[name], payload) for name in payload}
         except (PayloadError, KeyError, TypeError, ValueError) as error:
             self._count(answer, "uplink", action, client, blobs)
             self._fail(client, action, "refused", f"{type(error).__name__}: {error}")
             return None, None
         self._count(answer, "uplink", action, client, read)
-        bytes_down, bytes_up = (sum(len(item.data) for item in part.values()) for part in (sent, read))
+        encodings = (sent.encodings, read)
+        bytes_down, bytes_up = (sum(len(item.data) for item in part.values()) for part in encodings)
         multiply_adds = metrics.get("multiply_adds", 0.0)
         modelled = self._devices.action(client, self.round, multiply_adds, bytes_down, bytes_up)
         if modelled is not None:
@@ -210,15 +286,14 @@ class Federation:
             if modelled.problem is not None:
                 self._fail(client, action, modelled.problem, modelled.reason, metrics)
                 return None, modelled
-        payload = {name: item.arrays for name, item in read.items()}
-        self.references[client.partition] = references.after(payload, contents)
+        self.references[client.partition] = replace(references.after(payload, contents), accepted=self._exchange)
         report = answer.content.config_records.get("report")
         self.record.clients.append(
             {"round": self.round, "action": action, "client": client.partition, "group": client.group, **metrics}
             | {"status": "ok", "error": None}
             | ({"model_digest": report["model_digest"]} if report else {})
         )
-        return Reply(client, payload, metrics, request), modelled
+        return Reply(client, received, metrics, {**sent.decoded, **sent.meant}), modelled
 
     def _count(
         self,
@@ -236,7 +311,9 @@ class Federation:
     ) -> None:
         """Writes down why an exchange came to nothing."""
         # After a failure neither end can be sure of what the other holds: the next exchange is self-contained.
-        self.references.pop(client.partition, None)
+        held = self.references.pop(client.partition, None)
+        if held is not None and held.accepted:
+            self.references[client.partition] = References(accepted=held.accepted)
         row = {"round": self.round, "action": action, "client": client.partition, "group": client.group}
         self.record.clients.append({**row, **(metrics or {}), "status": status, "error": reason})
         if self._fail_fast and metrics is None:

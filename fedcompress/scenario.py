@@ -29,7 +29,7 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Partition = Literal["iid", "dirichlet", "pathological", "shard", "quantity", "feature"]
-Values = Literal["float32", "float16", "int8", "int4"]
+Values = Literal["float32", "float16", "int8", "int4", "ternary", "clustered"]
 PUBLIC_SOURCES = "gan, holdout (kept out of the training data), noise, or dataset:NAME"
 
 
@@ -89,6 +89,14 @@ class ContentWire(Section):
     codec: Literal["dense", "sparse"] | None = Field(None, description="dense or sparse")
     values: Values | None = Field(None, description="type of a value on the wire")
     deflate: bool | None = Field(None, description="deflate the bytes where that makes them fewer")
+    entropy: bool | None = Field(None, description="entropy code them where that makes fewer still")
+    clusters: int | None = Field(None, ge=1, le=255, description="clustered: values in the codebook, beside zero")
+    delta: bool | None = Field(None, description="send the difference to what the server sent last")
+    top_k: Share | None = Field(None, description="delta: fraction of the values that crosses")
+    feedback: bool | None = Field(None, description="delta: add what was left out to the next one")
+    whole: Values | None = Field(None, description="delta: type of a value where the receiver holds none")
+    downlink_values: Values | None = Field(None, description="values of what the server sends")
+    downlink_top_k: Share | None = Field(None, description="top_k of what the server sends")
 
 
 class WireSettings(Section):
@@ -98,8 +106,27 @@ class WireSettings(Section):
     __pydantic_extra__: dict[str, ContentWire]
 
     weights: Literal["dense", "sparse"] = Field("sparse", description="sparse: only what the mask keeps crosses")
-    values: Values = Field("float32", description="type of a value on the wire")
+    values: Values = Field(
+        "float32",
+        description="type of a value on the wire; ternary: a sign, a size per array; clustered: a codebook",
+    )
     deflate: bool = Field(True, description="deflate the bytes where that makes them fewer")
+    entropy: bool = Field(False, description="entropy code them (rANS) where that makes fewer still")
+    clusters: int = Field(15, ge=1, le=255, description="clustered: values in the codebook, beside zero")
+    delta: bool = Field(
+        False,
+        description="of models, send the difference to the weights that the server sent that client last; before the "
+        "first, to the initial weights, which both ends make from the seed",
+    )
+    top_k: Share = Field(1.0, description="delta: fraction of the values that crosses, those of largest magnitude")
+    feedback: bool = Field(False, description="delta: what one leaves out is added to the next (error feedback)")
+    whole: Values = Field(
+        "int8", description="delta: type of a value for a client that holds none but the initial weights"
+    )
+    downlink_values: Values | None = Field(None, description="values of what the server sends, where they differ")
+    downlink_top_k: Share | None = Field(
+        None, description="top_k of what the server sends, where it differs; times the rounds that a client was away"
+    )
 
     @property
     def contents(self) -> dict[str, ContentWire]:

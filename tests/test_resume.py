@@ -50,6 +50,10 @@ CASES = {
     "moments": ({}, {"server.strategy": "flower", "server.params": {"name": "FedAdam"}}),
     "generator, buffer and client state": (FEDPKDG, {}),
     "part of the clients": (PRUNING, {"server.cohort": 0.5}),
+    "differences with error feedback": (
+        {**PRUNING, "wire": {"values": "int4", "delta": True, "top_k": 0.1, "feedback": True, "entropy": True}},
+        {"server.cohort": 0.75},
+    ),
 }
 
 

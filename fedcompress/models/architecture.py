@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -182,7 +182,8 @@ class ModelSpec:
     @property
     def contents(self) -> dict[str, Content]:
         """Declaration of "weights" and "mask" of this model."""
-        return weights_content(self.template, self.prunable)
+        contents = weights_content(self.template, self.prunable)
+        return {**contents, "weights": replace(contents["weights"], delta=True)}
 
     def initial(self, rng: np.random.Generator) -> Arrays:
         """Returns initial weights: each kernel from its layer's own initializer, seeded by `rng`."""

@@ -11,7 +11,7 @@ from fedcompress.engines.states import ClientStates
 from fedcompress.results.run_directory import ROWS, RunDirectory
 from fedcompress.results.tree import load_tree, save_tree
 from fedcompress.strategy import State
-from fedcompress.wire.payload import References
+from fedcompress.wire.references import References, from_tree, to_tree
 
 FOLDER, FILE, CLIENTS = "checkpoint", "round.npz", "clients"
 
@@ -23,7 +23,7 @@ class Checkpoint:
     Attributes:
         round: The last whole round.
         state: State of the server strategy after it.
-        references: Partition -> masks that the server and the client both hold.
+        references: Partition -> what the server and the client both hold.
     """
 
     round: int
@@ -55,7 +55,7 @@ class Checkpoints:
         tree: dict[str, Any] = {
             "round": checkpoint.round,
             "state": checkpoint.state,
-            "references": {str(p): r.to_arrays() for p, r in checkpoint.references.items()},
+            "references": to_tree(checkpoint.references),
             "clients": {str(p): name for p, name in files.items()},
             "lengths": {name: self._rows(name).stat().st_size for name in ROWS},
         }
@@ -70,8 +70,7 @@ class Checkpoints:
                 file.truncate(tree["lengths"][name])
         self.states.restore({int(p): name for p, name in tree["clients"].items()}, tree["round"])
         self.states.clean()
-        references = {int(p): References.from_arrays(arrays) for p, arrays in tree["references"].items()}
-        return Checkpoint(tree["round"], tree["state"], references)
+        return Checkpoint(tree["round"], tree["state"], from_tree(tree["references"]))
 
     def reset(self) -> None:
         """Takes back everything of a run that has not finished a round."""

@@ -11,6 +11,7 @@ from fedcompress.errors import PayloadError
 from fedcompress.wire import masks, tensors
 from fedcompress.wire.content import Arrays, Content
 from fedcompress.wire.stream import CODECS, Codec, Encoding, Reader
+from fedcompress.wire.values import Floats
 
 __all__ = ["CODECS", "Codec", "Encoded", "Encoding", "decode", "encode", "read"]
 
@@ -26,13 +27,17 @@ class Encoded:
             nothing for masks, which it does not send.
         bound_bytes: Entropy of what the receiver does not know yet (see `fedcompress.wire.entropy`). For a mask:
             n H(p) of each array, with p the fraction of flips against the reference. For values: which of them are
-            zero, unless the mask says so, and the order-0 entropy of the symbols of the others, and the scales.
+            zero, unless the mask says so, and the order-0 entropy of the symbols of the others, and the scales. Of a
+            difference, what it is a difference to is known.
+        error: What of the floats did not go along: what the sender wanted to send minus what the receiver decodes,
+            all arrays as one vector. Known to the sender alone.
     """
 
     data: bytes
     arrays: Arrays
     dense_bytes: int
     bound_bits: Callable[[], float]
+    error: Floats | None = None
 
     @cached_property
     def bound_bytes(self) -> int:
@@ -47,6 +52,7 @@ def encode(
     *,
     mask: Arrays | None = None,
     reference: Arrays | None = None,
+    residual: Floats | None = None,
     name: str = "content",
 ) -> Encoded:
     """Encodes one content.
@@ -58,9 +64,11 @@ def encode(
     Args:
         arrays: As declared in `content`; floats of any width.
         content: The declaration.
-        encoding: Codec, value type and deflate.
+        encoding: Codec, value type, and what is left out.
         mask: A bool array for each of `content.masked`, which the receiver has as well.
-        reference: For a mask: one of the same shapes that the receiver has; None stands for all false.
+        reference: Arrays of the same shapes that the receiver has. A mask is then coded as what differs, where that is
+            smaller, and numbers as the difference to it; None stands for nothing held.
+        residual: `error` of what was sent before, added to the numbers now (error feedback).
         name: The content's name, for messages.
 
     Raises:
@@ -69,12 +77,12 @@ def encode(
     arrays = content.accept(arrays, name)
     try:
         if content.is_mask:
-            data = masks.write(arrays, content, encoding.deflate, reference)
+            data = masks.write(arrays, content, encoding, reference)
             return Encoded(data, [a.copy() for a in arrays], 0, partial(masks.bound_bits, arrays, reference))
-        data, received, sent = tensors.write(arrays, content, encoding, mask)
+        made = tensors.write(arrays, content, encoding, mask, reference, residual)
     except PayloadError as problem:
         raise PayloadError(f"{name} cannot be encoded: {problem}.") from None
-    return Encoded(data, received, _dense_bytes(received), sent.bound_bits)
+    return Encoded(made.data, made.arrays, _dense_bytes(made.arrays), made.sent.bound_bits, made.error)
 
 
 def decode(
@@ -126,7 +134,7 @@ def _read(
         header = reader.header(content)
         if content.is_mask:
             return masks.take(reader, header, content, reference), None
-        return tensors.take(reader, header, content, mask)
+        return tensors.take(reader, header, content, mask, reference)
     except PayloadError as problem:
         raise PayloadError(f"{name} cannot be decoded: {problem}.") from None
 

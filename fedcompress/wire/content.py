@@ -79,6 +79,7 @@ class Content:
         mask: Name of the content that says which elements of this one are kept, if any.
         masked: Positions in `arrays` that the mask covers; the mask content has one bool array for each of them.
         kept: Both ends keep the last one exchanged, and the same again crosses as its digest. Masks are kept anyway.
+        delta: Each is close to the one before, so that the difference to the last that the server sent may cross.
     """
 
     arrays: tuple[ArraySpec, ...]
@@ -86,10 +87,12 @@ class Content:
     mask: str | None = None
     masked: tuple[int, ...] = ()
     kept: bool = False
+    delta: bool = False
 
     def __post_init__(self) -> None:
-        if self.kept and (self.is_mask or any(spec.free for spec in self.arrays)):
-            raise InputError("A content is declared as kept; expected arrays of known lengths, and no mask.")
+        if (self.kept or self.delta) and (self.is_mask or any(spec.free for spec in self.arrays)):
+            declared = "kept" if self.kept else "delta"
+            raise InputError(f"A content is declared as {declared}; expected arrays of known lengths, and no mask.")
         legal = {i for i, spec in enumerate(self.arrays) if spec.floating}
         if len(set(self.masked)) != len(self.masked) or not legal.issuperset(self.masked):
             raise InputError(

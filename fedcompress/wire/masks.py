@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.errors import PayloadError
-from fedcompress.wire import entropy, support
+from fedcompress.wire import entropy, positions, support
 from fedcompress.wire.content import Arrays, Content
-from fedcompress.wire.stream import Header, Layout, Reader, write_lengths
+from fedcompress.wire.stream import Coding, Encoding, Header, Layout, Reader, write_lengths
 from fedcompress.wire.vector import Shapes, joined, shapes_of, sizes_of, split
 
 Bits = NDArray[np.bool_]
 
 
-def write(masks: Arrays, content: Content, deflate: bool, reference: Arrays | None) -> bytes:
+def write(masks: Arrays, content: Content, encoding: Encoding, reference: Arrays | None) -> bytes:
     """Returns the stream of a mask content: what is set, or what differs from the reference if that is smaller."""
     shapes = shapes_of(masks)
     bits, head = joined(masks, np.bool_), write_lengths(shapes, content)
@@ -25,9 +25,15 @@ def write(masks: Arrays, content: Content, deflate: bool, reference: Arrays | No
         known = as_vector(reference, shapes, "reference")
         candidates.append((Layout.FLIPS, [support.digest(np.packbits(known)), *head], bits ^ known))
     streams = [
-        Header("float32", layout).write(start, [support.encode(flips, deflate)], deflate)
+        Header("float32", layout).write(start, [support.encode(flips, encoding.deflate)], encoding.deflate)
         for layout, start, flips in candidates
     ]
+    if encoding.entropy:
+        streams += [
+            Header("float32", layout).write_coded(start, [positions.encode(flips)])
+            for layout, start, flips in candidates
+            if np.count_nonzero(flips) * positions.DENSEST <= flips.size
+        ]
     return min(streams, key=len)
 
 
@@ -38,7 +44,11 @@ def take(reader: Reader, header: Header, content: Content, reference: Arrays | N
     known = None if digest is None else _named(digest, reference, shapes)
     size = int(sizes_of(shapes).sum())
     body = reader.body(support.most_bytes(size))
-    bits = support.decode(body, size)
+    if reader.coding == Coding.ENTROPY:
+        bits = np.zeros(size, np.bool_)
+        bits[positions.decode(body, size)] = True
+    else:
+        bits = support.decode(body, size)
     body.end()
     if known is not None:
         np.logical_xor(bits, known, out=bits)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Final
 
 from fedcompress.errors import InputError, PayloadError, suggestion
-from fedcompress.wire import codec, support
+from fedcompress.wire import codec
 from fedcompress.wire.codec import Encoded, Encoding
 from fedcompress.wire.content import Arrays, Content, Payload
-from fedcompress.wire.vector import joined, split
+from fedcompress.wire.references import Contents, References
+from fedcompress.wire.values import Floats
 
-Contents = Mapping[str, Content]
-
-SAME = b"\xff"
-"""First byte of a kept content that the receiver holds; no stream begins with it (its format version would be 7)."""
+_CROWDED: Final = 0.5
+"""Share of the values from which on a difference is sent whole: positions and signs then cost as much."""
 
 
 @dataclass(frozen=True)
@@ -40,105 +36,90 @@ class WireFormat:
                 if key not in known:
                     raise InputError(f"The wire format of {name} has the key {key!r}.{suggestion(key, known)}")
             replace(self.default, **settings)  # refuses wrong settings now, not in a round
+        if problems := list(self._problems()):
+            raise InputError(problems)
+
+    def _problems(self) -> Iterable[str]:
+        defaults = set(self.default.problems())
+        for problem in self.default.problems():
+            yield f"wire: {problem}."
+        for name, settings in self.per_content.items():
+            for problem in replace(self.default, **settings).problems():
+                if problem not in defaults:
+                    yield f"wire.{name}: {problem}."
 
     def encoding(self, name: str, content: Content) -> Encoding:
-        """Returns the encoding of a content: a lossless one is float32 unless its own settings say otherwise."""
-        encoding = replace(self.default, values="float32") if content.lossless else self.default
-        return replace(encoding, **self.per_content.get(name, {}))
+        """Returns the encoding of a content: a lossless one is float32 unless its own settings say otherwise.
 
+        What only differences can have is for contents that are declared for them.
+        """
+        own = self.per_content.get(name, {})
+        encoding = replace(self.default, values="float32", downlink_values=None) if content.lossless else self.default
+        encoding = replace(encoding, **own)
+        if content.delta:
+            return encoding
+        down = encoding.downlink_values
+        return replace(
+            encoding,
+            delta=False,
+            feedback=False,
+            top_k=1.0,
+            downlink_top_k=None,
+            values=encoding.whole if encoding.values == "ternary" else encoding.values,
+            downlink_values=encoding.whole if down == "ternary" else down,
+        )
 
-@dataclass(frozen=True, eq=False)
-class References:
-    """What both ends of a link hold: masks, of which only what changes has to travel, and contents that are kept.
+    def declared(self, contents: Contents) -> dict[str, Content]:
+        """Returns the declarations as this format uses them: differences only where it says so."""
+        return {
+            name: replace(content, delta=content.delta and self.encoding(name, content).delta)
+            for name, content in contents.items()
+        }
 
-    Never changed in place: an end goes on with `after(...)` once it knows that a payload has arrived, and with what it
-    has if it was lost. Where the ends may differ, the sender asks for the other's digests and uses `common(...)`.
-
-    Attributes:
-        held: Content name -> the last one exchanged: bits of all its arrays for a mask, as `np.packbits` makes them,
-            their bytes for any other.
-    """
-
-    held: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
-
-    def after(self, payload: Payload, contents: Contents) -> References:
-        """Returns the references once a payload has been exchanged, in either direction."""
-        new = {name: np.packbits(joined(payload[name], np.bool_)) for name, c in contents.items() if c.is_mask}
-        kept = {name: _bytes(payload[name]) for name, content in contents.items() if content.kept}
-        return References({**self.held, **new, **kept})
-
-    def arrays(self, name: str, content: Content) -> Arrays | None:
-        """Returns a content as declared; None if none is held, or only one for other arrays."""
-        if name not in self.held or any(spec.free for spec in content.arrays):
-            return None
-        held, size = self.held[name], sum(spec.most for spec in content.arrays)
-        if content.is_mask:
-            if len(held) != (size + 7) // 8:
-                return None
-            return split(np.unpackbits(held, count=size).view(np.bool_), [spec.sized(0) for spec in content.arrays])
-        lengths = [spec.most * np.dtype(spec.dtype).itemsize for spec in content.arrays]
-        if not content.kept or len(held) != sum(lengths):
-            return None
-        pieces = np.split(held, np.cumsum(lengths)[:-1])
+    def unsupported(self, contents: Contents) -> list[str]:
+        """Returns settings of contents that cannot have them."""
+        able = [name for name, content in contents.items() if content.delta]
         return [
-            np.frombuffer(piece.tobytes(), spec.dtype).reshape(spec.sized(0)).copy()
-            for piece, spec in zip(pieces, content.arrays, strict=True)
+            f"wire.{name}.{key}: only {', '.join(able) or 'no content of this federation'} can be sent as differences."
+            for name in sorted(self.per_content.keys() & contents.keys() - set(able))
+            for key in ("delta", "feedback", "top_k", "downlink_top_k")
+            if (set_to := self.per_content[name].get(key)) is True or (set_to or 1.0) < 1.0
         ]
 
-    def digest(self, name: str) -> bytes:
-        """Returns 8 bytes by which the ends recognise that they hold the same."""
-        return support.digest(self.held[name])
+    def on_link(self, name: str, content: Content, references: References, generation: int | None) -> Encoding:
+        """Returns how a content crosses one link.
 
-    def common(self, digests: Mapping[str, bytes]) -> References:
-        """Returns those that the other end holds as well, given its digests."""
-        return References({name: held for name, held in self.held.items() if self.digest(name) == digests.get(name)})
+        A receiver that holds only what both ends make from the seed gets the difference to that whole. One that missed
+        s rounds gets s + 1 times the values that one gets that was there.
 
-    def to_arrays(self) -> dict[str, NDArray[np.uint8]]:
-        """Returns what a checkpoint has to hold."""
-        return dict(self.held)
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.uint8]]) -> References:
-        """Undoes `to_arrays`.
-
-        Raises:
-            PayloadError: An array does not hold bytes.
+        Args:
+            name: The content's name.
+            content: The declaration.
+            references: What both ends hold.
+            generation: Number of the round if the server sends, None if a client does.
         """
-        for name, held in arrays.items():
-            if held.dtype != np.uint8 or held.ndim != 1:
-                raise PayloadError(f"The reference of {name} is {held.dtype} {held.shape}, expected packed bits.")
-        return cls(dict(arrays))
-
-    def shorten(self, encoded: Encoded, name: str, content: Content) -> Encoded:
-        """Returns a kept content as its digest if the receiver holds the same one, and as it is otherwise."""
-        same = content.kept and name in self.held and np.array_equal(self.held[name], _bytes(encoded.arrays))
-        return replace(encoded, data=SAME + self.digest(name), bound_bits=_nothing) if same else encoded
-
-    def recall(self, data: bytes, name: str, content: Content) -> Encoded | None:
-        """Returns what `shorten` stood in for; None if the data is not of that kind.
-
-        Raises:
-            PayloadError: It is, but something else is held, or nothing.
-        """
-        if not content.kept or bytes(data[:1]) != SAME:
-            return None
-        arrays = self.arrays(name, content)
-        if arrays is None or bytes(data[1:]) != self.digest(name):
-            held = "nothing is held" if arrays is None else f"the one held is {self.digest(name).hex()}"
-            raise PayloadError(f"{name} cannot be decoded: it refers to {bytes(data[1:]).hex()}, but {held}.")
-        return Encoded(bytes(data), arrays, sum(array.nbytes for array in arrays), _nothing)
-
-
-def _nothing() -> float:
-    return 0.0
-
-
-def _bytes(arrays: Arrays) -> NDArray[np.uint8]:
-    return np.frombuffer(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays), np.uint8)
+        encoding = self.encoding(name, content)
+        if generation is not None:
+            values = encoding.downlink_values or encoding.values
+            encoding = replace(encoding, values=values, top_k=encoding.downlink_share)
+        if not content.delta:
+            return encoding
+        base = references.bases.get(name)
+        behind = 1 if generation is None or base is None else max(1, generation - base.generation)
+        share = encoding.top_k if encoding.top_k == 1 else encoding.top_k * behind
+        if base is None or base.generation == 0 or (share != encoding.top_k and share >= _CROWDED):
+            return replace(encoding, values=encoding.whole, top_k=1.0)
+        return replace(encoding, top_k=share)
 
 
 def encode_payload(
-    payload: Payload, contents: Contents, wire: WireFormat, references: References | None = None
+    payload: Payload,
+    contents: Contents,
+    wire: WireFormat,
+    references: References | None = None,
+    *,
+    generation: int | None = None,
+    residuals: Mapping[str, Floats] | None = None,
 ) -> dict[str, Encoded]:
     """Encodes a payload.
 
@@ -147,6 +128,8 @@ def encode_payload(
         contents: Their declarations.
         wire: How each becomes bytes.
         references: What the receiver holds too; None for nothing.
+        generation: Number of the round for what the server sends; None for what a client sends.
+        residuals: What earlier differences of a client have left out; see `Encoded.error`.
 
     Returns:
         One `Encoded` per content, in the order of `contents`. Both ends go on with the arrays in it.
@@ -157,15 +140,18 @@ def encode_payload(
     references = references or References()
     encoded: dict[str, Encoded] = {}
     for name, content in _masks_first(payload, contents):
-        whole = codec.encode(
+        encoding = wire.on_link(name, content, references, generation)
+        item = codec.encode(
             payload[name],
             content,
-            wire.encoding(name, content),
+            encoding,
             mask=encoded[content.mask].arrays if content.mask else None,
-            reference=references.arrays(name, content) if content.is_mask else None,
+            reference=references.reference(name, content),
+            residual=(residuals or {}).get(name) if encoding.feedback else None,
             name=name,
         )
-        encoded[name] = references.shorten(whole, name, content)
+        item = item if encoding.feedback and generation is None else replace(item, error=None)
+        encoded[name] = references.shorten(item, name, content)
     return {name: encoded[name] for name in contents}
 
 
@@ -189,7 +175,7 @@ def decode_payload(
         if same := references.recall(blobs[name], name, content):
             arrays[name] = same.arrays
             continue
-        known = references.arrays(name, content) if content.is_mask else None
+        known = references.reference(name, content)
         arrays[name] = codec.decode(blobs[name], content, mask=mask, reference=known, name=name)
     return {name: arrays[name] for name in contents}
 
@@ -205,7 +191,7 @@ def read_payload(
         if same := references.recall(blobs[name], name, content):
             encoded[name] = same
             continue
-        known = references.arrays(name, content) if content.is_mask else None
+        known = references.reference(name, content)
         encoded[name] = codec.read(blobs[name], content, mask=mask, reference=known, name=name)
     return {name: encoded[name] for name in contents}
 

@@ -1,7 +1,8 @@
 """The frame around a content's values.
 
-Stream: header byte | digest of the reference (masks only) | free lengths, 4 bytes each | body, deflated or not.
-Header: value type (2 bits), layout (2), deflate (1), format version (3).
+Stream: header | digest of the reference, if there is one | free lengths, 4 bytes each | body.
+Header, version 1: value type (2 bits), layout (2), deflate (1), format version (3). Version 2, for what version 1
+cannot say: coding of the body (2 bits), value type (3), version (3); layout (3), whether it is a difference (1), 0 (4).
 
 Whoever decodes has declared the content, so the stream carries no shapes or dtypes, and each length in it is checked
 before anything of that length is allocated.
@@ -22,7 +23,9 @@ from fedcompress.wire.vector import Shape, Shapes
 
 Codec = Literal["dense", "sparse"]
 CODECS: Final[tuple[Codec, ...]] = get_args(Codec)
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+_PLAIN_VERSION: Final = 1
+_PLAIN_TYPES: Final = VALUE_TYPES[:4]
 _LENGTH_BYTES: Final = 4
 
 
@@ -34,16 +37,60 @@ class Encoding:
         codec: "sparse" leaves out what is known or coded to be zero, "dense" sends every value.
         values: Value type of floats; everything else travels exactly.
         deflate: Whether the body is deflated where that makes it smaller.
+        entropy: Whether the body is entropy coded (`fedcompress.wire.ans`) where that makes it smaller still.
+        clusters: Largest number of values other than zero in a codebook.
+        top_k: Fraction of the floats that is sent, those of largest magnitude; the others decode as zero.
+        delta: Whether the difference to what the receiver holds is sent, of contents that are declared for it.
+        feedback: Whether what a difference leaves out is added to the next one.
+        whole: Value type of a difference to a receiver that holds nothing that was exchanged.
+        downlink_values: `values` of what the server sends; None for the same.
+        downlink_top_k: `top_k` of what the server sends; None for the same.
     """
 
     codec: Codec = "dense"
     values: ValueType = "float32"
     deflate: bool = True
+    entropy: bool = False
+    clusters: int = 15
+    top_k: float = 1.0
+    delta: bool = False
+    feedback: bool = False
+    whole: ValueType = "int8"
+    downlink_values: ValueType | None = None
+    downlink_top_k: float | None = None
 
     def __post_init__(self) -> None:
-        for what, received, known in (("codec", self.codec, CODECS), ("value type", self.values, VALUE_TYPES)):
+        types = [("value type", name) for name in (self.values, self.whole, self.downlink_values or self.values)]
+        for what, received in [("codec", self.codec), *types]:
+            known = CODECS if what == "codec" else VALUE_TYPES
             if received not in known:
                 raise InputError(f"{received!r} is no {what} of the wire format.{suggestion(str(received), known)}")
+
+    def problems(self) -> list[str]:
+        """Returns combinations that make no sense, each with what to do about it."""
+        both = ((self.values, self.top_k), (self.downlink_values or self.values, self.downlink_share))
+        chosen = any(share < 1 for _, share in both)
+        found = []
+        if chosen and not self.delta:
+            found.append("top_k needs delta = true: of weights themselves, all but the largest would become zero")
+        if chosen and self.codec == "dense":
+            found.append('top_k needs weights = "sparse": a dense stream sends every value')
+        if any(values == "ternary" and share == 1 for values, share in both):
+            found.append('values = "ternary" needs top_k below 1: one size for all would drown the large ones')
+        if self.whole == "ternary":
+            found.append('whole = "ternary" is too coarse for whole weights; expected another value type')
+        if self.feedback and not self.delta:
+            found.append("feedback needs delta = true: only what a difference leaves out can be added to the next one")
+        if self.feedback and all(values == "float32" and share == 1 for values, share in both):
+            found.append("feedback has nothing to feed back: float32 without top_k leaves nothing out")
+        if not 1 <= self.clusters <= 255:
+            found.append(f"clusters = {self.clusters}; expected 1 to 255")
+        return found
+
+    @property
+    def downlink_share(self) -> float:
+        """Fraction of the floats that the server sends."""
+        return self.top_k if self.downlink_top_k is None else self.downlink_top_k
 
 
 class Layout(IntEnum):
@@ -53,6 +100,15 @@ class Layout(IntEnum):
     MASK = 1  # what the mask keeps, in the arrays that it covers
     SUPPORT = 2  # what the support in the body says; of a mask: what is set
     FLIPS = 3  # of a mask: what differs from the reference
+    WITHIN = 4  # of what the mask keeps, what the support in the body says
+
+
+class Coding(IntEnum):
+    """What has been done to the body."""
+
+    PLAIN = 0
+    DEFLATED = 1
+    ENTROPY = 2  # its pieces are entropy coded, each on its own
 
 
 @dataclass(frozen=True)
@@ -61,22 +117,36 @@ class Header:
 
     values: ValueType
     layout: Layout
+    difference: bool = False
 
     def write(self, head: Sequence[bytes], pieces: Sequence[bytes], deflating: bool) -> bytes:
         """Returns a stream with the body that `pieces` make together, deflated if asked to and if that is smaller."""
         body = b"".join(pieces)
         packed = deflate(pieces) if deflating and body else body
         deflated = len(packed) < len(body)
-        byte = VALUE_TYPES.index(self.values) | self.layout << 2 | deflated << 4 | FORMAT_VERSION << 5
-        return b"".join([bytes([byte]), *head, packed if deflated else body])
+        coding = Coding.DEFLATED if deflated else Coding.PLAIN
+        return b"".join([self._start(coding), *head, packed if deflated else body])
+
+    def write_coded(self, head: Sequence[bytes], pieces: Sequence[bytes]) -> bytes:
+        """Returns a stream whose pieces are entropy coded already."""
+        return b"".join([self._start(Coding.ENTROPY), *head, *pieces])
+
+    def _start(self, coding: Coding) -> bytes:
+        plain = self.values in _PLAIN_TYPES and self.layout <= Layout.FLIPS and not self.difference
+        if plain and coding != Coding.ENTROPY:
+            byte = VALUE_TYPES.index(self.values) | self.layout << 2 | coding << 4 | _PLAIN_VERSION << 5
+            return bytes([byte])
+        first = coding | VALUE_TYPES.index(self.values) << 2 | FORMAT_VERSION << 5
+        return bytes([first, self.layout | self.difference << 3])
 
     def fits(self, content: Content) -> bool:
         """Whether a content of this kind can have the header."""
         if content.is_mask:
-            return self.values == "float32" and self.layout in (Layout.SUPPORT, Layout.FLIPS)
+            exact = self.values == "float32" and not self.difference
+            return exact and self.layout in (Layout.SUPPORT, Layout.FLIPS)
         if any(spec.floating for spec in content.arrays):
             return self.layout != Layout.FLIPS
-        return self.values == "float32" and self.layout == Layout.ALL
+        return self.values == "float32" and self.layout == Layout.ALL and not self.difference
 
 
 def write_lengths(shapes: Shapes, content: Content) -> list[bytes]:
@@ -93,7 +163,7 @@ class Reader:
 
     def __init__(self, data: bytes | memoryview) -> None:
         self.rest = memoryview(data)
-        self._deflated = False
+        self.coding = Coding.PLAIN
 
     def take(self, size: int) -> memoryview:
         """Returns the next `size` bytes."""
@@ -105,13 +175,27 @@ class Reader:
     def header(self, content: Content) -> Header:
         """Reads the header, which has to fit the content."""
         byte = self.take(1)[0]
-        if byte >> 5 != FORMAT_VERSION:
-            raise PayloadError(f"format version {byte >> 5} is unknown, expected {FORMAT_VERSION}")
-        header = Header(VALUE_TYPES[byte & 3], Layout(byte >> 2 & 3))
-        if not header.fits(content):
+        version = byte >> 5
+        if version == _PLAIN_VERSION:
+            header = Header(VALUE_TYPES[byte & 3], Layout(byte >> 2 & 3))
+            self.coding = Coding(byte >> 4 & 1)
+            fits = True
+        elif version == FORMAT_VERSION:
+            header, fits = self._second(byte, self.take(1)[0])
+        else:
+            raise PayloadError(f"format version {version} is unknown, expected {_PLAIN_VERSION} or {FORMAT_VERSION}")
+        if not (fits and header.fits(content)):
             raise PayloadError(f"header {byte:#04x} does not fit the declared arrays")
-        self._deflated = bool(byte >> 4 & 1)
         return header
+
+    def _second(self, byte: int, more: int) -> tuple[Header, bool]:
+        """Reads a header of version 2; says whether all of it has a meaning."""
+        coding, values, layout = byte & 3, byte >> 2 & 7, more & 7
+        if coding > max(Coding) or values >= len(VALUE_TYPES) or layout > max(Layout) or more >> 4:
+            raise PayloadError(f"header {byte:#04x} {more:#04x} is unknown")
+        self.coding = Coding(coding)
+        header = Header(VALUE_TYPES[values], Layout(layout), bool(more >> 3 & 1))
+        return header, header._start(self.coding) == bytes([byte, more])
 
     def shapes(self, content: Content) -> list[Shape]:
         """Reads the free lengths; returns the shape of each array."""
@@ -122,7 +206,9 @@ class Reader:
 
     def body(self, most: int) -> Reader:
         """Returns a reader of the rest, inflated, which may have `most` bytes."""
-        if not self._deflated:
+        if self.coding == Coding.ENTROPY:
+            return Reader(self.rest)
+        if self.coding == Coding.PLAIN:
             if len(self.rest) > most:
                 raise PayloadError(f"the body has {len(self.rest)} bytes, expected at most {most}")
             return Reader(self.rest)

@@ -1,6 +1,7 @@
-"""Arrays of numbers, dense or sparse.
+"""Arrays of numbers, dense or sparse, as they are or as the difference to what the receiver holds.
 
-Body: exact arrays | support | byte planes of the values sent, the highest first | scales. All little endian.
+Body: exact arrays | support | byte planes of the values sent, the highest first | scales | codebook. All little endian.
+Entropy coded: the support as positions, and each plane as a stream of its own; the rest as it is.
 """
 
 from __future__ import annotations
@@ -11,16 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.errors import PayloadError
-from fedcompress.wire import entropy, exact, support
+from fedcompress.wire import ans, clusters, entropy, exact, positions, support
 from fedcompress.wire import values as numbers
 from fedcompress.wire.content import Arrays, Content
 from fedcompress.wire.masks import as_vector
-from fedcompress.wire.stream import Encoding, Header, Layout, Reader, write_lengths
+from fedcompress.wire.stream import Coding, Encoding, Header, Layout, Reader, write_lengths
 from fedcompress.wire.values import Floats, Symbols
-from fedcompress.wire.vector import Shapes, joined, shapes_of, sizes_of, split
+from fedcompress.wire.vector import Shapes, Sizes, joined, shapes_of, sizes_of, split
 
 Bits = NDArray[np.bool_]
 Planes = NDArray[np.uint8]
+
+
+_WITH_SUPPORT = (Layout.SUPPORT, Layout.WITHIN)
+_WITH_MASK = (Layout.MASK, Layout.WITHIN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +37,8 @@ class Sent:
         size: Number of floats.
         kept: Those that the mask keeps, None without a mask.
         symbols: Those that are sent.
-        scales: One per float array for integer symbols, otherwise none.
+        scales: One per float array for symbols that are multiples of it, otherwise none.
+        codebook: Values that symbols stand for; empty unless they are clustered.
         others: The exact arrays.
     """
 
@@ -41,85 +47,278 @@ class Sent:
     kept: Bits | None
     symbols: Symbols
     scales: Floats
+    codebook: Floats
     others: Arrays
 
     def bound_bits(self) -> float:
-        """Returns the entropy of what the receiver does not know."""
+        """Returns the entropy of what the receiver does not know; the reference of a difference is known."""
         planes = numbers.byte_planes(self.symbols)
         filled = self.symbols.view(f"u{self.symbols.itemsize}") != 0
+        bits = sum(map(entropy.array_bits, self.others)) + 8.0 * self.scales.nbytes + 16.0 * self.codebook.size
+        if self.kept is None or self.layout in _WITH_MASK:
+            whole = self.size if self.kept is None else int(np.count_nonzero(self.kept))
+            absent = whole - self.symbols.size if self.layout in _WITH_SUPPORT else 0
+            return bits + entropy.values_bits(planes, filled, absent)
         absent = self.size - self.symbols.size if self.layout == Layout.SUPPORT else 0
-        bits = sum(map(entropy.array_bits, self.others)) + 8.0 * self.scales.nbytes
-        if self.kept is None or self.layout == Layout.MASK:
+        if absent:
             return bits + entropy.values_bits(planes, filled, absent)
         # The dense codec sends every value; that the mask leaves some of them zero is known all the same.
         return bits + sum(entropy.values_bits(planes[:, part], filled[part]) for part in (self.kept, ~self.kept))
 
 
-def write(arrays: Arrays, content: Content, encoding: Encoding, mask: Arrays | None) -> tuple[bytes, Arrays, Sent]:
-    """Returns the stream, the arrays that it decodes to, and what of them is sent."""
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What `write` returns.
+
+    Attributes:
+        data: The stream.
+        arrays: What it decodes to.
+        sent: What of them is sent.
+        error: What the receiver does not get, with shape (number of floats,): wanted minus decoded.
+    """
+
+    data: bytes
+    arrays: Arrays
+    sent: Sent
+    error: Floats
+
+
+def write(
+    arrays: Arrays,
+    content: Content,
+    encoding: Encoding,
+    mask: Arrays | None,
+    reference: Arrays | None = None,
+    residual: Floats | None = None,
+) -> Written:
+    """Writes arrays.
+
+    Args:
+        arrays: As declared in `content`.
+        content: The declaration.
+        encoding: How they become bytes.
+        mask: What of them is kept.
+        reference: Arrays that the receiver has, of which the difference is sent; None to send them as they are.
+        residual: `error` of what was sent before, which is added to what is sent now.
+    """
     shapes = shapes_of(arrays)
     floats, others = _apart(arrays, content)
     flat, sizes, kept = joined(floats, np.float32), sizes_of(shapes_of(floats)), _kept(mask, content, shapes)
+    known = None if reference is None else _reference(reference, content, shapes)
+    wanted = _wanted(flat, known, residual)
     values = encoding.values if floats else "float32"
     sparse = encoding.codec == "sparse" and flat.size > 0
     if sparse and kept is not None:
-        flat[~kept] = 0
-    symbols, scales = numbers.quantise(flat, sizes, values)
-    layout, where, coded = Layout.ALL, None, b""
-    if sparse and kept is not None:
-        layout, where = Layout.MASK, kept
-    elif sparse:
-        filled = symbols != 0
+        wanted[~kept] = 0
+    chosen = _largest(wanted, encoding.top_k, kept) if encoding.top_k < 1 else wanted
+    symbols, scales, codebook = _quantise(chosen, sizes, values, encoding.clusters)
+    decoded = _restore(symbols, scales, sizes, values, codebook)
+    error = wanted - decoded
+    if known is not None:
+        decoded = decoded + known
+        if sparse and kept is not None:
+            decoded[~kept] = 0
+        if not np.isfinite(decoded).all():
+            raise PayloadError("the sum of reference and difference is not finite")
+    within = kept if sparse else None
+    among = symbols if within is None else symbols[within]
+    rest = b"".join([scales.tobytes(), clusters.write(codebook) if values == "clustered" else b""])
+    start = ([] if reference is None else [digest(reference)]) + write_lengths(shapes, content)
+    first = b"".join(map(exact.pack, others))
+    filled = among != 0
+    count = int(np.count_nonzero(filled))
+    bare, supported = (Layout.ALL, Layout.SUPPORT) if within is None else (Layout.MASK, Layout.WITHIN)
+    layout, coded = bare, b""
+    if sparse and (within is None or encoding.top_k < 1 or known is not None):
         coded = support.encode(filled, encoding.deflate)
-        count = int(np.count_nonzero(filled))
-        if len(coded) + numbers.packed_size(count, values) < numbers.packed_size(flat.size, values):
-            layout, where = Layout.SUPPORT, filled
-    sent = Sent(layout, flat.size, kept, symbols if where is None else symbols[where], scales, others)
-    planes = numbers.byte_planes(sent.symbols)
-    pieces = [
-        b"".join(map(exact.pack, others)),
-        coded if layout == Layout.SUPPORT else b"",
-        *numbers.pack(planes, values),
-        scales.tobytes(),
-    ]
-    data = Header(values, layout).write(write_lengths(shapes, content), pieces, encoding.deflate)
-    decoded = split(numbers.dequantise(symbols, scales, sizes, values), shapes_of(floats))
-    return data, _together(decoded, [a.copy() for a in others], content), sent
+        if len(coded) + numbers.packed_size(count, values) < numbers.packed_size(among.size, values):
+            layout = supported
+    header = Header(values, layout, known is not None)
+    sent = Sent(layout, flat.size, kept, among if layout == bare else among[filled], scales, codebook, others)
+    pieces = [first, coded if layout == supported else b"", *numbers.pack(numbers.byte_planes(sent.symbols), values)]
+    data = header.write(start, [*pieces, rest], encoding.deflate)
+    if encoding.entropy and floats:
+        dense = not sparse or count * positions.DENSEST > among.size
+        layout = bare if dense else supported
+        symbols = among if dense else among[filled]
+        other = Sent(layout, flat.size, kept, symbols, scales, codebook, others)
+        planes = [_signs(symbols)] if values == "ternary" and not dense else _coded(symbols)
+        places = b"" if dense else positions.encode(filled)
+        shorter = Header(values, layout, known is not None).write_coded(start, [first, places, *planes, rest])
+        if len(shorter) < len(data):
+            data, sent = shorter, other
+    made = split(decoded, shapes_of(floats))
+    return Written(data, _together(made, [a.copy() for a in others], content), sent, error)
 
 
-def take(reader: Reader, header: Header, content: Content, mask: Arrays | None) -> tuple[Arrays, Sent]:
+def take(
+    reader: Reader, header: Header, content: Content, mask: Arrays | None, reference: Arrays | None = None
+) -> tuple[Arrays, Sent]:
     """Reads what `write` made, after its header."""
     values, layout = header.values, header.layout
+    named = reader.take(support.DIGEST_BYTES) if header.difference else None
     shapes = reader.shapes(content)
+    known = None if named is None else _named(named, reference, content, shapes)
     kept = _kept(mask, content, shapes)
-    if layout != Layout.ALL and (kept is None) == (layout == Layout.MASK):
-        raise PayloadError("the mask that it was sent with is missing" if kept is None else "it was sent without mask")
+    if layout in _WITH_MASK and kept is None:
+        raise PayloadError("the mask that it was sent with is missing")
+    if layout == Layout.SUPPORT and kept is not None:
+        raise PayloadError("it was sent without mask")
     float_shapes = [shape for shape, spec in zip(shapes, content.arrays, strict=True) if spec.floating]
     exact_specs = [(shape, spec.dtype) for shape, spec in zip(shapes, content.arrays, strict=True) if not spec.floating]
     sizes = sizes_of(float_shapes)
     size = int(sizes.sum())
-    where = kept if layout == Layout.MASK else None
-    count = size if where is None else int(np.count_nonzero(where))
+    where = kept if layout in _WITH_MASK else None
+    among = count = size if where is None else int(np.count_nonzero(where))
     scale_bytes = numbers.scale_size(values) * len(sizes)
     most = sum(exact.packed_size(*spec) for spec in exact_specs) + numbers.packed_size(count, values) + scale_bytes
+    most += clusters.most_bytes() if values == "clustered" else 0
     # A support is sent only where it makes the body smaller.
-    body = reader.body(most - 1 if layout == Layout.SUPPORT else most)
+    body = reader.body(most - 1 if layout in _WITH_SUPPORT else most)
     others = [exact.unpack(body.take(exact.packed_size(*spec)), *spec) for spec in exact_specs]
-    if layout == Layout.SUPPORT:
-        where = support.decode(body, size)
-        count = int(np.count_nonzero(where))
-    symbols = sent = numbers.unpack(body.take(numbers.packed_size(count, values)), count, values)
+    places: Bits | positions.Integers | None = None
+    if layout in _WITH_SUPPORT:
+        if reader.coding == Coding.ENTROPY:
+            places = positions.decode(body, among)
+            count = len(places)
+        else:
+            places = support.decode(body, among)
+            count = int(np.count_nonzero(places))
+    if reader.coding == Coding.ENTROPY and values == "ternary" and layout in _WITH_SUPPORT:
+        bits = exact.unpack_bits(body.take((count + 7) // 8), count)
+        sent = np.where(bits, np.int8(1), np.int8(-1))
+    elif reader.coding == Coding.ENTROPY:
+        raw = numbers.blank(count, values)
+        for plane in numbers.plane_views(raw):
+            plane[:] = ans.decode(body, count)
+        sent = numbers.checked(_unfolded(numbers.from_bytes(raw, values)), values)
+        del raw
+    else:
+        sent = numbers.unpack(body.take(numbers.packed_size(count, values)), count, values)
     scales = numbers.unpack_scales(body.take(scale_bytes), values)
+    codebook = clusters.take(body) if values == "clustered" else np.empty(0, np.float32)
     body.end()
     del body  # the decoded arrays take its place
-    if layout == Layout.SUPPORT and np.count_nonzero(sent) < count:
+    if values == "clustered":
+        clusters.check(sent, scales, codebook)
+    if layout in _WITH_SUPPORT and np.count_nonzero(sent) < count:
         raise PayloadError("the support holds a zero")
+    symbols = sent
+    if places is not None:
+        symbols = np.zeros(among, sent.dtype)
+        symbols[places] = sent
+        places = None
     if where is not None:
-        symbols = np.zeros(size, sent.dtype)
-        symbols[where] = sent
+        inner, symbols = symbols, np.zeros(size, sent.dtype)
+        symbols[where] = inner
         where = None
-    decoded = split(numbers.dequantise(symbols, scales, sizes, values), float_shapes)
-    return _together(decoded, others, content), Sent(layout, size, kept, sent, scales, others)
+    decoded = _restore(symbols, scales, sizes, values, codebook)
+    if known is not None:
+        decoded = _added(decoded, known, kept if layout in _WITH_MASK else None)
+    made = split(decoded, float_shapes)
+    return _together(made, others, content), Sent(layout, size, kept, sent, scales, codebook, others)
+
+
+def digest(arrays: Arrays) -> bytes:
+    """Returns 8 bytes by which both ends recognise the reference of a difference."""
+    return support.digest(np.frombuffer(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays), np.uint8))
+
+
+def _wanted(flat: Floats, known: Floats | None, residual: Floats | None) -> Floats:
+    """Returns what the receiver lacks."""
+    if known is None and residual is None:
+        return flat
+    with np.errstate(over="ignore", invalid="ignore"):
+        wanted = flat if known is None else flat - known
+        wanted = wanted if residual is None else wanted + residual
+    if not np.isfinite(wanted).all():
+        raise PayloadError("the difference to what the receiver holds is not finite")
+    return wanted
+
+
+def _largest(flat: Floats, fraction: float, kept: Bits | None) -> Floats:
+    """Returns the largest magnitudes, ceil(fraction n) of n that are kept; of equal ones the first. Others are zero."""
+    size = flat.size if kept is None else int(np.count_nonzero(kept))
+    count = min(max(1, int(np.ceil(fraction * size))), flat.size)
+    magnitudes = np.abs(flat)
+    if flat.size == 0 or count == flat.size:
+        return flat
+    least = np.partition(magnitudes, flat.size - count)[flat.size - count]
+    chosen = magnitudes > least
+    ties = np.flatnonzero(magnitudes == least)
+    chosen[ties[: count - int(np.count_nonzero(chosen))]] = True
+    return np.where(chosen, flat, np.float32(0))
+
+
+def _quantise(flat: Floats, sizes: Sizes, values: numbers.ValueType, most: int) -> tuple[Symbols, Floats, Floats]:
+    """Returns symbols, scales and codebook."""
+    if values == "clustered":
+        return clusters.fit(flat, sizes, most)
+    return (*numbers.quantise(flat, sizes, values), np.empty(0, np.float32))
+
+
+def _restore(symbols: Symbols, scales: Floats, sizes: Sizes, values: numbers.ValueType, codebook: Floats) -> Floats:
+    """Undoes `_quantise`."""
+    if values == "clustered":
+        return clusters.restore(symbols, scales, sizes, codebook)
+    return numbers.dequantise(symbols, scales, sizes, values)
+
+
+def _signs(symbols: Symbols) -> bytes:
+    """Returns a bit for each symbol, which is 1 or -1: they are as good as random."""
+    return np.packbits(symbols > 0).tobytes()
+
+
+def _coded(symbols: Symbols) -> list[bytes]:
+    """Returns each byte plane, entropy coded."""
+    return [ans.encode(plane) for plane in numbers.byte_planes(_folded(symbols))]
+
+
+def _folded(symbols: Symbols) -> Symbols:
+    """Returns small integers in the order 0, -1, 1, -2, ..., so that tables of frequencies are short."""
+    if symbols.dtype != np.int8:
+        return symbols
+    return ((symbols << 1) ^ (symbols >> 7)).view(np.uint8)
+
+
+def _unfolded(symbols: Symbols) -> Symbols:
+    """Undoes `_folded`."""
+    if symbols.dtype != np.int8:
+        return symbols
+    folded = symbols.view(np.uint8)
+    return (folded >> 1 ^ -(folded & 1).view(np.int8).view(np.uint8)).view(np.int8)
+
+
+def _reference(reference: Arrays, content: Content, shapes: Shapes) -> Floats:
+    """Returns the float arrays of a reference as one vector.
+
+    Raises:
+        PayloadError: It is not of the content's shapes.
+    """
+    if shapes_of(reference) != list(shapes):
+        raise PayloadError(f"the reference has shapes {shapes_of(reference)}, expected {list(shapes)}")
+    return joined(_apart(reference, content)[0], np.float32).astype(np.float32, copy=False)
+
+
+def _named(named: memoryview, reference: Arrays | None, content: Content, shapes: Shapes) -> Floats:
+    """Returns the reference, which has to be the one that a stream names."""
+    if reference is None:
+        raise PayloadError(f"it is a difference to {named.hex()}, but nothing is held")
+    known = _reference(reference, content, shapes)
+    if (held := digest(reference)) != named:
+        raise PayloadError(f"it is a difference to {named.hex()}, but what is held is {held.hex()}")
+    return known
+
+
+def _added(difference: Floats, known: Floats, kept: Bits | None) -> Floats:
+    """Returns what a difference makes of its reference."""
+    with np.errstate(over="ignore"):
+        difference += known
+    if kept is not None:
+        difference[~kept] = 0
+    if not np.isfinite(difference).all():
+        raise PayloadError("the sum of reference and difference is not finite")
+    return difference
 
 
 def _apart(arrays: Arrays, content: Content) -> tuple[Arrays, Arrays]:

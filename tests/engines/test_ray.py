@@ -23,6 +23,11 @@ MIXED = {
     ],
     "wire": {"values": "int8"},
 }
+DIFFERENCES = {
+    **MIXED,
+    "wire": {"values": "ternary", "delta": True, "top_k": 0.1, "feedback": True, "entropy": True},
+    "server": {"cohort": 0.75},
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,9 @@ def on_ray(cluster: str, made: Scenario, path: Path, workers: int = 2) -> tuple[
 
 
 @pytest.mark.parametrize(
-    ("table", "workers"), [(MIXED, 1), (MIXED, 2), (FEDPKDG, 2)], ids=["mixed-1", "mixed-2", "fedpkdg-2"]
+    ("table", "workers"),
+    [(MIXED, 1), (MIXED, 2), (FEDPKDG, 2), (DIFFERENCES, 2)],
+    ids=["mixed-1", "mixed-2", "fedpkdg-2", "differences-2"],
 )
 def test_the_same_model_as_inline(cluster: str, tmp_path: Path, table: dict[str, Any], workers: int) -> None:
     summary, directory = on_ray(cluster, scenario(table), tmp_path / "ray", workers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -38,16 +38,29 @@ def cases() -> list[Case]:
         mask="mask",
         masked=(0,),
     )
-    for encoding in (Encoding(c, v, d) for c in CODECS for v in VALUE_TYPES for d in (False, True)):
+    arrays = [sparse, bias, labels, flags]
+    known = [a + np.float32(0.5) if a.dtype == np.float32 else a for a in arrays]
+    kinds = ((False, False), (True, False), (False, True))
+    for encoding in (Encoding(c, v, *kind) for c in CODECS for v in VALUE_TYPES for kind in kinds):
         for mask in (None, kept):
-            data = encode([sparse, bias, labels, flags], mixed, encoding, mask=mask).data
-            made.append(Case(data, mixed, mask))
+            for reference, top_k in ((None, 1.0), (known, 1.0), (known, 0.1)):
+                if top_k < 1 and encoding.codec == "dense":
+                    continue
+                coded = encode(arrays, mixed, replace(encoding, top_k=top_k), mask=mask, reference=reference)
+                made.append(Case(coded.data, mixed, mask, reference))
+    # Long enough for entropy coding to pay.
+    many = rng.standard_normal(4000).astype(np.float32)
+    for values in VALUE_TYPES:
+        for top_k in (0.02, 0.2, 1.0):
+            one = Content((ArraySpec((4000,)),))
+            encoding = Encoding("sparse", values, entropy=True, top_k=top_k)
+            made.append(Case(encode([many], one, encoding, reference=[many * 0]).data, one, reference=[many * 0]))
     masks = Content((ArraySpec((12, 9), "bool"), ArraySpec((40,), "bool")), lossless=True)
     old = [kept[0], rng.random(40) < 0.1]
     new = [old[0], ~old[1]]
-    for deflate in (False, True):
+    for deflate, entropy in kinds:
         for reference in (None, old, new):
-            data = encode(new, masks, Encoding(deflate=deflate), reference=reference).data
+            data = encode(new, masks, Encoding(deflate=deflate, entropy=entropy), reference=reference).data
             made.append(Case(data, masks, reference=reference))
     large = [rng.random(3000) < 0.01]
     wide = Content((ArraySpec((None,), "bool", 5000),))
@@ -77,7 +90,10 @@ def extend(data: bytearray, rng: np.random.Generator) -> bytes:
 
 
 def change_header(data: bytearray, rng: np.random.Generator) -> bytes:
-    data[0] = 1 << 5 | int(rng.integers(32))
+    if rng.random() < 0.5 or len(data) < 2:
+        data[0] = 1 << 5 | int(rng.integers(32))
+    else:
+        data[0], data[1] = 2 << 5 | int(rng.integers(32)), int(rng.integers(16))
     return bytes(data)
 
 
@@ -94,7 +110,8 @@ def swap_parts(data: bytearray, rng: np.random.Generator) -> bytes:
 
 
 def noise(data: bytearray, rng: np.random.Generator) -> bytes:
-    return bytes([1 << 5 | int(rng.integers(32))]) + rng.bytes(int(rng.integers(0, 2 * len(data))))
+    start = [1 << 5 | int(rng.integers(32))], [2 << 5 | int(rng.integers(32)), int(rng.integers(16))]
+    return bytes(start[int(rng.integers(2))]) + rng.bytes(int(rng.integers(0, 2 * len(data))))
 
 
 def as_declared(arrays: Arrays, content: Content) -> bool:

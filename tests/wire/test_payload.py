@@ -10,14 +10,8 @@ import pytest
 from fedcompress.errors import InputError, PayloadError
 from fedcompress.wire.codec import Encoded, Encoding
 from fedcompress.wire.content import ArraySpec, Content
-from fedcompress.wire.payload import (
-    References,
-    WireFormat,
-    decode_payload,
-    encode_payload,
-    present,
-    read_payload,
-)
+from fedcompress.wire.payload import WireFormat, decode_payload, encode_payload, present, read_payload
+from fedcompress.wire.references import References, from_tree, to_tree
 
 if TYPE_CHECKING:
     from conftest import Model
@@ -164,15 +158,15 @@ class TestReferences:
 
     def test_they_are_compact_and_survive_a_checkpoint(self, model: Model) -> None:
         held = References().after({"mask": model.mask}, {"mask": model.contents["mask"]})
-        arrays = held.to_arrays()
-        assert arrays["mask"].nbytes == 6088 // 8
-        restored = References.from_arrays(arrays)
+        tree = to_tree({3: held})
+        assert tree["clients"]["3"]["held"]["mask"].nbytes == 6088 // 8
+        restored = from_tree(tree)[3]
         assert restored.digest("mask") == held.digest("mask")
         back = restored.arrays("mask", model.contents["mask"])
         assert back is not None
         assert all(map(np.array_equal, back, model.mask))
         with pytest.raises(PayloadError, match="expected packed bits"):
-            References.from_arrays({"mask": np.zeros(3)})
+            from_tree({"clients": {"3": {"held": {"mask": np.zeros(3)}}}, "bases": {}})
 
     def test_a_mask_of_another_model_is_no_reference(self, model: Model) -> None:
         held = References().after({"mask": model.mask}, {"mask": model.contents["mask"]})
@@ -200,7 +194,7 @@ class TestKept:
         assert len(first["generator"].data) > 120
         assert (len(again["generator"].data), again["generator"].bound_bytes) == (9, 0)
         assert again["generator"].dense_bytes == first["generator"].dense_bytes == 4 * 123
-        restored = References.from_arrays(held.to_arrays())
+        restored = from_tree(to_tree({0: held}))[0]
         for decoded in (
             decode_payload(data(again), self.contents, restored)["generator"],
             read_payload(data(again), self.contents, restored)["generator"].arrays,

@@ -94,7 +94,7 @@ def test_float32_planes_have_the_high_bytes_first() -> None:
     assert byte_planes(np.array([1, -2], "<f4")).tolist() == [[0x3F, 0xC0], [0x80, 0], [0, 0], [0, 0]]
 
 
-@pytest.mark.parametrize("values", VALUE_TYPES)
+@pytest.mark.parametrize("values", [v for v in VALUE_TYPES if v != "clustered"])
 @pytest.mark.parametrize("vector", [[], [0.0, 0.0], [1e-45, -1e-45], [3.4028235e38, -3.4028235e38], [1e-38, 3e38]])
 def test_extremes_stay_finite(values: ValueType, vector: list[float]) -> None:
     (decoded,), _ = through([np.array(vector, np.float32)], values)
