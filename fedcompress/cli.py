@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,7 +77,6 @@ def run(
     from fedcompress.options import Options
     from fedcompress.plugins import Plugins
     from fedcompress.results.run_directory import RunDirectory, check_free
-    from fedcompress.terminal import ProgressDisplay
 
     loaded = _load(scenario, set_, seed)
     path = out or default_directory(loaded.name)
@@ -86,15 +86,11 @@ def run(
         engine.value, workers, data_dir, tuple(plugins), debug, ray_address, cpus_per_worker, gpus_per_worker
     )
 
-    def one(label: str, single: Any, directory: Path) -> dict[str, Any]:
-        with ProgressDisplay(label) as display:
-            return run_one(single, directory, options, display)
-
     if loaded.sweep is not None:
         for _, single in loaded.runs():  # every run has to be right before the first one starts
             Experiment.load(single, Plugins(options.plugins), data_dir)
         RunDirectory(path).write_json("options.json", options.table())
-    _finish(loaded, path, one, as_json=json)
+    _finish(loaded, path, options, lambda display: run_one(loaded, path, options, display), as_json=json)
 
 
 @app.command()
@@ -103,11 +99,10 @@ def resume(
     json: Annotated[bool, typer.Option("--json", help="Print the summary alone on standard output.")] = False,
 ) -> None:
     """Go on with a run that was interrupted, failed or killed, to the identical result."""
-    from fedcompress.launch import resume_one, run_one
+    from fedcompress.launch import resume_one
     from fedcompress.options import Options
     from fedcompress.results.run_directory import RunDirectory
     from fedcompress.scenario import Scenario
-    from fedcompress.terminal import ProgressDisplay
 
     if (run / "recipe.toml").exists():
         _compress(run, None, None, as_json=json)
@@ -118,27 +113,22 @@ def resume(
         )
     loaded = Scenario.load(run / "scenario.toml")
     options = Options.of(RunDirectory(run).read_json("options.json")) if loaded.sweep else Options()
-
-    def one(label: str, single: Any, directory: Path) -> dict[str, Any]:
-        with ProgressDisplay(label) as display:
-            if (directory / "provenance.json").exists():
-                return resume_one(directory, display)
-            return run_one(single, directory, options, display)
-
-    _finish(loaded, run, one, as_json=json)
+    _finish(loaded, run, options, lambda display: resume_one(run, display), as_json=json)
 
 
-def _finish(loaded: Any, path: Path, one: Any, *, as_json: bool) -> None:
+def _finish(loaded: Any, path: Path, options: Any, one: Callable[[Any], dict[str, Any]], *, as_json: bool) -> None:
     """Runs a scenario, or what its sweep consists of, and shows how it ended."""
+    from fedcompress.launch import sweep_runner
     from fedcompress.sweep import run_sweep
-    from fedcompress.terminal import summary_table, sweep_table
+    from fedcompress.terminal import ProgressDisplay, SweepDisplay, summary_table, sweep_table
 
     try:
         if loaded.sweep is None:
-            summary = one(loaded.name, loaded, path)
+            with ProgressDisplay(loaded.name) as display:
+                summary = one(display)
             _show(summary, summary_table(summary), as_json=as_json)
         else:
-            rows, problems = run_sweep(loaded, path, one)
+            rows, problems = run_sweep(loaded, path, sweep_runner(options, ProgressDisplay), SweepDisplay())
             _show({"run": path.name, "variants": rows}, sweep_table(rows), as_json=as_json)
             if problems:
                 raise RunError("\n".join(problems))

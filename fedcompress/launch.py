@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcompress.errors import InputError, RunError
+from fedcompress.errors import FedcompressError, InputError, RunError
 from fedcompress.experiment import Experiment
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
@@ -16,6 +17,7 @@ from fedcompress.results.provenance import provenance
 from fedcompress.results.recorder import Observer, Recorder, Row, Silent
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
+from fedcompress.sweep import Job, Outcome, Runner
 
 if TYPE_CHECKING:
     from flwr.app import Context
@@ -89,6 +91,49 @@ def resume_one(path: Path, observer: Observer | None = None) -> Row:
     return _finish(experiment, directory, options, observer or Silent())
 
 
+def start_or_resume(
+    scenario: Scenario,
+    path: Path,
+    options: Options,
+    observer: Observer | None = None,
+    command: Sequence[str] = (),
+) -> Row:
+    """Runs a scenario in a directory that is ours, such as a sweep's, from wherever an earlier try has got to."""
+    directory = RunDirectory(path)
+    if directory.begun:
+        return resume_one(path, observer)
+    directory.clear_unbegun()
+    return run_one(scenario, path, options, observer, command)
+
+
+def sweep_runner(options: Options, display: Callable[[str], AbstractContextManager[Observer]]) -> Runner:
+    """Returns what carries out the runs of a sweep: side by side on Ray, otherwise one after the other.
+
+    A run that fails, for whatever reason, is an outcome like any other, unless `options.fail_fast`.
+
+    Args:
+        options: How runs are carried out.
+        display: Makes an observer for the run of a label, where there is one run at a time.
+    """
+    from fedcompress.engines import side_by_side
+
+    def one_by_one(jobs: Sequence[Job]) -> Iterator[Outcome]:
+        for job in jobs:
+            try:
+                with display(f"[{job.number}/{job.of}] {job.label}") as observer:
+                    outcome = Outcome(job, start_or_resume(job.scenario, job.path, options, observer))
+            except Exception as error:
+                if options.fail_fast:
+                    raise
+                reason = str(error) if isinstance(error, FedcompressError) else f"{type(error).__name__}: {error}"
+                outcome = Outcome(job, None, reason)
+            yield outcome
+
+    if side_by_side.fits(options):
+        return lambda jobs: side_by_side.run_side_by_side(jobs, options)
+    return one_by_one
+
+
 def serve(grid: Grid, context: Context) -> None:
     """Runs what the run configuration of a Flower app describes, on any grid; the main function of the ServerApp.
 
@@ -139,14 +184,16 @@ def _finish(
     recorder = Recorder(experiment, directory, options.engine)
     try:
         summary = _run(experiment, recorder, directory, options, observer, grid)
-    except RunError:
-        directory.write_json("summary.json", recorder.summary("failed"))
-        raise
-    except KeyboardInterrupt:
-        directory.write_json("summary.json", recorder.summary("interrupted"))
+    except InputError:
         raise
     except OSError as error:
         raise RunError(f"{directory.path}: {error.strerror or error}; make room and resume the run.") from error
+    except KeyboardInterrupt:
+        directory.write_json("summary.json", recorder.summary("interrupted"))
+        raise
+    except Exception:
+        directory.write_json("summary.json", recorder.summary("failed"))
+        raise
     made_with = directory.read_json("provenance.json")
     directory.write_json("provenance.json", {**made_with, "end": datetime.datetime.now(datetime.UTC).isoformat()})
     directory.write_json("summary.json", summary)

@@ -1,13 +1,13 @@
-"""Variants and seeds: every combination is a run of its own, compared at the end."""
+"""Variants and seeds: every combination is a run of its own; what is finished is not run again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, Protocol
 
-from fedcompress.errors import RunError
 from fedcompress.results.run_directory import RunDirectory, directory_name
 from fedcompress.scenario import Scenario
 
@@ -24,36 +24,112 @@ _FIGURES: Mapping[str, Callable[[Row], Any]] = {
 }
 
 
-def run_sweep(scenario: Scenario, path: Path, run: Callable[[str, Scenario, Path], Row]) -> tuple[list[Row], list[str]]:
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        number: From 1, in the order of the sweep.
+        of: Runs of the sweep.
+        label: "VARIANT seed SEED".
+        scenario: Without sweep.
+        path: Its run directory.
+    """
+
+    number: int
+    of: int
+    label: str
+    scenario: Scenario
+    path: Path
+
+    @property
+    def variant(self) -> str:
+        """Name of the variant."""
+        return self.label.rpartition(" seed ")[0]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of a sweep ended: with a summary, or with the reason why it failed."""
+
+    job: Job
+    summary: Row | None
+    problem: str = ""
+
+
+class Runner(Protocol):
+    """Carries out runs, one after the other or side by side, and yields how each ended; none of them ends the rest."""
+
+    def __call__(self, jobs: Sequence[Job]) -> Iterator[Outcome]: ...
+
+
+class Watcher(Protocol):
+    """Watches a sweep; the command line's progress display is one."""
+
+    def begun(self, total: int, finished: int) -> None:
+        """The sweep has that many runs, of which some are finished already."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """A run is over."""
+
+
+def run_sweep(scenario: Scenario, path: Path, runner: Runner, watcher: Watcher) -> tuple[list[Row], list[str]]:
     """Runs all variants with all seeds into one directory; returns a row per variant, and why runs failed.
 
-    A run that fails is counted, and the rest goes on. Into the directory of an unfinished sweep, it does what is left.
+    Into the directory of an unfinished sweep, it does what is left. `sweep.json` is up to date after every run.
 
     Args:
         scenario: With a `[sweep]`.
         path: Gets a run directory per run, and `sweep.json`.
-        run: Runs (label, scenario, directory) and returns the summary.
+        runner: Carries out what is left.
+        watcher: Is told of every run.
     """
     assert scenario.sweep is not None
-    RunDirectory(path).write_text("scenario.toml", scenario.toml())
-    problems: list[str] = []
-    finished: dict[str, list[Row]] = {variant.name: [] for variant in scenario.sweep.variants}
-    failed = dict.fromkeys(finished, 0)
-    for label, variant_scenario in scenario.runs():
-        variant = label.rpartition(" seed ")[0]
-        try:
-            finished[variant].append(run(label, variant_scenario, path / directory_name(label)))
-        except RunError as error:
-            failed[variant] += 1
-            problems.append(f"{label}: {error}")
-        rows = [_row(name, finished[name], failed[name]) for name in finished]
-        RunDirectory(path).write_json("sweep.json", {"scenario": scenario.name, "variants": rows})
-    return rows, problems
+    directory = RunDirectory(path)
+    directory.write_text("scenario.toml", scenario.toml())
+    runs = scenario.runs()
+    jobs = [
+        Job(number, len(runs), label, single, path / directory_name(label))
+        for number, (label, single) in enumerate(runs, 1)
+    ]
+    outcomes = {job.number: Outcome(job, _finished(job)) for job in jobs}
+    left = [job for job in jobs if outcomes[job.number].summary is None]
+    watcher.begun(len(jobs), len(jobs) - len(left))
+    for outcome in runner(left):
+        outcomes[outcome.job.number] = outcome
+        directory.write_json("sweep.json", _table(scenario, list(outcomes.values())))
+        watcher.ended(outcome)
+    ended = list(outcomes.values())
+    directory.write_json("sweep.json", _table(scenario, ended))
+    problems = [f"{outcome.job.label}: {outcome.problem}" for outcome in ended if outcome.problem]
+    return _rows(scenario, ended), problems
 
 
-def _row(variant: str, summaries: Sequence[Row], failed: int) -> Row:
+def _finished(job: Job) -> Row | None:
+    """Returns the summary of a run that is completed."""
+    directory = RunDirectory(job.path)
+    return directory.read_json("summary.json") if directory.status == "completed" else None
+
+
+def _table(scenario: Scenario, outcomes: Sequence[Outcome]) -> Row:
+    return {"scenario": scenario.name, "variants": _rows(scenario, outcomes)}
+
+
+def _rows(scenario: Scenario, outcomes: Sequence[Outcome]) -> list[Row]:
+    """A row per variant, in the order of the sweep, whatever the order in which its runs ended."""
+    assert scenario.sweep is not None
+    return [
+        _row(variant.name, [o for o in outcomes if o.job.variant == variant.name])
+        for variant in scenario.sweep.variants
+    ]
+
+
+def _row(variant: str, outcomes: Sequence[Outcome]) -> Row:
+    summaries = [outcome.summary for outcome in outcomes if outcome.summary is not None]
+    failed = {o.job.scenario.seed: o.problem for o in outcomes if o.problem}
     figures = {name: _spread([value(s) for s in summaries]) for name, value in _FIGURES.items()}
-    return {"variant": variant, "seeds": len(summaries), "failed": failed, **figures}
+    reasons = [f"seed {seed}: {problem}" for seed, problem in failed.items()]
+    return {"variant": variant, "seeds": len(summaries), "failed": len(failed), "problems": reasons, **figures}
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, float | None]:

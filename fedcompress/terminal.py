@@ -14,6 +14,7 @@ from rich.table import Table
 
 from fedcompress.devices import ABOUT
 from fedcompress.experiment import Experiment
+from fedcompress.sweep import Outcome
 
 Row = Mapping[str, Any]
 
@@ -91,6 +92,44 @@ class ProgressDisplay:
             self._console.print(
                 f"round {row['round']}/{self._total}: {status}, {row['seconds']:.1f} s, left {left:.0f} s"
             )
+
+
+class SweepDisplay:
+    """A watcher: a line after each run, on standard error."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._started = time.perf_counter()
+        self._total = self._done = self._here = self._failed = 0
+
+    def begun(self, total: int, finished: int) -> None:
+        """Says how many runs there are."""
+        self._total, self._done = total, finished
+        before = f", {finished} of them finished before" if finished else ""
+        self._console.print(f"sweep of {total} runs{before}")
+
+    def ended(self, outcome: Outcome) -> None:
+        """Says how a run ended, and for how long the others will take: as long as those so far, on average."""
+        self._done, self._here = self._done + 1, self._here + 1
+        self._failed += outcome.summary is None
+        how = (
+            f"failed: {outcome.problem}"
+            if outcome.summary is None
+            else f"accuracy {number(outcome.summary['accuracy'])}"
+        )
+        left = (time.perf_counter() - self._started) / self._here * (self._total - self._done)
+        failed = f", {self._failed} failed" if self._failed else ""
+        self._console.print(
+            f"{escape(outcome.job.label)}: {escape(how)}; "
+            f"{self._done} of {self._total} runs done{failed}, left {duration(left)}"
+        )
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as a person reads it: `48 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def summary_table(summary: Row) -> Table:

@@ -102,7 +102,7 @@ class RayGrid(LocalGrid):
 
     def __init__(self, experiment: Experiment, settings: RaySettings, states: ClientStates | None = None) -> None:
         super().__init__(len(experiment.clients), states)
-        self._ray: Any = _connected(settings)
+        self._ray: Any = connected(settings)
         remote = self._ray.remote(num_cpus=settings.cpus, num_gpus=settings.gpus, max_restarts=0)(_Worker)
         data = self._ray.put(experiment.data)
         files = [_packed(folder) for folder in experiment.plugins.folders]
@@ -179,7 +179,7 @@ class RayGrid(LocalGrid):
         self._idle.append(worker)
 
 
-def _connected(settings: RaySettings) -> Any:
+def connected(settings: RaySettings) -> Any:
     """Returns the ray module, connected to a cluster that has room for the workers."""
     try:
         ray: Any = importlib.import_module("ray")

@@ -36,10 +36,10 @@ class RunDirectory:
         """
         directory = cls.made(path)
         try:
-            directory.write_text("scenario.toml", scenario)
-            directory.write_json("provenance.json", provenance)
             for name in ROWS:
                 (path / f"{name}.jsonl").touch()
+            directory.write_text("scenario.toml", scenario)
+            directory.write_json("provenance.json", provenance)  # the last one: with it, the run has begun
         except OSError as error:
             raise InputError(f"--out {path}: cannot be written: {error.strerror}.") from None
         return directory
@@ -57,6 +57,22 @@ class RunDirectory:
         except OSError as error:
             raise InputError(f"--out {path}: cannot be written: {error.strerror}.") from None
         return cls(path)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the directory of a run was made in full, so that it can be resumed."""
+        return (self.path / "provenance.json").exists()
+
+    def clear_unbegun(self) -> None:
+        """Removes what is left of a run that was killed while its directory was being made: files of ours alone."""
+        if not self.begun:
+            for name in (
+                "scenario.toml",
+                ".scenario.toml.part",
+                ".provenance.json.part",
+                *map("{}.jsonl".format, ROWS),
+            ):
+                (self.path / name).unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -1,0 +1,92 @@
+"""Runs of a sweep side by side: each in a process of its own, a Ray actor that keeps its imports from run to run.
+
+Side by side within one run, clients share the import and the data, but the server's part of a round (decoding,
+averaging, testing) is done by one process while the others wait. Runs of a sweep wait for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fedcompress.options import Options
+from fedcompress.sweep import Job, Outcome
+
+ATTEMPTS = 2
+"""How often a run is begun or resumed when workers die under it."""
+
+
+def fits(options: Options) -> bool:
+    """Says whether a sweep's runs go side by side: on Ray, on this machine. On a cluster, whose machines need not see
+    the run directory, the clients of one run after the other are spread instead."""
+    return options.engine == "ray" and options.ray_address is None and options.workers > 1
+
+
+class _Worker:
+    """The actor: carries out whole runs, one at a time."""
+
+    def run(self, scenario: str, path: str, options: dict[str, Any], command: list[str]) -> str:
+        """Starts or resumes a run; returns its summary as JSON.
+
+        Raises:
+            RuntimeError: Why it failed, as text.
+        """
+        import tomllib
+
+        from fedcompress.launch import start_or_resume
+        from fedcompress.results.run_directory import finite
+        from fedcompress.scenario import Scenario
+
+        parsed = Scenario.parse(tomllib.loads(scenario))
+        try:
+            return json.dumps(finite(start_or_resume(parsed, Path(path), Options.of(options), command=command)))
+        except Exception as error:
+            raise RuntimeError(str(error) or type(error).__name__) from None
+
+
+def run_side_by_side(jobs: Sequence[Job], options: Options) -> Iterator[Outcome]:
+    """Carries out runs in `options.workers` processes and yields how each ended, as soon as it has.
+
+    A worker that dies is replaced, and its run resumed once.
+    """
+    from fedcompress.engines.ray import RaySettings, connected
+
+    workers = min(options.workers, len(jobs))
+    if not workers:
+        return
+    ray: Any = connected(RaySettings(workers, None, options.cpus_per_worker, options.gpus_per_worker))
+    remote = ray.remote(num_cpus=options.cpus_per_worker, num_gpus=options.gpus_per_worker, max_restarts=0)(_Worker)
+    own = replace(options, engine="inline", workers=1).table()
+    try:
+        waiting, idle = list(jobs), [remote.remote() for _ in range(workers)]
+        attempts = dict.fromkeys((job.number for job in jobs), 0)
+        running: dict[Any, tuple[Job, Any]] = {}
+        while waiting or running:
+            while waiting and idle:
+                job, worker = waiting.pop(0), idle.pop()
+                attempts[job.number] += 1
+                future = worker.run.remote(job.scenario.toml(), str(job.path.resolve()), own, sys.argv)
+                running[future] = job, worker
+            (future,), _ = ray.wait(list(running), num_returns=1)
+            job, worker = running.pop(future)
+            try:
+                summary = json.loads(ray.get(future))
+            except ray.exceptions.RayActorError:
+                idle.append(remote.remote())
+                if attempts[job.number] < ATTEMPTS:
+                    waiting.append(job)
+                else:
+                    yield Outcome(job, None, f"its worker died {ATTEMPTS} times")
+                continue
+            except ray.exceptions.RayTaskError as error:
+                idle.append(worker)
+                yield Outcome(job, None, str(error.cause))
+                continue
+            idle.append(worker)
+            yield Outcome(job, summary)
+    finally:
+        ray.shutdown()
