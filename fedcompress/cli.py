@@ -120,7 +120,7 @@ def _finish(loaded: Any, path: Path, options: Any, one: Callable[[Any], dict[str
     """Runs a scenario, or what its sweep consists of, and shows how it ended."""
     from fedcompress.launch import sweep_runner
     from fedcompress.sweep import run_sweep
-    from fedcompress.terminal import ProgressDisplay, SweepDisplay, summary_table, sweep_table
+    from fedcompress.terminal import ProgressDisplay, SweepDisplay, summary_table
 
     try:
         if loaded.sweep is None:
@@ -129,13 +129,101 @@ def _finish(loaded: Any, path: Path, options: Any, one: Callable[[Any], dict[str
             _show(summary, summary_table(summary), as_json=as_json)
         else:
             rows, problems = run_sweep(loaded, path, sweep_runner(options, ProgressDisplay), SweepDisplay())
-            _show({"run": path.name, "variants": rows}, sweep_table(rows), as_json=as_json)
+            _close_sweep(path, rows, as_json=as_json)
             if problems:
                 raise RunError("\n".join(problems))
     except (RunError, KeyboardInterrupt):
         print(f"go on with: fedcompress resume {path}", file=sys.stderr)
         raise
     print(f"results: {path}", file=sys.stderr)
+
+
+def _close_sweep(path: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Compares the runs of a sweep that are completed."""
+    from fedcompress.results import tables
+    from fedcompress.results.comparison import compare as compare_runs
+    from fedcompress.results.runs import find_runs
+
+    closing: dict[str, Any] = {"run": path.name, "variants": rows}
+    if not any(row["seeds"] for row in rows):
+        _show(closing, f"no run of {len(rows)} variants is completed", as_json=as_json)
+        return
+    comparison = compare_runs(find_runs([path]))
+    tables.write(comparison, path)
+    _show(
+        closing | {"comparison": tables.to_json(comparison)},
+        tables.render_terminal(tables.text_tables(comparison)),
+        as_json=as_json,
+    )
+    for note in tables.notes(comparison):
+        print(note, file=sys.stderr)
+
+
+RunNames = Annotated[
+    list[str], typer.Argument(metavar="RUN...", help="Directories of runs or sweeps; each may be LABEL=DIR.")
+]
+
+
+@app.command()
+def compare(
+    runs: RunNames,
+    target: Annotated[
+        float | None, typer.Option(metavar="ACCURACY", help="Add rounds, seconds and bytes until this test accuracy.")
+    ] = None,
+    fail_if: Annotated[
+        str | None,
+        typer.Option(metavar="EXPRESSION", help="End with code 3 if it holds: 'accuracy < baseline - 0.01'."),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Variant to compare the others with; default: the first.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write .csv, .md, .html or .json; or all into a directory.")
+    ] = None,
+    any_data: Annotated[bool, typer.Option("--any-data", help="Compare runs of different data sets, too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the comparison alone on standard output.")] = False,
+) -> None:
+    """Compare runs over seeds: means, 95 % intervals, and whether a difference is more than noise."""
+    from fedcompress.results import tables
+    from fedcompress.results.comparison import check_same_task
+    from fedcompress.results.comparison import compare as compare_runs
+    from fedcompress.results.condition import Condition
+    from fedcompress.results.runs import find_runs
+
+    found = find_runs(runs)
+    if not any_data:
+        check_same_task(found.runs)
+    comparison = compare_runs(found, baseline=baseline, target=target)
+    condition = None if fail_if is None else Condition(fail_if, [figure.name for figure in comparison.figures])
+    failure = comparison.failure(condition) if condition else None
+    if out is not None:
+        tables.write(comparison, out)
+    rendered = tables.render_terminal(tables.text_tables(comparison))
+    _show(tables.to_json(comparison), rendered, as_json=json)
+    for note in tables.notes(comparison):
+        print(note, file=sys.stderr)
+    if failure:
+        raise failure
+
+
+@app.command()
+def report(
+    runs: RunNames,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The page; default: report.html in the first directory.")
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option(metavar="ACCURACY", help="Add rounds, seconds and bytes until this test accuracy.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Variant to compare the others with; default: the first.")
+    ] = None,
+) -> None:
+    """Write one HTML page about runs or sweeps that opens offline."""
+    from fedcompress.results.report import write_report
+    from fedcompress.results.runs import find_runs
+
+    print(write_report(find_runs(runs, unfinished=True), out, target=target, baseline=baseline))
 
 
 @app.command("list")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -39,6 +39,15 @@ class Scores:
     loss: float
     validation: float
     groups: Mapping[str, float]
+
+
+def spread(accuracies: Sequence[float]) -> dict[str, float]:
+    """Returns mean, std and worst10, the mean over the tenth of the clients that fare worst."""
+    values = np.sort([a for a in accuracies if np.isfinite(a)])
+    if not values.size:
+        return {"mean": float("nan"), "std": float("nan"), "worst10": float("nan")}
+    worst = values[: max(1, int(np.ceil(0.1 * values.size)))]
+    return {"mean": float(values.mean()), "std": float(values.std()), "worst10": float(worst.mean())}
 
 
 class Evaluator:
@@ -80,11 +89,11 @@ class Evaluator:
             self._tested[name] = (now, evaluate(group.model, weights, test, self._pool, self._threads))
         return self._tested[name][1]
 
-    def clients(self, state: State, rows: Rows) -> dict[str, float]:
+    def clients(self, state: State, rows: Rows) -> list[float]:
         """Scores every client on test examples with its own label distribution, by the model that it would deploy.
 
         Returns:
-            mean, std and worst10, the mean over the tenth of the clients that fare worst.
+            An accuracy for each partition; NaN for a client of its own model that has not trained one yet.
         """
         accuracies = []
         for client in self._experiment.clients:
@@ -96,11 +105,7 @@ class Evaluator:
             weights = self._experiment.deployed(state, client)
             assert weights is not None
             accuracies.append(self._own(group, client.partition, weights))
-        values = np.sort([a for a in accuracies if np.isfinite(a)])
-        if not values.size:
-            return {"mean": float("nan"), "std": float("nan"), "worst10": float("nan")}
-        worst = values[: max(1, int(np.ceil(0.1 * values.size)))]
-        return {"mean": float(values.mean()), "std": float(values.std()), "worst10": float(worst.mean())}
+        return accuracies
 
     def _own(self, group: Group, partition: int, weights: Arrays) -> float:
         """Accuracy on a client's own distribution; a model that many clients share is run over the test set once."""

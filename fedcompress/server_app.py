@@ -12,7 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedcompress.engines.grid import LocalGrid
 from fedcompress.errors import FedcompressError, RunError
-from fedcompress.evaluation import Evaluator
+from fedcompress.evaluation import Evaluator, spread
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
 from fedcompress.results.checkpoint import Checkpoint, Checkpoints
@@ -71,6 +71,7 @@ def run_rounds(
         recorder.restore()
     stopping = Stopping.of(experiment)
     recorder.stopped = stopping.after(recorder.rounds)
+    recorder.federation()
     observer.started(experiment, done + 1)
     with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
         evaluator = Evaluator(experiment, pool, workers)
@@ -92,9 +93,10 @@ def run_rounds(
         if number == done:  # killed after its last round
             recorder.scores = evaluator.score(state, recorder.latest)
         clients = evaluator.clients(state, recorder.latest)
+        recorder.federation(clients)
         digest = evaluator.digest(state, recorder.latest)
         deployed = evaluator.deployed(state, recorder.latest)
-        summary = recorder.summary("completed", clients, digest, deployed) | evaluator.extras(state)
+        summary = recorder.summary("completed", spread(clients), digest, deployed) | evaluator.extras(state)
         return state, summary | (samples.final(number) if samples else {})
 
 

@@ -1,9 +1,9 @@
-"""What a run looks like on a terminal: live progress, a closing table per group, a closing table per variant."""
+"""What a run looks like on a terminal: live progress, a a closing table per group."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -15,24 +15,9 @@ from rich.table import Table
 from fedcompress.devices import ABOUT
 from fedcompress.experiment import Experiment
 from fedcompress.sweep import Outcome
+from fedcompress.units import number, size
 
 Row = Mapping[str, Any]
-
-
-def size(count: float | None) -> str:
-    """Returns a number of bytes as a person reads it: `12.3 kB`."""
-    if count is None:
-        return "-"
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return ""
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Returns a fraction with fixed digits, `-` if there is none."""
-    return "-" if value is None or value != value else f"{value:.{digits}f}"
 
 
 class ProgressDisplay:
@@ -174,28 +159,3 @@ def _percent(part: float | None, whole: float | None) -> str:
 def _table(title: str, caption: str | None = None) -> Table:
     style: Any = {"title_justify": "left", "caption_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
     return Table(title=title, caption=caption, collapse_padding=True, **style)
-
-
-def sweep_table(rows: Sequence[Row]) -> Table:
-    """Returns the closing table of a sweep, a row per variant."""
-    table = _table("mean ± standard deviation over seeds")
-    table.add_column("variant", overflow="fold")
-    columns = ("seeds", "accuracy", "own data", "worst tenth", "uplink", "downlink")
-    for column in columns:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(
-            row["variant"],
-            str(row["seeds"]) + (f" ({row['failed']} failed)" if row["failed"] else ""),
-            _spread(row, "accuracy"),
-            _spread(row, "clients_mean"),
-            _spread(row, "clients_worst10"),
-            size(row["uplink_bytes"]["mean"]),
-            size(row["downlink_bytes"]["mean"]),
-        )
-    return table
-
-
-def _spread(row: Row, key: str) -> str:
-    mean, deviation = row[key]["mean"], row[key]["std"]
-    return number(mean) if deviation is None else f"{number(mean)} ± {number(deviation)}"

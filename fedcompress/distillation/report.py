@@ -1,47 +1,26 @@
-"""What a comparison of distillation methods looks like: intervals, a table, files, progress."""
+"""What a comparison of distillation methods looks like: a table, files, progress."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from math import sqrt
+from dataclasses import asdict
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-from scipy.stats import t as student_t  # type: ignore[import-untyped,unused-ignore]
 
 from fedcompress.distillation.distill import TEACHER, Comparison, Run
 from fedcompress.results.provenance import installed
 from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.statistics import Interval
 
 _PACKAGES = ("fedcompress", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over seeds and the half width of its 95 % confidence interval (Student's t); None of a single seed."""
-
-    mean: float
-    half_width: float | None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Interval:
-        """Returns the interval of the values' mean."""
-        if len(values) < 2:
-            return cls(mean(values), None)
-        return cls(mean(values), float(student_t.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values)))
-
-    def percent(self, sign: str = "") -> str:
-        """Returns it as a person reads it: `88.12 ± 0.30`."""
-        width = "" if self.half_width is None else f" ± {100 * self.half_width:.2f}"
-        return f"{100 * self.mean:{sign}.2f}{width}"
 
 
 def summary(comparison: Comparison) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from fedcompress.devices import ModelledTotals
 from fedcompress.evaluation import Scores
 from fedcompress.experiment import Experiment
 from fedcompress.federation import RoundRecord
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run_directory import RunDirectory, finite
 from fedcompress.stopping import Stopped
 from fedcompress.wire.ledger import ENVELOPE, Totals, Transfer
 
@@ -139,6 +140,20 @@ class Recorder:
     def _client_row(self, row: Mapping[str, Any]) -> Row:
         blank = dict.fromkeys(("examples", "train_loss", "accuracy", *_KEPT, "seconds"))
         return {**blank, **row}
+
+    def federation(self, accuracies: Sequence[float] | None = None) -> None:
+        """Writes `federation.json`: who takes part, with which data, and how each client fares in the end.
+
+        Args:
+            accuracies: Of each partition, on its own distribution; None before the end.
+        """
+        clients = self._experiment.clients
+        table = {
+            "groups": [client.group for client in clients],
+            "labels": self._experiment.data.distribution.tolist(),
+            "accuracies": accuracies,
+        }
+        self._directory.write_text("federation.json", json.dumps(finite(table)) + "\n")
 
     def summary(
         self,

@@ -107,6 +107,13 @@ class RunResult:
         """`ledger.jsonl`: a row per transfer."""
         return self._table("ledger")
 
+    @cached_property
+    def federation(self) -> dict[str, Any] | None:
+        """`federation.json`: for each client its group, examples of each class, final accuracy; None if absent."""
+        if not (self.path / "federation.json").exists():
+            return None
+        return RunDirectory(self.path).read_json("federation.json")
+
     def _table(self, name: str) -> pd.DataFrame:
         import pandas as pd
 
@@ -125,10 +132,12 @@ class Found:
 
     Attributes:
         runs: In the order of the variants' first mention.
+        first: The first directory that was named.
         missing: What a sweep lacks, one text per run.
     """
 
     runs: tuple[RunResult, ...]
+    first: Path
     missing: tuple[str, ...] = ()
 
     @property
@@ -172,7 +181,7 @@ def find_runs(names: Sequence[str | Path], *, unfinished: bool = False) -> Found
             called = variant if label is None else f"{label} {variant}" if several else label
             for run in runs:
                 _place(groups, replace(run, variant=called), label and called, {"sweep": str(path), "variant": variant})
-    return Found(tuple(_labelled(groups)), tuple(missing))
+    return Found(tuple(_labelled(groups)), _split(names[0])[1], tuple(missing))
 
 
 @dataclass
@@ -215,14 +224,14 @@ def _with_settings(group: _Group, alike: Sequence[_Group]) -> str:
     name = group.runs[0].variant
     if not all(isinstance(other.key, Mapping) and "sweep" not in other.key for other in alike):
         return name
-    tables = [dict(_flat(other.key)) for other in alike]
+    tables = [dict(flat_settings(other.key)) for other in alike]
     keys = [key for key in {k: 0 for table in tables for k in table} if len({repr(t.get(key)) for t in tables}) > 1]
-    own = dict(_flat(group.key))
+    own = dict(flat_settings(group.key))
     settings = [f"{key}={own.get(key, 'none')}" for key in keys]
     return f"{name} ({', '.join(settings)})" if 0 < len(settings) <= MOST_SETTINGS else name
 
 
-def _flat(table: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+def flat_settings(table: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
     """Dotted keys as for --set: groups go by their names."""
     if isinstance(table, list) and all(isinstance(item, Mapping) and "name" in item for item in table):
         table = {item["name"]: item for item in table}
@@ -230,7 +239,7 @@ def _flat(table: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
         yield prefix, table
         return
     for key, value in table.items():
-        yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+        yield from flat_settings(value, f"{prefix}.{key}" if prefix else str(key))
 
 
 def _with_directory(group: _Group, _: Sequence[_Group]) -> str:

@@ -15,9 +15,10 @@ import pytest
 from rich.console import Console
 
 from fedcompress.distillation.distill import TEACHER, Comparison, distill
-from fedcompress.distillation.report import Interval, comparison_table, summary, write
+from fedcompress.distillation.report import comparison_table, summary, write
 from fedcompress.distillation.settings import METHODS, DistillSettings
 from fedcompress.errors import InputError
+from fedcompress.results.statistics import Interval
 
 SETTINGS = DistillSettings("mini-cnn", "mlp", "digits", epochs=2, teacher_epochs=3, seeds=2, examples=300)
 

@@ -1,0 +1,237 @@
+"""The language of `--fail-if`: comparisons of figures, such as `accuracy < baseline - 0.01`. Nothing else can be said.
+
+    condition   either {"or" either}
+    either      denied {"and" denied}
+    denied      ["not"] comparison
+    comparison  sum [("<" | "<=" | ">" | ">=" | "==" | "!=") sum]
+    sum         product {("+" | "-") product}
+    product     signed {("*" | "/") signed}
+    signed      ["-"] (number [unit] | figure | "baseline" | "(" condition ")")
+    unit        "%" | "kB" | "MB" | "GB"
+    figure      ["baseline."] NAME ["." PART]
+
+`baseline` alone is the baseline's mean of the figure that the comparison is about.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fedcompress.errors import InputError, suggestion
+
+PARTS = ("mean", "std", "low", "high", "difference", "difference_low", "difference_high")
+"""What follows a figure's name after a dot; the mean over seeds if nothing does."""
+DEEPEST = 50
+"""Parentheses inside each other, at most."""
+
+_TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)|([A-Za-z_][\w.]*)|(<=|>=|==|!=|[-+*/()<>%]))")
+_COMPARE: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+_SUM: Mapping[str, Callable[[float, float], float]] = {"+": operator.add, "-": operator.sub}
+_PRODUCT: Mapping[str, Callable[[float, float], float]] = {"*": operator.mul, "/": operator.truediv}
+_UNITS = {"%": 0.01, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+_WORDS = ("and", "or", "not", "baseline", *_UNITS)
+
+
+@dataclass(frozen=True)
+class Name:
+    """A figure that a condition mentions.
+
+    Attributes:
+        figure: For example "accuracy".
+        part: One of `PARTS`.
+        baseline: Whether the baseline's is meant.
+    """
+
+    figure: str
+    part: str = "mean"
+    baseline: bool = False
+
+    def __str__(self) -> str:
+        prefix, part = "baseline." if self.baseline else "", "" if self.part == "mean" else f".{self.part}"
+        return f"{prefix}{self.figure}{part}"
+
+
+Lookup = Callable[[Name], float]
+
+
+@dataclass
+class _Node:
+    """Something with a value: a number, or a truth; `names` are the figures in it, `open` its bare baselines."""
+
+    value: Callable[[Lookup], float]
+    truth: bool = False
+    names: tuple[Name, ...] = ()
+    open: tuple[_Baseline, ...] = ()
+
+
+@dataclass
+class _Baseline:
+    """A bare `baseline`, until it is known which figure it stands for."""
+
+    name: Name | None = None
+
+    def __call__(self, lookup: Lookup) -> float:
+        assert self.name is not None
+        return lookup(self.name)
+
+
+class Condition:
+    """A condition on figures of a variant and of the baseline.
+
+    Args:
+        text: What the user wrote.
+        figures: Names that are known.
+
+    Raises:
+        InputError: It cannot be read, or names a figure that there is not.
+    """
+
+    def __init__(self, text: str, figures: Iterable[str]) -> None:
+        self.text = text
+        self._figures = tuple(figures)
+        self._tokens, self._at, self._depth = self._split(), 0, 0
+        node = self._condition()
+        if self._at < len(self._tokens):
+            raise self._problem(f"did not expect {self._tokens[self._at]!r}")
+        if not node.truth:
+            raise self._problem("is a number, not a comparison")
+        self._value = node.value
+        self.names: Sequence[Name] = tuple(dict.fromkeys(node.names))
+
+    def holds(self, lookup: Lookup) -> bool:
+        """Says whether it holds, given the values of the figures."""
+        try:
+            return bool(self._value(lookup))
+        except ZeroDivisionError:
+            raise self._problem("divides by zero") from None
+
+    def _split(self) -> list[str]:
+        tokens, at, text = [], 0, self.text.rstrip()
+        while at < len(text):
+            match = _TOKEN.match(text, at)
+            if match is None:
+                raise self._problem(f"did not expect {text[at:].strip()[:1]!r}")
+            tokens.append(match[0].strip())
+            at = match.end()
+        return tokens
+
+    def _problem(self, what: str) -> InputError:
+        example = "expected a comparison, for example 'accuracy < baseline - 0.01'"
+        return InputError(f"--fail-if {self.text!r}: {what}; {example}.")
+
+    def _next(self, *wanted: str) -> str | None:
+        """Takes the next token if it is one of those wanted."""
+        if self._at < len(self._tokens) and self._tokens[self._at] in wanted:
+            self._at += 1
+            return self._tokens[self._at - 1]
+        return None
+
+    def _condition(self) -> _Node:
+        return self._joined("or", lambda: self._joined("and", self._denied))
+
+    def _joined(self, word: str, part: Callable[[], _Node]) -> _Node:
+        node = part()
+        while self._next(word):
+            node = self._both(self._truth(node), self._truth(part()), any if word == "or" else all)
+        return node
+
+    @staticmethod
+    def _both(left: _Node, right: _Node, combine: Callable[[Iterable[float]], bool]) -> _Node:
+        value = lambda lookup: combine(side.value(lookup) for side in (left, right))  # noqa: E731
+        return _Node(value, True, left.names + right.names)
+
+    def _denied(self) -> _Node:
+        if not self._next("not"):
+            return self._comparison()
+        node = self._truth(self._comparison())
+        return _Node(lambda lookup: not node.value(lookup), True, node.names)
+
+    def _comparison(self) -> _Node:
+        left = self._sum()
+        if not (sign := self._next(*_COMPARE)):
+            return left
+        left, right = self._number(left), self._number(self._sum())
+        compare, names = _COMPARE[sign], left.names + right.names
+        for baseline in left.open + right.open:
+            about = {Name(name.figure, baseline=True) for name in names}
+            if len(about) != 1:
+                raise self._problem("'baseline' alone goes with one figure; write baseline.FIGURE")
+            (baseline.name,) = about
+            names += (baseline.name,)
+        return _Node(lambda lookup: compare(left.value(lookup), right.value(lookup)), True, names)
+
+    def _sum(self) -> _Node:
+        return self._chain(_SUM, lambda: self._chain(_PRODUCT, self._signed))
+
+    def _chain(self, signs: Mapping[str, Callable[[float, float], float]], part: Callable[[], _Node]) -> _Node:
+        node = part()
+        while sign := self._next(*signs):
+            node = self._calculated(signs[sign], self._number(node), self._number(part()))
+        return node
+
+    @staticmethod
+    def _calculated(calculate: Callable[[float, float], float], left: _Node, right: _Node) -> _Node:
+        value = lambda lookup: calculate(left.value(lookup), right.value(lookup))  # noqa: E731
+        return _Node(value, False, left.names + right.names, left.open + right.open)
+
+    def _signed(self) -> _Node:
+        if self._next("-"):
+            node = self._number(self._operand())
+            return _Node(lambda lookup: -node.value(lookup), False, node.names, node.open)
+        return self._operand()
+
+    def _operand(self) -> _Node:
+        if self._next("("):
+            self._depth += 1
+            if self._depth > DEEPEST:
+                raise self._problem("has too many parentheses")
+            node = self._condition()
+            if not self._next(")"):
+                raise self._problem("lacks a closing parenthesis")
+            self._depth -= 1
+            return node
+        if self._at == len(self._tokens):
+            raise self._problem("ends too early" if self._tokens else "is empty")
+        token = self._tokens[self._at]
+        self._at += 1
+        if token[0].isdigit() or token[0] == ".":
+            number = float(token) * _UNITS.get(self._next(*_UNITS) or "", 1.0)
+            return _Node(lambda _: number)
+        if token == "baseline":
+            baseline = _Baseline()
+            return _Node(baseline, open=(baseline,))
+        if token in _WORDS or not (token[0].isalpha() or token[0] == "_"):
+            raise self._problem(f"did not expect {token!r}")
+        name = self._named(token)
+        return _Node(lambda lookup: lookup(name), names=(name,))
+
+    def _named(self, token: str) -> Name:
+        first, *rest = token.split(".")
+        baseline = first == "baseline"
+        if baseline:
+            first, *rest = rest
+        if first not in self._figures:
+            raise InputError(f"--fail-if {self.text!r}: unknown column {first!r}.{suggestion(first, self._figures)}")
+        if len(rest) > 1 or (rest and rest[0] not in PARTS):
+            raise InputError(f"--fail-if {self.text!r}: {token!r} has no such part.{suggestion(rest[-1], PARTS)}")
+        return Name(first, rest[0] if rest else "mean", baseline)
+
+    def _number(self, node: _Node) -> _Node:
+        if node.truth:
+            raise self._problem("calculates with a comparison")
+        return node
+
+    def _truth(self, node: _Node) -> _Node:
+        if not node.truth:
+            raise self._problem("joins what is no comparison")
+        return node

@@ -1,0 +1,7 @@
+"""One HTML page about runs: it opens offline, and every plot has its numbers in a table."""
+
+from __future__ import annotations
+
+from fedcompress.results.report.page import render, write_report
+
+__all__ = ["render", "write_report"]

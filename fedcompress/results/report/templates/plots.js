@@ -1,0 +1,82 @@
+// Unpacks plotly.js after the page is readable, and draws each plot when it comes near the screen.
+(() => {
+  "use strict";
+  const figures = JSON.parse(document.getElementById("figures").textContent);
+  const plots = [...document.querySelectorAll(".plot")];
+  const drawn = new Set();
+  let library = null;
+
+  // "@3/0.2" is the style sheet's colour --c3 with an opacity, "@ink" its --ink.
+  const colour = (text) => {
+    const [name, opacity] = text.slice(1).split("/");
+    const style = getComputedStyle(document.documentElement);
+    const value = style.getPropertyValue(/^\d/.test(name) ? `--c${name}` : `--${name}`).trim();
+    if (!opacity) return value;
+    const parts = value.slice(1).match(/../g).map((pair) => parseInt(pair, 16));
+    return `rgba(${parts.join(",")},${opacity})`;
+  };
+  const coloured = (value, key) => {
+    if (typeof value === "string") return /^@[\w-]+(\/[\d.]+)?$/.test(value) && COLOURS.has(key) ? colour(value) : value;
+    if (Array.isArray(value)) return value.map((item) => coloured(item, key));
+    if (value && typeof value === "object") {
+      return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, coloured(item, name)]));
+    }
+    return value;
+  };
+  const COLOURS = new Set(["color", "fgcolor", "fillcolor", "colorscale", "gridcolor", "bgcolor", "bordercolor"]);
+
+  const axis = { automargin: true, gridcolor: "@grid", zeroline: false, showline: false, ticks: "", fixedrange: false };
+  const layout = (own, height) => coloured({
+    ...own,
+    height,
+    autosize: true,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: "system-ui, sans-serif", size: 12.5, color: "@ink" },
+    margin: { l: 48, r: 10, t: 8, b: 42 },
+    xaxis: { ...axis, ...own.xaxis },
+    yaxis: { ...axis, ...own.yaxis },
+    legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
+    hoverlabel: { bgcolor: "@card", bordercolor: "@line", font: { color: "@ink" } },
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+  });
+
+  const draw = (plot) => {
+    const figure = figures[plot.id];
+    plot.querySelector(".waiting")?.remove();
+    const config = { displayModeBar: false, responsive: true, displaylogo: false };
+    drawn.add(plot);
+    return Plotly.react(plot, coloured(figure.data), layout(figure.layout, Number(plot.dataset.height)), config);
+  };
+  const redraw = () => [...drawn].forEach(draw);
+
+  const unpack = async () => {
+    const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const script = document.createElement("script");
+    script.textContent = await new Response(stream).text();
+    document.head.append(script);
+    script.remove();
+  };
+  const ready = () => (library ??= unpack());
+
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries.filter((item) => item.isIntersecting)) {
+      watcher.unobserve(entry.target);
+      ready().then(() => draw(entry.target));
+    }
+  }, { rootMargin: "300px" });
+  requestAnimationFrame(() => plots.forEach((plot) => watcher.observe(plot)));
+
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  // Print shows everything: all plots, and what is folded.
+  const print = matchMedia("print");
+  let folded = [];
+  const unfold = () => {
+    folded = [...document.querySelectorAll("details:not([open])")];
+    folded.forEach((details) => { details.open = true; });
+    if (window.Plotly) plots.forEach(draw);
+  };
+  const fold = () => { folded.forEach((details) => { details.open = false; }); redraw(); };
+  print.addEventListener("change", (event) => (event.matches ? unfold() : fold()));
+})();

@@ -1,0 +1,248 @@
+"""A comparison as tables of text: for the terminal, Markdown, HTML; and every figure as CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedcompress.errors import InputError
+from fedcompress.results import comparison as compared
+from fedcompress.results.comparison import Cell, Comparison, Row
+from fedcompress.results.run_directory import RunDirectory
+from fedcompress.units import number, size
+
+MARKS = {compared.BETTER: "▲", compared.WORSE: "▼", compared.NOISE: "≈", compared.TOO_FEW: "?"}
+"""What stands behind a figure for its verdict."""
+FORMATS = (".csv", ".md", ".html", ".json")
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table as text; the first column is a name, the others are figures."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+
+
+_WRITTEN: dict[str, Callable[[float], str]] = {
+    "share": lambda value: f"{value:.3f}",
+    "bytes": size,
+    "seconds": lambda value: f"{value:.1f} s",
+    "rounds": lambda value: f"{value:.1f}".removesuffix(".0"),
+}
+
+
+def _mean(cell: Cell) -> str:
+    """`0.865 ± 0.005 ▼` or `12.3 kB ±2% ≈`: mean, half of the 95 % interval, mark; or that a target was not reached."""
+    interval, unit = cell.interval, cell.figure.unit
+    if interval is None:
+        return "never" if cell.unreached else "-"
+    text = _WRITTEN[unit](interval.mean)
+    if cell.unreached:
+        return f"{text} ({cell.unreached} of {len(cell.values)} never)"
+    if interval.half_width and unit == "share":
+        text += f" ± {interval.half_width:.3f}"
+    elif interval.half_width and interval.mean:
+        percent = 100 * interval.half_width / interval.mean
+        text += f" ±{percent:.0f}%" if percent >= 9.5 else f" ±{percent:.2g}%"
+    mark = MARKS.get(cell.verdict)
+    return f"{text} {mark}" if mark else text
+
+
+def accuracy_table(comparison: Comparison) -> TextTable:
+    """Returns the table of test accuracy: mean, deviation, interval, difference, verdict."""
+    rows = [_accuracy_row(row) for row in comparison.rows]
+    pairs = {row.cells["accuracy"].difference.pairs for row in comparison.rows if row.cells["accuracy"].difference}
+    how = (
+        "seed by seed" if pairs and min(pairs) >= 2 else "of independent seeds" if pairs == {0} else "where seeds match"
+    )
+    caption = f"Test accuracy after the last round. Differences to {comparison.baseline}, {how}."
+    if len(comparison.rows) > 3:
+        caption += " Of many verdicts, about one in twenty is chance."
+    columns = ("variant", "accuracy", "difference", "verdict", "95 % interval", "std", "seeds")
+    return TextTable("Accuracy", columns, tuple(rows), caption if len(comparison.rows) > 1 else "")
+
+
+def _accuracy_row(row: Row) -> tuple[str, ...]:
+    cell = row.cells["accuracy"]
+    interval, difference = cell.interval, cell.difference
+    return (
+        row.variant,
+        number(interval.mean if interval else None),
+        _signed(difference.interval.mean, difference.interval.half_width) if difference else "-",
+        cell.verdict,
+        f"{interval.low:.4f} to {interval.high:.4f}" if interval and interval.half_width is not None else "-",
+        number(cell.std),
+        str(len(row.seeds)),
+    )
+
+
+def _signed(mean: float, half_width: float | None) -> str:
+    return f"{mean:+.4f}" + ("" if half_width is None else f" ± {half_width:.4f}")
+
+
+def cost_table(comparison: Comparison) -> TextTable:
+    """Returns the table of what it took, and of how clients fare."""
+    titles = {
+        "clients_mean": "own data",
+        "clients_worst10": "worst tenth",
+        "uplink_bytes": "up",
+        "downlink_bytes": "down",
+        "model_bytes": "model",
+        "seconds": "time",
+    }
+    return _figures_table(comparison, "Clients and cost", titles, "own data: each client on its own distribution")
+
+
+def target_table(comparison: Comparison) -> TextTable | None:
+    """Returns the table of what it takes to reach the target, if there is one."""
+    if comparison.target is None:
+        return None
+    titles = {f"{name}_to_target": name for name in ("rounds", "seconds", "bytes")}
+    return _figures_table(comparison, f"Until the test accuracy is {comparison.target:g}", titles)
+
+
+def _figures_table(comparison: Comparison, title: str, titles: dict[str, str], note: str = "") -> TextTable:
+    rows = tuple((row.variant, *(_mean(row.cells[name]) for name in titles)) for row in comparison.rows)
+    legend = "± half of the 95 % interval"
+    if len(comparison.rows) > 1:
+        legend += f"; against {comparison.baseline}: ▲ better, ▼ worse, ≈ within noise, ? too few seeds"
+    return TextTable(title, ("variant", *titles.values()), rows, f"{note}; {legend}" if note else legend)
+
+
+def text_tables(comparison: Comparison) -> list[TextTable]:
+    """Returns the tables that a person reads."""
+    tables = [accuracy_table(comparison), cost_table(comparison), target_table(comparison)]
+    return [table for table in tables if table is not None]
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """Returns what has to be said with them."""
+    return [f"missing: {text}" for text in comparison.missing] + [f"warning: {text}" for text in comparison.warnings]
+
+
+def records(comparison: Comparison) -> list[dict[str, Any]]:
+    """Returns a record per variant and figure, for CSV and JSON."""
+    return [_record(comparison, row, cell) for row in comparison.rows for cell in row.cells.values()]
+
+
+def _record(comparison: Comparison, row: Row, cell: Cell) -> dict[str, Any]:
+    parts = ("std", "low", "high", "difference", "difference_low", "difference_high")
+    return {
+        "variant": row.variant,
+        "baseline": comparison.baseline,
+        "figure": cell.figure.name,
+        "unit": cell.figure.unit,
+        "seeds": len(cell.values),
+        "not_reached": cell.unreached,
+        "mean": cell.interval.mean if cell.interval else None,
+        **{name: cell.part(name) for name in parts},
+        "pairs": cell.difference.pairs if cell.difference else None,
+        "verdict": cell.verdict,
+    }
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """Returns the comparison as plain values."""
+    return {
+        "baseline": comparison.baseline,
+        "target": comparison.target,
+        "warnings": list(comparison.warnings),
+        "missing": list(comparison.missing),
+        "figures": records(comparison),
+    }
+
+
+def to_csv(comparison: Comparison) -> str:
+    """Returns a line per variant and figure."""
+    lines = io.StringIO()
+    rows = records(comparison)
+    writer = csv.DictWriter(lines, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return lines.getvalue()
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """Returns the tables that a person reads as Markdown."""
+    parts = []
+    for table in text_tables(comparison):
+        lines = [table.columns, tuple("---" if i == 0 else "---:" for i in range(len(table.columns))), *table.rows]
+        written = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
+        parts.append(f"**{_markdown(table.title)}**\n\n{written}\n" + (f"\n{table.caption}\n" if table.caption else ""))
+    warned = "".join(f"- {_markdown(text)}\n" for text in notes(comparison))
+    return "\n".join([*parts, warned] if warned else parts)
+
+
+def _markdown(text: str) -> str:
+    for sign in "\\|*_`<>[]":
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+def to_html(comparison: Comparison) -> str:
+    """Returns the tables that a person reads as a page that opens offline."""
+    from fedcompress.results.report import render
+
+    return render("comparison.html", comparison=comparison, tables=text_tables(comparison))
+
+
+def write(comparison: Comparison, path: Path) -> list[Path]:
+    """Writes one file, in the format that its name says, or all formats into a directory.
+
+    Raises:
+        InputError: The format is unknown, or it cannot be written.
+    """
+    single = path.suffix.lower() in FORMATS
+    if path.suffix and not single and not path.is_dir():
+        raise InputError(f"--out {path}: expected a directory, or a file ending in {', '.join(FORMATS)}.")
+    paths = [path] if single else [path / f"comparison{suffix}" for suffix in FORMATS]
+    try:
+        for file in paths:
+            _write_one(comparison, file)
+    except OSError as error:
+        raise InputError(f"--out {path}: cannot be written: {error.strerror}.") from None
+    return paths
+
+
+def _write_one(comparison: Comparison, path: Path) -> None:
+    directory = RunDirectory(path.parent)
+    if path.suffix.lower() == ".json":
+        directory.write_json(path.name, to_json(comparison))
+        return
+    written: dict[str, Callable[[Comparison], str]] = {".csv": to_csv, ".md": to_markdown, ".html": to_html}
+    directory.write_text(path.name, written[path.suffix.lower()](comparison))
+
+
+def render_terminal(tables: Sequence[TextTable]) -> Any:
+    """Returns the tables for rich."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    made = []
+    colours = {compared.BETTER: "green", compared.WORSE: "red", compared.NOISE: "yellow"}
+    for text in tables:
+        table = Table(
+            title=Text(text.title, "bold"),
+            caption=Text(text.caption, "dim") if text.caption else None,
+            title_justify="left",
+            caption_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            collapse_padding=True,
+        )
+        for column in text.columns:
+            first = column == text.columns[0]
+            table.add_column(column, overflow="fold", justify="left" if first or column == "verdict" else "right")
+        for row in text.rows:
+            table.add_row(*(Text(value, colours.get(value, "")) for value in row))
+        made.append(table)
+    return Group(*made)

@@ -1,0 +1,217 @@
+"""Comparisons: ties, regressions, targets, warnings, and what a terminal and files say."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from fedcompress.errors import InputError
+from fedcompress.results import tables
+from fedcompress.results.comparison import Comparison, compare
+from fedcompress.results.runs import find_runs
+
+Make = Callable[..., Path]
+
+NOISY = {
+    "one": (0.80, 0.84, 0.81),
+    "two": (0.81, 0.82, 0.83),
+    "worse": (0.74, 0.78, 0.76),
+    "better": (0.90, 0.93, 0.91),
+}
+
+
+def verdicts(comparison: Comparison, figure: str = "accuracy") -> dict[str, str]:
+    return {row.variant: row.cells[figure].verdict for row in comparison.rows}
+
+
+def test_figures_against_scipy(make_sweep: Make) -> None:
+    comparison = compare(find_runs([make_sweep("sweep", NOISY)]))
+    row = comparison.rows[2].cells["accuracy"]
+    expected = stats.ttest_1samp(NOISY["worse"], 0).confidence_interval()
+    assert row.interval is not None
+    assert (row.interval.low, row.interval.high) == pytest.approx((expected.low, expected.high))
+    paired = stats.ttest_rel(NOISY["worse"], NOISY["one"]).confidence_interval()
+    assert (row.part("difference_low"), row.part("difference_high")) == pytest.approx((paired.low, paired.high))
+    assert row.part("std") == pytest.approx(0.02)
+
+
+def test_verdicts(make_sweep: Make) -> None:
+    comparison = compare(find_runs([make_sweep("sweep", NOISY)]))
+    assert verdicts(comparison) == {"one": "baseline", "two": "within noise", "worse": "worse", "better": "better"}
+    assert verdicts(comparison, "loss")["better"] == "better"  # less is better
+    assert verdicts(comparison, "bytes")["better"] == "within noise"  # equal to the byte
+    other = compare(find_runs([make_sweep("again", NOISY)]), baseline="better")
+    assert verdicts(other) == {"one": "worse", "two": "worse", "worse": "worse", "better": "baseline"}
+
+
+def test_the_same_run_under_two_labels_is_a_tie(make_run: Make) -> None:
+    runs = [make_run(f"run{seed}", (0.5, 0.7 + seed / 20), seed=seed) for seed in (1, 2, 3)]
+    comparison = compare(find_runs([f"{label}={run}" for label in ("one", "two") for run in runs]))
+    assert set(verdicts(comparison, "accuracy").values()) == {"baseline", "within noise"}
+    assert all(row.cells[name].verdict in ("baseline", "within noise") for row in comparison.rows for name in row.cells)
+
+
+def test_one_seed_says_nothing(make_sweep: Make) -> None:
+    comparison = compare(find_runs([make_sweep("sweep", {"a": (0.5,), "b": (0.9,)}, (1,))]))
+    assert verdicts(comparison) == {"a": "baseline", "b": "too few seeds"}
+
+
+def test_unpaired_seeds(make_run: Make) -> None:
+    runs = [f"a={make_run(f'a{s}', (0.5 + s / 100,), seed=s)}" for s in (1, 2, 3)]
+    runs += [f"b={make_run(f'b{s}', (0.7 + s / 100,), seed=s)}" for s in (4, 5, 6)]
+    comparison = compare(find_runs(runs))
+    assert verdicts(comparison)["b"] == "better"
+    difference = comparison.rows[1].cells["accuracy"].difference
+    assert difference is not None
+    assert difference.pairs == 0
+    assert "independent seeds" in tables.accuracy_table(comparison).caption
+
+
+def test_until_a_target(make_run: Make) -> None:
+    """Each round takes 2 s, 1 MB up and 2 MB down."""
+    runs = [
+        f"fast={make_run('f1', (0.5, 0.8, 0.7), seed=1)}",
+        f"fast={make_run('f2', (0.8, 0.8, 0.7), seed=2)}",
+        f"slow={make_run('s1', (0.5, 0.6, 0.75), seed=1)}",
+        f"slow={make_run('s2', (0.5, 0.6, 0.8), seed=2)}",
+        f"never={make_run('n1', (0.5, 0.6, 0.7), seed=1)}",
+        f"never={make_run('n2', (0.5, 0.6, 0.7), seed=2)}",
+    ]
+    comparison = compare(find_runs(runs), target=0.75)
+    by_variant = {row.variant: row.cells for row in comparison.rows}
+    assert by_variant["fast"]["rounds_to_target"].values == {1: 2.0, 2: 1.0}
+    assert by_variant["slow"]["seconds_to_target"].values == {1: 6.0, 2: 6.0}
+    assert by_variant["slow"]["bytes_to_target"].values == {1: 9e6, 2: 9e6}
+    assert by_variant["never"]["bytes_to_target"].values == {1: math.inf, 2: math.inf}
+    assert verdicts(comparison, "rounds_to_target")["never"] == "not reached"
+    assert by_variant["never"]["rounds_to_target"].part("mean") == math.inf
+    table = tables.target_table(comparison)
+    assert table is not None
+    assert [row[1] for row in table.rows] == ["1.5 ±424%", "3 ≈", "never"]
+    half = compare(find_runs(runs), target=0.78)
+    assert {row.variant: row.cells for row in half.rows}["slow"]["rounds_to_target"].unreached == 1
+    against = verdicts(compare(find_runs(runs), target=0.75, baseline="never"), "rounds_to_target")
+    assert against == {"fast": "baseline never", "slow": "baseline never", "never": "baseline"}
+
+
+def test_targets_that_are_none(make_run: Make) -> None:
+    found = find_runs([make_run("run")])
+    for target in (0.0, -1.0, 1.5, 80.0):
+        with pytest.raises(InputError, match="expected an accuracy above 0 and at most 1"):
+            compare(found, target=target)
+
+
+def test_warnings(make_run: Make) -> None:
+    one = make_run("one")
+    same = compare(find_runs([f"a={one}", f"b={make_run('two')}"]))
+    assert same.warnings == ()
+    other = compare(find_runs([f"a={one}", f"b={make_run('three', cores=64, digest='new')}"])).warnings
+    assert other == (
+        f"data differ although the settings do not: {one} and {one.parent / 'three'}.",
+        "machines differ (Linux, x86_64, 2 cores / Linux, x86_64, 64 cores): seconds say little about each other.",
+    )
+    new = make_run("four")
+    made_with = json.loads((new / "provenance.json").read_text())
+    made_with |= {
+        "commit": "beef",
+        "dirty": True,
+        "workers": 4,
+        "versions": {"fedcompress": "0.2.0", "python": "3.11.7"},
+    }
+    (new / "provenance.json").write_text(json.dumps(made_with))
+    assert compare(find_runs([f"a={one}", f"b={new}"])).warnings == (
+        "workers differ (1 / 4): seconds say little about each other.",
+        "versions of fedcompress differ (0.1.0 / 0.2.0).",
+        "commits differ (c0ffee / beef+changes).",
+    )
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_files(make_sweep: Make, tmp_path: Path) -> None:
+    comparison = compare(
+        find_runs([make_sweep("sweep", {"<b>|one": (0.8, 0.9), "two": (0.8, 0.91)}, (1, 2))]), target=0.5
+    )
+    paths = tables.write(comparison, tmp_path / "out")
+    assert [path.name for path in paths] == ["comparison.csv", "comparison.md", "comparison.html", "comparison.json"]
+    (accuracy, *_) = [row for row in rows_of(paths[0]) if (row["variant"], row["figure"]) == ("two", "accuracy")]
+    assert float(accuracy["mean"]) == pytest.approx(0.855)
+    assert float(accuracy["difference"]) == pytest.approx(0.005)
+    assert (accuracy["pairs"], accuracy["verdict"]) == ("2", "within noise")
+    markdown = paths[1].read_text()
+    assert "| \\<b\\>\\|one | 0.8500 |" in markdown
+    html = paths[2].read_text()
+    assert "&lt;b&gt;|one" in html
+    assert "<b>|one" not in html
+    figures = json.loads(paths[3].read_text())["figures"]
+    assert len(figures) == 2 * len(comparison.figures)
+    single = tmp_path / "mine.csv"
+    assert tables.write(comparison, single) == [single]
+    assert rows_of(single) == rows_of(paths[0])
+    with pytest.raises(InputError, match=r"mine\.pdf: expected a directory, or a file ending in \.csv, \.md"):
+        tables.write(comparison, tmp_path / "mine.pdf")
+
+
+def test_the_command(call: Callable[..., Any], make_sweep: Make) -> None:
+    sweep = make_sweep("sweep", NOISY)
+    done = call("compare", sweep, "--target", 0.75)
+    assert done.code == 0
+    assert "within noise" in done.out
+    assert "worse 0.7103 to 0.8097 0.0200 3" in " ".join(done.out.split())
+    printed = json.loads(call("compare", sweep, "--json").out)
+    assert {row["figure"]: row["verdict"] for row in printed["figures"] if row["variant"] == "better"}[
+        "accuracy"
+    ] == "better"
+
+
+def test_a_regression_fails(call: Callable[..., Any], make_sweep: Make) -> None:
+    sweep = make_sweep("sweep", {"one": NOISY["one"], "worse": NOISY["worse"]})
+    done = call("compare", sweep, "--fail-if", "accuracy < baseline - 0.01")
+    assert done.code == 3
+    assert "worse" in done.out  # the tables are there all the same
+    assert done.err == (
+        "error: --fail-if 'accuracy < baseline - 0.01' holds for 'worse': accuracy 0.76, baseline.accuracy 0.816667\n"
+    )
+    assert call("compare", sweep, "--fail-if", "accuracy < baseline - 0.1").code == 0
+    assert call("compare", sweep, "--fail-if", "accuracy.difference_high < 0").code == 3
+    assert call("compare", sweep, "--fail-if", "rounds_to_target > 1", "--target", 0.77).code == 3  # never: infinite
+
+
+def refused(done: Any) -> str:
+    assert (done.code, done.out) == (2, "")
+    (line,) = done.err.splitlines()
+    return str(line)
+
+
+def test_bad_input(call: Callable[..., Any], make_sweep: Make, make_run: Make, tmp_path: Path) -> None:
+    sweep, run = make_sweep("sweep", NOISY), make_run("run")
+    (tmp_path / "empty").mkdir()
+    unknown = refused(call("compare", sweep, "--fail-if", "acuracy < 0.5"))
+    assert unknown == "error: --fail-if 'acuracy < 0.5': unknown column 'acuracy'. Did you mean 'accuracy'?"
+    assert "Did you mean 'worse'?" in refused(call("compare", sweep, "--baseline", "worst"))
+    assert "is empty; expected the directory of a run" in refused(call("compare", tmp_path / "empty"))
+    assert "fedcompress resume" in refused(call("compare", make_run("half", status="interrupted")))
+    other = make_run("other", settings={"data": {"dataset": "mnist-5k"}})
+    assert refused(call("compare", run, other)) == (
+        "error: runs of different data sets: digits, mnist-5k; compare runs of one, or add --any-data to do it anyway."
+    )
+    anyway = call("compare", run, other, "--any-data")
+    assert anyway.code == 0
+    assert "warning: data sets differ (digits, mnist-5k): accuracies say nothing about each other." in anyway.err
+    assert "is the only variant" in refused(call("compare", run, "--fail-if", "accuracy < baseline"))
+    few = make_sweep("few", {"a": (0.5,), "b": (0.9,)}, (1,))
+    assert refused(call("compare", few, "--fail-if", "accuracy.low < 0.4")) == (
+        "error: --fail-if: accuracy.low: 'b' has 1 seed(s), which is too few."
+    )
+    (few / "b-seed-1" / "summary.json").unlink()
+    assert "1 runs are missing (b, seed 1" in refused(call("compare", few, "--fail-if", "accuracy < baseline"))
