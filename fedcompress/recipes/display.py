@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fedcompress.recipes.bench import CurvePoint
-from fedcompress.terminal import number
+from fedcompress.units import number
 
 
 class RecipeDisplay:

@@ -11,7 +11,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from fedcompress.terminal import number, size
+from fedcompress.units import number, size
 
 Row = Mapping[str, Any]
 
