@@ -197,7 +197,22 @@ def _finish(
     made_with = directory.read_json("provenance.json")
     directory.write_json("provenance.json", {**made_with, "end": datetime.datetime.now(datetime.UTC).isoformat()})
     directory.write_json("summary.json", summary)
+    _report(directory)
     return summary
+
+
+def _report(directory: RunDirectory) -> None:
+    """Writes `report.html`; a run is no less completed without it.
+
+    A Flower app bundle carries no page templates: there, `fedcompress report` writes the page afterwards.
+    """
+    from fedcompress.results.report import write_report
+    from fedcompress.results.runs import find_runs
+
+    try:
+        write_report(find_runs([directory.path]))
+    except (InputError, OSError) as error:
+        print(f"{directory.path}: no report.html: {error}", file=sys.stderr)
 
 
 def _run(

@@ -50,7 +50,7 @@ def _mean(cell: Cell) -> str:
         text += f" ± {interval.half_width:.3f}"
     elif interval.half_width and interval.mean:
         percent = 100 * interval.half_width / interval.mean
-        text += f" ±{percent:.0f}%" if percent >= 9.5 else f" ±{percent:.2g}%"
+        text += f" ±{percent:.0f}%" if percent >= 1 else ""
     mark = MARKS.get(cell.verdict)
     return f"{text} {mark}" if mark else text
 
@@ -64,7 +64,7 @@ def accuracy_table(comparison: Comparison) -> TextTable:
     )
     caption = f"Test accuracy after the last round. Differences to {comparison.baseline}, {how}."
     if len(comparison.rows) > 3:
-        caption += " Of many verdicts, about one in twenty is chance."
+        caption += " Of twenty verdicts, one would be chance if nothing differed."
     columns = ("variant", "accuracy", "difference", "verdict", "95 % interval", "std", "seeds")
     return TextTable("Accuracy", columns, tuple(rows), caption if len(comparison.rows) > 1 else "")
 
@@ -110,7 +110,7 @@ def target_table(comparison: Comparison) -> TextTable | None:
 
 def _figures_table(comparison: Comparison, title: str, titles: dict[str, str], note: str = "") -> TextTable:
     rows = tuple((row.variant, *(_mean(row.cells[name]) for name in titles)) for row in comparison.rows)
-    legend = "± half of the 95 % interval"
+    legend = "± half of the 95 % interval, where it is 1 % or more"
     if len(comparison.rows) > 1:
         legend += f"; against {comparison.baseline}: ▲ better, ▼ worse, ≈ within noise, ? too few seeds"
     return TextTable(title, ("variant", *titles.values()), rows, f"{note}; {legend}" if note else legend)

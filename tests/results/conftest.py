@@ -14,6 +14,10 @@ from fedcompress.results.run_directory import directory_name
 
 MakeRun = Callable[..., Path]
 MakeSweep = Callable[..., Path]
+GROUPS = (
+    {"name": "dense", "share": 0.5, "model": "mini-cnn"},
+    {"name": "half", "share": 0.5, "model": "mini-cnn", "compression": "magnitude", "sparsity": 0.5},
+)
 
 
 def write_run(
@@ -26,19 +30,19 @@ def write_run(
     megabytes: float = 1.0,
     digest: str = "data",
     settings: dict[str, Any] | None = None,
+    groups: Sequence[dict[str, Any]] = GROUPS,
     cores: int = 2,
     **summary: Any,
 ) -> Path:
     """Writes a run of `accuracies` after its rounds, each with `megabytes` up and twice as many down."""
     path.mkdir(parents=True)
     name = "made-up"
-    groups = [{"name": "dense", "share": 0.5}, {"name": "half", "share": 0.5, "sparsity": 0.5}]
     scenario = {
         "name": name,
         "seed": seed,
         "rounds": len(accuracies),
         "data": {"dataset": "digits", "clients": clients},
-        "groups": groups,
+        "groups": list(groups),
         **(settings or {}),
     }
     (path / "scenario.toml").write_text(tomli_w.dumps(scenario))
@@ -100,6 +104,12 @@ def write_run(
                     ledger.append({**ends, "direction": direction, "content": content, **sizes})
     for file, lines in (("rounds", rounds), ("clients", rows), ("ledger", ledger)):
         (path / f"{file}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    federation = {
+        "groups": [groups[client % 2]["name"] for client in range(clients)],
+        "labels": [[(7 * client + 3 * label) % 40 for label in range(10)] for client in range(clients)],
+        "accuracies": [accuracies[-1] * (1 - client / clients / 10) for client in range(clients)],
+    }
+    (path / "federation.json").write_text(json.dumps(federation))
     if status is not None:
         group_figures = {"model": "mini-cnn", "parameters": 1000, "dense_bytes": 1000.0, "compressed_bytes": 500.0}
         end = {
