@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedcompress.client import ClientStrategy, Result, action
+from fedcompress.client import VERDICT, ClientStrategy, Result, action
 from fedcompress.training.loop import Trained
 from fedcompress.training.objectives import CrossEntropy, Objective
 from fedcompress.wire.content import Arrays, Payload
@@ -17,7 +17,7 @@ class SGD(ClientStrategy):
         start = payload["weights"]
         trained = self.trainer.fit(start, self.data, self.objective(start), masks=payload.get("mask"))
         sent = {"weights": trained.weights} | ({"mask": trained.masks} if trained.masks else {})
-        return Result(sent, {"train_loss": trained.loss})
+        return Result(sent, {"train_loss": trained.loss, **self._verdict(trained.weights)})
 
     @action
     def train_alone(self, payload: Payload, round_number: int) -> Result:
@@ -31,6 +31,12 @@ class SGD(ClientStrategy):
     def objective(self, start: Arrays) -> Objective:
         """Returns what local training minimises, given the weights that it starts from."""
         return CrossEntropy()
+
+    def _verdict(self, weights: Arrays) -> dict[str, float]:
+        """How good a model is by the client's own validation examples, if its compression asks for it."""
+        if self.compression.judge != "client" or not len(self.validation):
+            return {}
+        return {VERDICT: self.trainer.evaluate(weights, self.validation).accuracy}
 
     def _keep(self, trained: Trained) -> None:
         self.state["weights"] = trained.weights

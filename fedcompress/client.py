@@ -18,6 +18,9 @@ from fedcompress.wire.content import Arrays, Content, Payload
 if TYPE_CHECKING:
     from fedcompress.distillation.source import PublicSource
 
+VERDICT = "own_validation_accuracy"
+"""Name of the metric by which a client reports how good its model is by its own validation examples."""
+
 Action = TypeVar("Action", bound=Callable[..., "Result"])
 
 
@@ -61,6 +64,10 @@ class ClientStrategy:
     """
 
     Params: ClassVar[type[BaseModel]] = Params
+    finds_masks: ClassVar[bool] = False
+    """Whether it finds masks itself, and so goes with a compression that leaves them to the client."""
+    needs_validation: ClassVar[bool] = False
+    """Whether it cannot do without validation examples."""
 
     def __init__(
         self,

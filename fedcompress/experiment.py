@@ -332,10 +332,8 @@ class _Found:
                 f"{where}.client: strategy {name!r} needs the action {', '.join(missing)}, which client "
                 f"{group.client!r} does not have (it has {', '.join(sorted(client.actions())) or 'none'})."
             )
-        if params is not None and compression.chooser == "server" and not strategy.hands_out_masks:
-            self.problems.append(
-                f'{where}.compression_params.mask: strategy {name!r} does not hand out masks; use mask = "client".'
-            )
+        if params is not None:
+            self._check_masks(group, client, compression)
         if params is not None and group.sparsity > 0 and compression.target(self.scenario.rounds) == 0:
             self.problems.append(
                 f"{where}.sparsity: received {group.sparsity:g}, but compression {group.compression!r} never prunes in "
@@ -344,6 +342,36 @@ class _Found:
         if group.bits not in kind.widths:
             self.problems.append(f"{where}.bits: {unsupported_bits(group.compression, kind, group.bits)}")
         return _Part(client, client_params, compression, params)
+
+    def _check_masks(self, group: GroupSettings, client: type[ClientStrategy], kind: Compression) -> None:
+        """Notes where server, client and compression expect each other to find masks, and choices without examples."""
+        where, strategy, data = f"groups.{group.name}", self.scenario.server.strategy, self.scenario.data
+        if kind.chooser == "server" and not self.strategy.hands_out_masks:
+            key, fix = (
+                (".compression_params.mask", 'mask = "client"')
+                if "mask" in kind.Params.model_fields
+                else (".compression", 'compression = "magnitude"')
+            )
+            self.problems.append(f"{where}{key}: strategy {strategy!r} does not hand out masks; use {fix}.")
+        if client.finds_masks and not kind.left_to_client:
+            self.problems.append(
+                f"{where}.compression: client {group.client!r} finds its masks itself, received {group.compression!r}; "
+                'use compression = "lottery".'
+            )
+        if kind.left_to_client and not client.finds_masks:
+            self.problems.append(
+                f"{where}.client: compression {group.compression!r} leaves masks to the client, which {group.client!r} "
+                'does not find; use client = "lotteryfl".'
+            )
+        if (client.needs_validation or kind.judge == "client") and data.validation == 0:
+            self.problems.append(
+                f"{where}: clients choose by their own validation examples, but data.validation is 0; use 0.1, say."
+            )
+        if kind.judge == "server" and data.server_validation == 0:
+            self.problems.append(
+                f"{where}: the server chooses by its validation examples, but data.server_validation is 0; "
+                "use 0.05, say."
+            )
 
     def _params(self, kind: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:
         try:

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from fedcompress.aggregation import masked_mean, union, weighted_mean
+from fedcompress.client import VERDICT
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Params
 from fedcompress.strategy import ServerStrategy, State
@@ -35,7 +36,7 @@ class FedAvg(ServerStrategy):
     """Mask-aware federated averaging.
 
     State: `weights[architecture]`; `masks[partition]`, the last mask of each client as bits, empty for all ones;
-    `server_masks[group]`, the masks that the server chose.
+    `server_masks[group]`, the masks that the server chose; `memories[group]`, what its compression has it remember.
     """
 
     Params = FedAvgParams
@@ -47,14 +48,15 @@ class FedAvg(ServerStrategy):
 
     def initial(self, fed: Federation) -> State:
         weights = {name: model.initial(self.rng(f"initial.{name}")) for name, model in self.models.items()}
-        return {"weights": weights, "masks": {}, "server_masks": {}}
+        return {"weights": weights, "masks": {}, "server_masks": {}, "memories": {}}
 
     def round(self, fed: Federation, state: State) -> State:
         server_masks = {name: self._choose(group, fed.round, state) for name, group in self.groups.items()}
         requests = self._requests(fed, state, server_masks)
         replies = fed.call("train", requests, expects={"weights"})
         kept = {name: masks for name, masks in server_masks.items() if masks}
-        return self.aggregated(fed, {**state, "server_masks": kept}, replies)
+        state = self.aggregated(fed, {**state, "server_masks": kept}, replies)
+        return {**state, "memories": self._memories(fed, state, server_masks, replies)}
 
     def aggregated(self, fed: Federation, state: State, replies: Sequence[Reply]) -> State:
         """Returns the state after one round's replies."""
@@ -121,10 +123,38 @@ class FedAvg(ServerStrategy):
         """The server's mask of a group, nested across groups since all are cut from the same weights; or nothing."""
         if group.compression.chooser != "server":
             return []
-        if group.compression.frozen(round_number) and group.name in state["server_masks"]:
+        frozen = group.compression.judge is None and group.compression.frozen(round_number)
+        if frozen and group.name in state["server_masks"]:
             return list(state["server_masks"][group.name])
-        name = group.model.name
-        return group.compression.choose(state["weights"][name], group.model, round_number, self.rng(f"masks.{name}"))
+        name, memory = group.model.name, state["memories"].get(group.name)
+        weights, rng = state["weights"][name], self.rng(f"masks.{name}")
+        return group.compression.choose(weights, group.model, round_number, rng, memory)
+
+    def _memories(
+        self, fed: Federation, state: State, server_masks: dict[str, Arrays], replies: Sequence[Reply]
+    ) -> dict[str, Any]:
+        """What is remembered of the groups whose compression wants a verdict on each round."""
+        memories = dict(state["memories"])
+        for name, group in self.groups.items():
+            own = [reply for reply in replies if reply.client.group == name]
+            if not own or group.compression.judge is None:
+                continue
+            accuracy = self._verdict(group, fed.round, state, server_masks[name], own)
+            if accuracy is not None:
+                memories[name] = group.compression.judged(memories.get(name), fed.round, server_masks[name], accuracy)
+                fed.note(f"verdict {name}", accuracy)
+        return memories
+
+    def _verdict(
+        self, group: Group, round_number: int, state: State, mask: Arrays, replies: Sequence[Reply]
+    ) -> float | None:
+        """The accuracy of a group's model on validation examples: the server's, or its clients', each on its own."""
+        if group.compression.judge == "client":
+            said = [(r.metrics[VERDICT], r.client.examples) for r in replies if VERDICT in r.metrics]
+            return float(np.average([a for a, _ in said], weights=[n for _, n in said])) if said else None
+        weights: Arrays = state["weights"][group.model.name]
+        weights = masking.apply(weights, mask, group.model.prunable) if mask else weights
+        return self.trainer(group.model, round_number).evaluate(weights, self.validation).accuracy
 
     def _resumed(self, group: Group, round_number: int, state: State, client: ClientInfo) -> Arrays | None:
         """The mask that the client returned last, if it goes on from that."""

@@ -58,6 +58,8 @@ class Compression(ABC):
     """
 
     Params: ClassVar[type[BaseModel]] = Params
+    left_to_client: ClassVar[bool] = False
+    """Whether masks are the client strategy's to find, so that it needs one that does."""
 
     widths: ClassVar[frozenset[int]] = frozenset({32})
     """Bits of a weight that it can train with; 32 is float."""
@@ -76,6 +78,11 @@ class Compression(ABC):
     @property
     def chooser(self) -> Literal["client", "server"] | None:
         """Who chooses the masks; None if there are none."""
+        return None
+
+    @property
+    def judge(self) -> Literal["client", "server"] | None:
+        """By whose validation examples the server is to judge a group's model in each round; None if it need not."""
         return None
 
     def target(self, round_number: int) -> float:
@@ -102,7 +109,14 @@ class Compression(ABC):
         """Returns masks that a client chooses before it trains; None where training chooses them, or there are none."""
         return None
 
-    def choose(self, weights: Arrays, spec: ModelSpec, round_number: int, rng: np.random.Generator) -> Arrays:
+    def choose(
+        self,
+        weights: Arrays,
+        spec: ModelSpec,
+        round_number: int,
+        rng: np.random.Generator,
+        memory: Mapping[str, Any] | None = None,
+    ) -> Arrays:
         """Returns the masks that the server chooses for a group; none of them if nothing is pruned in this round.
 
         Args:
@@ -110,10 +124,24 @@ class Compression(ABC):
             spec: Its architecture.
             round_number: From 1.
             rng: The same in every round, and for all groups of the architecture.
+            memory: What `judged` returned last; None before the first verdict.
         """
         if not self.target(round_number):
             return []
         return masking.choose(weights, spec.prunable, self.counts(weights, spec, round_number))
+
+    def judged(
+        self, memory: Mapping[str, Any] | None, round_number: int, masks: Arrays, accuracy: float
+    ) -> dict[str, Any]:
+        """Returns what the server remembers of a group until the next round: arrays and plain values.
+
+        Args:
+            memory: What it has remembered so far.
+            round_number: Of the round that is over.
+            masks: What the group kept in it; empty for everything.
+            accuracy: To which its model came, on validation examples.
+        """
+        return {}
 
     def held(self, spec: ModelSpec, masks: Arrays) -> Mapping[int, NDArray[np.bool_]]:
         """Returns, by position, which weights a client with these masks has; all of them at other positions."""

@@ -9,9 +9,9 @@ each layer keeps in any case.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,14 @@ class Channel(Masked, Scheduled):
             return None
         return self.choose(weights, spec, round_number, np.random.default_rng(0)) or None
 
-    def choose(self, weights: Arrays, spec: ModelSpec, round_number: int, rng: np.random.Generator) -> Arrays:
+    def choose(
+        self,
+        weights: Arrays,
+        spec: ModelSpec,
+        round_number: int,
+        rng: np.random.Generator,
+        memory: Mapping[str, Any] | None = None,
+    ) -> Arrays:
         target = self.target(round_number)
         if not target:
             return []
