@@ -28,7 +28,8 @@ class Outcome:
         spec: The model, if it is not the experiment's own.
         step: Which of the method's outcomes this is, such as "sparsity 0.3"; empty where there is only one.
         bits: Bits of a weight.
-        figures: Further numbers, a column each.
+        figures: Further numbers, a column each; one named as a column of the table takes its place.
+        layers: Name of a layer -> the part of it that was taken out, where the model no longer shows it.
     """
 
     weights: Arrays
@@ -36,6 +37,7 @@ class Outcome:
     step: str = ""
     bits: int = 32
     figures: Mapping[str, float | str] = field(default_factory=dict)
+    layers: Mapping[str, float] = field(default_factory=dict)
 
 
 class Method(ABC):

@@ -215,7 +215,8 @@ def measured(task: Task, data: str, outcome: Outcome, bench: Bench) -> Row:
         "test": float((predicted == bench.data.test.y).mean()),
         **asdict(size.measure(model)),
         **outcome.figures,
-        "layer_sparsity": {
+        "layer_sparsity": dict(outcome.layers)
+        or {
             layer.name: masking.sparsity(outcome.weights, [i])
             for layer, i in zip([la for la in layers if la.trainable], spec.prunable, strict=True)
         },

@@ -1,0 +1,120 @@
+"""channel: remove whole filters and units along a ladder of sparsities, and hand over smaller dense models.
+
+Scores and floors are those of `fedcompress.compression.channel`. Each rung goes on from the one before; a `trial` is a
+whole ladder of its own, with other random numbers, from the same trained model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from fedcompress.compression import channel as ranking
+from fedcompress.compression.archive import Archive, entry
+from fedcompress.errors import InputError
+from fedcompress.models import channels
+from fedcompress.models.channels import Kept
+from fedcompress.recipes.bench import Bench
+from fedcompress.recipes.method import Method, Outcome, Params
+from fedcompress.wire.content import Arrays
+
+LADDER = [round(0.05 * rung, 2) for rung in range(1, 20)]
+"""0.05, 0.10, ... 0.95."""
+
+
+class PruneChannelsParams(Params):
+    """Parameters of channel pruning; what differs from the federated compression is the ladder."""
+
+    sparsity: float | None = Field(None, gt=0.0, lt=1.0, description="the only rung, instead of a ladder")
+    ladder: list[float] = Field(LADDER, min_length=1, description="fractions that are removed, ascending")
+    count: ranking.Count = Field("channels", description="what they are fractions of: channels or weights")
+    score: ranking.Score = Field("l1", description="what decides: the normalised L1 norm, LAMP, or chance")
+    floor: int = Field(1, ge=0, description="channels that each layer keeps in any case; 0 lets a layer be emptied")
+    jitter: float = Field(0.0, ge=0.0, description="standard deviation of noise on the logarithm of scores")
+    trials: int = Field(1, ge=1, description="ladders with random numbers of their own")
+    epochs: int = Field(2, ge=1, description="of retraining at each rung")
+    learning_rate: float | None = Field(None, gt=0.0, description="of retraining; default: [training] learning_rate")
+    archive: str | None = Field(None, description="file that retains the best masks, see compression/archive.py")
+    reuse: bool = Field(False, description="take each rung's mask from the archive instead of choosing one")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> PruneChannelsParams:
+        if self.ladder != sorted(set(self.ladder)) or not 0 < self.ladder[0] <= self.ladder[-1] < 1:
+            raise ValueError(f"ladder has to ascend within (0, 1), received {self.ladder}")
+        if self.trials > 1 and self.score != "random" and not self.jitter:
+            raise ValueError('trials would all be the same; use score = "random", or jitter')
+        if self.reuse and self.archive is None:
+            raise ValueError("reuse needs an archive to take masks from")
+        if self.reuse and self.count == "weights":
+            raise ValueError('an archive counts channels; use count = "channels"')
+        return self
+
+    @property
+    def rungs(self) -> list[float]:
+        """The fractions that are removed, ascending."""
+        return self.ladder if self.sparsity is None else [self.sparsity]
+
+
+class PruneChannels(Method):
+    """Trains, then removes channels rung by rung."""
+
+    Params = PruneChannelsParams
+    params: PruneChannelsParams
+    layers = frozenset({"Dense", "Conv1D", "Conv2D"})
+
+    def problems(self, bench: Bench) -> Iterable[str]:
+        try:
+            ranking.check_sparsity(bench.spec, self.params.rungs[-1], self.params.floor, self.params.count)
+            if archive := self._archive():
+                for rung in self.params.rungs if self.params.reuse else ():
+                    if archive.best(bench.spec, rung) is None:
+                        yield f"params.archive: {self.params.archive} has no mask of {bench.spec.name!r} at {rung:g}."
+        except InputError as error:
+            yield from error.problems
+
+    def run(self, bench: Bench) -> Iterator[Outcome]:
+        dense = bench.dense()
+        for trial in range(1, self.params.trials + 1):
+            weights = dense
+            for rung in self.params.rungs:
+                name = f"{rung:.2f}" if self.params.trials == 1 else f"{rung:.2f} trial {trial}"
+                kept = self._kept(bench, weights, rung, trial)
+                weights, validation = self._retrained(bench, weights, kept, f"channel {name}")
+                if archive := self._archive():
+                    archive.add(entry(bench.spec, kept, validation))
+                yield self._outcome(bench, weights, kept, name)
+
+    def _kept(self, bench: Bench, weights: Arrays, rung: float, trial: int) -> Kept:
+        spec, asked = bench.spec, self.params
+        if asked.reuse and (archive := self._archive()) and (found := archive.best(spec, rung)):
+            return found.kept(spec)
+        # The same generator at each rung of a trial: what chance has chosen once stays chosen.
+        scores = ranking.scores(spec, weights, asked.score, bench.rng(f"channels {trial}"), asked.jitter)
+        order = ranking.removal_order(scores, asked.floor)
+        return ranking.prefix_kept(spec, order, rung, asked.count)
+
+    def _retrained(self, bench: Bench, weights: Arrays, kept: Kept, phase: str) -> tuple[Arrays, float]:
+        fitted = bench.train(
+            weights,
+            masks=channels.masks_of(bench.spec, kept),
+            phase=phase,
+            epochs=self.params.epochs,
+            learning_rate=self.params.learning_rate,
+        )
+        return fitted.weights, fitted.validation
+
+    def _outcome(self, bench: Bench, weights: Arrays, kept: Kept, name: str) -> Outcome:
+        small, sliced = channels.shrunk(bench.spec, weights)
+        removed = ranking.by_layer(bench.spec, kept)
+        emptied = [layer for layer, fraction in removed.items() if fraction == 1.0]
+        figures: dict[str, float | str] = {
+            "sparsity": ranking.reached(bench.spec, kept, "weights"),
+            "channels_removed": ranking.reached(bench.spec, kept, "channels"),
+            "emptied": " ".join(emptied),
+        }
+        return Outcome(sliced, small, name, figures=figures, layers=removed)
+
+    def _archive(self) -> Archive | None:
+        return Archive(Path(self.params.archive)) if self.params.archive else None

@@ -1,0 +1,108 @@
+"""channel, adaptive and lottery through `fedcompress compress`: what their rows say, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from fedcompress.compression.archive import Archive
+
+Call = Callable[..., Any]
+
+
+def compressed(call: Call, tmp_path: Path, *experiments: dict[str, Any], out: str = "found") -> list[dict[str, Any]]:
+    table = {
+        "name": "tiny",
+        "model": "mini-cnn",
+        "data": {"dataset": "digits", "examples": 300, "validation": 0.2},
+        "training": {"epochs": 2, "learning_rate": 0.01},
+        "experiments": list(experiments),
+    }
+    (tmp_path / "tiny.toml").write_text(tomli_w.dumps(table))
+    done = call("compress", tmp_path / "tiny.toml", "--out", out, "--json")
+    assert done.code == 0, done.err
+    rows: list[dict[str, Any]] = json.loads(done.out)["rows"]
+    return rows
+
+
+def test_a_ladder_ends_in_smaller_dense_models_and_fills_an_archive(call: Call, tmp_path: Path) -> None:
+    """mini-cnn has 8 channels; without 2, 4 and 6 of them."""
+    file = str(tmp_path / "masks")
+    ladder = {"method": "channel", "params": {"ladder": [0.25, 0.5, 0.75], "epochs": 1, "archive": file}}
+    random = {"method": "channel", "params": {"sparsity": 0.5, "score": "random", "trials": 2, "epochs": 1}}
+    rows = compressed(call, tmp_path, {"name": "ladder", **ladder}, {"name": "random", **random})
+    assert [row["step"] for row in rows] == ["0.25", "0.50", "0.75", "0.50 trial 1", "0.50 trial 2"]
+    assert [row["channels_removed"] for row in rows[:4]] == [0.25, 0.5, 0.75, 0.5]
+    parameters = [row["parameters"] for row in rows[:3]]
+    assert parameters == sorted(parameters, reverse=True)
+    assert parameters[-1] < 0.5 * 358
+    assert all(row["nonzero"] > 0.9 * row["parameters"] - 4 for row in rows)
+    assert set(rows[0]["layer_sparsity"]) == {"conv2d", "conv2d_1"}
+    assert [e.sparsity for e in Archive(Path(file)).entries] == [0.25, 0.5, 0.75]
+    reused = {"method": "channel", "params": {"sparsity": 0.5, "epochs": 1, "archive": file, "reuse": True}}
+    (again,) = compressed(call, tmp_path, reused, out="again")
+    assert again["layer_sparsity"] == rows[1]["layer_sparsity"]
+
+
+def test_adaptive_says_what_holds_and_what_fails(call: Call, tmp_path: Path) -> None:
+    params = {"of_best": 0.9, "step": 0.4, "least_step": 0.1, "epochs": 2}
+    rows = compressed(call, tmp_path, {"method": "adaptive", "params": params})
+    assert rows[0]["step"] == "0 dense"
+    assert rows[-1]["step"] == "found"
+    best = rows[0]["trial_validation"]
+    for row in rows[1:-1]:
+        sparsity, verdict = row["step"].split()
+        assert row["sparsity"] == pytest.approx(float(sparsity), abs=0.01)
+        assert row["threshold"] == pytest.approx(0.9 * best)
+        assert (row["trial_validation"] >= max(best, row["trial_validation"]) * 0.9) == (verdict == "holds")
+        best = max(best, row["trial_validation"])
+    found = rows[-1]["sparsity"]
+    holding = [row["sparsity"] for row in rows[1:-1] if row["step"].endswith("holds")]
+    failing = [row["sparsity"] for row in rows[1:-1] if row["step"].endswith("fails")]
+    assert found == pytest.approx(max([0.0, *holding]), abs=0.01)
+    assert all(f > found for f in failing)
+
+
+def test_a_target_sparsity_is_reached_in_steps(call: Call, tmp_path: Path) -> None:
+    params = {"sparsity": 0.7, "step": 0.4, "epochs": 1}
+    rows = compressed(call, tmp_path, {"method": "adaptive", "params": params})
+    assert [row["step"] for row in rows] == ["0 dense", "0.4000 holds", "0.7000 holds", "found"]
+    assert rows[-1]["sparsity"] == pytest.approx(0.7, abs=0.01)
+
+
+def test_tickets_and_their_control(call: Call, tmp_path: Path) -> None:
+    params = {"remaining": 0.4, "rate": 0.4, "output_rate": 0.4}
+    rows = compressed(call, tmp_path, {"method": "lottery", "params": params})
+    assert [row["step"].split()[1] for row in rows] == ["ticket", "reinitialised"] * 3
+    assert [float(row["step"].split()[0]) for row in rows[::2]] == pytest.approx([1.0, 0.6, 0.4], abs=0.01)
+    for row in rows:
+        assert 1 - row["sparsity"] == pytest.approx(float(row["step"].split()[0]), abs=0.01)
+    assert rows[2]["test"] != rows[3]["test"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (
+            ["channel", "--sparsity", 0.95],
+            "experiment 'channel sparsity 0.95': model 'mini-cnn': received sparsity 0.95",
+        ),
+        (["channel", "--set", "experiments.channel.params.ladder=[0.5, 0.2]"], "ladder has to ascend within (0, 1)"),
+        (["channel", "--set", "experiments.channel.params.trials=3"], "trials would all be the same"),
+        (["channel", "--set", "experiments.channel.params.reuse=true"], "reuse needs an archive"),
+        (["adaptive"], "expected one of sparsity (as in 0.9), accuracy (0.85) and of_best (0.995)"),
+        (["adaptive", "--sparsity", 1.5], "received 1.5; input should be less than 1"),
+        (["lottery", "--set", "experiments.lottery.params.remaining=0.0"], "input should be greater than 0"),
+    ],
+)
+def test_bad_input_is_one_clear_error(call: Call, arguments: list[Any], problem: str) -> None:
+    done = call("compress", "--model", "mini-cnn", "--data", "digits", "--method", *arguments, "--out", "found")
+    assert done.code == 2
+    assert problem in done.err
+    assert done.err.count("\n") == 1
+    assert not Path("found").exists()
