@@ -41,11 +41,11 @@ class LotteryFL(ClientStrategy):
         initial = self.state.setdefault("initial", start)
         masks = payload.get("mask") or lottery.whole(self.model)
         accuracy = self._accuracy(masking.apply(start, masks, self.model.prunable), self.validation)
-        sparsity = self.compression.sparsity
-        if accuracy > self.params.accuracy and not lottery.finished(masks, sparsity):
-            rates = self.compression.params.model_dump()
-            masks = lottery.next_level(self.model, start, masks, sparsity=sparsity, **rates)
-            start = initial
+        if accuracy > self.params.accuracy:
+            rates = {**self.compression.params.model_dump(), "sparsity": self.compression.sparsity}
+            sparser = lottery.next_level(self.model, start, masks, **rates)
+            if masking.density(sparser) < masking.density(masks):
+                masks, start = sparser, initial
         trained = self.trainer.fit(masking.apply(start, masks, self.model.prunable), self.data, masks=masks)
         return Result(
             {"weights": trained.weights, "mask": trained.masks},

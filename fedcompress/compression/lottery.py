@@ -60,20 +60,22 @@ def next_level(
         masks: Of this level.
         rate: Fraction of the survivors of each layer that goes.
         output_rate: The same for the last layer.
-        sparsity: Never exceeded by the whole model: the last level removes only as much as is left to remove.
+        sparsity: Never exceeded by the whole model: the last level removes only as much as is left to remove, and where
+            that is nothing the masks come back as they were.
     """
     alive = [int(mask.sum()) for mask in masks]
     rates = [output_rate if i == spec.head[0] else rate for i in spec.prunable]
     going = [round(n * r) for n, r in zip(alive, rates, strict=True)]
-    room = sum(alive) - (1 - sparsity) * sum(mask.size for mask in masks)
-    part = min(1.0, max(0.0, room / max(sum(going), 1)))
+    part = min(1.0, _room(masks, sparsity) / max(sum(going), 1))
+    going = [int(n) for n in np.diff(np.floor(np.cumsum(going) * part), prepend=0)]
     return [
         # Survivors that training has set to zero still come before what is gone.
-        masking.largest(np.where(mask, 1.0 + np.abs(weights[i].astype(np.float64)), 0.0), max(n - int(g * part), 1))
+        masking.largest(np.where(mask, 1.0 + np.abs(weights[i].astype(np.float64)), 0.0), max(n - g, 1))
         for i, mask, n, g in zip(spec.prunable, masks, alive, going, strict=True)
     ]
 
 
-def finished(masks: Arrays, sparsity: float) -> bool:
-    """Says whether another level would remove nothing to speak of: less than a thousandth of the weights."""
-    return 1 - masking.density(masks) >= sparsity - 1e-3
+def _room(masks: Arrays, sparsity: float) -> int:
+    """How many weights may go until the sparsity is reached."""
+    alive, everything = (sum(count) for count in zip(*((int(m.sum()), m.size) for m in masks), strict=True))
+    return max(int(alive - (1 - sparsity) * everything + 1e-6), 0)

@@ -7,6 +7,7 @@ found from; the control keeps the mask and draws the weights anew. Both get the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 
 from pydantic import Field
 
@@ -36,18 +37,19 @@ class FindTickets(Method):
         asked, spec = self.params, bench.spec
         start = bench.initial()
         masks = lottery.whole(spec)
-        for level in range(1000):
+        for level in count():
             part = f"{masking.density(masks):.3f}"
             ticket = self._trained(bench, start, masks, level)
             yield Outcome(ticket, step=f"{part} ticket")
             if asked.control:
                 other = bench.initial(purpose=f"reinitialised {level}")
                 yield Outcome(self._trained(bench, other, masks, level), step=f"{part} reinitialised")
-            if lottery.finished(masks, 1 - asked.remaining):
-                break
-            masks = lottery.next_level(
+            sparser = lottery.next_level(
                 spec, ticket, masks, rate=asked.rate, output_rate=asked.output_rate, sparsity=1 - asked.remaining
             )
+            if masking.density(sparser) == masking.density(masks):
+                break
+            masks = sparser
 
     def _trained(self, bench: Bench, start: Arrays, masks: Arrays, level: int) -> Arrays:
         weights = masking.apply(start, masks, bench.spec.prunable)
