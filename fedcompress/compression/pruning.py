@@ -28,7 +28,7 @@ def mask_inputs(spec: ModelSpec, masks: Arrays | None, sparsities: Sequence[floa
 
 
 class Masked(Compression):
-    """A compression that training knows nothing of: it only keeps the masks that it is given. All such share a graph."""
+    """A compression that training knows nothing of: it keeps the masks that it is given. All such share a graph."""
 
     @property
     def key(self) -> tuple[Any, ...]:
