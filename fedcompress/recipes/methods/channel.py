@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -36,6 +37,9 @@ class PruneChannelsParams(Params):
     trials: int = Field(1, ge=1, description="ladders with random numbers of their own")
     epochs: int = Field(2, ge=1, description="of retraining at each rung")
     learning_rate: float | None = Field(None, gt=0.0, description="of retraining; default: [training] learning_rate")
+    smaller: Literal["last", "all", "none"] = Field(
+        "last", description="rungs whose smaller dense model is a row of its own, beside the masked one"
+    )
     archive: str | None = Field(None, description="file that retains the best masks, see compression/archive.py")
     reuse: bool = Field(False, description="take each rung's mask from the archive instead of choosing one")
 
@@ -84,7 +88,10 @@ class PruneChannels(Method):
                 weights, validation = self._retrained(bench, weights, kept, f"channel {name}")
                 if archive := self._archive():
                     archive.add(entry(bench.spec, kept, validation))
-                yield self._outcome(bench, weights, kept, name)
+                yield Outcome(weights, step=name, **_found(bench, kept))
+                if self.params.smaller == "all" or (self.params.smaller == "last" and rung == self.params.rungs[-1]):
+                    small, sliced = channels.shrunk(bench.spec, weights)
+                    yield Outcome(sliced, small, f"{name} smaller", **_found(bench, kept))
 
     def _kept(self, bench: Bench, weights: Arrays, rung: float, trial: int) -> Kept:
         spec, asked = bench.spec, self.params
@@ -105,16 +112,16 @@ class PruneChannels(Method):
         )
         return fitted.weights, fitted.validation
 
-    def _outcome(self, bench: Bench, weights: Arrays, kept: Kept, name: str) -> Outcome:
-        small, sliced = channels.shrunk(bench.spec, weights)
-        removed = ranking.by_layer(bench.spec, kept)
-        emptied = [layer for layer, fraction in removed.items() if fraction == 1.0]
-        figures: dict[str, float | str] = {
-            "sparsity": ranking.reached(bench.spec, kept, "weights"),
-            "channels_removed": ranking.reached(bench.spec, kept, "channels"),
-            "emptied": " ".join(emptied),
-        }
-        return Outcome(sliced, small, name, figures=figures, layers=removed)
-
     def _archive(self) -> Archive | None:
         return Archive(Path(self.params.archive)) if self.params.archive else None
+
+
+def _found(bench: Bench, kept: Kept) -> dict[str, Any]:
+    """Returns what is said of a rung: zeros of the model as it was trained, channels, layers that were emptied."""
+    removed = ranking.by_layer(bench.spec, kept)
+    figures: dict[str, float | str] = {
+        "sparsity": ranking.reached(bench.spec, kept, "weights"),
+        "channels_removed": ranking.reached(bench.spec, kept, "channels"),
+        "emptied": " ".join(layer for layer, fraction in removed.items() if fraction == 1.0),
+    }
+    return {"figures": figures, "layers": removed}
