@@ -88,22 +88,28 @@ def test_tickets_and_their_control(call: Call, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "problem"),
+    ("method", "params", "problem"),
     [
         (
-            ["channel", "--sparsity", 0.95],
-            "experiment 'channel sparsity 0.95': model 'mini-cnn': received sparsity 0.95",
+            "channel",
+            {"sparsity": 0.95},
+            "model 'mini-cnn': received sparsity 0.95 of its channels, but with floor = 1 the",
         ),
-        (["channel", "--set", "experiments.channel.params.ladder=[0.5, 0.2]"], "ladder has to ascend within (0, 1)"),
-        (["channel", "--set", "experiments.channel.params.trials=3"], "trials would all be the same"),
-        (["channel", "--set", "experiments.channel.params.reuse=true"], "reuse needs an archive"),
-        (["adaptive"], "expected one of sparsity (as in 0.9), accuracy (0.85) and of_best (0.995)"),
-        (["adaptive", "--sparsity", 1.5], "received 1.5; input should be less than 1"),
-        (["lottery", "--set", "experiments.lottery.params.remaining=0.0"], "input should be greater than 0"),
+        ("channel", {"ladder": [0.5, 0.2]}, "ladder has to ascend within (0, 1), received [0.5, 0.2]"),
+        ("channel", {"trials": 3}, "trials would all be the same"),
+        ("channel", {"reuse": True}, "reuse needs an archive to take masks from"),
+        ("channel", {"score": "l2"}, "input should be 'l1', 'lamp' or 'random'"),
+        ("adaptive", {}, "expected one of sparsity (as in 0.9), accuracy (0.85) and of_best (0.995)"),
+        ("adaptive", {"sparsity": 1.5}, "received 1.5; input should be less than 1"),
+        ("lottery", {"remaining": 0.0}, "received 0.0; input should be greater than 0"),
     ],
 )
-def test_bad_input_is_one_clear_error(call: Call, arguments: list[Any], problem: str) -> None:
-    done = call("compress", "--model", "mini-cnn", "--data", "digits", "--method", *arguments, "--out", "found")
+def test_bad_input_is_one_clear_error(
+    call: Call, tmp_path: Path, method: str, params: dict[str, Any], problem: str
+) -> None:
+    table = {"name": "tiny", "model": "mini-cnn", "data": {"dataset": "digits"}}
+    (tmp_path / "tiny.toml").write_text(tomli_w.dumps({**table, "experiments": [{"method": method, "params": params}]}))
+    done = call("compress", tmp_path / "tiny.toml", "--out", "found")
     assert done.code == 2
     assert problem in done.err
     assert done.err.count("\n") == 1
