@@ -1,3 +1,28 @@
-"""fedcompress: federated learning with compressed models, simulated and measured."""
+"""fedcompress: federated learning with compressed models, simulated and measured.
+
+In Python: `fedcompress.run`, `fedcompress.run_all`, `fedcompress.load` and what they return, `fedcompress.Run`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedcompress.api import Run as Run
+    from fedcompress.api import load as load
+    from fedcompress.api import run as run
+    from fedcompress.api import run_all as run_all
 
 __version__ = "0.1.0"
+_API = ("Run", "load", "run", "run_all")
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what a notebook uses when it is used, so that `import fedcompress` costs nothing."""
+    if name not in _API:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fedcompress import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_API])

@@ -68,6 +68,9 @@ def run(
     ray_address: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="A running Ray cluster.")] = None,
     cpus_per_worker: Annotated[float, typer.Option(min=0.0, help="CPUs that a Ray worker reserves.")] = 1.0,
     gpus_per_worker: Annotated[float, typer.Option(min=0.0, help="GPUs that a Ray worker reserves.")] = 0.0,
+    track: Annotated[
+        list[str], typer.Option("--track", metavar="TRACKER", help="tensorboard, wandb or mlflow; may be repeated.")
+    ] = [],  # noqa: B006
     json: Annotated[bool, typer.Option("--json", help="Print the summary alone on standard output.")] = False,
     debug: Annotated[bool, typer.Option(help="Stop at the first client that fails.")] = False,
 ) -> None:
@@ -78,7 +81,7 @@ def run(
     from fedcompress.plugins import Plugins
     from fedcompress.results.run_directory import RunDirectory, check_free
 
-    loaded = _load(scenario, set_, seed)
+    loaded = _load(scenario, set_, seed, {"tracking.trackers": track} if track else {})
     path = out or default_directory(loaded.name)
     check_free(path)
 
@@ -244,13 +247,14 @@ def list_(
 
     from fedcompress.devices import DEVICES
     from fedcompress.errors import suggestion
+    from fedcompress.gallery import shipped
     from fedcompress.plugins import KINDS, Plugins
     from fedcompress.scenario import Partition
 
     found = Plugins(tuple(plugins))
     names = {folder: found.names(folder) for folder in KINDS}
     names |= {"partitions": list(get_args(Partition)), "devices": list(DEVICES)}
-    names |= {folder: sorted(path.stem for path in _shipped(folder)) for folder in ("scenarios", "recipes")}
+    names |= {folder: sorted(path.stem for path in shipped(folder)) for folder in ("scenarios", "recipes")}
     if what is not None and what not in names:
         raise InputError(f"list {what}: unknown.{suggestion(what, names)}")
     for title in [what] if what else names:
@@ -376,6 +380,7 @@ def compress(
     json: Annotated[bool, typer.Option("--json", help="Print the rows alone on standard output.")] = False,
 ) -> None:
     """Train, compress and measure one model: a recipe, or one method given by options."""
+    from fedcompress.gallery import named
     from fedcompress.launch import default_directory
     from fedcompress.options import Options
     from fedcompress.recipes.recipe import Recipe, one_method
@@ -401,7 +406,7 @@ def compress(
             raise InputError(
                 "compress: --method, --sparsity, --bits and --param are for use without a RECIPE; use --set."
             )
-        loaded = Recipe.load(_named(recipe, "recipes"), overrides)
+        loaded = Recipe.load(named(recipe, "recipes"), overrides)
     path = out or default_directory(loaded.name)
     _compress(path, loaded, Options(data_dir=data_dir, plugins=tuple(plugins)), as_json=json)
 
@@ -431,34 +436,11 @@ def doctor(data_dir: DataDir = None) -> None:
     print(report(data_dir))
 
 
-def _load(scenario: Path, assignments: list[str], seed: int | None) -> Any:
-    from fedcompress.scenario import Scenario, parse_assignment
+def _load(scenario: Path, assignments: list[str], seed: int | None, also: dict[str, Any] | None = None) -> Any:
+    from fedcompress.gallery import load_scenario
+    from fedcompress.scenario import parse_assignment
 
-    scenario = _named(scenario)
-    overrides = dict(map(parse_assignment, assignments))
-    if seed is not None:
-        overrides["seed"] = seed
-    loaded = Scenario.load(scenario, overrides)
-    if loaded.sweep is not None and seed is not None:
-        loaded = Scenario.parse(loaded.table(), {"sweep.seeds": [seed]})
-    if loaded.sweep is not None:
-        loaded.runs()  # every variant has to be valid before the first one runs
-    if not loaded.name.strip():
-        raise InputError("name: is empty.")
-    return loaded
-
-
-def _shipped(what: str = "scenarios") -> list[Path]:
-    """The scenarios or recipes that ship with fedcompress."""
-    folder = Path(__file__).resolve().parent.parent / "scenarios"
-    return sorted((folder if what == "scenarios" else folder / what).glob("*.toml"))
-
-
-def _named(path: Path, what: str = "scenarios") -> Path:
-    """Returns a file, or the one that ships under that name."""
-    if path.exists() or path.suffix == ".toml":
-        return path
-    return next((shipped for shipped in _shipped(what) if shipped.stem == str(path)), path)
+    return load_scenario(scenario, dict(map(parse_assignment, assignments)) | (also or {}), seed)
 
 
 def _show(table: dict[str, Any], rendered: Any, *, as_json: bool) -> None:

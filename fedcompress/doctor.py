@@ -19,6 +19,9 @@ _PACKAGES = {
     "ray": 'pip install "fedcompress[ray]"',
     "flwr-datasets": 'pip install "fedcompress[hf]"',
     "scikit-learn": 'pip install "fedcompress[digits]"',
+    "tensorboard": 'pip install "fedcompress[tensorboard]"',
+    "wandb": 'pip install "fedcompress[wandb]"',
+    "mlflow-skinny": 'pip install "fedcompress[mlflow]"',
 }
 
 

@@ -18,6 +18,7 @@ from fedcompress.results.recorder import Observer, Recorder, Row, Silent
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
 from fedcompress.sweep import Job, Outcome, Runner
+from fedcompress.tracking import trackers
 
 if TYPE_CHECKING:
     from flwr.app import Context
@@ -68,6 +69,7 @@ def prepared(scenario: Scenario, options: Options) -> Experiment:
         from fedcompress.engines import superlink
 
         superlink.check(experiment)
+    trackers.check(experiment)
     experiment.check_models()
     return experiment
 
@@ -233,11 +235,12 @@ def _run(
         return _follow(experiment, recorder, directory, options, observer)
     from fedcompress.results.samples import SampleReport
     from fedcompress.server_app import make_server_app, run_rounds
+    from fedcompress.tracking.trackers import Trackers
 
     summaries: list[Row] = []
 
     def main(grid: Grid, context: Context) -> None:
-        with directory.locked():
+        with directory.locked(), Trackers(experiment, directory) as trackers:
             if not checkpoints.exists:
                 checkpoints.reset()
             state, summary = run_rounds(
@@ -247,6 +250,7 @@ def _run(
                 checkpoints,
                 observer,
                 samples=SampleReport(experiment, directory),
+                trackers=trackers,
                 workers=options.workers,
                 fail_fast=options.fail_fast,
             )
@@ -254,6 +258,7 @@ def _run(
 
             for name, sizes in export_models(experiment, state, directory.path / "models").items():
                 summary["groups"][name] |= sizes
+            trackers.finished(summary)
             summaries.append(summary)
 
     context = Context(1, 1, {}, RecordDict(), {})

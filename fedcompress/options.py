@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+ENGINES = ("inline", "ray", "superlink")
+
 
 @dataclass(frozen=True)
 class Options:
     """How a run is carried out; none of it changes the result.
 
     Attributes:
-        engine: Where clients run.
+        engine: Where clients run, one of `ENGINES`.
         workers: Clients that train at the same time.
         data_dir: Where data sets are looked for first.
         plugins: Folders of plug-ins.

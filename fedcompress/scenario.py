@@ -206,6 +206,17 @@ class DeviceSettings(Section):
     dropout: Fraction = Field(0.0, description="probability that a client is gone before the end of a round")
 
 
+class TrackingSettings(Section):
+    """`[tracking]`: where a run's scalars go besides its directory; it changes no result."""
+
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = Field(
+        (), strict=False, description="any of tensorboard, wandb, mlflow; each is an extra of the same name"
+    )
+    project: str = Field("fedcompress", min_length=1, description="project in W&B, experiment in MLflow")
+    online: bool = Field(False, description="wandb: upload; otherwise it writes files, and nothing leaves the machine")
+    mlflow_uri: str | None = Field(None, description="of a tracking server; default: a file in the run directory")
+
+
 class Variant(Section):
     """`[[sweep.variants]]`: a named set of overrides."""
 
@@ -244,6 +255,7 @@ class Scenario(Section):
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     stop: StopSettings | None = None
     devices: dict[str, DeviceSettings] = Field(default_factory=dict, description="devices besides those that ship")
+    tracking: TrackingSettings | None = None
     sweep: SweepSettings | None = None
 
     @model_validator(mode="after")
@@ -299,7 +311,8 @@ class Scenario(Section):
     @property
     def digest(self) -> str:
         """SHA-256 of everything that decides the result."""
-        return sha256(self.toml().encode()).hexdigest()
+        table = {key: value for key, value in self.table().items() if key != "tracking"}
+        return sha256(tomli_w.dumps(table).encode()).hexdigest()
 
     def runs(self) -> list[tuple[str, Scenario]]:
         """Returns the runs of a sweep as (name of the run, scenario without sweep), variants outer, seeds inner."""
@@ -330,6 +343,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {reason}. Expected a TOML scenario.") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: is not valid TOML: {error}.") from None
+
+
+def flat(table: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Yields a nested table as dotted keys, written as for `--set`: groups go by their names."""
+    if isinstance(table, list) and all(isinstance(item, Mapping) and "name" in item for item in table):
+        table = {item["name"]: item for item in table}
+    if not isinstance(table, Mapping):
+        yield prefix, table
+        return
+    for key, value in table.items():
+        yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

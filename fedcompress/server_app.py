@@ -20,6 +20,7 @@ from fedcompress.results.recorder import Observer, Recorder, Row
 from fedcompress.results.samples import SampleReport
 from fedcompress.stopping import Stopping
 from fedcompress.strategy import State
+from fedcompress.tracking.trackers import Trackers
 
 
 def make_server_app(run: Callable[[Grid, Context], None]) -> ServerApp:
@@ -37,6 +38,7 @@ def run_rounds(
     observer: Observer,
     *,
     samples: SampleReport | None = None,
+    trackers: Trackers | None = None,
     workers: int = 1,
     fail_fast: bool = False,
 ) -> tuple[State, Row]:
@@ -49,6 +51,7 @@ def run_rounds(
         checkpoints: Makes every round lasting; where there is a checkpoint, the run goes on from it.
         observer: Is told of every round.
         samples: Judges what generators make, outside the timed rounds.
+        trackers: Are sent the scalars of every round.
         workers: Threads that share an evaluation.
         fail_fast: End at the first failure of a client instead of going on without it.
 
@@ -73,6 +76,8 @@ def run_rounds(
     recorder.stopped = stopping.after(recorder.rounds)
     recorder.federation()
     observer.started(experiment, done + 1)
+    if trackers is not None:
+        trackers.begin(done + 1)
     with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
         evaluator = Evaluator(experiment, pool, workers)
         number, last = done, experiment.scenario.rounds
@@ -86,6 +91,8 @@ def run_rounds(
             checkpoints.save(Checkpoint(number, state, fed.references))
             recorder.stopped = stopping.after(recorder.rounds)
             observer.round_done(row)
+            if trackers is not None:
+                trackers.round(row, fed.record.clients, state)
             if samples is not None and number != last and samples.due(number):
                 samples.write(fed, state, number)
         if samples is not None:

@@ -1,0 +1,178 @@
+"""fedcompress from Python, for notebooks and scripts: the same runs in the same directories as on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from fedcompress.errors import InputError, RunError, suggestion
+from fedcompress.experiment import Experiment
+from fedcompress.gallery import load_scenario
+from fedcompress.launch import default_directory, run_one, sweep_runner
+from fedcompress.options import ENGINES, Options
+from fedcompress.plugins import Plugins
+from fedcompress.results.recorder import Observer, Silent
+from fedcompress.results.run_directory import RunDirectory, check_free, directory_name
+from fedcompress.results.runs import RunResult
+from fedcompress.scenario import Scenario
+from fedcompress.sweep import Outcome, run_sweep
+from fedcompress.terminal import ProgressDisplay, SweepDisplay
+
+Source = str | Path | Scenario
+
+
+class Run(RunResult):
+    """A run on disk: `summary`, `provenance`, `scenario`, and as pandas tables `rounds`, `clients` and `ledger`."""
+
+    def model(self, group: str) -> Any:
+        """Returns what a client of a group would deploy, as a Keras model (of tf_keras) that maps images to logits.
+
+        A server strategy with a model of its own leaves it as `"server"`.
+
+        Raises:
+            InputError: The run has no such group, or the group has no global model.
+        """
+        path = self.path / "models" / f"{group}.h5"
+        if not path.exists():
+            known = [file.stem for file in sorted(path.parent.glob("*.h5"))]
+            raise InputError(f"{self.path}: holds no model of {group!r}.{suggestion(group, known)}")
+        from fedcompress import keras
+
+        return keras.models.load_model(path, compile=False)
+
+    def __repr__(self) -> str:
+        accuracy, rounds = self.summary["accuracy"], self.summary["rounds"]
+        reached = "not tested" if accuracy is None else f"accuracy {accuracy:.4f}"
+        return f"Run({str(self.path)!r}: {self.summary['scenario']}, seed {self.seed}, {reached} after {rounds} rounds)"
+
+
+def load(path: str | Path) -> Run:
+    """Opens the directory of a run that is completed.
+
+    Raises:
+        InputError: It is no run, a sweep, or not completed.
+    """
+    return Run.load(path)  # type: ignore[return-value]
+
+
+def run(
+    scenario: Source,
+    *,
+    engine: str = "inline",
+    workers: int = 1,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    plugins: Iterable[str | Path] = (),
+    progress: bool = True,
+    **overrides: Any,
+) -> Run:
+    """Runs a scenario and returns the run.
+
+    Args:
+        scenario: A TOML file, the name of a scenario that ships, or a `Scenario`.
+        engine: Where clients run: "inline", "ray" or "superlink".
+        workers: Clients that train at the same time.
+        seed: Instead of the scenario's.
+        out: Run directory, new or empty; by default `runs/NAME-DATE-TIME`.
+        data_dir: Where data sets are looked for first.
+        plugins: Folders of plug-ins.
+        progress: Show it on standard error.
+        overrides: Keys of the scenario, with `__` for a dot: `rounds=3`, `groups__phone__sparsity=0.9`; keys that are
+            no names in Python go in as `**{"groups.server-class.model": "big-cnn"}`.
+
+    Raises:
+        InputError: The input was wrong; nothing was written.
+        RunError: The run failed; `fedcompress resume` goes on with it.
+
+    Example:
+        >>> fedcompress.run("quickstart", rounds=3).rounds[["round", "accuracy"]]  # doctest: +SKIP
+    """
+    loaded, options = _prepared(scenario, engine, workers, seed, data_dir, plugins, overrides)
+    if loaded.sweep is not None:
+        count = len(loaded.runs())
+        raise InputError(f"scenario {loaded.name!r}: is a sweep of {count} runs; use fedcompress.run_all.")
+    path = _directory(loaded, out)
+    with _display(loaded.name, progress) as observer:
+        run_one(loaded, path, options, observer, ("fedcompress.run", str(scenario), *_texts(overrides)))
+    return load(path)
+
+
+def run_all(
+    scenario: Source,
+    *,
+    engine: str = "inline",
+    workers: int = 1,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    plugins: Iterable[str | Path] = (),
+    progress: bool = True,
+    **overrides: Any,
+) -> list[Run]:
+    """Runs all variants and seeds of a scenario with `[sweep]`; arguments as for `run`.
+
+    Returns:
+        The runs, variants outer, seeds inner.
+
+    Raises:
+        InputError: The input was wrong; nothing was written.
+        RunError: Runs failed, each of which is named; the others are on disk.
+    """
+    loaded, options = _prepared(scenario, engine, workers, seed, data_dir, plugins, overrides)
+    if loaded.sweep is None:
+        raise InputError(f"scenario {loaded.name!r}: has no [sweep]; use fedcompress.run.")
+    for _, single in loaded.runs():
+        Experiment.load(single, Plugins(options.plugins), options.data_dir)
+    path = _directory(loaded, out)
+    RunDirectory(path).write_json("options.json", options.table())
+    runner = sweep_runner(options, lambda label: _display(label, progress))
+    _, problems = run_sweep(loaded, path, runner, SweepDisplay() if progress else _Quiet())
+    if problems:
+        raise RunError("\n".join([*problems, f"go on with: fedcompress resume {path}"]))
+    return [load(path / directory_name(label)) for label, _ in loaded.runs()]
+
+
+class _Quiet:
+    """A watcher that says nothing."""
+
+    def begun(self, total: int, finished: int) -> None:
+        """Does nothing."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Does nothing."""
+
+
+def _prepared(
+    scenario: Source,
+    engine: str,
+    workers: int,
+    seed: int | None,
+    data_dir: str | Path | None,
+    plugins: Iterable[str | Path],
+    overrides: dict[str, Any],
+) -> tuple[Scenario, Options]:
+    if engine not in ENGINES:
+        raise InputError(f"engine: unknown {engine!r}.{suggestion(engine, ENGINES)}")
+    if workers < 1:
+        raise InputError(f"workers: received {workers}; expected at least 1.")
+    dotted = {key.replace("__", "."): value for key, value in overrides.items()}
+    source = scenario if isinstance(scenario, Scenario) else Path(scenario)
+    folder = None if data_dir is None else Path(data_dir)
+    return load_scenario(source, dotted, seed), Options(engine, workers, folder, tuple(map(Path, plugins)))
+
+
+def _directory(scenario: Scenario, out: str | Path | None) -> Path:
+    path = default_directory(scenario.name) if out is None else Path(out)
+    check_free(path)
+    return path
+
+
+def _display(label: str, progress: bool) -> AbstractContextManager[Observer]:
+    return ProgressDisplay(label) if progress else nullcontext(Silent())
+
+
+def _texts(overrides: dict[str, Any]) -> list[str]:
+    return [f"{key}={value}" for key, value in overrides.items()]

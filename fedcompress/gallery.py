@@ -1,0 +1,47 @@
+"""Scenarios and recipes that ship, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedcompress.errors import InputError
+from fedcompress.scenario import Scenario
+
+FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
+
+
+def shipped(what: str = "scenarios") -> list[Path]:
+    """Returns the scenarios or recipes that ship with fedcompress."""
+    return sorted((FOLDER if what == "scenarios" else FOLDER / what).glob("*.toml"))
+
+
+def named(path: Path, what: str = "scenarios") -> Path:
+    """Returns a file, or the one that ships under that name."""
+    if path.exists() or path.suffix == ".toml":
+        return path
+    return next((known for known in shipped(what) if known.stem == str(path)), path)
+
+
+def load_scenario(scenario: Path | Scenario, overrides: Mapping[str, Any], seed: int | None = None) -> Scenario:
+    """Returns a scenario, checked as far as that is possible without its data.
+
+    Args:
+        scenario: A file, the name of one that ships, or a scenario.
+        overrides: Dotted key -> value.
+        seed: Instead of its seed, or of all seeds of its sweep.
+
+    Raises:
+        InputError: It cannot be read, or it, an override or a variant is wrong.
+    """
+    overrides = {**overrides, **({} if seed is None else {"seed": seed})}
+    table = scenario.table() if isinstance(scenario, Scenario) else None
+    loaded = Scenario.load(named(Path(str(scenario))), overrides) if table is None else Scenario.parse(table, overrides)
+    if loaded.sweep is not None and seed is not None:
+        loaded = Scenario.parse(loaded.table(), {"sweep.seeds": [seed]})
+    if loaded.sweep is not None:
+        loaded.runs()  # every variant has to be valid before the first one runs
+    if not loaded.name.strip():
+        raise InputError("name: is empty.")
+    return loaded

@@ -1,0 +1,1 @@
+"""Trackers: a run's scalars in TensorBoard, Weights & Biases or MLflow, besides its directory; off by default."""

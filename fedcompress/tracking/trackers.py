@@ -1,0 +1,150 @@
+"""All trackers of a run: finds them, gathers their scalars, and keeps their faults away from the run."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from hashlib import sha256
+from math import isfinite
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from fedcompress.errors import InputError
+from fedcompress.experiment import Experiment
+from fedcompress.groups import Group
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.results.run_directory import RunDirectory
+from fedcompress.scenario import flat
+from fedcompress.strategy import State
+from fedcompress.tracking.base import Scalars, Tracked, Tracker
+
+FOLDER = "tracking"
+CLASSES = {"tensorboard": "TensorBoard", "wandb": "WeightsAndBiases", "mlflow": "Mlflow"}
+"""Name in a scenario, of the extra, of the library and of our module -> class."""
+_ROUND = ("accuracy", "loss", "validation_accuracy", "best", "seconds", "clients", "failures")
+_CLIENT = ("accuracy", "train_loss", "sparsity", "sparsity_target")
+_SUMMARY = ("accuracy", "best_accuracy", "loss", "uplink_bytes", "downlink_bytes", "seconds", "rounds")
+
+
+def check(experiment: Experiment) -> None:
+    """Raises InputError if the library of a tracker that the scenario names is not installed."""
+    settings = experiment.scenario.tracking
+    for name in settings.trackers if settings else ():
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f'tracking: {name} is not installed; pip install "fedcompress[{name}]".')
+
+
+class Trackers:
+    """The trackers that the scenario names, for the length of a run or of what is left of it; none by default.
+
+    A tracker that fails says so once, on standard error, and is done without: it never costs the run.
+    """
+
+    def __init__(self, experiment: Experiment, directory: RunDirectory) -> None:
+        self._experiment, self._directory = experiment, directory
+        self._trackers: dict[str, Tracker] = {}
+        self._summary: Scalars = {}
+
+    def __enter__(self) -> Trackers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._each(lambda tracker: tracker.close(self._summary, completed=kind is None))
+
+    def begin(self, first_round: int) -> None:
+        """Starts the trackers at the round that comes next."""
+        settings = self._experiment.scenario.tracking
+        if settings is None:
+            return
+        run = self._tracked()
+        for name in settings.trackers:
+            with self._guarded(name):
+                kind = getattr(importlib.import_module(f"fedcompress.tracking.{name}"), CLASSES[name])
+                self._trackers[name] = kind(settings, run, first_round)
+
+    def round(self, row: Mapping[str, Any], clients: Sequence[Mapping[str, Any]], state: State) -> None:
+        """Sends a round's scalars.
+
+        Args:
+            row: Of `rounds.jsonl`.
+            clients: Rows of `clients.jsonl` of the round.
+            state: Of the server strategy after the round.
+        """
+        if self._trackers:
+            scalars = _finite({**_of_round(row), **_of_groups(clients), **dict(self._of_layers(state))})
+            self._each(lambda tracker: tracker.log(row["round"], scalars))
+
+    def finished(self, summary: Mapping[str, Any]) -> None:
+        """Takes the final figures, which are sent when the run is over."""
+        own = {f"final/{key}": summary[key] for key in _SUMMARY}
+        of_groups = {f"final group {name}/accuracy": group["accuracy"] for name, group in summary["groups"].items()}
+        self._summary = _finite({**own, **of_groups})
+
+    def _tracked(self) -> Tracked:
+        path = self._directory.path
+        began = self._directory.read_json("provenance.json").get("start", "")
+        key = sha256(f"{path.resolve()}/{began}".encode()).hexdigest()[:16]
+        scenario = self._experiment.scenario
+        return Tracked(path.name, scenario.name, key, dict(flat(scenario.table())), path / FOLDER)
+
+    def _of_layers(self, state: State) -> Iterable[tuple[str, float]]:
+        """Zeros of each prunable layer of what the first client of each group would deploy."""
+        for name, group in self._experiment.groups.items():
+            weights = self._experiment.server.deployed(state, self._experiment.clients[group.clients[0]])
+            if weights is not None:
+                for layer, position in _layers(group):
+                    yield f"sparsity {name}/{layer}", float(np.mean(weights[position] == 0))
+
+    def _each(self, act: Callable[[Tracker], None]) -> None:
+        for name, tracker in list(self._trackers.items()):
+            with self._guarded(name):
+                act(tracker)
+
+    @contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._trackers.pop(name, None)
+            print(f"warning: tracking: {name} failed and is left out: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def _of_round(row: Mapping[str, Any]) -> dict[str, Any]:
+    known = {f"round/{key}": row[key] for key in _ROUND}
+    sizes = {f"bytes/{direction}": row[f"{direction}_bytes"] for direction in ("uplink", "downlink")}
+    modelled = {f"modelled/{key.removeprefix('modelled_')}": row[key] for key in row if key.startswith("modelled_")}
+    return {**known, **sizes, **modelled}
+
+
+def _of_groups(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means over the clients of each group that took part."""
+    scalars = {}
+    for group in sorted({row["group"] for row in clients}):
+        good = [row for row in clients if row["group"] == group and row["status"] == "ok"]
+        for key in _CLIENT:
+            values = [row[key] for row in good if row.get(key) is not None]
+            if values:
+                scalars[f"group {group}/{key}"] = float(np.mean(values))
+        scalars[f"group {group}/clients"] = float(len({row["client"] for row in good}))
+    return scalars
+
+
+def _layers(group: Group) -> list[tuple[str, int]]:
+    return [(name, position) for name, position in _names(group.model) if position in group.model.prunable]
+
+
+@cache
+def _names(spec: ModelSpec) -> list[tuple[str, int]]:
+    """Name of the layer and position of every weight."""
+    return [(weight.name.rpartition("/")[0], i) for i, weight in enumerate(spec.build().weights)]
+
+
+def _finite(scalars: Mapping[str, Any]) -> dict[str, float]:
+    """Leaves out what was not measured."""
+    return {name: float(value) for name, value in scalars.items() if value is not None and isfinite(value)}
