@@ -345,17 +345,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is not valid TOML: {error}.") from None
 
 
-def flat(table: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Yields a nested table as dotted keys, written as for `--set`: groups go by their names."""
-    if isinstance(table, list) and all(isinstance(item, Mapping) and "name" in item for item in table):
-        table = {item["name"]: item for item in table}
-    if not isinstance(table, Mapping):
-        yield prefix, table
-        return
-    for key, value in table.items():
-        yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
-
-
 def parse_assignment(text: str) -> tuple[str, Any]:
     """Splits `KEY=VALUE`; the value is TOML, and a bare word is a string.
 

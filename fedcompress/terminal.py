@@ -1,4 +1,4 @@
-"""What a run looks like on a terminal: live progress, a a closing table per group."""
+"""What a run looks like on a terminal: live progress, a closing table per group."""
 
 from __future__ import annotations
 

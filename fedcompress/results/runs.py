@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedcompress.errors import InputError
 from fedcompress.results.run_directory import RunDirectory, directory_name
-from fedcompress.scenario import flat, read_toml
+from fedcompress.scenario import read_toml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -224,20 +224,13 @@ def _with_settings(group: _Group, alike: Sequence[_Group]) -> str:
     name = group.runs[0].variant
     if not all(isinstance(other.key, Mapping) and "sweep" not in other.key for other in alike):
         return name
-<<<<<<< HEAD
     tables = [dict(flat_settings(other.key)) for other in alike]
     keys = [key for key in {k: 0 for table in tables for k in table} if len({repr(t.get(key)) for t in tables}) > 1]
     own = dict(flat_settings(group.key))
-=======
-    tables = [dict(flat(other.key)) for other in alike]
-    keys = [key for key in {k: 0 for table in tables for k in table} if len({repr(t.get(key)) for t in tables}) > 1]
-    own = dict(flat(group.key))
->>>>>>> e113a6b (Trackers; fedcompress from Python, with two notebooks that CI runs)
     settings = [f"{key}={own.get(key, 'none')}" for key in keys]
     return f"{name} ({', '.join(settings)})" if 0 < len(settings) <= MOST_SETTINGS else name
 
 
-<<<<<<< HEAD
 def flat_settings(table: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
     """Dotted keys as for --set: groups go by their names."""
     if isinstance(table, list) and all(isinstance(item, Mapping) and "name" in item for item in table):
@@ -249,8 +242,6 @@ def flat_settings(table: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
         yield from flat_settings(value, f"{prefix}.{key}" if prefix else str(key))
 
 
-=======
->>>>>>> e113a6b (Trackers; fedcompress from Python, with two notebooks that CI runs)
 def _with_directory(group: _Group, _: Sequence[_Group]) -> str:
     run = group.runs[0]
     in_sweep = isinstance(group.key, Mapping) and "sweep" in group.key

@@ -20,7 +20,7 @@ from fedcompress.experiment import Experiment
 from fedcompress.groups import Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.results.run_directory import RunDirectory
-from fedcompress.scenario import flat
+from fedcompress.results.runs import flat_settings
 from fedcompress.strategy import State
 from fedcompress.tracking.base import Scalars, Tracked, Tracker
 
@@ -91,7 +91,7 @@ class Trackers:
         began = self._directory.read_json("provenance.json").get("start", "")
         key = sha256(f"{path.resolve()}/{began}".encode()).hexdigest()[:16]
         scenario = self._experiment.scenario
-        return Tracked(path.name, scenario.name, key, dict(flat(scenario.table())), path / FOLDER)
+        return Tracked(path.name, scenario.name, key, dict(flat_settings(scenario.table())), path / FOLDER)
 
     def _of_layers(self, state: State) -> Iterable[tuple[str, float]]:
         """Zeros of each prunable layer of what the first client of each group would deploy."""
