@@ -1,0 +1,138 @@
+"""RESULTS.md: what runs gave, written from their directories and never by hand.
+
+    python -m benchmarks.results RUN... [--into RESULTS.md]
+
+Each RUN is the directory of a run or a sweep. Each scenario is a section: what was run with which versions and seeds, and
+the tables of `fedcompress compare`. A section of the same scenario is replaced; the others stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from fedcompress.errors import InputError
+from fedcompress.results.comparison import compare
+from fedcompress.results.runs import RunResult, find_runs
+from fedcompress.results.tables import to_markdown
+from fedcompress.scenario import read_toml
+
+HEAD = """# Results
+
+Written by `python -m benchmarks.results RUN...` from run directories; not to be edited by hand. Every figure was measured
+by the runs that its section names. ± is half of the 95 % interval over seeds (Student's t); differences are taken seed
+by seed; "within noise" says that the interval of the difference holds zero. Accuracy is that on the test set after the
+last round; nothing is chosen by it.
+"""
+HIDDEN = {"--out": 1, "--data-dir": 1, "--json": 0}
+"""Options that say nothing to another machine, and how many values follow them."""
+
+
+def section(path: Path) -> tuple[str, str]:
+    """Returns the name of the scenario of a run or sweep, and its section.
+
+    Raises:
+        InputError: It is no run or sweep, or runs of it are missing.
+    """
+    found = find_runs([path])
+    if found.missing:
+        raise InputError(
+            f"{path}: {len(found.missing)} runs are missing ({found.missing[0]}); fedcompress resume {path}"
+        )
+    name = str(read_toml(path / "scenario.toml")["name"])
+    runs = found.runs
+    parts = [f"## {name}", _made_with(runs), to_markdown(compare(found))]
+    return name, "\n\n".join(part.strip() for part in parts)
+
+
+def _made_with(runs: Sequence[RunResult]) -> str:
+    """Says with which command, code, versions, machine and seeds, and how long it took."""
+
+    def distinct(of: Callable[[RunResult], str]) -> str:
+        return ", ".join(dict.fromkeys(map(of, runs)))
+
+    commands = dict.fromkeys(_command(run.provenance["command"]) for run in runs)
+    versions = {f"{name} {number}" for run in runs for name, number in run.provenance["versions"].items() if number}
+    seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))
+    data = distinct(lambda run: str(run.scenario["data"]["dataset"]))
+    clients = distinct(lambda run: str(run.scenario["data"]["clients"]))
+    rounds = distinct(lambda run: str(run.summary["rounds"]))
+    lines = [
+        *(f"    {command}" for command in commands),
+        "",
+        f"- {data}, {clients} clients, {rounds} rounds; {len(runs)} runs, seeds {seeds}",
+        f"- begun on {min(str(run.provenance['start'])[:10] for run in runs)}; "
+        f"{sum(run.summary['seconds'] for run in runs) / 60:.1f} minutes in rounds, by the clock, on "
+        f"{distinct(_machine)}",
+        f"- engine {distinct(_engine)}",
+        f"- commit {distinct(_commit)}; {', '.join(sorted(versions))}",
+    ]
+    return "\n".join(lines)
+
+
+def _machine(run: RunResult) -> str:
+    machine = run.provenance["machine"]
+    return f"{machine['cores']} cores ({machine['processor']})"
+
+
+def _engine(run: RunResult) -> str:
+    return f"{run.provenance['engine']} with {run.provenance['workers']} worker(s)"
+
+
+def _commit(run: RunResult) -> str:
+    made = run.provenance
+    return "unknown" if not made["commit"] else f"`{made['commit'][:9]}`" + (" with changes" if made["dirty"] else "")
+
+
+def _command(words: Sequence[str]) -> str:
+    """Returns a command as another machine would run it: without its paths and where it wrote."""
+    kept, skipped = ["fedcompress"], 0
+    for word in words[1:]:
+        option, _, value = word.partition("=")
+        if skipped:
+            skipped -= 1
+        elif option in HIDDEN:
+            skipped = 0 if value else HIDDEN[option]
+        else:
+            kept.append(_relative(word))
+    return shlex.join(kept)
+
+
+def _relative(word: str) -> str:
+    """Returns an absolute path as it stands in the repository, or its last part."""
+    if not Path(word).is_absolute():
+        return word
+    parts = Path(word).parts
+    return "/".join(parts[parts.index("scenarios") :]) if "scenarios" in parts else parts[-1]
+
+
+def merged(text: str, sections: Iterable[tuple[str, str]]) -> str:
+    """Returns a document in which sections replace those of the same name, or follow at the end."""
+    known = dict(re.findall(r"<!-- begin (.+?) -->\n(.*?)\n<!-- end \1 -->", text, re.DOTALL))
+    known |= dict(sections)
+    return "\n".join([HEAD, *(f"<!-- begin {name} -->\n{body}\n<!-- end {name} -->\n" for name, body in known.items())])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the document; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description="Writes RESULTS.md from runs.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a run or a sweep")
+    parser.add_argument("--into", type=Path, default=Path("RESULTS.md"), metavar="FILE", help="default: RESULTS.md")
+    options = parser.parse_args(arguments)
+    try:
+        sections = [section(path) for path in options.runs]
+        text = options.into.read_text(encoding="utf-8") if options.into.exists() else ""
+        options.into.write_text(merged(text, sections), encoding="utf-8")
+    except (InputError, OSError) as error:
+        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        return 2
+    print(f"{options.into}: {', '.join(name for name, _ in sections)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
