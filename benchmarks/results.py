@@ -2,8 +2,8 @@
 
     python -m benchmarks.results RUN... [--into RESULTS.md]
 
-Each RUN is the directory of a run or a sweep. Each scenario is a section: what was run with which versions and seeds, and
-the tables of `fedcompress compare`. A section of the same scenario is replaced; the others stay as they are.
+Each RUN is the directory of a run or a sweep. Each scenario is a section: what was run, with which versions and seeds,
+and the tables of `fedcompress compare`. A section of the same scenario is replaced; the others stay as they are.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from fedcompress.scenario import read_toml
 
 HEAD = """# Results
 
-Written by `python -m benchmarks.results RUN...` from run directories; not to be edited by hand. Every figure was measured
-by the runs that its section names. ± is half of the 95 % interval over seeds (Student's t); differences are taken seed
-by seed; "within noise" says that the interval of the difference holds zero. Accuracy is that on the test set after the
-last round; nothing is chosen by it.
+Written by `python -m benchmarks.results RUN...` from run directories; not to be edited by hand. Every figure was
+measured by the runs that its section names. ± is half of the 95 % interval over seeds (Student's t); differences are
+taken seed by seed; "within noise" says that the interval of the difference holds zero. Accuracy is that on the test set
+after the last round; nothing is chosen by it.
 """
 HIDDEN = {"--out": 1, "--data-dir": 1, "--json": 0}
 """Options that say nothing to another machine, and how many values follow them."""
@@ -62,7 +62,9 @@ def _made_with(runs: Sequence[RunResult]) -> str:
     clients = distinct(lambda run: str(run.scenario["data"]["clients"]))
     rounds = distinct(lambda run: str(run.summary["rounds"]))
     lines = [
-        *(f"    {command}" for command in commands),
+        "```",
+        *commands,
+        "```",
         "",
         f"- {data}, {clients} clients, {rounds} rounds; {len(runs)} runs, seeds {seeds}",
         f"- begun on {min(str(run.provenance['start'])[:10] for run in runs)}; "

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import fedcompress
+from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
 from fedcompress.launch import run_one
 from fedcompress.options import Options
@@ -61,3 +63,20 @@ def test_shipped_scenarios_are_right_and_say_what_to_expect(path: Path) -> None:
     assert f"`{path.stem}`" in README
     for _, single in Scenario.load(path, {"data.dataset": "mnist-5k"}).runs():
         assert Experiment.load(single, Plugins()).clients
+
+
+def test_stop_and_devices_are_right() -> None:
+    table = tomllib.loads(block("**Early stop**", "toml")) | tomllib.loads(block("## Devices", "toml"))
+    scenario = Scenario.parse({"name": "readme", **table})
+    assert scenario.stop is not None
+    assert scenario.groups[0].device in scenario.devices
+
+
+def test_what_it_shows_in_python_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first lines as they stand, with one round; of the sweep, that its name and its keys are known."""
+    monkeypatch.chdir(tmp_path)
+    lines = block("From Python", "python").replace("rounds=5", "rounds=1").splitlines()
+    assert [line.startswith("runs = fedcompress.run_all(") for line in lines].count(True) == 1
+    exec("\n".join(line for line in lines if not line.startswith("runs =")))
+    with pytest.raises(InputError, match=r"iid-vs-noniid.*is a sweep of"):
+        fedcompress.run("iid-vs-noniid", rounds=2)
