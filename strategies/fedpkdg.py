@@ -52,6 +52,16 @@ class FedPKDG(FedAvg):
     needs_public = True
     clients_draw_public = True
 
+    def problems(self) -> list[str]:
+        if self.params.teacher == "model":
+            return []
+        return [
+            f"groups.{name}.compression: with teacher = {self.params.teacher!r} models stay with their clients, and the "
+            'server cannot choose masks for them; use teacher = "model", or masks that clients choose.'
+            for name, group in self.groups.items()
+            if group.compression.chooser == "server"
+        ]
+
     def initial(self, fed: Federation) -> State:
         assert self.public is not None
         return {**super().initial(fed), "public": self.public.initial()}
