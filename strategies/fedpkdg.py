@@ -56,7 +56,7 @@ class FedPKDG(FedAvg):
         if self.params.teacher == "model":
             return []
         return [
-            f"groups.{name}.compression: with teacher = {self.params.teacher!r} models stay with their clients, and the "
+            f"groups.{name}.compression: with teacher = {self.params.teacher!r} models stay with clients, and the "
             'server cannot choose masks for them; use teacher = "model", or masks that clients choose.'
             for name, group in self.groups.items()
             if group.compression.chooser == "server"
