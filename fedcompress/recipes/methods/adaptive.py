@@ -100,4 +100,5 @@ def _until(search: Search, patience: int) -> Callable[[CurvePoint], bool]:
 
 
 def _outcome(weights: Arrays, search: Search, step: str, threshold: float, accuracy: float) -> Outcome:
-    return Outcome(weights, step=step, figures={"threshold": threshold, "trial_validation": accuracy})
+    figures: dict[str, float | str] = {"threshold": threshold, "trial_validation": accuracy}
+    return Outcome(weights, step=step, figures=figures | ({"series": ""} if step == "found" else {}))

@@ -88,10 +88,11 @@ class PruneChannels(Method):
                 weights, validation = self._retrained(bench, weights, kept, f"channel {name}")
                 if archive := self._archive():
                     archive.add(entry(bench.spec, kept, validation))
-                yield Outcome(weights, step=name, **_found(bench, kept))
+                numbered = {"trial": trial} if self.params.trials > 1 else {}
+                yield Outcome(weights, step=name, **_found(bench, kept, **numbered))
                 if self.params.smaller == "all" or (self.params.smaller == "last" and rung == self.params.rungs[-1]):
                     small, sliced = channels.shrunk(bench.spec, weights)
-                    yield Outcome(sliced, small, f"{name} smaller", **_found(bench, kept))
+                    yield Outcome(sliced, small, f"{name} smaller", **_found(bench, kept, series=""))
 
     def _kept(self, bench: Bench, weights: Arrays, rung: float, trial: int) -> Kept:
         spec, asked = bench.spec, self.params
@@ -116,7 +117,7 @@ class PruneChannels(Method):
         return Archive(Path(self.params.archive)) if self.params.archive else None
 
 
-def _found(bench: Bench, kept: Kept) -> dict[str, Any]:
+def _found(bench: Bench, kept: Kept, **more: Any) -> dict[str, Any]:
     """Returns what is said of a rung: zeros of the model as it was trained, channels, layers that were emptied."""
     removed = ranking.by_layer(bench.spec, kept)
     figures: dict[str, float | str] = {
@@ -124,4 +125,4 @@ def _found(bench: Bench, kept: Kept) -> dict[str, Any]:
         "channels_removed": ranking.reached(bench.spec, kept, "channels"),
         "emptied": " ".join(layer for layer, fraction in removed.items() if fraction == 1.0),
     }
-    return {"figures": figures, "layers": removed}
+    return {"figures": {**figures, **more}, "layers": removed}

@@ -40,10 +40,10 @@ class FindTickets(Method):
         for level in count():
             part = f"{masking.density(masks):.3f}"
             ticket = self._trained(bench, start, masks, level)
-            yield Outcome(ticket, step=f"{part} ticket")
+            yield Outcome(ticket, step=f"{part} ticket", figures={"series": "ticket"})
             if asked.control:
-                other = bench.initial(purpose=f"reinitialised {level}")
-                yield Outcome(self._trained(bench, other, masks, level), step=f"{part} reinitialised")
+                other = self._trained(bench, bench.initial(purpose=f"reinitialised {level}"), masks, level)
+                yield Outcome(other, step=f"{part} reinitialised", figures={"series": "reinitialised"})
             sparser = lottery.next_level(
                 spec, ticket, masks, rate=asked.rate, output_rate=asked.output_rate, sparsity=1 - asked.remaining
             )
