@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from fedcompress.compression import masks as masking
 from fedcompress.compression.adaptive import Adaptive, AdaptiveParams, Search
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.mini_cnn import MiniCNN
+from fedcompress.results.tree import load_tree, save_tree
 
 MINI = ModelSpec("mini-cnn", MiniCNN(), (28, 28, 1), 10)
 
@@ -80,6 +83,21 @@ def test_a_group_gets_its_last_good_mask_back() -> None:
         memory = compression.judged(memory, round_number, masks, accuracy)
     assert densities == [1.0, 0.6, 0.2, 0.2, 0.4, 0.4]
     assert memory["passed"] == pytest.approx(0.6)
+
+
+def test_what_is_remembered_goes_through_a_checkpoint(tmp_path: Path) -> None:
+    compression = Adaptive(AdaptiveParams(of_best=0.9, step=0.3, begin_round=0), sparsity=0.95, rounds=9)
+    rng = np.random.default_rng(0)
+    weights = MINI.initial(rng)
+    memory = compression.judged(None, 1, [], 0.9)
+    for round_number, accuracy in ((2, 0.9), (3, 0.2)):
+        masks = compression.choose(weights, MINI, round_number, rng, memory)
+        memory = compression.judged(memory, round_number, masks, accuracy)
+    save_tree(tmp_path / "memory.npz", memory)
+    again = load_tree(tmp_path / "memory.npz")
+    assert memory["age"] == 1
+    for one, other in zip(*(compression.choose(weights, MINI, 4, rng, m) for m in (memory, again)), strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_a_mask_is_within_the_last_good_one() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fedcompress.errors import InputError
-from tests.federating import experiment, run
+from tests.federating import FEDPKDG, experiment, run
 
 GROUPS: dict[str, Any] = {
     "rounds": 4,
@@ -95,6 +95,15 @@ def test_what_does_not_go_together_is_refused(key: str, value: Any, problem: str
     with pytest.raises(InputError) as error:
         experiment(GROUPS, **{key.replace(".", "__"): value})
     assert problem in str(error.value)
+
+
+def test_masks_that_nobody_would_hand_out_are_refused_before_the_run() -> None:
+    table = {**FEDPKDG, "server": {"strategy": "fedpkdg", "params": {"teacher": "predictions"}}}
+    made = experiment(table, groups__pruned__compression="channel")
+    with pytest.raises(
+        InputError, match=r"groups.pruned.compression: with teacher = .predictions. models stay with clients"
+    ):
+        made.check_models()
 
 
 def test_a_floor_that_forbids_the_sparsity_is_refused_before_the_run() -> None:
