@@ -87,6 +87,13 @@ CUT_OFF = """() => [...document.querySelectorAll("body *")].filter((element) => 
 }).map((element) => element.outerHTML.slice(0, 120))"""
 
 
+WITHIN = """(title) => {
+    const [own, plot] = [title, title.closest(".plot")].map((element) => element.getBoundingClientRect());
+    const wide = own.left >= plot.left - 1 && own.right <= plot.right + 1;
+    return wide && own.top >= plot.top - 1 && own.bottom <= plot.bottom + 1;
+}"""
+
+
 @pytest.mark.parametrize(("width", "height", "scheme"), SCREENS)
 def test_a_report(open_page: Callable[..., Any], report: Path, width: int, height: int, scheme: str) -> None:
     page = open_page(report, width, height, scheme)
@@ -96,6 +103,8 @@ def test_a_report(open_page: Callable[..., Any], report: Path, width: int, heigh
     assert page.evaluate(CUT_OFF) == []
     for plot in page.locator(".plot").all():  # what is drawn fits its place
         assert plot.evaluate("p => p.querySelector('.main-svg').getBoundingClientRect().width <= p.clientWidth + 1")
+    for title in page.locator(".xtitle, .ytitle").all():
+        assert title.evaluate(WITHIN), title.text_content()
     red, *_ = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert red > 200 if scheme == "light" else red < 60
     text = page.locator(".plot .xtick text").first.evaluate(
@@ -151,7 +160,9 @@ def test_print_shows_what_is_folded(open_page: Callable[..., Any], report: Path)
 def test_names_do_not_act(open_page: Callable[..., Any], make_run: Make, tmp_path: Path) -> None:
     name = "<img src=x onerror=alert(1)><b>bold</b>"
     group = {"name": name, "share": 1.0, "sparsity": 0.5}
-    run = make_run("run", groups=[group, {"name": "other", "share": 0.5}], settings={"name": name}, scenario=name, warnings=[name])
+    run = make_run(
+        "run", groups=[group, {"name": "other", "share": 0.5}], settings={"name": name}, scenario=name, warnings=[name]
+    )
     page = open_page(write_report(find_runs([run]), tmp_path / "report.html"))
     draw_all(page)
     assert page.locator("img").count() == 0

@@ -134,7 +134,7 @@ def pareto_bytes(comparison: Comparison) -> Panel | None:
         (row.variant, size(_mean(row, "bytes")), number(_mean(row, "accuracy")), _model(row), _yes(row.variant, chosen))
         for row in rows
     )
-    figure = _pareto(points, chosen, "megabytes, up and down", error)
+    figure = _pareto(points, chosen, "megabytes, up and down", [(n, n) for n in range(len(points))], error)
     note = "The line joins variants that no other beats in both. Bars are 95 % intervals."
     return Panel("Accuracy against bytes", note, figure, TextTable("Accuracy, bytes and size", columns, lines))
 
@@ -157,8 +157,9 @@ def _yes(name: str, chosen: Sequence[str]) -> str:
 def pareto_size(variants: Variants) -> Panel | None:
     """Accuracy of what a group's clients deploy against the size of that model, a point per variant and group."""
     points: dict[str, tuple[float, float]] = {}
-    for variant, runs in variants.items():
-        for group in runs[0].summary["groups"]:
+    looks: list[tuple[int, int]] = []
+    for place, (variant, runs) in enumerate(variants.items()):
+        for kind, group in enumerate(runs[0].summary["groups"]):
             found = [run.summary["groups"].get(group, {}) for run in runs]
             values = [(g.get("compressed_bytes"), g.get("deployed_accuracy") or g.get("accuracy")) for g in found]
             known = [(float(cost), float(accuracy)) for cost, accuracy in values if cost and accuracy is not None]
@@ -166,6 +167,7 @@ def pareto_size(variants: Variants) -> Panel | None:
                 name = group if len(variants) == 1 else f"{variant}, {group}"
                 cost, accuracy = (sum(part) / len(known) for part in zip(*known, strict=True))
                 points[name] = (cost / 1e3, accuracy)
+                looks.append((place if len(variants) > 1 else kind, kind))
     if len(points) < 2:
         return None
     chosen = front(points)
@@ -174,13 +176,18 @@ def pareto_size(variants: Variants) -> Panel | None:
     )
     table = TextTable("Accuracy and size of models", ("group", "deflated model", "accuracy", "on the front"), rows)
     note = "What a device of each group would run, and the deflated bytes of that model."
-    figure = _pareto(points, chosen, "kilobytes, deflated model")
+    figure = _pareto(points, chosen, "kilobytes, deflated model", looks)
     return Panel("Accuracy against model size", note, figure, table)
 
 
 def _pareto(
-    points: Mapping[str, tuple[float, float]], chosen: Sequence[str], x: str, error: Sequence[float] | None = None
+    points: Mapping[str, tuple[float, float]],
+    chosen: Sequence[str],
+    x: str,
+    looks: Sequence[tuple[int, int]],
+    error: Sequence[float] | None = None,
 ) -> Json:
+    """Points and their front; `looks` are numbers of colour and symbol."""
     data: list[Json] = [
         {
             "type": "scatter",
@@ -192,9 +199,9 @@ def _pareto(
             "hoverinfo": "skip",
         }
     ]
-    for index, (name, point) in enumerate(points.items()):
-        bar = {"error_y": {"array": rounded([error[index]]), "color": colour(index), "thickness": 1.2}} if error else {}
-        marker = {"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 11, "color": colour(index)}
+    for index, ((name, point), (hue, symbol)) in enumerate(zip(points.items(), looks, strict=True)):
+        bar = {"error_y": {"array": rounded([error[index]]), "color": colour(hue), "thickness": 1.2}} if error else {}
+        marker = {"symbol": SYMBOLS[symbol % len(SYMBOLS)], "size": 11, "color": colour(hue)}
         series = {"type": "scatter", "mode": "markers", "name": name, "marker": marker, **bar}
         data.append({**series, "x": rounded([point[0]]), "y": rounded([point[1]])})
     layout = axes(x, "accuracy")

@@ -57,7 +57,7 @@ def clients(variants: Variants) -> Panel | None:
             return None
         columns = ("variant", "clients", "mean", "worst tenth", "lowest", "middle", "highest")
         table = TextTable("Clients on their own distributions", columns, tuple(rows))
-    layout = axes("clients, from the worst to the best, in percent", "accuracy on its own distribution")
+    layout = axes("clients from worst to best, in percent", "accuracy on own data")
     layout["xaxis"]["range"] = [0, 100]
     shade = {"type": "rect", "xref": "x", "yref": "paper", "x0": 0, "x1": 10, "y0": 0, "y1": 1, "layer": "below"}
     layout["shapes"] = [{**shade, "line": {"width": 0}, "fillcolor": colour(1, 0.12)}]

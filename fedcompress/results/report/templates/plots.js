@@ -25,6 +25,14 @@
   };
   const COLOURS = new Set(["color", "fgcolor", "fillcolor", "colorscale", "gridcolor", "bgcolor", "bordercolor"]);
 
+  // Rows that the legend takes at this width, so that a narrow screen leaves room for the plot.
+  const legendHeight = (figure, width) => {
+    if (!figure.layout.showlegend) return 0;
+    const names = figure.data.filter((trace) => trace.showlegend !== false).map((trace) => (trace.name ?? "").length);
+    const columns = Math.max(1, Math.floor((width - 58) / (48 + 7 * Math.max(...names))));
+    return 20 * (Math.ceil(names.length / columns) - 1);
+  };
+
   const axis = { automargin: true, gridcolor: "@grid", zeroline: false, showline: false, ticks: "", fixedrange: false };
   const layout = (own, height) => coloured({
     ...own,
@@ -36,7 +44,7 @@
     margin: { l: 48, r: 10, t: 8, b: 42 },
     xaxis: { ...axis, ...own.xaxis },
     yaxis: { ...axis, ...own.yaxis },
-    legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
+    legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)", maxheight: 4000 },
     hoverlabel: { bgcolor: "@card", bordercolor: "@line", font: { color: "@ink" } },
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
   });
@@ -44,9 +52,10 @@
   const draw = (plot) => {
     const figure = figures[plot.id];
     plot.querySelector(".waiting")?.remove();
+    const height = Number(plot.dataset.height) + legendHeight(figure, plot.clientWidth);
     const config = { displayModeBar: false, responsive: true, displaylogo: false };
     drawn.add(plot);
-    return Plotly.react(plot, coloured(figure.data), layout(figure.layout, Number(plot.dataset.height)), config);
+    return Plotly.react(plot, coloured(figure.data), layout(figure.layout, height), config);
   };
   const redraw = () => [...drawn].forEach(draw);
 
