@@ -133,7 +133,7 @@ def summary_table(summary: Row) -> Table:
     if stopped := summary.get("stopped"):
         caption += f"\nstopped early: {stopped['detail']}"
     if modelled := summary.get("modelled"):
-        caption += f"\non the groups' devices {modelled['seconds']:,.0f} s and {modelled['joules']:,.0f} J, {ABOUT}"
+        caption += f"\non the groups' devices {modelled['seconds']:,.1f} s and {modelled['joules']:,.1f} J, {ABOUT}"
     table = _table(title, caption)
     table.add_column("group", overflow="fold")
     for column in ("clients", "accuracy", "deployed", "sparsity", "upload", "of dense", "deflated"):

@@ -200,7 +200,7 @@ def connected(settings: RaySettings) -> Any:
             ray.init(address=address, **common)
         else:
             cpus = max(1, round(settings.workers * settings.cpus))
-            ray.init(num_cpus=cpus, include_dashboard=False, **common)
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise InputError(f"engine ray: cannot reach {address or 'a local cluster'}: {error}") from None
     offered = ray.cluster_resources()

@@ -28,6 +28,14 @@ DIFFERENCES = {
     "wire": {"values": "ternary", "delta": True, "top_k": 0.1, "feedback": True, "entropy": True},
     "server": {"cohort": 0.75},
 }
+DEVICES = {
+    "groups": [
+        {"name": "fast", "share": 0.5, "model": "mini-cnn", "device": "laptop"},
+        {"name": "slow", "share": 0.5, "model": "mini-cnn", "device": "phone-low"},
+    ],
+    "server": {"deadline": 0.25},
+}
+"""Of the slow clients one drops out and some are late: what the model decides is the same everywhere."""
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +61,8 @@ def on_ray(cluster: str, made: Scenario, path: Path, workers: int = 2) -> tuple[
 
 @pytest.mark.parametrize(
     ("table", "workers"),
-    [(MIXED, 1), (MIXED, 2), (FEDPKDG, 2), (DIFFERENCES, 2)],
-    ids=["mixed-1", "mixed-2", "fedpkdg-2", "differences-2"],
+    [(MIXED, 1), (MIXED, 2), (FEDPKDG, 2), (DIFFERENCES, 2), (DEVICES, 2)],
+    ids=["mixed-1", "mixed-2", "fedpkdg-2", "differences-2", "devices-2"],
 )
 def test_the_same_model_as_inline(cluster: str, tmp_path: Path, table: dict[str, Any], workers: int) -> None:
     summary, directory = on_ray(cluster, scenario(table), tmp_path / "ray", workers)
@@ -62,6 +70,7 @@ def test_the_same_model_as_inline(cluster: str, tmp_path: Path, table: dict[str,
     assert summary["model_digest"] == inline["model_digest"]
     assert directory.rows("ledger") == other.rows("ledger")
     assert directory.rows("rounds")[-1]["accuracy"] == other.rows("rounds")[-1]["accuracy"]
+    assert summary.get("modelled") == inline.get("modelled")
 
 
 @pytest.mark.parametrize(
