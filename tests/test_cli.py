@@ -399,6 +399,13 @@ def test_a_sweep_runs_everything_into_one_directory(call: Call, tiny: dict[str, 
         summary = RunDirectory(tmp_path / "out" / name).read_json("summary.json")
         assert (summary["seed"], summary["status"]) == (3, "completed")
         assert row["accuracy"] == {"mean": summary["accuracy"], "std": None}
+        assert (tmp_path / "out" / name / "report.html").exists()
+    verdicts = {
+        row["variant"]: row["verdict"] for row in printed["comparison"]["figures"] if row["figure"] == "accuracy"
+    }
+    assert verdicts == {"flat": "baseline", "skew 0.1": "too few seeds"}
+    written = {path.name for path in (tmp_path / "out").glob("*.*") if path.is_file()}
+    assert written >= {"comparison.csv", "comparison.md", "comparison.html", "comparison.json", "report.html"}
     resolved = Scenario.load(tmp_path / "out" / "skew-0.1-seed-3" / "scenario.toml")
     assert (resolved.seed, resolved.data.alpha, resolved.sweep) == (3, 0.1, None)
 

@@ -28,7 +28,7 @@ class Figure:
     Attributes:
         name: Column in CSV and `--fail-if`.
         title: What a person reads.
-        unit: "share", "bytes", "seconds", "rounds" or "" for a plain number.
+        unit: "share", "bytes", "seconds", "rounds", "joules" or "" for a plain number.
         better: 1 if more is better, -1 if less is.
         of: Its value for a run; None if the run has none.
     """
@@ -79,6 +79,8 @@ FIGURES = (
     Figure("model_bytes", "deflated model of a client", "bytes", -1, model_bytes),
     Figure("rounds", "rounds", "rounds", -1, _of_summary("rounds")),
     Figure("seconds", "seconds of all rounds", "seconds", -1, _of_summary("seconds")),
+    Figure("modelled_seconds", "seconds on modelled devices", "seconds", -1, _of_summary("modelled", "seconds")),
+    Figure("modelled_joules", "energy of modelled devices", "joules", -1, _of_summary("modelled", "joules")),
 )
 
 

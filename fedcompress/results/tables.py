@@ -35,6 +35,7 @@ _WRITTEN: dict[str, Callable[[float], str]] = {
     "bytes": size,
     "seconds": lambda value: f"{value:.1f} s",
     "rounds": lambda value: f"{value:.1f}".removesuffix(".0"),
+    "joules": lambda value: f"{value:.1f} J",
 }
 
 
@@ -97,6 +98,8 @@ def cost_table(comparison: Comparison) -> TextTable:
         "model_bytes": "model",
         "seconds": "time",
     }
+    if any(row.cells["modelled_seconds"].values for row in comparison.rows):
+        titles |= {"modelled_seconds": "modelled time", "modelled_joules": "modelled energy"}
     return _figures_table(comparison, "Clients and cost", titles, "own data: each client on its own distribution")
 
 

@@ -55,12 +55,22 @@ def test_the_same_run_under_two_labels_is_a_tie(make_run: Make) -> None:
     runs = [make_run(f"run{seed}", (0.5, 0.7 + seed / 20), seed=seed) for seed in (1, 2, 3)]
     comparison = compare(find_runs([f"{label}={run}" for label in ("one", "two") for run in runs]))
     assert set(verdicts(comparison, "accuracy").values()) == {"baseline", "within noise"}
-    assert all(row.cells[name].verdict in ("baseline", "within noise") for row in comparison.rows for name in row.cells)
+    cells = [cell for row in comparison.rows for cell in row.cells.values() if cell.values]
+    assert len(cells) == 2 * 12
+    assert {cell.verdict for cell in cells} == {"baseline", "within noise"}
 
 
 def test_one_seed_says_nothing(make_sweep: Make) -> None:
     comparison = compare(find_runs([make_sweep("sweep", {"a": (0.5,), "b": (0.9,)}, (1,))]))
     assert verdicts(comparison) == {"a": "baseline", "b": "too few seeds"}
+
+
+def test_modelled_devices_are_compared_where_there_are_any(make_run: Make) -> None:
+    one, two = (make_run(name, modelled={"seconds": s, "joules": 5.0}) for name, s in (("one", 9.0), ("two", 12.0)))
+    table = tables.cost_table(compare(find_runs([f"a={one}", f"b={two}"])))
+    assert table.columns[-2:] == ("modelled time", "modelled energy")
+    assert table.rows[1][-2:] == ("12.0 s ?", "5.0 J ?")
+    assert "modelled time" not in tables.cost_table(compare(find_runs([make_run("three")]))).columns
 
 
 def test_unpaired_seeds(make_run: Make) -> None:
