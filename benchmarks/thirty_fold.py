@@ -1,0 +1,260 @@
+"""How many times fewer bytes a compressed federation needs than dense FedAvg, to the same accuracy.
+
+Reads the directory of a finished sweep, such as `scenarios/thirty-fold.toml` makes, whose first variant is dense
+FedAvg, and writes `thirty-fold.md` (tables) and `thirty-fold.html` (accuracy over bytes) into it. For each seed: the
+target is FedAvg's final test accuracy less one point; a variant's bytes are counted to the first round that reaches it,
+up and down, envelopes included. The ratio is FedAvg's bytes over the variant's, paired by seed; its mean is geometric,
+with the 95 % interval of Student's t on the logarithms. A seed in which a variant never reaches the target leaves its
+ratio undefined.
+
+    fedcompress run scenarios/thirty-fold.toml --out runs/thirty-fold
+    python -m benchmarks.thirty_fold runs/thirty-fold
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedcompress.errors import InputError
+
+LOST, CONFIDENCE = 0.01, 0.95
+"""Accuracy that compression may cost; of the interval."""
+LEVELS = 6
+"""Accuracies in the table of the front."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One run: what it had reached, and what had crossed, after each round.
+
+    Attributes:
+        accuracy: Test accuracy after each round.
+        total: Bytes until then, up and down.
+        contents: Wire bytes of everything but envelopes, in the whole run.
+        bound: Their entropy bound.
+        envelopes: Bytes of envelopes.
+    """
+
+    accuracy: np.ndarray
+    total: np.ndarray
+    contents: int
+    bound: int
+    envelopes: int
+
+    def reaches(self, accuracy: float) -> int | None:
+        """Returns the first round, from 0, that has an accuracy; None if there is none."""
+        found = np.flatnonzero(self.accuracy >= accuracy)
+        return int(found[0]) if found.size else None
+
+    def bytes_to(self, accuracy: float) -> float | None:
+        """Returns the bytes until an accuracy is reached."""
+        at = self.reaches(accuracy)
+        return None if at is None else float(self.total[at])
+
+
+def read(path: Path) -> dict[str, dict[int, Curve]]:
+    """Returns variant -> seed -> curve of the finished runs of a sweep, variants in the order of the scenario.
+
+    Raises:
+        InputError: There are no such runs.
+    """
+    try:
+        names = [row["variant"] for row in json.loads((path / "sweep.json").read_text(encoding="utf-8"))["variants"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: is no directory of a sweep ({error}); expected one that fedcompress run made."
+        ) from None
+    curves: dict[str, dict[int, Curve]] = {name: {} for name in names}
+    for file in sorted(path.glob("*/summary.json")):
+        summary = json.loads(file.read_text(encoding="utf-8"))
+        name = summary["run"].rpartition(" seed ")[0]
+        if summary["status"] == "completed" and name in curves:
+            curves[name][int(summary["seed"])] = _curve(file.parent)
+    if len(names) < 2 or not any(set(curves[names[0]]) & set(curves[name]) for name in names[1:]):
+        raise InputError(f"{path}: expected finished runs of two variants with the same seeds; found {_found(curves)}.")
+    return curves
+
+
+def _curve(run: Path) -> Curve:
+    rounds, ledger = _rows(run / "rounds.jsonl"), _rows(run / "ledger.jsonl")
+    total = np.zeros(len(rounds))
+    for row in ledger:
+        total[row["round"] - 1] += row["wire_bytes"]
+    contents = [row for row in ledger if row["content"] != "envelope"]
+    wire = sum(row["wire_bytes"] for row in contents)
+    return Curve(
+        np.array([row["accuracy"] for row in rounds]),
+        np.cumsum(total),
+        wire,
+        sum(row["bound_bytes"] for row in contents),
+        int(total.sum()) - wire,
+    )
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _found(curves: dict[str, dict[int, Curve]]) -> str:
+    return (
+        "; ".join(f"{name}: seeds {', '.join(map(str, found)) or 'none'}" for name, found in curves.items()) or "none"
+    )
+
+
+def interval(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """Returns the geometric mean, and the ends of its 95 % interval (Student's t on the logarithms).
+
+    >>> [round(x, 2) for x in interval([30.0, 30.0, 30.0])]
+    [30.0, 30.0, 30.0]
+    """
+    from scipy import stats
+
+    logs = np.log(ratios)
+    half = (
+        stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+        if len(logs) > 1
+        else np.inf
+    )
+    low, middle, high = np.exp([logs.mean() - half, logs.mean(), logs.mean() + half])
+    return float(middle), float(low), float(high)
+
+
+def tables(curves: dict[str, dict[int, Curve]]) -> str:
+    """Returns all tables as Markdown."""
+    base, *others = curves
+    parts = []
+    for name in others:
+        seeds = sorted(set(curves[base]) & set(curves[name]))
+        rows, ratios = [], []
+        for seed in seeds:
+            dense, small = curves[base][seed], curves[name][seed]
+            target = float(dense.accuracy[-1]) - LOST
+            needs, least = dense.bytes_to(target), small.bytes_to(target)
+            assert needs is not None
+            ratios.append(None if least is None else needs / least)
+            rows.append(
+                [
+                    str(seed),
+                    f"{dense.accuracy[-1]:.4f}",
+                    f"{target:.4f}",
+                    f"{_round(dense, target)}, {needs / 1e6:.2f} MB",
+                    "never" if least is None else f"{_round(small, target)}, {least / 1e6:.3f} MB",
+                    f"{small.accuracy[-1]:.4f}",
+                    "-" if ratios[-1] is None else f"{ratios[-1]:.1f}",
+                ]
+            )
+        head = [
+            "seed",
+            f"{base}, final",
+            "target",
+            f"{base} reaches it",
+            f"{name} reaches it",
+            f"{name}, final",
+            "ratio",
+        ]
+        parts += [_markdown(head, rows), _verdict(ratios)]
+    parts += ["Megabytes to an accuracy, mean over the seeds that reach it (how many do):", _front(curves)]
+    parts += ["Distance to the entropy bound, whole runs, contents without envelopes:", _bounds(curves)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _round(curve: Curve, target: float) -> str:
+    at = curve.reaches(target)
+    return "never" if at is None else f"round {at + 1}"
+
+
+def _verdict(ratios: Sequence[float | None]) -> str:
+    good = [ratio for ratio in ratios if ratio is not None]
+    if len(good) < len(ratios):
+        return f"The target was reached with {len(good)} of {len(ratios)} seeds: the ratio is not defined."
+    middle, low, high = interval(good)
+    return f"**{middle:.1f} times fewer bytes** ({len(good)} seeds, 95 % interval {low:.1f} to {high:.1f})."
+
+
+def _front(curves: dict[str, dict[int, Curve]]) -> str:
+    base = next(iter(curves.values()))
+    top = float(np.mean([curve.accuracy[-1] for curve in base.values()])) - LOST
+    levels = [round(top - 0.03 * step, 3) for step in reversed(range(LEVELS))]
+    rows = []
+    for name, runs in curves.items():
+        cells = []
+        for level in levels:
+            needed = [curve.bytes_to(level) for curve in runs.values()]
+            good = [value for value in needed if value is not None]
+            cells.append(f"{np.mean(good) / 1e6:.3g} ({len(good)})" if good else "-")
+        rows.append([name, *cells])
+    return _markdown(["", *(f"{level:.3f}" for level in levels)], rows)
+
+
+def _bounds(curves: dict[str, dict[int, Curve]]) -> str:
+    rows = []
+    for name, runs in curves.items():
+        wire, bound, rest = (sum(getattr(c, key) for c in runs.values()) for key in ("contents", "bound", "envelopes"))
+        rows.append(
+            [
+                name,
+                f"{wire / 1e6:.2f} MB",
+                f"{bound / 1e6:.2f} MB",
+                f"{wire / bound:.3f}",
+                f"{rest / (wire + rest):.1%}",
+            ]
+        )
+    return _markdown(["", "sent", "bound", "sent / bound", "envelopes, of all bytes"], rows)
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def plot(curves: dict[str, dict[int, Curve]]) -> Any:
+    """Returns accuracy over bytes, a line for each run, as a plotly figure."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for (name, runs), colour in zip(curves.items(), COLOURS, strict=False):
+        for seed, curve in runs.items():
+            figure.add_scatter(
+                x=curve.total / 1e6,
+                y=curve.accuracy,
+                mode="lines+markers",
+                name=name,
+                legendgroup=name,
+                showlegend=seed == min(runs),
+                line={"color": colour, "width": 1.5},
+                hovertemplate=f"{name}, seed {seed}<br>%{{x:.3f}} MB, accuracy %{{y:.4f}}<extra></extra>",
+            )
+    figure.update_xaxes(type="log", title="megabytes, up and down, envelopes included")
+    figure.update_yaxes(title="test accuracy")
+    figure.update_layout(title="Accuracy against bytes", template="plotly_white")
+    return figure
+
+
+def main() -> int:
+    """Reads, prints and writes."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("sweep", type=Path, help="directory of a finished sweep; its first variant is the baseline")
+    path: Path = parser.parse_args().sweep
+    try:
+        curves = read(path)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    text = tables(curves)
+    print(text, end="")
+    (path / "thirty-fold.md").write_text(text, encoding="utf-8")
+    plot(curves).write_html(path / "thirty-fold.html", include_plotlyjs=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

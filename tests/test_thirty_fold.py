@@ -1,0 +1,67 @@
+"""The table of bytes to an accuracy, from the files of a sweep."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks.thirty_fold import interval, plot, read, tables
+from fedcompress.errors import InputError
+
+
+def run(path: Path, variant: str, seed: int, accuracy: list[float], wire: int) -> None:
+    """Writes the files of a run that sends `wire` bytes of weights and 10 of envelopes each way in a round."""
+    folder = path / f"{variant}-seed-{seed}"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(
+        json.dumps({"run": f"{variant} seed {seed}", "seed": seed, "status": "completed"})
+    )
+    (folder / "rounds.jsonl").write_text("".join(json.dumps({"accuracy": a}) + "\n" for a in accuracy))
+    rows = [
+        {"round": number, "content": content, "wire_bytes": size, "bound_bytes": bound}
+        for number in range(1, len(accuracy) + 1)
+        for _ in ("uplink", "downlink")
+        for content, size, bound in (("weights", wire, wire // 2), ("envelope", 10, 0))
+    ]
+    (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    (tmp_path / "sweep.json").write_text(json.dumps({"variants": [{"variant": "dense"}, {"variant": "small"}]}))
+    for seed in (1, 2):
+        run(tmp_path, "dense", seed, [0.5, 0.795, 0.8], 990)
+        run(tmp_path, "small", seed, [0.5, 0.6, 0.7, 0.79 if seed == 1 else 0.7, 0.79], 40)
+    return tmp_path
+
+
+def test_ratio_and_interval(sweep: Path) -> None:
+    """Target 0.79: dense after 2 rounds of 2,000 bytes; small after 4 or 5 of 100. Ratios 10 and 8, mean sqrt(80)."""
+    curves = read(sweep)
+    text = tables(curves)
+    assert "| 1 | 0.8000 | 0.7900 | round 2, 0.00 MB | round 4, 0.000 MB | 0.7900 | 10.0 |" in text
+    middle, low, high = interval([10.0, 8.0])
+    assert middle == pytest.approx(math.sqrt(80))
+    # t of 0.975 with one degree of freedom is 12.706; standard error of the logarithms ln(10 / 8) / 2
+    assert math.log(high / middle) == pytest.approx(12.7062 * math.log(1.25) / 2, rel=1e-4)
+    assert math.log(middle / low) == pytest.approx(math.log(high / middle))
+    assert f"**{middle:.1f} times fewer bytes** (2 seeds" in text
+    assert "| small | 0.00 MB | 0.00 MB | 2.000 | 20.0% |" in text
+    assert len(plot(curves).data) == 4
+
+
+def test_a_seed_that_never_gets_there_leaves_no_ratio(sweep: Path) -> None:
+    run(sweep, "dense", 3, [0.5, 0.9], 990)
+    run(sweep, "small", 3, [0.5, 0.6], 40)
+    assert "The target was reached with 2 of 3 seeds: the ratio is not defined." in tables(read(sweep))
+
+
+def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no directory of a sweep"):
+        read(tmp_path)
+    (tmp_path / "sweep.json").write_text(json.dumps({"variants": [{"variant": "dense"}]}))
+    with pytest.raises(InputError, match="expected finished runs of two variants"):
+        read(tmp_path)
