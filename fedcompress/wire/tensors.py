@@ -7,6 +7,7 @@ Entropy coded: the support as positions, and each plane as a stream of its own; 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +105,8 @@ def write(
     shapes = shapes_of(arrays)
     floats, others = _apart(arrays, content)
     flat, sizes, kept = joined(floats, np.float32), sizes_of(shapes_of(floats)), _kept(mask, content, shapes)
-    known = None if reference is None else _reference(reference, content, shapes)
+    references = None if reference is None else _reference(reference, content, shapes)
+    known = None if references is None else joined(references, np.float32)
     wanted = _wanted(flat, known, residual)
     values = encoding.values if floats else "float32"
     sparse = encoding.codec == "sparse" and flat.size > 0
@@ -121,34 +123,83 @@ def write(
         if not np.isfinite(decoded).all():
             raise PayloadError("the sum of reference and difference is not finite")
     within = kept if sparse else None
-    among = symbols if within is None else symbols[within]
-    rest = b"".join([scales.tobytes(), clusters.write(codebook) if values == "clustered" else b""])
     start = ([] if reference is None else [digest(reference)]) + write_lengths(shapes, content)
-    first = b"".join(map(exact.pack, others))
-    filled = among != 0
-    count = int(np.count_nonzero(filled))
-    bare, supported = (Layout.ALL, Layout.SUPPORT) if within is None else (Layout.MASK, Layout.WITHIN)
-    layout, coded = bare, b""
-    if sparse and (within is None or encoding.top_k < 1 or known is not None):
-        coded = support.encode(filled, encoding.deflate)
-        if len(coded) + numbers.packed_size(count, values) < numbers.packed_size(among.size, values):
-            layout = supported
-    header = Header(values, layout, known is not None)
-    sent = Sent(layout, flat.size, kept, among if layout == bare else among[filled], scales, codebook, others)
-    pieces = [first, coded if layout == supported else b"", *numbers.pack(numbers.byte_planes(sent.symbols), values)]
-    data = header.write(start, [*pieces, rest], encoding.deflate)
+    among = symbols if within is None else symbols[within]
+    body = _Body(values, known is not None, flat.size, kept, within is not None, among, scales, codebook, others, start)
+    # Without a difference, what a mask keeps is hardly ever zero: looking for zeros there is not worth the time.
+    zeros = sparse and (within is None or encoding.top_k < 1 or known is not None)
+    streams = [body.plain(zeros, encoding.deflate)]
     if encoding.entropy and floats:
-        dense = not sparse or count * positions.DENSEST > among.size
-        layout = bare if dense else supported
-        symbols = among if dense else among[filled]
-        other = Sent(layout, flat.size, kept, symbols, scales, codebook, others)
-        planes = [_signs(symbols)] if values == "ternary" and not dense else _coded(symbols)
-        places = b"" if dense else positions.encode(filled)
-        shorter = Header(values, layout, known is not None).write_coded(start, [first, places, *planes, rest])
-        if len(shorter) < len(data):
-            data, sent = shorter, other
+        streams.append(body.coded(sparse))
+    data, sent = min(streams, key=lambda stream: len(stream[0]))
     made = split(decoded, shapes_of(floats))
     return Written(data, _together(made, [a.copy() for a in others], content), sent, error)
+
+
+@dataclass(frozen=True, eq=False)
+class _Body:
+    """What there is to send: the same in any coding.
+
+    Attributes:
+        values: Value type.
+        difference: Whether it is the difference to a reference.
+        size: Number of floats.
+        kept: Those that the mask keeps, None without a mask.
+        within: Whether only what the mask keeps is sent.
+        among: Symbols that can be sent, zeros among them.
+        scales: See `Sent`.
+        codebook: See `Sent`.
+        others: The exact arrays.
+        start: What goes between header and body.
+    """
+
+    values: numbers.ValueType
+    difference: bool
+    size: int
+    kept: Bits | None
+    within: bool
+    among: Symbols
+    scales: Floats
+    codebook: Floats
+    others: Arrays
+    start: list[bytes]
+
+    def plain(self, zeros: bool, deflating: bool) -> tuple[bytes, Sent]:
+        """Returns the stream of raw or deflated bytes; with `zeros`, it leaves those out where that pays."""
+        filled = self.among != 0
+        places = support.encode(filled, deflating) if zeros else b""
+        left_out = len(places) + self._packed(int(np.count_nonzero(filled))) < self._packed(self.among.size)
+        supported = zeros and left_out
+        sent = self._sent(supported, filled)
+        planes = numbers.pack(numbers.byte_planes(sent.symbols), self.values)
+        pieces = [self._first(), places if supported else b"", *planes, self._last()]
+        return self._header(sent).write(self.start, pieces, deflating), sent
+
+    def coded(self, sparse: bool) -> tuple[bytes, Sent]:
+        """Returns the stream whose symbols are entropy coded, and their positions where few are not zero."""
+        filled = self.among != 0
+        supported = sparse and int(np.count_nonzero(filled)) * positions.DENSEST <= self.among.size
+        sent = self._sent(supported, filled)
+        planes = [_signs(sent.symbols)] if supported and self.values == "ternary" else _coded(sent.symbols)
+        pieces = [self._first(), positions.encode(filled) if supported else b"", *planes, self._last()]
+        return self._header(sent).write_coded(self.start, pieces), sent
+
+    def _sent(self, supported: bool, filled: Bits) -> Sent:
+        layouts = (Layout.MASK, Layout.WITHIN) if self.within else (Layout.ALL, Layout.SUPPORT)
+        symbols = self.among[filled] if supported else self.among
+        return Sent(layouts[supported], self.size, self.kept, symbols, self.scales, self.codebook, self.others)
+
+    def _header(self, sent: Sent) -> Header:
+        return Header(self.values, sent.layout, self.difference)
+
+    def _packed(self, count: int) -> int:
+        return numbers.packed_size(count, self.values)
+
+    def _first(self) -> bytes:
+        return b"".join(map(exact.pack, self.others))
+
+    def _last(self) -> bytes:
+        return self.scales.tobytes() + (clusters.write(self.codebook) if self.values == "clustered" else b"")
 
 
 def take(
@@ -221,7 +272,10 @@ def take(
 
 def digest(arrays: Arrays) -> bytes:
     """Returns 8 bytes by which both ends recognise the reference of a difference."""
-    return support.digest(np.frombuffer(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays), np.uint8))
+    total = blake2b(digest_size=support.DIGEST_BYTES)
+    for array in arrays:
+        total.update(np.ascontiguousarray(array).data)
+    return total.digest()
 
 
 def _wanted(flat: Floats, known: Floats | None, residual: Floats | None) -> Floats:
@@ -289,18 +343,18 @@ def _unfolded(symbols: Symbols) -> Symbols:
     return (folded >> 1 ^ -(folded & 1).view(np.int8).view(np.uint8)).view(np.int8)
 
 
-def _reference(reference: Arrays, content: Content, shapes: Shapes) -> Floats:
-    """Returns the float arrays of a reference as one vector.
+def _reference(reference: Arrays, content: Content, shapes: Shapes) -> Arrays:
+    """Returns the float arrays of a reference.
 
     Raises:
         PayloadError: It is not of the content's shapes.
     """
     if shapes_of(reference) != list(shapes):
         raise PayloadError(f"the reference has shapes {shapes_of(reference)}, expected {list(shapes)}")
-    return joined(_apart(reference, content)[0], np.float32).astype(np.float32, copy=False)
+    return [array.astype(np.float32, copy=False) for array in _apart(reference, content)[0]]
 
 
-def _named(named: memoryview, reference: Arrays | None, content: Content, shapes: Shapes) -> Floats:
+def _named(named: memoryview, reference: Arrays | None, content: Content, shapes: Shapes) -> Arrays:
     """Returns the reference, which has to be the one that a stream names."""
     if reference is None:
         raise PayloadError(f"it is a difference to {named.hex()}, but nothing is held")
@@ -310,10 +364,11 @@ def _named(named: memoryview, reference: Arrays | None, content: Content, shapes
     return known
 
 
-def _added(difference: Floats, known: Floats, kept: Bits | None) -> Floats:
-    """Returns what a difference makes of its reference."""
+def _added(difference: Floats, known: Arrays, kept: Bits | None) -> Floats:
+    """Returns what a difference makes of its reference; in place, without a copy of either."""
     with np.errstate(over="ignore"):
-        difference += known
+        for part, array in zip(split(difference, shapes_of(known)), known, strict=True):
+            part += array
     if kept is not None:
         difference[~kept] = 0
     if not np.isfinite(difference).all():

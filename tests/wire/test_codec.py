@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -298,6 +299,21 @@ def test_memory_of_good_payloads(encoding: Encoding, density: float) -> None:
     data = encode([weights], content, encoding).data
     tracemalloc.start()
     decode(data, content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * weights.nbytes + 200_000
+
+
+@pytest.mark.parametrize("encoding", [e for e in ENCODINGS if e.codec == "sparse"])
+@pytest.mark.parametrize("top_k", [0.05, 0.24, 1.0])
+def test_memory_of_good_differences(encoding: Encoding, top_k: float) -> None:
+    """As above, beside the reference, which the receiver holds anyway."""
+    rng = np.random.default_rng(0)
+    weights, reference = (rng.standard_normal(300_000).astype(np.float32) for _ in range(2))
+    content = Content((ArraySpec((300_000,)),))
+    data = encode([weights], content, replace(encoding, top_k=top_k), reference=[reference]).data
+    tracemalloc.start()
+    decode(data, content, reference=[reference])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2 * weights.nbytes + 200_000
