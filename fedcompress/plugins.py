@@ -54,8 +54,8 @@ KINDS = {
     )
 }
 _NOT_PLUGINS = {
-    *("architecture", "channels", "convolutional", "cost"),
-    *("archive", "base", "masks", "pruning", "quantisers", "scheduled", "size"),
+    *("architecture", "channels", "convolutional", "cost", "saved"),
+    *("archive", "base", "masks", "pruning", "quantisers", "scheduled", "size", "tflite"),
 }
 
 

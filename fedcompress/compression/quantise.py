@@ -10,10 +10,11 @@ during training; what a federation scores computes with float activations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from fedcompress import keras
@@ -71,6 +72,35 @@ class Quantise(Magnitude):
     ) -> list[Any]:
         return [*self.numbers, *super().inputs(weights, spec, round_number, masks, counts)]
 
+    def network(self, model: Any, observed: Arrays) -> Any:
+        """Returns a Keras model with the same layers, whose activations are rounded as in training.
+
+        It consists of nothing but Keras and TensorFlow: saved, it can be loaded without fedcompress.
+
+        Args:
+            model: Functional, with the trained weights.
+            observed: `Trained.observed`: ranges of the activations.
+        """
+        _, _, bits, integer = self.numbers
+        kind = self.params.activations
+        if kind == "float" or bits == FLOAT_BITS:
+            return model
+        tensors = {id(tensor): tensor for tensor in model.inputs}
+        ranges = iter(observed)
+        for layer in model.layers:
+            for node in tuple(layer.inbound_nodes):  # calling a layer adds to them
+                if node.is_input:
+                    continue
+                args, kwargs = keras.tf.nest.map_structure(
+                    lambda item: tensors.get(id(item), item), (node.call_args, node.call_kwargs)
+                )
+                y = layer(*args, **kwargs)
+                function = activation_of(layer) if rounds_activation(layer) else None
+                if function is not None:
+                    y = _rounds_output(y, function, kind, int(bits), int(integer), ranges)
+                tensors[id(node.outputs)] = y
+        return keras.Model(model.inputs, [tensors[id(tensor)] for tensor in model.outputs], name=model.name)
+
     def rounded(self, weights: Arrays, spec: ModelSpec) -> Arrays:
         if self.bits == FLOAT_BITS:
             return weights
@@ -80,6 +110,21 @@ class Quantise(Magnitude):
             for i in positions:
                 result[i] = rounded(keras.tf.constant(weights[i]), kind, bits, integer).numpy()
         return result
+
+
+def _rounds_output(y: Any, function: str, kind: Kind, bits: int, integer: int, observed: Iterator[NDArray[Any]]) -> Any:
+    """Returns a Keras tensor of activations, rounded by operations that are saved with the model."""
+    tf = keras.tf
+    if kind == "ternary":
+        threshold, scale = map(float, next(observed))
+        return tf.where(tf.abs(y) > threshold, tf.sign(y) * scale, 0.0)
+    if kind == "uniform":
+        low, high = map(float, next(observed))
+    else:
+        low, high, _ = map(float, quantisers.fixed_range(bits, integer, signed=function not in UNSIGNED))
+    if low == high:  # activations that were always zero
+        return y
+    return tf.quantization.fake_quant_with_min_max_args(y, min=low, max=high, num_bits=bits)
 
 
 def rounded(values: Any, kind: Kind, bits: Any, integer: Any) -> Any:
@@ -115,8 +160,7 @@ class QuantiseWrapping(PruningWrapping):
         return rounding_layer(layer, self._rounded_weights, self._rounded_outputs)
 
     def other_layer(self, layer: Any) -> Any:
-        name = type(layer).__name__
-        if self._params.activations == "float" or name not in ("Activation", "ReLU"):
+        if self._params.activations == "float" or not rounds_activation(layer):
             return layer
         return rounding_layer(layer, lambda _: {}, self._rounded_outputs)
 
@@ -166,6 +210,11 @@ class QuantiseWrapping(PruningWrapping):
             return tf.where(bits >= FLOAT_BITS, x, quantisers.apply_ternary(x, first_number, second))
 
         return round_output
+
+
+def rounds_activation(layer: Any) -> bool:
+    """Says whether a layer is one whose output is rounded: it has a kernel that is trained, or is an activation."""
+    return type(layer).__name__ in ("Activation", "ReLU") or (hasattr(layer, "kernel") and bool(layer.trainable))
 
 
 def activation_of(layer: Any) -> str | None:

@@ -84,6 +84,11 @@ class ModelSpec:
         """Two specs with equal keys build the same graph."""
         return *self.architecture.key, self.name, self.input_shape, self.classes, self.reuses_head
 
+    @property
+    def trained(self) -> Arrays | None:
+        """Weights that it comes with; None if it is still to be trained."""
+        return None
+
     def build(self) -> Any:
         """Returns a new Keras model (batch, *input_shape) -> logits (batch, classes)."""
         with keras.LOCK:

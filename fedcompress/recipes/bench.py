@@ -137,9 +137,11 @@ class Bench:
     def dense(self, spec: ModelSpec | None = None, epochs: int | None = None) -> Arrays:
         """Returns the trained, uncompressed model: what compression starts from, and is compared with.
 
-        It is trained once for all experiments of a recipe that want the same.
+        It is trained once for all experiments of a recipe that want the same. A model from a file is taken as it is.
         """
         spec = spec or self.spec
+        if spec.trained is not None:
+            return spec.trained
         key = ("dense", spec.key, self.seed, epochs or self.training.epochs)
         if key not in self._memory:
             before = len(self.curve)
@@ -188,7 +190,7 @@ class Bench:
                 fitted.latent, self.data.train, objective, masks=kept, learning_rate=rate, purpose=f"shuffle.{phase}"
             )
             if masks is None and compression.frozen(epoch + 1):
-                kept = trained.masks
+                kept = trained.masks or None
             score = self.validate(trained.weights, spec)
             fitted = Fitted(trained.weights, trained.masks, score, trained.latent, trained.observed)
             zeros = [masking.sparsity(trained.weights, [i]) for i in spec.prunable]
@@ -217,6 +219,12 @@ class Bench:
     def predict(self, weights: Arrays, examples: Examples, spec: ModelSpec | None = None) -> np.ndarray[Any, Any]:
         """Returns logits (n, classes)."""
         return predict(spec or self.spec, weights, examples.x)
+
+    def network(self, weights: Arrays, spec: ModelSpec | None = None) -> Any:
+        """Returns a Keras model with these weights."""
+        model = (spec or self.spec).build()
+        model.set_weights(weights)
+        return model
 
     def take_curve(self) -> list[dict[str, Any]]:
         """Returns the epochs since it was last called, as rows."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
+from fedcompress.recipes.page import html
 from fedcompress.recipes.recipe import Recipe
 from fedcompress.recipes.runner import Observer, Row, Session
 from fedcompress.recipes.table import to_csv
@@ -52,3 +53,4 @@ def _finish(session: Session, directory: RunDirectory, observer: Observer) -> li
     finally:
         if rows := session.rows(directory):
             directory.write_text("results.csv", to_csv(rows))
+            directory.write_text("report.html", html(session.recipe.name, session.recipe.toml(), rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,6 +30,8 @@ class Outcome:
         bits: Bits of a weight.
         figures: Further numbers, a column each; one named as a column of the table takes its place.
         layers: Name of a layer -> the part of it that was taken out, where the model no longer shows it.
+        network: Builds the Keras model as a device computes, where that is more than the weights: rounded activations.
+        tflite: The model is this TFLite file, of which `weights` are the origin.
     """
 
     weights: Arrays
@@ -38,6 +40,8 @@ class Outcome:
     bits: int = 32
     figures: Mapping[str, float | str] = field(default_factory=dict)
     layers: Mapping[str, float] = field(default_factory=dict)
+    network: Callable[[], Any] | None = None
+    tflite: bytes | None = None
 
 
 class Method(ABC):
@@ -49,8 +53,8 @@ class Method(ABC):
 
     Params: ClassVar[type[BaseModel]] = Params
 
-    layers: ClassVar[frozenset[str]] = frozenset({"Dense", "Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose"})
-    """Keras' names of the layers with weights that it can compress. Normalisation is left as it is everywhere."""
+    layers: ClassVar[frozenset[str] | None] = frozenset({"Dense", "Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose"})
+    """Keras' names of the layers with weights that it can work on, None for any. Normalisation is left as it is."""
 
     def __init__(self, params: Any) -> None:
         self.params = params

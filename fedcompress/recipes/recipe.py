@@ -84,6 +84,9 @@ class Recipe(Section):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1, strict=False)
     model: str = Field("two-layer-cnn", description="name of a model, or a Keras file: FILE.keras, FILE.h5")
     data: RecipeData = Field(default_factory=RecipeData)
+    tflite: bool = Field(
+        True, description="convert results of the first seed to TFLite, as float and as int8, and time both"
+    )
     training: RecipeTraining = Field(default_factory=RecipeTraining)
     experiments: tuple[ExperimentSettings, ...] = Field(min_length=1, strict=False)
 

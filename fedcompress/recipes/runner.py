@@ -11,24 +11,31 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from fedcompress.compression import masks as masking
-from fedcompress.compression import size
+from fedcompress.compression import size, tflite
+from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
 from fedcompress.errors import FedcompressError, InputError, RunError
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.saved import SUFFIXES, SavedModel
 from fedcompress.plugins import Plugins, parameter_problems
-from fedcompress.recipes.bench import Bench, CurvePoint, split
+from fedcompress.recipes.bench import Bench, CurvePoint, Split, split
 from fedcompress.recipes.method import Method, Outcome
 from fedcompress.recipes.recipe import ExperimentSettings, Recipe
 from fedcompress.results.run_directory import RunDirectory
-from fedcompress.training.trainer import predict
+from fedcompress.training.trainer import PREDICTION_BATCH, predict
 
 Row = dict[str, Any]
 
 WEIGHTLESS = frozenset({"BatchNormalization", "LayerNormalization", "Normalization", "Rescaling"})
 """Layers whose few weights nobody compresses."""
+
+
+MOST_AT_ONCE = 10_000
+"""Examples that are held as floats at a time."""
 
 
 class Observer(Protocol):
@@ -57,8 +64,11 @@ class Task:
     @property
     def stem(self) -> str:
         """Name of its files."""
-        slug = re.sub(r"[^\w.-]+", "-", self.settings.label).strip("-.")
-        return f"{self.number:02d}-{slug}-seed{self.seed}"
+        return f"{self.number:02d}-{_slug(self.settings.label)}-seed{self.seed}"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")
 
 
 class Session:
@@ -81,8 +91,8 @@ class Session:
         plain = recipe.data.dataset.partition(":")[0]
         if problem := self._plugins.check("datasets", plain):
             problems.append(f"data.dataset: {problem}")
-        names = {s.model or recipe.model for s in settings}
-        for folder, wanted in (("methods", {s.method for s in settings}), ("models", names)):
+        models = {name for s in settings if not (name := s.model or recipe.model).endswith(SUFFIXES)}
+        for folder, wanted in (("methods", {s.method for s in settings}), ("models", models)):
             problems += [p for name in sorted(wanted) if (p := self._plugins.check(folder, name.partition(":")[0]))]
         methods = [None if problems else self._method(s, problems) for s in settings]
         if problems:
@@ -120,6 +130,8 @@ class Session:
     def model(self, name: str) -> ModelSpec:
         """Returns a model by name, for this recipe's data."""
         shape, classes = self._dataset.x_train.shape[1:], self._dataset.classes
+        if name.endswith(SUFFIXES):
+            return SavedModel(Path(name), shape, classes)
         spec = ModelSpec(name, self._plugins.architecture(name), shape, classes)
         spec.check(self._dataset.name)
         return spec
@@ -127,12 +139,11 @@ class Session:
     def _unfit(self, task: Task) -> list[str]:
         """Returns why a method cannot compress a model."""
         supported = task.method.layers
-        layers = [layer for layer in task.spec.build().layers if layer.weights]
         problems = [
             f"layer {layer.name!r} is a {type(layer).__name__}; method {task.settings.method!r} supports "
-            f" {', '.join(sorted(supported))}."
-            for layer in layers
-            if type(layer).__name__ not in supported | WEIGHTLESS
+            f"{', '.join(sorted(supported))}."
+            for layer in task.spec.build().layers
+            if supported is not None and layer.weights and type(layer).__name__ not in supported | WEIGHTLESS
         ]
         return problems or list(task.method.problems(self.bench(task)))
 
@@ -170,7 +181,8 @@ class Session:
         started = time.perf_counter()
         for outcome in task.method.run(bench):
             seconds = time.perf_counter() - started
-            row = measured(task, self.recipe.data.dataset, outcome, bench)
+            stem = f"{task.stem}-{_slug(outcome.step)}".rstrip("-")
+            row = measured(task, self.recipe, outcome, bench, directory.path / "models" / stem)
             rows.append({**row, "seconds": seconds, "curve": bench.take_curve()})
             directory.write_json(f"experiments/{task.stem}.json", {"finished": False, "rows": rows})
             observer.outcome(rows[-1])
@@ -188,37 +200,75 @@ def _finished(directory: RunDirectory, task: Task) -> bool:
     return path.exists() and bool(json.loads(path.read_text(encoding="utf-8"))["finished"])
 
 
-def measured(task: Task, data: str, outcome: Outcome, bench: Bench) -> Row:
-    """Returns the row of one outcome: what it is, how accurate, and what it costs."""
-    spec = outcome.spec or task.spec
-    model = spec.build()
-    model.set_weights(outcome.weights)
-    layers = [layer for layer in model.layers if hasattr(layer, "kernel")]
-    accuracies = {
-        name: bench.evaluate(outcome.weights, examples, spec).accuracy
-        for name, examples in (("train", bench.data.train), ("validation", bench.data.validation))
-    }
-    predicted = predict(spec, outcome.weights, bench.data.test.x).argmax(axis=1)
+def measured(task: Task, recipe: Recipe, outcome: Outcome, bench: Bench, stem: Path) -> Row:
+    """Writes the model of an outcome to `STEM.keras` and, if asked for, TFLite files; returns its row.
+
+    Accuracies are those of the model as it is written: with the rounding of its activations, or of the TFLite file that
+    a method hands over instead. `int8` is a conversion of each float model, by ranges measured on training examples.
+    """
+    spec, data = outcome.spec or task.spec, bench.data
+    plain = bench.network(outcome.weights, spec)
+    model = outcome.network() if outcome.network else plain
+
+    def logits(x: NDArray[Any]) -> NDArray[np.float32]:
+        if outcome.tflite is not None:
+            return tflite.predict(outcome.tflite, x)
+        return predict(spec, outcome.weights, x) if model is plain else _run(model, x)
+
+    scores = {name: _accuracy(logits(part.x), part) for name, part in (("train", data.train), ("val", data.validation))}
+    predicted = logits(data.test.x)
     confusion = np.zeros((spec.classes, spec.classes), np.int64)
-    np.add.at(confusion, (bench.data.test.y, predicted), 1)
+    np.add.at(confusion, (data.test.y, predicted.argmax(axis=1)), 1)
+    layers = [layer for layer in plain.layers if hasattr(layer, "kernel")]
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    model.save(stem.with_name(f"{stem.name}.keras"))
     return {
         "experiment": task.settings.label,
         "step": outcome.step,
         "seed": task.seed,
-        "data": data,
+        "data": recipe.data.dataset,
         "model": spec.name,
         "layers": " ".join(f"{type(layer).__name__} {layer.kernel.shape[-1]}" for layer in layers),
         "method": task.settings.method,
         "bits": outcome.bits,
         "sparsity": masking.sparsity(outcome.weights, spec.prunable),
-        **accuracies,
-        "test": float((predicted == bench.data.test.y).mean()),
-        **asdict(size.measure(model)),
+        "train": scores["train"],
+        "validation": scores["val"],
+        "test": _accuracy(predicted, data.test),
+        **asdict(size.measure(plain)),
+        **(_tflite(plain, outcome, data, stem) if recipe.tflite and task.seed == recipe.seeds[0] else {}),
         **outcome.figures,
+        "file": f"models/{stem.name}.keras",
         "layer_sparsity": dict(outcome.layers)
         or {
             layer.name: masking.sparsity(outcome.weights, [i])
             for layer, i in zip([la for la in layers if la.trainable], spec.prunable, strict=True)
         },
         "confusion": confusion.tolist(),
+    }
+
+
+def _accuracy(logits: NDArray[np.float32], examples: Examples) -> float:
+    return float((logits.argmax(axis=1) == examples.y).mean()) if len(examples) else float("nan")
+
+
+def _run(model: Any, x: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns the logits of a Keras model that has no compiled graph of its own."""
+    parts = [x[i : i + MOST_AT_ONCE] for i in range(0, len(x), MOST_AT_ONCE)]
+    outputs = [model.predict(tflite.as_float(part), batch_size=PREDICTION_BATCH, verbose=0) for part in parts]
+    return np.concatenate(outputs)
+
+
+def _tflite(model: Any, outcome: Outcome, data: Split, stem: Path) -> Row:
+    """Writes TFLite files; returns sizes, latencies, and how accurate the int8 one is."""
+    own = tflite.convert(model) if outcome.tflite is None else outcome.tflite
+    int8 = tflite.convert(model, "int8", data.train.x)
+    stem.with_name(f"{stem.name}.tflite").write_bytes(own)
+    stem.with_name(f"{stem.name}-int8.tflite").write_bytes(int8)
+    return {
+        "tflite_bytes": len(own),
+        "latency_us": tflite.latency(own, data.test.x),
+        "int8_bytes": len(int8),
+        "int8_latency_us": tflite.latency(int8, data.test.x),
+        "int8_test": _accuracy(tflite.predict(int8, data.test.x), data.test),
     }

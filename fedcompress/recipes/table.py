@@ -29,6 +29,11 @@ def to_csv(rows: Sequence[Row]) -> str:
     return lines.getvalue()
 
 
+def label(row: Row) -> str:
+    """Returns what a row is of, seed apart."""
+    return " ".join(filter(None, (row["experiment"], row["step"])))
+
+
 def over_seeds(rows: Sequence[Row]) -> list[list[Row]]:
     """Returns the rows of each experiment and step, one for each seed, in the order of the recipe."""
     groups: dict[tuple[str, str], list[Row]] = {}
@@ -37,7 +42,7 @@ def over_seeds(rows: Sequence[Row]) -> list[list[Row]]:
     return list(groups.values())
 
 
-def spread(rows: Sequence[Row], key: str, digits: int = 4) -> str:
+def spread(rows: Sequence[Row], key: str, digits: int) -> str:
     """Returns the mean of a column over seeds, and the standard deviation if there are several."""
     values = [row[key] for row in rows if row.get(key) is not None]
     if not values:
@@ -49,19 +54,28 @@ def result_table(title: str, rows: Sequence[Row]) -> Table:
     """Returns the closing table, a row per experiment and step."""
     style: Any = {"title_justify": "left", "caption_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
     table = Table(title=title, collapse_padding=True, **style)
-    table.add_column("experiment", overflow="fold")
-    columns = ("bits", "sparsity", "train", "validation", "test", "deflated", "parameters", "non-zero")
-    for column in columns:
+    table.add_column("experiment", overflow="fold", min_width=14)
+    timed = any("tflite_bytes" in row for row in rows)
+    columns = ["bits", "sparsity", "train", "valid.", "test", "deflated", "weights"]
+    for column in [*columns, *(["latency", "int8", "int8 test"] if timed else [])]:
         table.add_column(column, justify="right")
     for group in over_seeds(rows):
         first = group[0]
         table.add_row(
-            " ".join(filter(None, (first["experiment"], first["step"]))),
+            label(first),
             str(first["bits"]),
             number(mean(row["sparsity"] for row in group), 3),
-            *(spread(group, key) for key in ("train", "validation", "test")),
+            *(spread(group, key, 3) for key in ("train", "validation", "test")),
             size(mean(row["deflated_bytes"] for row in group)),
             f"{first['parameters']:,}",
-            f"{mean(row['nonzero'] for row in group):,.0f}",
+            *(_timed(group) if timed else ()),
         )
     return table
+
+
+def _timed(group: Sequence[Row]) -> tuple[str, ...]:
+    """Returns the columns of the TFLite files."""
+    if "tflite_bytes" not in group[0]:
+        return ("-",) * 3
+    first = group[0]  # only the first seed is converted
+    return f"{first['latency_us']:.0f} us", size(first["int8_bytes"]), number(first["int8_test"], 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from fedcompress import keras
+from fedcompress.compression import tflite
 from fedcompress.compression.size import save_h5
 from fedcompress.experiment import Experiment
 from fedcompress.models.architecture import ModelSpec
@@ -43,6 +43,5 @@ def _write(spec: ModelSpec, weights: Arrays, stem: Path) -> dict[str, int]:
 
 
 def _write_tflite(model: object, path: Path) -> int:
-    with keras.silent_stderr():
-        path.write_bytes(keras.tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    path.write_bytes(tflite.convert(model))
     return path.stat().st_size

@@ -1,0 +1,102 @@
+"""A user's own saved Keras model, trained: `.keras` or `.h5`, with logits or a softmax at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from fedcompress import keras
+from fedcompress.errors import InputError
+from fedcompress.models.architecture import HEAD, Architecture, ModelSpec
+from fedcompress.wire.content import Arrays
+
+SUFFIXES = (".keras", ".h5")
+
+
+class SavedModel(ModelSpec):
+    """A model from a file. Its inputs are what every model here sees: uint8 images divided by 255, other data as it is.
+
+    A softmax at its end is left out, so that its outputs are logits.
+
+    Args:
+        path: Of a sequential or functional model that tf_keras (Keras 2) has saved.
+        input_shape: Shape of an example of the data.
+        classes: Classes of the data.
+
+    Raises:
+        InputError: The file cannot be read, or the model does not fit the data.
+    """
+
+    def __init__(self, path: Path, input_shape: Sequence[int], classes: int) -> None:
+        model = _read(path)
+        super().__init__(path.stem, _File(sha256(path.read_bytes()).hexdigest()), input_shape, classes)
+        self._problems(model, path)
+        self._config = _ending_in_head(model.get_config())
+        self._weights: Arrays = model.get_weights()
+
+    @property
+    def trained(self) -> Arrays:
+        return [array.copy() for array in self._weights]
+
+    def build(self) -> Any:
+        with keras.LOCK:
+            return keras.Model.from_config(self._config)
+
+    def _problems(self, model: Any, path: Path) -> None:
+        last = model.layers[-1]
+        shape = tuple(model.input_shape[1:])
+        if type(last).__name__ != "Dense" or last.units != self.classes or len(model.inputs) != 1:
+            outputs = "x".join(map(str, model.output_shape[1:]))
+            raise InputError(
+                f"model {path}: ends in a {type(last).__name__} with {outputs} outputs; expected one input, and at the "
+                f"end a Dense layer with an output for each of the {self.classes} classes, with or without softmax."
+            )
+        if shape != self.input_shape:
+            raise InputError(
+                f"model {path}: takes inputs of {'x'.join(map(str, shape))}; the examples of the data are "
+                f"{'x'.join(map(str, self.input_shape))}."
+            )
+
+
+def _ending_in_head(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the configuration of a functional model whose last layer is the head, without softmax."""
+    ((name, *_),) = config["output_layers"]
+    (last,) = [layer for layer in config["layers"] if layer["name"] == name]
+    last["name"] = last["config"]["name"] = HEAD
+    last["config"]["activation"] = "linear"
+    config["output_layers"][0][0] = HEAD
+    return config
+
+
+class _File(Architecture):
+    """Stands for the architecture of a file, known by its digest."""
+
+    def __init__(self, digest: str) -> None:
+        self._digest = digest
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return type(self), self._digest
+
+    def features(self, inputs: Any) -> Any:
+        raise NotImplementedError("a saved model is built as a whole")
+
+
+def _read(path: Path) -> Any:
+    """Returns a functional model that ends in its last layer with weights."""
+    try:
+        model = keras.models.load_model(path, compile=False)
+        last = model.layers[-1]
+        if type(last).__name__ == "Softmax" or (
+            type(last).__name__ == "Activation" and last.activation.__name__ == "softmax"
+        ):
+            return keras.Model(model.input, last.input, name=model.name)
+        return keras.Model(model.input, model.output, name=model.name)
+    except Exception as error:  # whatever a damaged or foreign file makes Keras raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"model {path}: cannot be read: {reason[:200]}. Expected a sequential or functional model that was saved "
+            "by tf_keras (Keras 2) as .keras or .h5."
+        ) from error

@@ -1,0 +1,75 @@
+"""cluster: few distinct weights, shared within each tensor (Han et al. 2016, "Deep compression", section 3).
+
+With `hold`, the number of clusters adapts: it is halved as long as the validation accuracy holds that part of the dense
+model's, then the smallest number that does is looked for between the last two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil, log2
+
+from pydantic import Field
+
+from fedcompress.compression.cluster import MOST, Cluster, ClusterParams
+from fedcompress.recipes.bench import Bench
+from fedcompress.recipes.method import Method, Outcome
+from fedcompress.recipes.rounding import RoundingParams, zeros
+
+
+class ClusteringParams(RoundingParams):
+    """Parameters of weight clustering."""
+
+    clusters: int = Field(16, ge=2, le=MOST, description="distinct values of a tensor; with hold: the first number")
+    tolerance: float = Field(
+        0.0, ge=0.0, lt=1.0, description="part of a tensor's variance that fewer clusters may lose; 0: no fewer"
+    )
+    sparsity: float = Field(0.0, ge=0.0, lt=1.0, description="fraction of zeros that pruning ends with; 0: no pruning")
+    hold: float | None = Field(
+        None,
+        gt=0.0,
+        le=1.0,
+        description="part of the dense validation accuracy that fewer clusters have to hold",
+    )
+
+
+class Clustering(Method):
+    """Trains, then goes on training with clustered weights."""
+
+    Params = ClusteringParams
+    params: ClusteringParams
+
+    def run(self, bench: Bench) -> Iterator[Outcome]:
+        if self.params.hold is None:
+            yield self._clustered(bench, self.params.clusters)[0]
+            return
+        wanted = self.params.hold * bench.validate(bench.dense())
+        enough, few, clusters = 0, 1, self.params.clusters
+        while few < clusters and clusters != enough:
+            outcome, validation = self._clustered(bench, clusters, wanted)
+            yield outcome
+            if validation >= wanted:
+                enough = clusters
+            else:
+                few = clusters
+                if not enough:
+                    return
+            clusters = (few + enough + 1) // 2 if few > 1 else clusters // 2
+
+    def _clustered(self, bench: Bench, clusters: int, wanted: float | None = None) -> tuple[Outcome, float]:
+        asked = self.params
+        epochs = asked.epochs or bench.training.epochs
+        end = max(round(asked.ramp * epochs), 1)
+        params = ClusterParams(
+            clusters=clusters, tolerance=asked.tolerance, begin_round=0, end_round=end, freeze_round=end + 1
+        )
+        compression = Cluster(params, sparsity=asked.sparsity, rounds=epochs)
+        phase = f"{clusters} clusters"
+        fitted = bench.train(bench.dense(), compression, phase=phase, epochs=epochs, learning_rate=asked.learning_rate)
+        found = max(len(compression.codebook(fitted.weights[i])) for i in bench.spec.prunable)
+        figures: dict[str, float | str] = {"clusters": found, **zeros(bench.spec, fitted)}
+        if wanted is not None:
+            figures["holds"] = "yes" if fitted.validation >= wanted else "no"
+        bits = ceil(log2(found + (asked.sparsity > 0)))
+        step = "" if asked.hold is None else phase
+        return Outcome(fitted.weights, step=step, bits=bits, figures=figures), fitted.validation

@@ -1,0 +1,126 @@
+"""The results of a recipe as one page that opens offline: the table, learning curves, layers, confusion matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from fedcompress.recipes.table import DETAILS, label
+
+Row = Mapping[str, Any]
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: auto; padding: 1rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.85rem; }
+th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid #8886; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
+figure { margin: 1rem 0; background: #fff; }
+@media print { .scroll { overflow: visible; } table { font-size: 0.5rem; } }
+"""
+
+DIGITS = {"latency_us": 1, "int8_latency_us": 1, "seconds": 1}
+"""Of columns that are no fractions."""
+
+HEIGHT = 460
+
+
+def html(title: str, recipe: str, rows: Sequence[Row]) -> str:
+    """Returns the page.
+
+    Args:
+        title: Of the recipe.
+        recipe: The recipe itself, as TOML.
+        rows: All rows, of every seed; pictures show the first seed.
+    """
+    from plotly.offline import get_plotlyjs  # takes long to import
+
+    first = [row for row in rows if row["seed"] == rows[0]["seed"]]
+    figures = [_curves(first), _layers(first), _confusion(first)]
+    drawn = "".join(
+        f"<figure>{figure.to_html(full_html=False, include_plotlyjs=False, config={'displaylogo': False})}</figure>"
+        for figure in figures
+    )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style>'
+        f"<script>{get_plotlyjs()}</script></head><body><h1>{escape(title)}</h1>{_table(rows)}"
+        "<p>sparsity: zeros among the kernels. parameters: of the network's shape, which no mask changes; nonzero: "
+        "those that are left. deflated_bytes: the .h5 file after deflate. int8 columns: a conversion by TFLite, of the "
+        "first seed. Latencies: one example on one thread of the machine that ran this.</p>"
+        f"<h2>Pictures, seed {rows[0]['seed']}</h2>{drawn}"
+        f"<h2>Recipe</h2><pre>{escape(recipe)}</pre></body></html>\n"
+    )
+
+
+def _table(rows: Sequence[Row]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row if key not in DETAILS))
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{_cell(column, row.get(column))}</td>" for column in columns) + "</tr>" for row in rows
+    )
+    scroll = '<div class="scroll" tabindex="0" role="region" aria-label="Results">'
+    return f"{scroll}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.{DIGITS.get(column, 4)}f}"
+    return f"{value:,}" if isinstance(value, int) and column != "seed" else escape(str(value))
+
+
+def _figure(title: str, **layout: Any) -> Any:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    figure.update_layout(title=title, template="plotly_white", height=HEIGHT, **layout)
+    return figure
+
+
+def _curves(rows: Sequence[Row]) -> Any:
+    figure = _figure("Validation accuracy over epochs", xaxis_title="epoch", yaxis_title="validation accuracy")
+    for row in rows:
+        points = row["curve"]
+        if points:
+            hover = [f"{p['phase']} {p['epoch']}, loss {p['loss']:.4f}, sparsity {p['sparsity']:.3f}" for p in points]
+            figure.add_scatter(
+                x=list(range(1, len(points) + 1)), y=[p["validation"] for p in points], text=hover, name=label(row)
+            )
+    return figure
+
+
+def _layers(rows: Sequence[Row]) -> Any:
+    figure = _figure(
+        "Sparsity by layer", barmode="group", xaxis_title="layer", yaxis_title="fraction of zeros", yaxis_range=[0, 1]
+    )
+    for row in rows:
+        if row["sparsity"]:
+            layers = row["layer_sparsity"]
+            figure.add_bar(x=list(layers), y=list(layers.values()), name=label(row))
+    return figure
+
+
+def _confusion(rows: Sequence[Row]) -> Any:
+    figure = _figure(f"Confusion on the test set: {label(rows[0])}", xaxis_title="predicted class", yaxis_title="class")
+    figure.update_yaxes(autorange="reversed", dtick=1)
+    figure.update_xaxes(dtick=1)
+    for i, row in enumerate(rows):
+        counts = row["confusion"]
+        figure.add_heatmap(z=counts, text=counts, texttemplate="%{text}", colorscale="Blues", visible=i == 0)
+    buttons = [
+        {
+            "label": label(row),
+            "method": "update",
+            "args": [
+                {"visible": [j == i for j in range(len(rows))]},
+                {"title.text": f"Confusion on the test set: {label(row)}"},
+            ],
+        }
+        for i, row in enumerate(rows)
+    ]
+    figure.update_layout(updatemenus=[{"buttons": buttons, "x": 1, "xanchor": "right", "y": 1.18}])
+    return figure

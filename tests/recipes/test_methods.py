@@ -1,0 +1,232 @@
+"""Methods end to end on small digits, and what is kept of them: files that load in a fresh process, a page."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedcompress import keras
+from fedcompress.data.loading import load_dataset
+
+RECIPE = """
+name = "methods"
+model = "mlp:12"
+tflite = false
+[data]
+dataset = "digits"
+examples = 400
+[training]
+epochs = 2
+learning_rate = 0.01
+[[experiments]]
+method = "qat"
+each = { bits = [4, 32] }
+[[experiments]]
+method = "qap"
+params = { bits = 4, sparsity = 0.6 }
+[[experiments]]
+method = "fixed-point"
+params = { bits = 6, integer = 1 }
+[[experiments]]
+method = "ternary"
+params = { biases = "ternary", activations = "ternary" }
+[[experiments]]
+method = "cluster"
+params = { clusters = 6, sparsity = 0.5 }
+[[experiments]]
+name = "adaptive"
+method = "cluster"
+params = { clusters = 8, hold = 0.9, epochs = 1 }
+[[experiments]]
+method = "float16"
+[[experiments]]
+method = "dynamic-range"
+[[experiments]]
+method = "kd"
+params = { teacher = "mlp:24", bits = 8 }
+"""
+
+RELOAD = """
+import json, sys
+import numpy as np
+import tf_keras
+x, y = np.load("x.npy"), np.load("y.npy")
+files = json.loads(sys.argv[1])
+print(json.dumps([float((tf_keras.models.load_model(f).predict(x, verbose=0).argmax(1) == y).mean()) for f in files]))
+"""
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    from fedcompress.options import Options
+    from fedcompress.recipes import launch
+    from fedcompress.recipes.display import RecipeDisplay
+    from fedcompress.recipes.recipe import Recipe
+    from fedcompress.scenario import tomllib
+
+    path = tmp_path_factory.mktemp("recipe") / "run"
+    with RecipeDisplay() as display:
+        found = launch.start(Recipe.parse(tomllib.loads(RECIPE)), path, Options(), display)
+    return path, found
+
+
+def test_every_method_learns_and_is_measured(rows: tuple[Path, list[dict[str, Any]]]) -> None:
+    """65 * 12 + 13 * 10 = 910 parameters, 64 * 12 + 12 * 10 = 888 multiply-adds."""
+    for row in rows[1]:
+        assert row["test"] > 0.3, row["experiment"]
+        assert (row["parameters"], row["multiply_adds"]) == (910, 888)
+        assert row["deflated_bytes"] < row["file_bytes"]
+        assert len(row["curve"]) > 0
+        assert np.sum(row["confusion"]) == len(load_dataset("digits").y_test)
+        assert np.trace(row["confusion"]) / np.sum(row["confusion"]) == pytest.approx(row["test"])
+    of = {row["experiment"]: row for row in rows[1]}
+    assert (of["ternary biases ternary activations ternary"]["bits"], of["float16"]["bits"]) == (2, 16)
+
+
+def test_pruned_weights_stay_zero_and_rounding_is_counted_apart(rows: tuple[Path, list[dict[str, Any]]]) -> None:
+    (row,) = [row for row in rows[1] if row["method"] == "qap"]
+    assert row["returned"] == 0
+    assert row["masked_zeros"] == pytest.approx(0.6 * 888, abs=2)
+    assert row["masked_zeros"] + row["rounded_zeros"] == pytest.approx(row["sparsity"] * 888)
+    assert row["rounded_zeros"] > 0
+
+
+def test_the_number_of_clusters_adapts_by_validation(rows: tuple[Path, list[dict[str, Any]]]) -> None:
+    steps = [row for row in rows[1] if row["experiment"] == "adaptive"]
+    assert steps[0]["step"] == "8 clusters"
+    held = [int(row["step"].split()[0]) for row in steps if row["holds"] == "yes"]
+    failed = [int(row["step"].split()[0]) for row in steps if row["holds"] == "no"]
+    assert not held or not failed or min(held) == max(failed) + 1
+
+
+def test_models_load_in_a_fresh_process_with_the_same_accuracy(
+    rows: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    """With nothing but tf_keras: what rounds activations is saved as plain operations."""
+    path, found = rows
+    data = load_dataset("digits")
+    np.save(tmp_path / "x.npy", (data.x_test / np.float32(255)).astype(np.float32))
+    np.save(tmp_path / "y.npy", data.y_test)
+    kept = [row for row in found if row["method"] not in ("float16", "dynamic-range")]
+    files = json.dumps([str(path / row["file"]) for row in kept])
+    done = subprocess.run(
+        [sys.executable, "-c", RELOAD, files], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == pytest.approx([row["test"] for row in kept], abs=1e-9)
+
+
+def test_tflite_files(call: Callable[..., Any], tmp_path: Path) -> None:
+    """What is converted is as accurate as what was trained, and smaller as int8 or float16."""
+    options = ("--model", "mlp:40", "--data", "digits", "--epochs", 8, "--set", "training.learning_rate=0.01")
+    done = call("compress", *options, "--method", "float16", "--out", "found", "--json")
+    assert done.code == 0, done.err
+    plain, half = json.loads(done.out)["rows"]
+    for row in (plain, half):
+        assert row["int8_test"] == pytest.approx(row["test"], abs=0.01)
+        assert row["int8_bytes"] < plain["tflite_bytes"]
+        assert 0 < row["latency_us"] < 1e6
+    assert half["test"] == pytest.approx(plain["test"], abs=0.005)
+    assert half["tflite_bytes"] < plain["tflite_bytes"]
+    files = {path.name: path.stat().st_size for path in (tmp_path / "found" / "models").iterdir()}
+    assert files["01-plain-seed1.tflite"] == plain["tflite_bytes"]
+    assert files["01-plain-seed1-int8.tflite"] == plain["int8_bytes"]
+
+
+class Outside(HTMLParser):
+    """Collects what a page would ask others for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [f"{tag} {value}" for name, value in attrs if name in ("src", "href") and value]
+
+
+def test_the_page_is_whole_and_asks_for_nothing(rows: tuple[Path, list[dict[str, Any]]]) -> None:
+    text = (rows[0] / "report.html").read_text(encoding="utf-8")
+    outside = Outside()
+    outside.feed(text)
+    assert outside.found == []
+    assert text.count("plotly.js v") == 1
+    assert text.count("<figure>") == 3
+    assert all(f"<td>{row['experiment']}</td>" in text for row in rows[1])
+
+
+def save(path: Path, *layers: Any) -> Path:
+    model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+    model.save(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize("ends", ["softmax", "layer", "logits"])
+def test_a_users_own_model(call: Callable[..., Any], tmp_path: Path, suffix: str, ends: str) -> None:
+    """Softmax or not: it is measured as it is, then pruned."""
+    last = keras.layers.Dense(10, activation="softmax" if ends == "softmax" else None)
+    extra = [keras.layers.Softmax()] if ends == "layer" else []
+    layers = [keras.layers.Flatten(), keras.layers.Dense(7, activation="relu"), keras.layers.Dropout(0.1), last, *extra]
+    path = save(tmp_path / f"mine.{suffix}", *layers)
+    data = load_dataset("digits")
+    own = keras.models.load_model(path, compile=False).predict(data.x_test / np.float32(255), verbose=0)
+    done = call(
+        "compress", "--model", path, "--data", "digits", "--method", "magnitude", "--sparsity", 0.5, "--epochs", 1,
+        "--set", "tflite=false", "--out", "found", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    plain, pruned = json.loads(done.out)["rows"]
+    assert plain["model"] == "mine"
+    assert plain["test"] == pytest.approx((own.argmax(axis=1) == data.y_test).mean())
+    assert pruned["sparsity"] == pytest.approx(0.5, abs=0.01)
+    assert plain["layers"] == "Dense 7 Dense 10"
+
+
+def test_models_that_do_not_fit_are_refused_before_anything_is_trained(
+    call: Callable[..., Any], tmp_path: Path
+) -> None:
+    layers = keras.layers
+    save(tmp_path / "one.keras", layers.Flatten(), layers.Dense(1, activation="sigmoid"))
+    save(tmp_path / "deep.keras", layers.DepthwiseConv2D(3), layers.Flatten(), layers.Dense(10))
+    keras.Sequential([keras.Input((5,)), layers.Dense(10)]).save(tmp_path / "table.h5")
+    (tmp_path / "broken.keras").write_bytes(b"nothing")
+    for name, problem in (
+        (
+            "one.keras",
+            "ends in a Dense with 1 outputs; expected one input, and at the end a Dense layer",
+        ),
+        ("deep.keras", "is a DepthwiseConv2D; method 'qat' supports Conv1D, Conv2D"),
+        ("table.h5", "takes inputs of 5; the examples of the data are 8x8x1"),
+        ("broken.keras", "cannot be read: "),
+        ("absent.h5", "cannot be read: "),
+    ):
+        done = call("compress", "--model", name, "--data", "digits", "--method", "qat", "--bits", 8, "--out", "found")
+        assert (done.code, done.err.count("\n"), done.out) == (2, 1, ""), done.err
+        assert problem in done.err
+        assert not (tmp_path / "found").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["qat", "--bits", 1], "params.bits: received 1; supported are 2 to 16, or 32 (float)."),
+        (["qat", "--bits", 24], "params.bits: received 24; supported are 2 to 16, or 32 (float)."),
+        (["qap", "--sparsity", 1.0], "params.sparsity: received 1.0; input should be less than 1."),
+        (["kd", "--param", "teacher=mpl"], "params.teacher: unknown model 'mpl'. Did you mean 'mlp'?"),
+        (
+            ["cluster", "--param", "clusters=1"],
+            "params.clusters: received 1; input should be greater",
+        ),
+    ],
+)
+def test_what_a_method_does_not_support(call: Callable[..., Any], arguments: list[Any], problem: str) -> None:
+    done = call("compress", "--model", "mlp:4", "--data", "digits", "--method", *arguments, "--out", "found")
+    assert (done.code, done.err.count("\n"), done.out) == (2, 1, ""), done.err
+    assert problem in done.err
