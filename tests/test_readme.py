@@ -14,6 +14,8 @@ from fedcompress.experiment import Experiment
 from fedcompress.launch import run_one
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
+from fedcompress.recipes.recipe import Recipe
+from fedcompress.recipes.runner import Session
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
 
@@ -52,6 +54,23 @@ def test_the_scenario_is_right() -> None:
     scenario = Scenario.parse(tomllib.loads(block("## A scenario", "toml")), {"data.dataset": "mnist-5k"})
     for _, single in scenario.runs():
         assert Experiment.load(single, Plugins()).clients
+
+
+def test_the_recipe_is_right() -> None:
+    recipe = Recipe.parse(tomllib.loads(block("## Compress one model", "toml")))
+    assert len(Session(recipe).tasks) == 3 * 4
+    table = README[README.index("## Compress one model") :]
+    assert [name for name in Plugins().names("methods") if name != "plain" and f"`{name}`" not in table] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios" / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipes_are_right_and_say_what_to_expect(path: Path) -> None:
+    header = path.read_text().split("name =")[0]
+    assert re.search(r"# Expect: .*\d", header)
+    assert re.search(r"# Takes: .*\d", header)
+    assert f"# Run: fedcompress compress {path.stem}" in header
+    assert f"`{path.stem}`" in README
+    assert Session(Recipe.load(path)).tasks
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.toml")), ids=lambda path: path.stem)

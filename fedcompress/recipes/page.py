@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from fedcompress.recipes.pictures import blank, ladders
 from fedcompress.recipes.table import DETAILS, label
 
 Row = Mapping[str, Any]
@@ -24,8 +25,6 @@ figure { margin: 1rem 0; background: #fff; }
 DIGITS = {"latency_us": 1, "int8_latency_us": 1, "seconds": 1}
 """Of columns that are no fractions."""
 
-HEIGHT = 460
-
 
 def html(title: str, recipe: str, rows: Sequence[Row]) -> str:
     """Returns the page.
@@ -38,7 +37,7 @@ def html(title: str, recipe: str, rows: Sequence[Row]) -> str:
     from plotly.offline import get_plotlyjs  # takes long to import
 
     first = [row for row in rows if row["seed"] == rows[0]["seed"]]
-    figures = [_curves(first), _layers(first), _confusion(first)]
+    figures = [_curves(first), *ladders(first), _layers(first), _confusion(first)]
     drawn = "".join(
         f"<figure>{figure.to_html(full_html=False, include_plotlyjs=False, config={'displaylogo': False})}</figure>"
         for figure in figures
@@ -73,16 +72,8 @@ def _cell(column: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and column != "seed" else escape(str(value))
 
 
-def _figure(title: str, **layout: Any) -> Any:
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    figure.update_layout(title=title, template="plotly_white", height=HEIGHT, **layout)
-    return figure
-
-
 def _curves(rows: Sequence[Row]) -> Any:
-    figure = _figure("Validation accuracy over epochs", xaxis_title="epoch", yaxis_title="validation accuracy")
+    figure = blank("Validation accuracy over epochs", xaxis_title="epoch", yaxis_title="validation accuracy")
     for row in rows:
         points = row["curve"]
         if points:
@@ -94,7 +85,7 @@ def _curves(rows: Sequence[Row]) -> Any:
 
 
 def _layers(rows: Sequence[Row]) -> Any:
-    figure = _figure(
+    figure = blank(
         "Sparsity by layer", barmode="group", xaxis_title="layer", yaxis_title="fraction of zeros", yaxis_range=[0, 1]
     )
     for row in rows:
@@ -105,7 +96,7 @@ def _layers(rows: Sequence[Row]) -> Any:
 
 
 def _confusion(rows: Sequence[Row]) -> Any:
-    figure = _figure(f"Confusion on the test set: {label(rows[0])}", xaxis_title="predicted class", yaxis_title="class")
+    figure = blank(f"Confusion on the test set: {label(rows[0])}", xaxis_title="predicted class", yaxis_title="class")
     figure.update_yaxes(autorange="reversed", dtick=1)
     figure.update_xaxes(dtick=1)
     for i, row in enumerate(rows):

@@ -37,7 +37,8 @@ def _part(row: Row) -> float:
     return float(row.get("channels_removed", row["sparsity"]))
 
 
-def _figure(title: str, **layout: Any) -> Any:
+def blank(title: str, **layout: Any) -> Any:
+    """Returns an empty figure."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -46,7 +47,7 @@ def _figure(title: str, **layout: Any) -> Any:
 
 
 def _accuracies(lines: Mapping[str, Sequence[Row]]) -> Any:
-    figure = _figure("Test accuracy over what is removed", xaxis_title="fraction removed", yaxis_title="test accuracy")
+    figure = blank("Test accuracy over what is removed", xaxis_title="fraction removed", yaxis_title="test accuracy")
     for name, line in lines.items():
         figure.add_scatter(
             x=[_part(row) for row in line],
@@ -59,7 +60,7 @@ def _accuracies(lines: Mapping[str, Sequence[Row]]) -> Any:
 
 
 def _layers(name: str, line: Sequence[Row]) -> Any:
-    figure = _figure(
+    figure = blank(
         f"Layer by layer: {name}",
         xaxis_title="fraction removed of the whole model",
         yaxis_title="fraction removed of the layer",
@@ -77,7 +78,7 @@ def _layers(name: str, line: Sequence[Row]) -> Any:
 
 
 def _trials(rows: Sequence[Row]) -> Any:
-    figure = _figure("Test accuracy of each trial", yaxis_title="test accuracy", showlegend=False)
+    figure = blank("Test accuracy of each trial", yaxis_title="test accuracy", showlegend=False)
     tried: dict[str, list[Row]] = {}
     for row in rows:
         if "trial" in row:
