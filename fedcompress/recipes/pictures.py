@@ -8,12 +8,12 @@ from typing import Any
 Row = Mapping[str, Any]
 
 LADDER = 3
-"""Models that one line needs at least."""
+"""Different sparsities that one line needs at least."""
 
 
 def ladders(rows: Sequence[Row]) -> Iterator[Any]:
     """Yields the plotly figures for which there is something to show, given rows of one seed."""
-    lines = {name: line for name, line in _lines(rows).items() if len(line) >= LADDER}
+    lines = {name: line for name, line in _lines(rows).items() if len({_part(row) for row in line}) >= LADDER}
     if lines:
         yield _accuracies(lines)
     for name, line in lines.items():

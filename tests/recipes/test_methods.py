@@ -157,7 +157,7 @@ def test_the_page_is_whole_and_asks_for_nothing(rows: tuple[Path, list[dict[str,
     outside.feed(text)
     assert outside.found == []
     assert text.count("plotly.js v") == 1
-    assert text.count("<figure>") == 4  # the ladder of the adaptive number of clusters is the fourth
+    assert text.count("<figure>") == 3
     assert all(f"<td>{row['experiment']}</td>" in text for row in rows[1])
 
 
