@@ -90,6 +90,9 @@ def _trials(rows: Sequence[Row]) -> Any:
             boxpoints="all",
             pointpos=0,
             jitter=0.6,
+            fillcolor="rgba(0,0,0,0)",
+            line_color="rgba(0,0,0,0)",  # the points are the picture: a box would hide that there are two kinds
+            marker_color="#0072b2",
             name=name,
         )
     return figure

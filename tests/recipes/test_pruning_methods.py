@@ -19,6 +19,7 @@ def compressed(call: Call, tmp_path: Path, *experiments: dict[str, Any], out: st
     table = {
         "name": "tiny",
         "model": "mini-cnn",
+        "tflite": False,
         "data": {"dataset": "digits", "examples": 300, "validation": 0.2},
         "training": {"epochs": 2, "learning_rate": 0.01},
         "experiments": list(experiments),
