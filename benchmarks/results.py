@@ -26,7 +26,7 @@ HEAD = """# Results
 Written by `python -m benchmarks.results RUN...` from run directories; not to be edited by hand. Every figure was
 measured by the runs that its section names. ± is half of the 95 % interval over seeds (Student's t); differences are
 taken seed by seed; "within noise" says that the interval of the difference holds zero. Accuracy is that on the test set
-after the last round; nothing is chosen by it.
+after the last round; nothing is chosen by it. Times are by the clock, beside whatever else the machine was doing.
 """
 HIDDEN = {"--out": 1, "--data-dir": 1, "--json": 0}
 """Options that say nothing to another machine, and how many values follow them."""
