@@ -22,6 +22,12 @@ figure { margin: 1rem 0; background: #fff; }
 @media print { .scroll { overflow: visible; } table { font-size: 0.5rem; } }
 """
 
+FIRST = (
+    *("experiment", "step", "seed", "bits", "sparsity", "train", "validation", "test"),
+    *("deflated_bytes", "parameters", "latency_us", "int8_bytes", "int8_test"),
+)
+"""Columns that are seen without scrolling."""
+
 DIGITS = {"latency_us": 1, "int8_latency_us": 1, "seconds": 1}
 """Of columns that are no fractions."""
 
@@ -55,7 +61,8 @@ def html(title: str, recipe: str, rows: Sequence[Row]) -> str:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    columns = list(dict.fromkeys(key for row in rows for key in row if key not in DETAILS))
+    present = [key for key in dict.fromkeys((*FIRST, *(key for row in rows for key in row))) if key not in DETAILS]
+    columns = [key for key in present if any(row.get(key) not in (None, "") for row in rows)]
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{_cell(column, row.get(column))}</td>" for column in columns) + "</tr>" for row in rows
