@@ -187,7 +187,13 @@ class Bench:
             trainer = Trainer(spec, compression, self.training, epoch, partial(self.rng, epoch=epoch))
             rate = self._rate(learning_rate or self.training.learning_rate, epoch, epochs)
             trained = trainer.fit(
-                fitted.latent, self.data.train, objective, masks=kept, learning_rate=rate, purpose=f"shuffle.{phase}"
+                fitted.latent,
+                self.data.train,
+                objective,
+                masks=kept,
+                epochs=1,
+                learning_rate=rate,
+                purpose=f"shuffle.{phase}",
             )
             if masks is None and compression.frozen(epoch + 1):
                 kept = trained.masks or None
