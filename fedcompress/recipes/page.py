@@ -8,6 +8,7 @@ from typing import Any
 
 from fedcompress.recipes.pictures import blank, ladders
 from fedcompress.recipes.table import DETAILS, label
+from fedcompress.results.report.library import plotly_js
 
 Row = Mapping[str, Any]
 
@@ -40,10 +41,9 @@ def html(title: str, recipe: str, rows: Sequence[Row]) -> str:
         recipe: The recipe itself, as TOML.
         rows: All rows, of every seed; pictures show the first seed.
     """
-    from plotly.offline import get_plotlyjs  # takes long to import
-
     first = [row for row in rows if row["seed"] == rows[0]["seed"]]
     figures = [_curves(first), *ladders(first), _layers(first), _confusion(first)]
+    traces = frozenset(str(trace.type) for figure in figures for trace in figure.data)
     drawn = "".join(
         f"<figure>{figure.to_html(full_html=False, include_plotlyjs=False, config={'displaylogo': False})}</figure>"
         for figure in figures
@@ -51,7 +51,7 @@ def html(title: str, recipe: str, rows: Sequence[Row]) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style>'
-        f"<script>{get_plotlyjs()}</script></head><body><h1>{escape(title)}</h1>{_table(rows)}"
+        f"<script>{plotly_js(traces)}</script></head><body><h1>{escape(title)}</h1>{_table(rows)}"
         "<p>sparsity: zeros among the kernels. parameters: of the network's shape, which no mask changes; nonzero: "
         "those that are left. deflated_bytes: the .h5 file after deflate. int8 columns: a conversion by TFLite, of the "
         "first seed. Latencies: one example on one thread of the machine that ran this.</p>"

@@ -175,3 +175,9 @@ def make_run(tmp_path: Path) -> MakeRun:
 def make_sweep(tmp_path: Path) -> MakeSweep:
     """Writes a sweep under a name in the test's folder; see `write_sweep`."""
     return lambda name, *args, **kwargs: write_sweep(tmp_path / name, *args, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def large_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 100 clients and 200 rounds."""
+    return write_run(tmp_path_factory.mktemp("large") / "run", [0.9 - 0.8 / n for n in range(1, 201)], clients=100)

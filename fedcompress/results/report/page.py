@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ from fedcompress import __version__
 from fedcompress.errors import InputError
 from fedcompress.results import comparison as compared
 from fedcompress.results.comparison import Comparison, Row, compare
-from fedcompress.results.report import plots, population
+from fedcompress.results.report import library, plots, population
 from fedcompress.results.report.drawing import Panel, Variants, literal
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.results.runs import COMPLETED, Found, RunResult, flat_settings
@@ -30,14 +27,6 @@ MOST_EVENTS = 200
 MOST_GRIDS = 4
 """Grids of samples that one run shows: the first, the last and some between them."""
 CLASSES = {compared.BETTER: "good", compared.WORSE: "bad", compared.NOISE: "noise", compared.TOO_FEW: "noise"}
-
-
-_WRAPPED = re.compile(
-    r'(?P<license>/\*\*.*?\*/\n).*?"use strict";(?P<body>var Plotly=.*window\.Plotly = Plotly;\n)'
-    r"return Plotly;\n\}\)\);\s*",
-    re.DOTALL,
-)
-"""plotly.js in its wrapper for module loaders: without that, a browser starts it in two thirds of the time."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +100,7 @@ def make_page(found: Found, *, target: float | None = None, baseline: str | None
     names = list(dict.fromkeys(str(run.summary["scenario"]) for run in found.runs))
     ids = {id(panel): f"plot-{n}" for n, panel in enumerate(p for s in sections for p in s.panels)}
     figures = {ids[id(panel)]: literal(panel.figure) for section in sections for panel in section.panels}
+    traces = frozenset(str(trace["type"]) for figure in figures.values() for trace in figure["data"])
     return render(
         "report.html",
         title=", ".join(names),
@@ -128,7 +118,7 @@ def make_page(found: Found, *, target: float | None = None, baseline: str | None
         failures=_failures(found.runs),
         sources=[_source(variant, runs) for variant, runs in variants.items()],
         figures=json.dumps(figures, separators=(",", ":")).replace("<", "\\u003c"),
-        plotly=_plotly(),
+        plotly=library.packed(traces),
         script=_template_text("plots.js"),
     )
 
@@ -149,15 +139,6 @@ def render(template: str, **values: Any) -> str:
 
 def _template_text(name: str) -> str:
     return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
-
-
-@cache
-def _plotly() -> str:
-    """plotly.js, compressed: 2 MB of text instead of 5, which the browser unpacks in a moment."""
-    source = (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-    if wrapped := _WRAPPED.fullmatch(source):
-        source = wrapped["license"] + wrapped["body"]
-    return base64.b64encode(gzip.compress(source.encode(), 6, mtime=0)).decode("ascii")
 
 
 def _lead(variants: Variants) -> str:

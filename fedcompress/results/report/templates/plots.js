@@ -70,23 +70,36 @@
   };
   const ready = () => (library ??= unpack());
 
+  // One plot after the other: each is seen before the next is drawn.
+  let queue = Promise.resolve();
+  const enqueue = (plot) => {
+    queue = queue.then(ready).then(() => draw(plot)).catch(console.error).then(() => new Promise((next) => setTimeout(next)));
+  };
   const watcher = new IntersectionObserver((entries) => {
     for (const entry of entries.filter((item) => item.isIntersecting)) {
       watcher.unobserve(entry.target);
-      ready().then(() => draw(entry.target));
+      enqueue(entry.target);
     }
-  }, { rootMargin: "300px" });
+  }, { rootMargin: "200px" });
   requestAnimationFrame(() => plots.forEach((plot) => watcher.observe(plot)));
+  (window.requestIdleCallback ?? setTimeout)(ready);
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   // Print shows everything: all plots, and what is folded.
   const print = matchMedia("print");
-  let folded = [];
+  let folded = null;
   const unfold = () => {
+    if (folded) return;
     folded = [...document.querySelectorAll("details:not([open])")];
     folded.forEach((details) => { details.open = true; });
     if (window.Plotly) plots.forEach(draw);
   };
-  const fold = () => { folded.forEach((details) => { details.open = false; }); redraw(); };
+  const fold = () => {
+    folded?.forEach((details) => { details.open = false; });
+    folded = null;
+    redraw();
+  };
   print.addEventListener("change", (event) => (event.matches ? unfold() : fold()));
+  addEventListener("beforeprint", unfold);
+  addEventListener("afterprint", fold);
 })();
