@@ -10,7 +10,7 @@ from typing import Any
 from fedcompress.errors import InputError, RunError, suggestion
 from fedcompress.experiment import Experiment
 from fedcompress.gallery import load_scenario
-from fedcompress.launch import default_directory, run_one, sweep_runner
+from fedcompress.launch import conclude_sweep, default_directory, run_one, sweep_runner
 from fedcompress.options import ENGINES, Options
 from fedcompress.plugins import Plugins
 from fedcompress.results.recorder import Observer, Silent
@@ -129,7 +129,9 @@ def run_all(
     path = _directory(loaded, out)
     RunDirectory(path).write_json("options.json", options.table())
     runner = sweep_runner(options, lambda label: _display(label, progress))
-    _, problems = run_sweep(loaded, path, runner, SweepDisplay() if progress else _Quiet())
+    rows, problems = run_sweep(loaded, path, runner, SweepDisplay() if progress else _Quiet())
+    if any(row["seeds"] for row in rows):
+        conclude_sweep(path)
     if problems:
         raise RunError("\n".join([*problems, f"go on with: fedcompress resume {path}"]))
     return [load(path / directory_name(label)) for label, _ in loaded.runs()]

@@ -143,19 +143,14 @@ def _finish(loaded: Any, path: Path, options: Any, one: Callable[[Any], dict[str
 
 def _close_sweep(path: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
     """Compares the runs of a sweep that are completed."""
+    from fedcompress.launch import conclude_sweep
     from fedcompress.results import tables
-    from fedcompress.results.comparison import compare as compare_runs
-    from fedcompress.results.report import write_report
-    from fedcompress.results.runs import find_runs
 
     closing: dict[str, Any] = {"run": path.name, "variants": rows}
     if not any(row["seeds"] for row in rows):
         _show(closing, f"no run of {len(rows)} variants is completed", as_json=as_json)
         return
-    found = find_runs([path])
-    comparison = compare_runs(found)
-    tables.write(comparison, path)
-    write_report(found)
+    comparison = conclude_sweep(path)
     _show(
         closing | {"comparison": tables.to_json(comparison)},
         tables.render_terminal(tables.text_tables(comparison)),

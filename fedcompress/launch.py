@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
     from fedcompress.results.checkpoint import Checkpoints
+    from fedcompress.results.comparison import Comparison
 
 RUNS = Path("runs")
 
@@ -44,8 +45,10 @@ def run_one(
     options: Options | None = None,
     observer: Observer | None = None,
     command: Sequence[str] = (),
+    *,
+    report: bool = True,
 ) -> Row:
-    """Runs a scenario without sweep into a new directory and returns its summary.
+    """Runs a scenario without sweep into a new directory and returns its summary; `report`: writes `report.html`, too.
 
     Raises:
         InputError: Scenario, data, plug-ins or directory; nothing has been written then.
@@ -55,7 +58,10 @@ def run_one(
     experiment = prepared(scenario, options)
     made_with = provenance(experiment, options.table(), command or sys.argv)
     directory = RunDirectory.create(path, experiment.scenario.toml(), made_with)
-    return _finish(experiment, directory, options, observer or Silent())
+    summary = _finish(experiment, directory, options, observer or Silent())
+    if report:
+        _report(directory)
+    return summary
 
 
 def prepared(scenario: Scenario, options: Options) -> Experiment:
@@ -74,8 +80,13 @@ def prepared(scenario: Scenario, options: Options) -> Experiment:
     return experiment
 
 
-def resume_one(path: Path, observer: Observer | None = None) -> Row:
+def resume_one(path: Path, observer: Observer | None = None, *, report: bool = True) -> Row:
     """Goes on with a run from its last whole round, to the result that it would have had without the break.
+
+    Args:
+        path: The run directory.
+        observer: Watches it.
+        report: Whether to write `report.html` at the end.
 
     Returns:
         The summary; of a run that is completed, the one it has.
@@ -90,7 +101,10 @@ def resume_one(path: Path, observer: Observer | None = None) -> Row:
     options = Options.of(made_with)
     experiment = prepared(Scenario.load(path / "scenario.toml"), options)
     _check_unchanged(experiment, directory)
-    return _finish(experiment, directory, options, observer or Silent())
+    summary = _finish(experiment, directory, options, observer or Silent())
+    if report:
+        _report(directory)
+    return summary
 
 
 def start_or_resume(
@@ -100,12 +114,12 @@ def start_or_resume(
     observer: Observer | None = None,
     command: Sequence[str] = (),
 ) -> Row:
-    """Runs a scenario in a directory that is ours, such as a sweep's, from wherever an earlier try has got to."""
+    """Runs a part of a sweep in its directory, from wherever an earlier try has got to; the sweep has the report."""
     directory = RunDirectory(path)
     if directory.begun:
-        return resume_one(path, observer)
+        return resume_one(path, observer, report=False)
     directory.clear_unbegun()
-    return run_one(scenario, path, options, observer, command)
+    return run_one(scenario, path, options, observer, command, report=False)
 
 
 def sweep_runner(options: Options, display: Callable[[str], AbstractContextManager[Observer]]) -> Runner:
@@ -136,6 +150,24 @@ def sweep_runner(options: Options, display: Callable[[str], AbstractContextManag
     return one_by_one
 
 
+def conclude_sweep(path: Path) -> Comparison:
+    """Compares the runs of a sweep that are completed, and writes the comparison and the report.
+
+    Raises:
+        InputError: None is, or it cannot be written.
+    """
+    from fedcompress.results import tables
+    from fedcompress.results.comparison import compare
+    from fedcompress.results.report import write_report
+    from fedcompress.results.runs import find_runs
+
+    found = find_runs([path])
+    comparison = compare(found)
+    tables.write(comparison, path)
+    write_report(found)
+    return comparison
+
+
 def serve(grid: Grid, context: Context) -> None:
     """Runs what the run configuration of a Flower app describes, on any grid; the main function of the ServerApp.
 
@@ -161,6 +193,7 @@ def serve(grid: Grid, context: Context) -> None:
     superlink.wait_for_nodes(grid, len(experiment.clients))
     with ProgressDisplay(name) as display:
         _finish(experiment, directory, options, display, grid)
+    _report(directory)
 
 
 def _check_unchanged(experiment: Experiment, directory: RunDirectory) -> None:
@@ -199,7 +232,6 @@ def _finish(
     made_with = directory.read_json("provenance.json")
     directory.write_json("provenance.json", {**made_with, "end": datetime.datetime.now(datetime.UTC).isoformat()})
     directory.write_json("summary.json", summary)
-    _report(directory)
     return summary
 
 

@@ -54,6 +54,7 @@ def test_all_runs_of_a_sweep(
     monkeypatch.setattr(export, "export_models", lambda *_: {})
     table = {**tiny, "rounds": 1, "sweep": {"seeds": [1, 2]}}
     runs = fedcompress.run_all(Scenario.parse(table), out=tmp_path / "sweep")
+    assert {"comparison.csv", "report.html"} <= {path.name for path in (tmp_path / "sweep").iterdir()}
     assert [run.seed for run in runs] == [1, 2]
     assert "2 of 2 runs done, left 0 s" in capsys.readouterr().err
     assert RunDirectory(tmp_path / "sweep").read_json("sweep.json")["variants"][0]["seeds"] == 2

@@ -399,7 +399,9 @@ def test_a_sweep_runs_everything_into_one_directory(call: Call, tiny: dict[str, 
         summary = RunDirectory(tmp_path / "out" / name).read_json("summary.json")
         assert (summary["seed"], summary["status"]) == (3, "completed")
         assert row["accuracy"] == {"mean": summary["accuracy"], "std": None}
-        assert (tmp_path / "out" / name / "report.html").exists()
+        assert not (tmp_path / "out" / name / "report.html").exists()  # the sweep has one, of all its runs
+    assert call("report", "out/flat-seed-3").code == 0
+    assert (tmp_path / "out" / "flat-seed-3" / "report.html").exists()
     verdicts = {
         row["variant"]: row["verdict"] for row in printed["comparison"]["figures"] if row["figure"] == "accuracy"
     }
