@@ -71,7 +71,7 @@ def _act(experiment: Experiment, action: str, message: Message, context: Context
     if action not in group.client.actions():
         raise ActionError(f"client {partition}: client strategy {group.settings.client!r} has no action {action!r}")
     references, residuals, state = _load(context.state)
-    if request["fresh"]:
+    if request.get("fresh"):
         references = experiment.start(group)
     residuals = residuals.since(int(request.get("accepted", 0)))  # type: ignore[arg-type]
     blobs = from_record(message.content.array_records["payload"])
@@ -101,7 +101,7 @@ def _act(experiment: Experiment, action: str, message: Message, context: Context
         "payload": to_record({name: item.data for name, item in encoded.items()}),
         "metrics": MetricRecord({name: float(value) for name, value in metrics.items()}),
     }
-    if request["tested"] and model:
+    if request.get("tested") and model:
         content["report"] = ConfigRecord({"model_digest": digest(model)})
     residuals = residuals.after(int(request.get("exchange", 0)), encoded)  # type: ignore[arg-type]
     _save(context.state, references.after(sent, declared), residuals, state)
@@ -125,15 +125,13 @@ def _measure(
     raw = b"".join(np.ascontiguousarray(a).tobytes() for a in small)
     parameters = sum(a.size for a in small)
     row: dict[str, float] = {
-        "sparsity_target": group.compression.target(round_number),
         "sparsity": masking.sparsity(model, spec.prunable),
         "parameters": float(parameters),
-        "dense_bytes": float(4 * parameters),
         "compressed_bytes": float(len(zlib.compress(raw, 6))),
     }
-    if request["measured"] or request["tested"]:
+    if request.get("measured") or request.get("tested"):
         row["accuracy"] = evaluate(spec, model, experiment.data.test(partition)).accuracy
-    if request["tested"]:
+    if request.get("tested"):
         test = evaluate(spec, model, experiment.data.test_examples)
         validation = evaluate(spec, model, experiment.data.server_validation_examples)
         row |= {"test_accuracy": test.accuracy, "test_loss": test.loss, "validation_accuracy": validation.accuracy}

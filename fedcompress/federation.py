@@ -235,15 +235,12 @@ class Federation:
 
     def _message(self, client: ClientInfo, action: str, encoded: Encodings) -> Message:
         numbers = {"exchange": self._exchange, "accepted": self._held(client).accepted} if self._feeds_back else {}
-        request = ConfigRecord(
-            {
-                **numbers,
-                "round": self.round,
-                "fresh": self._held(client).fresh,
-                "measured": self._measured,
-                "tested": self._tested and client.group in self.own,
-            }
-        )
+        asked = {
+            "fresh": self._held(client).fresh,
+            "measured": self._measured,
+            "tested": self._tested and client.group in self.own,
+        }
+        request = ConfigRecord({**numbers, "round": self.round, **{name: True for name, yes in asked.items() if yes}})
         blobs = {name: item.data for name, item in encoded.items()}
         content = RecordDict({"payload": to_record(blobs), "request": request})
         node = self._nodes[client.partition]
@@ -263,7 +260,7 @@ class Federation:
         blobs: dict[str, bytes] = {}
         declared = self._contents[client.group]
         try:
-            metrics = {k: float(v) for k, v in answer.content.metric_records["metrics"].items()}  # type: ignore[arg-type]
+            metrics = self._metrics(client, answer)
             blobs = from_record(answer.content.array_records["payload"])
             contents = present(blobs, declared)
             if missing := sorted(set(expects) - blobs.keys()):
@@ -294,6 +291,17 @@ class Federation:
             | ({"model_digest": report["model_digest"]} if report else {})
         )
         return Reply(client, received, metrics, {**sent.decoded, **sent.meant}), modelled
+
+    def _metrics(self, client: ClientInfo, answer: Message) -> dict[str, float]:
+        """Returns what a client measured, and what follows from it: nothing crosses that the server can know."""
+        metrics = {k: float(v) for k, v in answer.content.metric_records["metrics"].items()}  # type: ignore[arg-type]
+        if "parameters" in metrics:
+            compression = self._experiment.groups[client.group].compression
+            metrics |= {
+                "sparsity_target": compression.target(self.round),
+                "dense_bytes": 4 * metrics["parameters"],
+            }
+        return metrics
 
     def _count(
         self,

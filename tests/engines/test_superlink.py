@@ -275,7 +275,7 @@ def test_a_run_whose_clients_keep_state_is_not_resumed(tmp_path: Path, strategy:
     weights = {"weights": pruned.model.template} if action == "train" else {}
     contents = present(weights, experiment_of(config).contents(pruned))
     blobs = {k: e.data for k, e in encode_payload(weights, contents, experiment_of(config).wire).items()}
-    request = ConfigRecord({"round": 1, "fresh": True, "measured": False, "tested": False})
+    request = ConfigRecord({"round": 1, "fresh": True})
     identify()
     message = Message(
         RecordDict({"payload": to_record(blobs), "request": request}), dst_node_id=2, message_type=f"train.{action}"
