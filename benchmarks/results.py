@@ -9,17 +9,22 @@ and the tables of `fedcompress compare`. A section of the same scenario is repla
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from fedcompress.errors import InputError
 from fedcompress.results.comparison import compare
-from fedcompress.results.runs import RunResult, find_runs
+from fedcompress.results.runs import Found, RunResult, find_runs
 from fedcompress.results.tables import to_markdown
 from fedcompress.scenario import read_toml
+from fedcompress.units import size
+from fedcompress.wire.ledger import ENVELOPE
 
 HEAD = """# Results
 
@@ -45,8 +50,23 @@ def section(path: Path) -> tuple[str, str]:
         )
     name = str(read_toml(path / "scenario.toml")["name"])
     runs = found.runs
-    parts = [f"## {name}", _made_with(runs), to_markdown(compare(found))]
+    parts = [f"## {name}", _made_with(runs), to_markdown(compare(found)), contents_table(found)]
     return name, "\n\n".join(part.strip() for part in parts)
+
+
+def contents_table(found: Found) -> str:
+    """Returns bytes by direction and content, the mean over a variant's runs, as Markdown."""
+    sums: dict[str, dict[str, float]] = {}
+    for variant, runs in found.variants.items():
+        ledger = pd.concat([run.ledger for run in runs])
+        means = ledger.groupby(["direction", "content"])["wire_bytes"].sum() / len(runs)
+        sums[variant] = {f"{content}, {direction.removesuffix('link')}": n for (direction, content), n in means.items()}
+    table = pd.DataFrame(sums).T
+    order = sorted(table, key=lambda column: (column.startswith(ENVELOPE), column))
+    lines = [["variant", *order], ["---", *("---:" for _ in order)]]
+    lines += [[variant, *("-" if math.isnan(n) else size(n) for n in row[order])] for variant, row in table.iterrows()]
+    written = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"**Bytes by content**\n\n{written}\n\nOf a whole run, mean over seeds; rows sum to all that crossed."
 
 
 def _made_with(runs: Sequence[RunResult]) -> str:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from fedcompress.errors import InputError
+from fedcompress.results.run_directory import directory_name
 
 LOST, CONFIDENCE = 0.01, 0.95
 """Accuracy that compression may cost; of the interval."""
@@ -76,9 +77,10 @@ def read(path: Path) -> dict[str, dict[int, Curve]]:
     curves: dict[str, dict[int, Curve]] = {name: {} for name in names}
     for file in sorted(path.glob("*/summary.json")):
         summary = json.loads(file.read_text(encoding="utf-8"))
-        name = summary["run"].rpartition(" seed ")[0]
-        if summary["status"] == "completed" and name in curves:
-            curves[name][int(summary["seed"])] = _curve(file.parent)
+        seed = int(summary["seed"])
+        for name in names:
+            if summary["status"] == "completed" and summary["run"] == directory_name(f"{name} seed {seed}"):
+                curves[name][seed] = _curve(file.parent)
     if len(names) < 2 or not any(set(curves[names[0]]) & set(curves[name]) for name in names[1:]):
         raise InputError(f"{path}: expected finished runs of two variants with the same seeds; found {_found(curves)}.")
     return curves

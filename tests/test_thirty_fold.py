@@ -17,7 +17,7 @@ def run(path: Path, variant: str, seed: int, accuracy: list[float], wire: int) -
     folder = path / f"{variant}-seed-{seed}"
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(
-        json.dumps({"run": f"{variant} seed {seed}", "seed": seed, "status": "completed"})
+        json.dumps({"run": f"{variant}-seed-{seed}", "seed": seed, "status": "completed"})
     )
     (folder / "rounds.jsonl").write_text("".join(json.dumps({"accuracy": a}) + "\n" for a in accuracy))
     rows = [
