@@ -102,6 +102,8 @@ class SweepDisplay:
             if outcome.summary is None
             else f"accuracy {number(outcome.summary['accuracy'])}"
         )
+        if outcome.summary is not None and outcome.summary.get("stopped"):
+            how += f" after {outcome.summary['rounds']} rounds, stopped early"
         left = (time.perf_counter() - self._started) / self._here * (self._total - self._done)
         failed = f", {self._failed} failed" if self._failed else ""
         self._console.print(

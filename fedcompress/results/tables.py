@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedcompress.devices import ABOUT
 from fedcompress.errors import InputError
 from fedcompress.results import comparison as compared
 from fedcompress.results.comparison import Cell, Comparison, Row
@@ -98,9 +99,13 @@ def cost_table(comparison: Comparison) -> TextTable:
         "model_bytes": "model",
         "seconds": "time",
     }
+    note = "own data: each client on its own distribution"
+    if len({rounds for row in comparison.rows for rounds in row.cells["rounds"].values.values()}) > 1:
+        titles = {"rounds": "rounds", **titles}
     if any(row.cells["modelled_seconds"].values for row in comparison.rows):
         titles |= {"modelled_seconds": "modelled time", "modelled_joules": "modelled energy"}
-    return _figures_table(comparison, "Clients and cost", titles, "own data: each client on its own distribution")
+        note += f"; modelled: {ABOUT}"
+    return _figures_table(comparison, "Clients and cost", titles, note)
 
 
 def target_table(comparison: Comparison) -> TextTable | None:

@@ -69,8 +69,15 @@ def test_modelled_devices_are_compared_where_there_are_any(make_run: Make) -> No
     one, two = (make_run(name, modelled={"seconds": s, "joules": 5.0}) for name, s in (("one", 9.0), ("two", 12.0)))
     table = tables.cost_table(compare(find_runs([f"a={one}", f"b={two}"])))
     assert table.columns[-2:] == ("modelled time", "modelled energy")
+    assert "modelled: from a model of the devices, not measured" in table.caption
     assert table.rows[1][-2:] == ("12.0 s ?", "5.0 J ?")
     assert "modelled time" not in tables.cost_table(compare(find_runs([make_run("three")]))).columns
+
+
+def test_rounds_are_shown_where_they_differ(make_run: Make) -> None:
+    short, long = make_run("short", (0.5, 0.6)), make_run("long", (0.5, 0.6, 0.7))
+    assert tables.cost_table(compare(find_runs([f"a={short}", f"b={long}"]))).columns[1] == "rounds"
+    assert "rounds" not in tables.cost_table(compare(find_runs([f"a={short}", f"b={short}"]))).columns
 
 
 def test_unpaired_seeds(make_run: Make) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from fedcompress.errors import InputError
 from fedcompress.results.comparison import compare
-from fedcompress.results.report import plots, population, write_report
+from fedcompress.results.report import modelled, plots, population, write_report
 from fedcompress.results.runs import find_runs
 
 Make = Callable[..., Path]
@@ -202,3 +202,72 @@ def test_groups_of_a_variant_are_compared_by_name(make_sweep: Make) -> None:
     panel = plots.pareto_bytes(compare(found))
     assert panel is not None
     assert [row[-1] for row in panel.table.rows] == ["yes", "no"]  # as many bytes, and less accurate
+
+
+def on_devices(make_run: Make, name: str, **more: Any) -> Path:
+    """A run whose group "half" is on a phone: 4 s an action, of which one in round 2 is late and one dropped out."""
+    groups = [{"name": "dense", "share": 0.5}, {"name": "half", "share": 0.5, "device": "phone"}]
+    phone = {"multiply_adds_per_second": 1e9, "downlink_bits_per_second": 8e6, "uplink_bits_per_second": 1e6}
+    total = {"about": "from a model", "seconds": 12.0, "joules": 40.0, "late": 1, "dropouts": 1, "groups": {}}
+    run = make_run(name, (0.5, 0.8), groups=groups, settings={"devices": {"phone": phone}}, modelled=total, **more)
+    rows = [json.loads(line) for line in (run / "clients.jsonl").read_text().splitlines()]
+    for row in rows:
+        if row["group"] == "half":
+            row |= {f"modelled_{part}_seconds": s for part, s in (("download", 1), ("compute", 2), ("upload", 1))}
+            row |= {"modelled_seconds": 4.0, "modelled_joules": 10.0}
+    late, gone = [row for row in rows if row["group"] == "half" and row["round"] == 2]
+    late |= {"status": "late", "error": "the device takes 4 s (from a model of the devices, not measured)"}
+    for key in [key for key in gone if key.startswith("modelled")]:
+        del gone[key]
+    gone |= {"status": "dropped out", "error": "the device is gone (from a model of the devices, not measured)"}
+    (run / "clients.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rounds = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
+    for number, row in enumerate(rounds, 1):
+        row |= {"modelled_seconds": 4.0 * number, "modelled_joules": 20.0}
+        row |= {"modelled_late": number - 1, "modelled_dropouts": number - 1}
+    (run / "rounds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rounds))
+    return run
+
+
+def test_modelled_figures_say_so(make_run: Make, tmp_path: Path) -> None:
+    run = on_devices(make_run, "run")
+    seen = Text(page_of(run, out=tmp_path / "report.html"))
+    for expected in ("Devices: a model, not measured", "from a model, not measured", "on a modelled phone"):
+        assert expected in seen.text, expected
+    variants = {"made-up": find_runs([run]).runs}
+    groups, rates = modelled.tables(modelled.with_devices(variants))
+    assert groups.rows == (("half", "phone", "4", "4", "4", "10", "30", "1", "1"),)
+    assert rates.rows[0][:4] == ("phone", "1e+09", "8", "1")
+    over_time, action = modelled.panels(variants)
+    assert over_time.figure["data"][0]["x"] == [4.0, 12.0]
+    assert over_time.table.rows[1] == ("made-up", "2", "0.8000", "12", "40", "1", "1")
+    assert [(bar["name"], bar["x"]) for bar in action.figure["data"]] == [
+        ("download", [1.0]),
+        ("compute", [2.0]),
+        ("upload", [1.0]),
+    ]
+    for panel in (over_time, action):
+        assert "odelled" in panel.title
+        assert "odelled" in panel.table.title
+    assert "Devices" not in Text(page_of(make_run("other"), out=tmp_path / "report.html")).text
+
+
+def test_a_run_whose_devices_are_all_gone(make_run: Make, tmp_path: Path) -> None:
+    run = on_devices(make_run, "run")
+    rows = [json.loads(line) for line in (run / "clients.jsonl").read_text().splitlines()]
+    kept = [{key: value for key, value in row.items() if not key.startswith("modelled")} for row in rows]
+    (run / "clients.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    groups, _ = modelled.tables({"made-up": find_runs([run]).runs})
+    assert groups.rows[0][3:7] == ("-", "-", "-", "0")
+    assert "Groups on their devices, modelled" in Text(page_of(run, out=tmp_path / "report.html")).text
+
+
+def test_runs_that_ended_early(make_run: Make, make_sweep: Make, tmp_path: Path) -> None:
+    stopped = {"because": "patience", "detail": "no gain for 5 rounds, after 0.8"}
+    run = make_run("run", stopped=stopped, settings={"rounds": 20})
+    seen = Text(page_of(run, out=tmp_path / "report.html")).seen
+    assert "Ended early, after 2 of 20 rounds: no gain for 5 rounds, after 0.8." in seen
+    other = make_run("other", seed=2, settings={"rounds": 20})
+    seen = Text(page_of(run, other, out=tmp_path / "report.html")).seen
+    assert "1 of 2 runs ended early; below Accuracy stands when and why." in seen
+    assert ("made-up, seed 1", "2 of 20", stopped["detail"]) in [tuple(seen[n : n + 3]) for n in range(len(seen))]

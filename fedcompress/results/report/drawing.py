@@ -83,7 +83,7 @@ def band(name: str, index: int, places: Iterable[float], low: Iterable[float], h
 
 def axes(x: str, y: str, *, share: bool = True, **more: Any) -> Json:
     """Returns the layout of two axes with their titles; `share`: what is upwards is a fraction."""
-    y_axis: Json = {"title": {"text": y}} | ({"tickformat": ".2~f"} if share else {})
+    y_axis: Json = {"title": {"text": y}} | ({"tickformat": ".4~f"} if share else {})
     return {"xaxis": {"title": {"text": x}}, "yaxis": y_axis} | more
 
 

@@ -14,7 +14,7 @@ from fedcompress import __version__
 from fedcompress.errors import InputError
 from fedcompress.results import comparison as compared
 from fedcompress.results.comparison import Comparison, Row, compare
-from fedcompress.results.report import library, plots, population
+from fedcompress.results.report import library, modelled, plots, population
 from fedcompress.results.report.drawing import Panel, Variants, literal
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.results.runs import COMPLETED, Found, RunResult, flat_settings
@@ -166,7 +166,17 @@ def _findings(comparison: Comparison, found: Found) -> Iterable[tuple[str, str]]
     rows = list(comparison.rows)
     if len(rows) == 1:
         yield "", _alone(rows[0], found.runs[0])
-        return
+    else:
+        yield from _differing(rows, comparison)
+    stopped = [run for run in found.runs if run.summary.get("stopped")]
+    if stopped and len(found.runs) == 1:
+        rounds, asked = stopped[0].summary["rounds"], stopped[0].scenario["rounds"]
+        yield "", f"Ended early, after {rounds} of {asked} rounds: {stopped[0].summary['stopped']['detail']}."
+    elif stopped:
+        yield "", f"{len(stopped)} of {len(found.runs)} runs ended early; below Accuracy stands when and why."
+
+
+def _differing(rows: Sequence[Row], comparison: Comparison) -> Iterable[tuple[str, str]]:
     others = [row for row in rows if not row.is_baseline and row.cells["accuracy"].difference]
     others.sort(key=lambda row: -abs(row.cells["accuracy"].difference.interval.mean))  # type: ignore[union-attr]
     for row in others[:MOST_FINDINGS]:
@@ -185,8 +195,12 @@ def _alone(row: Row, run: RunResult) -> str:
     text += f" on the test set after {run.summary['rounds']} rounds, for {size(cell.interval.mean)} on the network"
     dense = run.summary["dense_uplink_bytes"] + run.summary["dense_downlink_bytes"]
     if dense and cell.interval.mean:
-        text += f", {dense / cell.interval.mean:.1f} times fewer than the same messages as dense float32"
+        text += f", {_fewer(dense / cell.interval.mean)} the same messages as dense float32"
     return f"{text}." + (" One seed: what another would give is not known." if len(row.seeds) == 1 else "")
+
+
+def _fewer(times: float) -> str:
+    return f"{times:.1f} times fewer than" if times >= 1.05 else "about as many as" if times > 0.95 else "more than"
 
 
 def _versus(row: Row, comparison: Comparison) -> str:
@@ -229,7 +243,7 @@ def _tiles(comparison: Comparison, found: Found) -> list[tuple[str, str, str]]:
     def over(kind: str) -> str:
         dense = sum(run.summary[f"dense_{kind}_bytes"] for run in runs) / len(runs)
         wire = mean(f"{kind}_bytes")
-        return f"{dense / wire:.1f} times fewer than dense" if wire and dense else ""
+        return f"{_fewer(dense / wire)} dense" if wire and dense else ""
 
     return [
         ("accuracy", number(mean("accuracy")), f"best on validation {number(mean('best_accuracy'))}"),
@@ -238,6 +252,11 @@ def _tiles(comparison: Comparison, found: Found) -> list[tuple[str, str, str]]:
         ("down", size(mean("downlink_bytes")), over("downlink")),
         ("a client's model", size(mean("model_bytes")), "deflated"),
         ("time", f"{mean('seconds') or 0:.0f} s", f"{failures} failures"),
+        *(
+            [("on its devices", f"{taken:,.0f} s", "from a model, not measured")]
+            if (taken := mean("modelled_seconds")) is not None
+            else []
+        ),
     ]
 
 
@@ -305,6 +324,8 @@ def _group(group: Mapping[str, Any]) -> str:
     text = f"{group.get('share', 1.0):.0%} of the clients, {group.get('model')}, {group.get('client', 'sgd')}"
     if group.get("compression", "none") != "none":
         text += f", {group['compression']} to sparsity {group.get('sparsity', 0.0):g}"
+    if group.get("device"):
+        text += f", on a modelled {group['device']}"
     more = {**group.get("params", {}), **group.get("compression_params", {})}
     return text + (f" ({_words(more)})" if more else "")
 
@@ -327,7 +348,8 @@ def _sections(variants: Variants, comparison: Comparison) -> Iterable[Section]:
         yield Section("comparison", "Comparison", tables=text_tables(comparison))
     if not scored:
         return
-    yield Section("accuracy", "Accuracy", [plots.over_rounds(scored), plots.over_bytes(scored)])
+    curves = [plots.over_rounds(scored), plots.over_bytes(scored)]
+    yield Section("accuracy", "Accuracy", curves, [ended] if (ended := _ended_early(variants)) else ())
     fronts = [panel for panel in (plots.pareto_bytes(comparison), plots.pareto_size(scored)) if panel]
     yield Section("pareto", "Accuracy, bytes and size", fronts)
     yield Section("bytes", "Where the bytes went", [plots.by_content(variants)])
@@ -337,7 +359,23 @@ def _sections(variants: Variants, comparison: Comparison) -> Iterable[Section]:
         [panel for panel in (population.clients(scored), population.sparsity(scored)) if panel],
         [population.group_table(scored)],
     )
+    if on_devices := modelled.with_devices(variants):
+        panels, tables = modelled.panels(on_devices), modelled.tables(on_devices)
+        yield Section("devices", modelled.TITLE, panels, tables, modelled.ABOUT)
     yield Section("data", "Who holds what", population.splits(variants))
+
+
+def _ended_early(variants: Variants) -> TextTable | None:
+    """Runs that `[stop]` ended, unless there is only one run: of that, the verdict says it."""
+    runs = [run for group in variants.values() for run in group]
+    rows = tuple(
+        (f"{run.variant}, seed {run.seed}", f"{run.summary['rounds']} of {run.scenario['rounds']}", stop["detail"])
+        for run in runs
+        if (stop := run.summary.get("stopped"))
+    )
+    caption = "Where runs of a variant have ended, a line goes on as the mean of the others." if len(runs) > 1 else ""
+    columns = ("run", "rounds", "why")
+    return TextTable("Runs that ended early", columns, rows, caption) if rows and len(runs) > 1 else None
 
 
 def _grids(runs: Sequence[RunResult]) -> Iterable[Grid]:

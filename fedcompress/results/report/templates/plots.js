@@ -44,7 +44,7 @@
     margin: { l: 48, r: 10, t: 8, b: 42 },
     xaxis: { ...axis, ...own.xaxis },
     yaxis: { ...axis, ...own.yaxis },
-    legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)", maxheight: 4000 },
+    legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)", maxheight: 4000, traceorder: "normal" },
     hoverlabel: { bgcolor: "@card", bordercolor: "@line", font: { color: "@ink" } },
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
   });
