@@ -15,7 +15,7 @@ from rich.table import Table
 from fedcompress.devices import ABOUT
 from fedcompress.experiment import Experiment
 from fedcompress.sweep import Outcome
-from fedcompress.units import number, size
+from fedcompress.units import duration, number, size
 
 Row = Mapping[str, Any]
 
@@ -110,13 +110,6 @@ class SweepDisplay:
             f"{escape(outcome.job.label)}: {escape(how)}; "
             f"{self._done} of {self._total} runs done{failed}, left {duration(left)}"
         )
-
-
-def duration(seconds: float) -> str:
-    """Returns a time as a person reads it: `48 s`, `12 min`, `3.5 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def summary_table(summary: Row) -> Table:

@@ -17,3 +17,10 @@ def size(count: float | None) -> str:
 def number(value: float | None, digits: int = 4) -> str:
     """Returns a fraction with fixed digits, `-` if there is none."""
     return "-" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as a person reads it: `48 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

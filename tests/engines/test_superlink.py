@@ -19,6 +19,7 @@ import tomli_w
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from fedcompress import flower_app
+from fedcompress.devices import DEVICES
 from fedcompress.engines import superlink
 from fedcompress.engines.grid import identify
 from fedcompress.engines.superlink import CONFIG, experiment_of
@@ -125,6 +126,34 @@ def test_the_same_bits_and_files_as_inline(inline: RunDirectory, tmp_path: Path,
     assert list(map(relevant, directory.rows("clients"))) == list(map(relevant, inline.rows("clients")))
     ledgers = [[row for row in d.rows("ledger") if row["content"] != "envelope"] for d in (directory, inline)]
     assert ledgers[0] == ledgers[1]
+
+
+@pytest.mark.slow
+def test_early_stop_devices_and_tracking_are_those_of_inline(tmp_path: Path, started: Started) -> None:
+    """Two clients on devices, the weaker of which the deadline drops; the target ends the run after its first round."""
+    pytest.importorskip("tensorboard")
+    weak = {**DEVICES["phone-low"].model_dump(), "multiply_adds_per_second": 1.0, "dropout": 0.0}
+    table = {
+        "rounds": 3,
+        "data": {"dataset": "digits", "clients": 2},
+        "server": {"deadline": 60.0},
+        "stop": {"target": 0.01},
+        "tracking": {"trackers": ["tensorboard"]},
+        "devices": {"weak": weak, "strong": {**weak, "multiply_adds_per_second": 1e12, "spread": 0.0}},
+        "groups": [{"name": n, "share": 0.5, "model": "mini-cnn", "device": n} for n in ("strong", "weak")],
+    }
+    found = []
+    for options in (Options(), SUPERLINK):
+        path = tmp_path / options.engine
+        summary = run_one(scenario(table), path, options)
+        events = sorted(str(file.parent.relative_to(path)) for file in path.rglob("events.out.tfevents*"))
+        kept = {key: summary[key] for key in ("rounds", "stopped", "modelled", "model_digest")}
+        found.append((kept, events, list(map(relevant, RunDirectory(path).rows("clients")))))
+    assert started() == {}
+    assert found[0] == found[1]
+    assert found[0][0]["stopped"]["because"] == "target"
+    assert (found[0][0]["rounds"], found[0][0]["modelled"]["late"]) == (1, 1)
+    assert found[0][1]
 
 
 @pytest.mark.slow

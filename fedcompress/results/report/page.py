@@ -19,7 +19,7 @@ from fedcompress.results.report.drawing import Panel, Variants, literal
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.results.runs import COMPLETED, Found, RunResult, flat_settings
 from fedcompress.results.tables import TextTable, text_tables
-from fedcompress.units import number, size
+from fedcompress.units import duration, number, size
 
 FILE = "report.html"
 MOST_FINDINGS = 8
@@ -219,8 +219,11 @@ def _versus(row: Row, comparison: Comparison) -> str:
         compared.TOO_FEW: f"and {comparison.baseline} differ by {by} in accuracy; too few seeds to tell it from noise",
     }[cell.verdict]
     own, others = (_bytes(r) for r in (row, next(r for r in comparison.rows if r.is_baseline)))
-    cost = f", for {own / others:.2f} times the bytes" if own and others else ""
-    return f"{row.variant} {says}{cost}."
+    return f"{row.variant} {says}{_for(own / others) if own and others else ''}."
+
+
+def _for(times: float) -> str:
+    return ", for as many bytes" if 0.995 <= times < 1.005 else f", for {times:.2f} times the bytes"
 
 
 def _bytes(row: Row) -> float | None:
@@ -251,9 +254,9 @@ def _tiles(comparison: Comparison, found: Found) -> list[tuple[str, str, str]]:
         ("up", size(mean("uplink_bytes")), over("uplink")),
         ("down", size(mean("downlink_bytes")), over("downlink")),
         ("a client's model", size(mean("model_bytes")), "deflated"),
-        ("time", f"{mean('seconds') or 0:.0f} s", f"{failures} failures"),
+        ("time", duration(mean("seconds") or 0.0), f"{failures} failures"),
         *(
-            [("on its devices", f"{taken:,.0f} s", "from a model, not measured")]
+            [("on its devices", duration(taken), "from a model, not measured")]
             if (taken := mean("modelled_seconds")) is not None
             else []
         ),
@@ -275,7 +278,7 @@ def _tiles_of_many(comparison: Comparison, found: Found) -> list[tuple[str, str,
         ("runs", str(len(found.runs)), f"{len(found.missing)} missing" if found.missing else "all completed"),
         (
             "time of all runs",
-            f"{seconds:.0f} s",
+            duration(seconds),
             f"{sum(int(run.rounds['failures'].sum()) for run in found.runs)} failures",
         ),
     ]
