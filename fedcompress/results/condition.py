@@ -105,6 +105,8 @@ class Condition:
             raise self._problem(f"did not expect {self._tokens[self._at]!r}")
         if not node.truth:
             raise self._problem("is a number, not a comparison")
+        if not node.names:
+            raise self._problem("names no figure")
         self._value = node.value
         self.names: Sequence[Name] = tuple(dict.fromkeys(node.names))
 

@@ -99,7 +99,7 @@ class RunDirectory:
         """How the run ended: completed, failed, interrupted; None while it runs, or if it was killed."""
         if not (self.path / "summary.json").exists():
             return None
-        return str(self.read_json("summary.json")["status"])
+        return str(self.read_json("summary.json").get("status", "damaged"))
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """Returns the rows of `rounds`, `clients` or `ledger`."""
@@ -118,9 +118,11 @@ class RunDirectory:
         """
         path = self.path / name
         try:
-            table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            table = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: cannot be read ({error}); expected the directory of a run.") from None
+        if not isinstance(table, dict):
+            raise InputError(f"{path}: holds no table; expected the directory of a run.")
         return table
 
     def write_text(self, name: str, text: str) -> None:

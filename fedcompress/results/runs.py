@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedcompress.errors import InputError
+from fedcompress.results.reading import EXPECTED, FEDERATION, PROVENANCE, SCENARIO, SUMMARY, checked, read_rows
 from fedcompress.results.run_directory import RunDirectory, directory_name
 from fedcompress.scenario import read_toml
 
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COMPLETED = "completed"
-_EXPECTED = "expected the directory of a run or a sweep, made by fedcompress run"
-_COLUMNS = {
-    "rounds": ("round", "accuracy", "loss", "best", "seconds", "uplink_bytes", "downlink_bytes", "clients", "failures"),
-    "clients": ("round", "action", "client", "group", "accuracy", "sparsity_target", "sparsity", "status", "error"),
-    "ledger": ("round", "action", "direction", "client", "content", "wire_bytes", "dense_bytes", "bound_bytes"),
-}
-"""What tables without a row have."""
 MOST_SETTINGS = 3
 """Settings that may tell two scenarios of one name apart; where more differ, the directories' names do."""
 
@@ -75,17 +68,18 @@ class RunResult:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """`summary.json`."""
-        return RunDirectory(self.path).read_json("summary.json")
+        return checked(self.path / "summary.json", RunDirectory(self.path).read_json("summary.json"), SUMMARY)
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """`provenance.json`."""
-        return RunDirectory(self.path).read_json("provenance.json")
+        return checked(self.path / "provenance.json", RunDirectory(self.path).read_json("provenance.json"), PROVENANCE)
 
     @cached_property
     def scenario(self) -> dict[str, Any]:
         """`scenario.toml` as nested tables, every default written out."""
-        return read_toml(self.path / "scenario.toml")
+        path = self.path / "scenario.toml"
+        return checked(path, read_toml(path), SCENARIO)
 
     @property
     def seed(self) -> int:
@@ -110,20 +104,26 @@ class RunResult:
     @cached_property
     def federation(self) -> dict[str, Any] | None:
         """`federation.json`: for each client its group, examples of each class, final accuracy; None if absent."""
-        if not (self.path / "federation.json").exists():
+        path = self.path / "federation.json"
+        if not path.exists():
             return None
-        return RunDirectory(self.path).read_json("federation.json")
+        table = checked(path, RunDirectory(self.path).read_json(path.name), FEDERATION)
+        if len({len(table[key]) for key in ("groups", "labels", "accuracies") if isinstance(table.get(key), list)}) > 1:
+            raise InputError(f"{path}: groups, labels and accuracies are not of the same clients; {EXPECTED}.")
+        return table
 
     def _table(self, name: str) -> pd.DataFrame:
-        import pandas as pd
-
-        path = self.path / f"{name}.jsonl"
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # a line without its end was not finished
-            rows = json.loads(f"[{','.join(lines)}]")
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); {_EXPECTED}.") from None
-        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(_COLUMNS[name]))
+        path, completed = self.path / f"{name}.jsonl", self.state == COMPLETED
+        table = read_rows(path, cut_off=not completed)
+        if completed:
+            last = int(self.summary["rounds"])
+            if name != "rounds":
+                with_clients = self.rounds["round"][self.rounds["clients"] > 0]
+                last = int(with_clients.max()) if len(with_clients) else 0
+            found = int(table["round"].max()) if len(table) else 0
+            if found < last:
+                raise InputError(f"{path}: ends after round {found} of {last} of a completed run: it was cut off.")
+        return table
 
 
 @dataclass(frozen=True)
@@ -254,8 +254,8 @@ def _runs_of_sweep(
     """Returns variant -> its runs, and what is missing."""
     found: dict[str, list[RunResult]] = {}
     missing = []
-    for variant in (item["name"] for item in sweep["variants"]):
-        for seed in sweep["seeds"]:
+    for variant, seeds in _planned(path, sweep):
+        for seed in seeds:
             folder = path / directory_name(f"{variant} seed {seed}")
             run = RunResult(folder, variant)
             state = run.state if (folder / "provenance.json").exists() else "has not begun"
@@ -264,6 +264,14 @@ def _runs_of_sweep(
             if state != COMPLETED:
                 missing.append(f"{variant}, seed {seed}: {state}")
     return found, missing
+
+
+def _planned(path: Path, sweep: Any) -> Iterable[tuple[str, Sequence[int]]]:
+    """Yields the variants of a sweep with its seeds."""
+    try:
+        yield from [(str(item["name"]), list(sweep["seeds"])) for item in sweep["variants"]]
+    except (TypeError, KeyError):
+        raise InputError(f"{path / 'scenario.toml'}: [sweep] lacks seeds or variants; {EXPECTED}.") from None
 
 
 def _split(name: str | Path) -> tuple[str | None, Path]:
@@ -278,14 +286,14 @@ def _split(name: str | Path) -> tuple[str | None, Path]:
 
 def _check_exists(path: Path) -> None:
     if not path.exists():
-        raise InputError(f"{path}: does not exist; {_EXPECTED}.")
+        raise InputError(f"{path}: does not exist; {EXPECTED}.")
     if not path.is_dir():
-        raise InputError(f"{path}: is a file; {_EXPECTED}.")
+        raise InputError(f"{path}: is a file; {EXPECTED}.")
     if not (path / "scenario.toml").exists():
         what = "is empty" if not any(path.iterdir()) else "holds no scenario.toml"
-        raise InputError(f"{path}: {what}; {_EXPECTED}.")
+        raise InputError(f"{path}: {what}; {EXPECTED}.")
 
 
 def _check_begun(path: Path) -> None:
     if not (path / "provenance.json").exists():
-        raise InputError(f"{path}: holds no provenance.json; {_EXPECTED}.")
+        raise InputError(f"{path}: holds no provenance.json; {EXPECTED}.")

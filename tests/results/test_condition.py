@@ -47,7 +47,7 @@ def lookup(name: Name) -> float:
         ("accuracy > 0.5 or loss > 1 and loss < 0", True),  # "and" binds closer
         ("(accuracy > 0.5 or loss > 1) and loss < 0", False),
         ("(accuracy - baseline.accuracy) * 2 < -0.09", True),
-        ("1 - 0.5 - 0.25 == 0.25", True),  # from the left
+        ("loss * 0 + 1 - 0.5 - 0.25 == 0.25", True),  # from the left
         ("accuracy != accuracy", False),
         ("-(loss) < 0", True),
     ],
@@ -71,6 +71,7 @@ def test_names() -> None:
         ("(accuracy < 1", "lacks a closing parenthesis"),
         ("accuracy < 1)", "did not expect ')'"),
         ("accuracy < 1 < 2", "did not expect '<'"),
+        ("1 < 2", "names no figure"),
         ("accuracy = 1", "did not expect '='"),
         ("accuracy < 'a'", 'did not expect "\'"'),
         ("accuracy < or", "did not expect 'or'"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedcompress.errors import InputError
+from fedcompress.results.report.page import make_page
 from fedcompress.results.runs import RunResult, find_runs
 
 Make = Callable[..., Path]
@@ -50,6 +51,45 @@ def test_a_damaged_table_is_one_error(make_run: Make) -> None:
     (run.path / "clients.jsonl").write_text("{broken}\n")
     with pytest.raises(InputError, match=r"clients.jsonl: cannot be read .*; expected the directory of a run"):
         _ = run.clients
+
+
+DAMAGES = {
+    "rounds.jsonl": {
+        lambda text: text[:-9]: "ends within a line",
+        lambda text: text.splitlines()[0] + "\n": "ends after round 1 of 2 of a completed run",
+        lambda _: "": "ends after round 0 of 2",
+        lambda _: "5\n": "holds lines that are no rows",
+        lambda _: '{"round": 1}\n': "lacks accuracy, loss, ",
+        lambda text: text.replace("0.5", '"high"'): "accuracy is no number",
+        None: "cannot be read",
+    },
+    "clients.jsonl": {lambda _: "": "ends after round 0 of 2"},
+    "ledger.jsonl": {lambda text: text[: text.index('{"round": 2')]: "ends after round 1 of 2"},
+    "summary.json": {
+        lambda _: '{"status": "completed"}': "lacks seed, rounds, .* or has another type",
+        lambda _: "[]": "holds no table",
+        lambda text: text[:50]: "cannot be read",
+    },
+    "provenance.json": {lambda _: "{}": "lacks versions, machine, command, engine"},
+    "scenario.toml": {lambda _: "name = ": "is not valid TOML", lambda _: 'name = "x"': "lacks data, groups, rounds"},
+    "federation.json": {
+        lambda _: "{}": "lacks groups, labels",
+        lambda _: '{"groups": [], "labels": [[1]]}': "not of the same clients",
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "place"), [(n, i) for n, changes in DAMAGES.items() for i in range(len(changes))])
+def test_what_is_damaged_is_one_error(make_run: Make, name: str, place: int) -> None:
+    """A file that was cut off, or is another one: a report does not show what is left of it."""
+    path = make_run("run")
+    change, message = list(DAMAGES[name].items())[place]
+    if change is None:
+        (path / name).unlink()
+    else:
+        (path / name).write_text(change((path / name).read_text()))
+    with pytest.raises(InputError, match=rf"{name}: .*{message}"):
+        make_page(find_runs([path]))
 
 
 def test_a_sweep_is_its_variants(make_sweep: Make) -> None:
@@ -133,6 +173,10 @@ def test_what_is_refused(make_run: Make, make_sweep: Make, tmp_path: Path) -> No
         with pytest.raises(InputError) as caught:
             find_runs([path])
         assert caught.value.problems == [f"{path.parent}/{message}"]
+    for table in ("sweep = 3", "[sweep]\nseeds = [1]"):
+        (tmp_path / "made" / "scenario.toml").write_text(table)
+        with pytest.raises(InputError, match=r"made/scenario.toml: \[sweep\] lacks seeds or variants"):
+            find_runs([tmp_path / "made"])
     with pytest.raises(InputError, match=r"sweep: is a sweep; name one of the runs in it\."):
         RunResult.load(sweep)
     with pytest.raises(InputError, match="run: is named twice; to compare it with itself, name it as LABEL="):

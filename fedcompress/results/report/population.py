@@ -237,9 +237,9 @@ def group_table(variants: Variants) -> TextTable:
         "accuracy: the global model's; deployed: under the masks of the group's clients; own data: of each client on "
         "its own distribution; upload: what one client sent in its latest round"
     )
-    known = [place for place in range(len(columns)) if any(row[place] != "-" for row in rows)]
-    shown = tuple(tuple(row[place] for place in known) for row in rows)
-    return TextTable("Groups", tuple(columns[place] for place in known), shown, caption)
+    shown = [place for place in range(len(columns)) if any(row[place] != "-" for row in rows)]
+    lines = tuple(tuple(row[place] for place in shown) for row in rows)
+    return TextTable("Groups", tuple(columns[place] for place in shown), lines, caption)
 
 
 def _over(found: Sequence[Mapping[str, Any]], key: str) -> float | None:

@@ -1,0 +1,84 @@
+"""Reading the files of a run: one clear error where they are damaged, or are something else.
+
+Nothing is validated against today's scenario keys, so that runs of other versions can be read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedcompress.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXPECTED = "expected the directory of a run or a sweep, made by fedcompress run"
+Wanted = Mapping[str, type | tuple[type, ...]]
+_NUMBER = (int, float)
+
+SUMMARY: Wanted = {
+    **dict.fromkeys(("seed", "rounds", "seconds", "uplink_bytes", "downlink_bytes"), _NUMBER),
+    **dict.fromkeys(("dense_uplink_bytes", "dense_downlink_bytes"), _NUMBER),
+    **dict.fromkeys(("bytes_by_content", "groups"), dict),
+    **dict.fromkeys(("scenario", "status"), str),
+}
+PROVENANCE: Wanted = {"versions": dict, "machine": dict, "command": list, "engine": str}
+SCENARIO: Wanted = {"data": dict, "groups": list, "rounds": int}
+FEDERATION: Wanted = {"groups": list, "labels": list}
+"""What these files have to hold, by key; other keys may be absent."""
+
+_TEXTS = ("action", "group", "status", "error", "direction", "content")
+_COLUMNS = {
+    "rounds": ("round", "accuracy", "loss", "best", "seconds", "uplink_bytes", "downlink_bytes", "clients", "failures"),
+    "clients": ("round", "action", "client", "group", "accuracy", "sparsity_target", "sparsity", "status", "error"),
+    "ledger": ("round", "action", "direction", "client", "content", "wire_bytes", "dense_bytes", "bound_bytes"),
+}
+"""What tables have, without a row as well: numbers, but for texts."""
+
+
+def checked(path: Path, table: dict[str, Any], wanted: Wanted) -> dict[str, Any]:
+    """Returns the table of a file if it holds what is wanted.
+
+    Raises:
+        InputError: It does not.
+    """
+    if wrong := [key for key, kind in wanted.items() if not isinstance(table.get(key), kind)]:
+        raise InputError(f"{path}: lacks {', '.join(wrong)}, or has another type there; {EXPECTED}.")
+    return table
+
+
+def read_rows(path: Path, *, cut_off: bool) -> pd.DataFrame:
+    """Returns one of the tables of a run.
+
+    Args:
+        path: `rounds.jsonl`, `clients.jsonl` or `ledger.jsonl`.
+        cut_off: Whether the last line may be unfinished, which then does not count: of a run that was killed it is.
+
+    Raises:
+        InputError: The file is absent or damaged.
+    """
+    import pandas as pd
+
+    try:
+        *lines, last = path.read_text(encoding="utf-8").split("\n")
+        rows = json.loads(f"[{','.join(lines)}]")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); {EXPECTED}.") from None
+    if last and not cut_off:
+        raise InputError(f"{path}: ends within a line, though the run is completed: it was cut off.")
+    if not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{path}: holds lines that are no rows; {EXPECTED}.")
+    columns = _COLUMNS[path.stem]
+    table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(columns))
+    if lacking := [column for column in columns if column not in table]:
+        raise InputError(f"{path}: lacks {', '.join(lacking)}; {EXPECTED}.")
+    for column in columns:
+        if column not in _TEXTS:
+            try:
+                table[column] = pd.to_numeric(table[column])
+            except (TypeError, ValueError) as error:
+                raise InputError(f"{path}: {column} is no number ({error}); {EXPECTED}.") from None
+    return table
