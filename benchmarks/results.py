@@ -19,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from fedcompress.errors import InputError
+from fedcompress.gallery import shipped
 from fedcompress.results.comparison import compare
 from fedcompress.results.runs import Found, RunResult, find_runs
 from fedcompress.results.tables import to_markdown
@@ -32,6 +33,11 @@ Written by `python -m benchmarks.results RUN...` from run directories; not to be
 measured by the runs that its section names. ± is half of the 95 % interval over seeds (Student's t); differences are
 taken seed by seed; "within noise" says that the interval of the difference holds zero. Accuracy is that on the test set
 after the last round; nothing is chosen by it. Times are by the clock, beside whatever else the machine was doing.
+
+To add a scenario or renew it, run it from a clean checkout and hand over its directory; the other sections stay:
+
+    fedcompress run scenarios/NAME.toml --out runs/NAME
+    python -m benchmarks.results runs/NAME
 """
 HIDDEN = {"--out": 1, "--data-dir": 1, "--json": 0}
 """Options that say nothing to another machine, and how many values follow them."""
@@ -86,7 +92,7 @@ def _made_with(runs: Sequence[RunResult]) -> str:
         *commands,
         "```",
         "",
-        f"- {data}, {clients} clients, {rounds} rounds; {len(runs)} runs, seeds {seeds}",
+        f"- {data}, {clients} clients, {rounds} rounds; {_counted(runs)} {seeds}",
         f"- begun on {min(str(run.provenance['start'])[:10] for run in runs)}; "
         f"{sum(run.summary['seconds'] for run in runs) / 60:.1f} minutes in rounds, by the clock, on "
         f"{distinct(_machine)}",
@@ -94,6 +100,11 @@ def _made_with(runs: Sequence[RunResult]) -> str:
         f"- commit {distinct(_commit)}; {', '.join(sorted(versions))}",
     ]
     return "\n".join(lines)
+
+
+def _counted(runs: Sequence[RunResult]) -> str:
+    seeds = "seeds" if len({run.seed for run in runs}) > 1 else "seed"
+    return f"{len(runs)} runs, {seeds}" if len(runs) > 1 else f"1 run, {seeds}"
 
 
 def _machine(run: RunResult) -> str:
@@ -133,10 +144,11 @@ def _relative(word: str) -> str:
 
 
 def merged(text: str, sections: Iterable[tuple[str, str]]) -> str:
-    """Returns a document in which sections replace those of the same name, or follow at the end."""
+    """Returns a document in which sections replace those of the same name; they stand by name."""
     known = dict(re.findall(r"<!-- begin (.+?) -->\n(.*?)\n<!-- end \1 -->", text, re.DOTALL))
     known |= dict(sections)
-    return "\n".join([HEAD, *(f"<!-- begin {name} -->\n{body}\n<!-- end {name} -->\n" for name, body in known.items())])
+    parts = (f"<!-- begin {name} -->\n{body}\n<!-- end {name} -->\n" for name, body in sorted(known.items()))
+    return "\n".join([HEAD, *parts])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -153,6 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return 2
     print(f"{options.into}: {', '.join(name for name, _ in sections)}")
+    if lacking := [path.stem for path in shipped() if f"<!-- begin {path.stem} -->" not in merged(text, sections)]:
+        print(f"scenarios without a section: {', '.join(sorted(lacking))}")
     return 0
 
 

@@ -28,22 +28,22 @@ ABOUT = "from a model of the devices, not measured"
 
 
 def _lte(down: float, up: float) -> dict[str, float]:
-    """Returns an LTE radio at rates in Mbit/s (Huang et al. 2012, Table 4: 1.288 W, and 0.052 and 0.438 per Mbit/s)."""
+    """Returns an LTE radio at rates in Mbit/s. Its power is assumed: 1.3 W, and 0.05 and 0.45 W per Mbit/s."""
     return {
         "downlink_bits_per_second": down * 1e6,
         "uplink_bits_per_second": up * 1e6,
-        "downlink_watts": round(1.288 + 0.052 * down, 2),
-        "uplink_watts": round(1.288 + 0.438 * up, 2),
+        "downlink_watts": round(1.3 + 0.05 * down, 2),
+        "uplink_watts": round(1.3 + 0.45 * up, 2),
     }
 
 
 def _wifi(down: float, up: float) -> dict[str, float]:
-    """Likewise for Wi-Fi (ibid.: 0.133 W, and 0.137 and 0.283 per Mbit/s)."""
+    """Likewise for Wi-Fi, assumed: 0.15 W, and 0.15 and 0.3 W per Mbit/s."""
     return {
         "downlink_bits_per_second": down * 1e6,
         "uplink_bits_per_second": up * 1e6,
-        "downlink_watts": round(0.133 + 0.137 * down, 2),
-        "uplink_watts": round(0.133 + 0.283 * up, 2),
+        "downlink_watts": round(0.15 + 0.15 * down, 2),
+        "uplink_watts": round(0.15 + 0.3 * up, 2),
     }
 
 
@@ -69,12 +69,10 @@ DEVICES: Mapping[str, DeviceSettings] = {
 }
 """Devices that a scenario can name.
 
-Assumed, as round figures of the right order of magnitude: computing rates and their watts, all spreads, the rates of
-Wi-Fi, `phone-low`'s rates (at the edge of a cell), and drop-out where no source is named. Taken from measurements:
-`phone-high` has the median rates of LTE in Huang et al. 2012, "A close examination of performance and power
-characteristics of 4G LTE networks" (MobiSys), 13 Mbit/s down and 6 up; the watts of radios follow from their power
-model (Table 4), which is a decade old. `phone-low` drops out as often as the middle of what Bonawitz et al. 2019
-report, 6 to 10 % of devices ("Towards federated learning at scale: system design").
+All figures are assumptions, round and of the right order of magnitude: computing rates, watts, spreads, drop-out and
+the rates of links. The one exception is the LTE rates of `phone-high`, 13 Mbit/s down and 6 up: the medians that Huang
+et al. 2012 report ("A close examination of performance and power characteristics of 4G LTE networks", MobiSys,
+abstract). For a claim about a device, measure it and write its figures under `[devices]`.
 """
 
 
