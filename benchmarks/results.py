@@ -82,6 +82,7 @@ def _made_with(runs: Sequence[RunResult]) -> str:
         return ", ".join(dict.fromkeys(map(of, runs)))
 
     commands = dict.fromkeys(_command(run.provenance["command"]) for run in runs)
+    shipped = [command for command in commands if "scenarios/" in command]  # beside resumed and split runs of the same
     versions = {f"{name} {number}" for run in runs for name, number in run.provenance["versions"].items() if number}
     seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))
     data = distinct(lambda run: str(run.scenario["data"]["dataset"]))
@@ -89,7 +90,7 @@ def _made_with(runs: Sequence[RunResult]) -> str:
     rounds = distinct(lambda run: str(run.summary["rounds"]))
     lines = [
         "```",
-        *commands,
+        *(shipped or commands),
         "```",
         "",
         f"- {data}, {clients} clients, {rounds} rounds; {_counted(runs)} {seeds}",

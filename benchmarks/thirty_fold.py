@@ -25,6 +25,7 @@ import numpy as np
 
 from fedcompress.errors import InputError
 from fedcompress.results.run_directory import directory_name
+from fedcompress.units import size
 
 LOST, CONFIDENCE = 0.01, 0.95
 """Accuracy that compression may cost; of the interval."""
@@ -50,6 +51,10 @@ class Curve:
     contents: int
     bound: int
     envelopes: int
+
+    def target(self, rounds: int | None = None) -> float:
+        """Returns what is to be reached: the accuracy after these rounds, all by default, less what may be lost."""
+        return float(self.accuracy[:rounds][-1]) - LOST
 
     def reaches(self, accuracy: float) -> int | None:
         """Returns the first round, from 0, that has an accuracy; None if there is none."""
@@ -130,28 +135,33 @@ def interval(ratios: Sequence[float]) -> tuple[float, float, float]:
     return float(middle), float(low), float(high)
 
 
+def ratio(dense: Curve, small: Curve, rounds: int | None = None) -> float | None:
+    """Returns how many times fewer bytes `small` needs to the target of `dense`; None if it never reaches it."""
+    target = dense.target(rounds)
+    needs, least = dense.bytes_to(target), small.bytes_to(target)
+    assert needs is not None  # it reaches its own final accuracy
+    return None if least is None else needs / least
+
+
 def tables(curves: dict[str, dict[int, Curve]]) -> str:
     """Returns all tables as Markdown."""
     base, *others = curves
     parts = []
     for name in others:
-        seeds = sorted(set(curves[base]) & set(curves[name]))
-        rows, ratios = [], []
-        for seed in seeds:
-            dense, small = curves[base][seed], curves[name][seed]
-            target = float(dense.accuracy[-1]) - LOST
-            needs, least = dense.bytes_to(target), small.bytes_to(target)
-            assert needs is not None
-            ratios.append(None if least is None else needs / least)
+        pairs = {seed: (curves[base][seed], curves[name][seed]) for seed in sorted(curves[base].keys() & curves[name])}
+        ratios = [ratio(*pair) for pair in pairs.values()]
+        rows = []
+        for (seed, (dense, small)), found in zip(pairs.items(), ratios, strict=True):
+            target = dense.target()
             rows.append(
                 [
                     str(seed),
                     f"{dense.accuracy[-1]:.4f}",
                     f"{target:.4f}",
-                    f"{_round(dense, target)}, {needs / 1e6:.2f} MB",
-                    "never" if least is None else f"{_round(small, target)}, {least / 1e6:.3f} MB",
+                    _when(dense, target),
+                    _when(small, target),
                     f"{small.accuracy[-1]:.4f}",
-                    "-" if ratios[-1] is None else f"{ratios[-1]:.1f}",
+                    "-" if found is None else f"{found:.1f}",
                 ]
             )
         head = [
@@ -164,22 +174,39 @@ def tables(curves: dict[str, dict[int, Curve]]) -> str:
             "ratio",
         ]
         parts += [_markdown(head, rows), _verdict(ratios)]
+        parts += [f"The same, had {base} ended after fewer rounds:", _shorter(list(pairs.values()))]
     parts += ["Megabytes to an accuracy, mean over the seeds that reach it (how many do):", _front(curves)]
     parts += ["Distance to the entropy bound, whole runs, contents without envelopes:", _bounds(curves)]
     return "\n\n".join(parts) + "\n"
 
 
-def _round(curve: Curve, target: float) -> str:
+def _when(curve: Curve, target: float) -> str:
     at = curve.reaches(target)
-    return "never" if at is None else f"round {at + 1}"
+    return "never" if at is None else f"round {at + 1}, {size(curve.total[at])}"
 
 
 def _verdict(ratios: Sequence[float | None]) -> str:
-    good = [ratio for ratio in ratios if ratio is not None]
+    good = [found for found in ratios if found is not None]
     if len(good) < len(ratios):
         return f"The target was reached with {len(good)} of {len(ratios)} seeds: the ratio is not defined."
-    middle, low, high = interval(good)
-    return f"**{middle:.1f} times fewer bytes** ({len(good)} seeds, 95 % interval {low:.1f} to {high:.1f})."
+    return f"**{interval(good)[0]:.1f} times fewer bytes** ({len(good)} seeds, 95 % interval {_interval(good)})."
+
+
+def _interval(ratios: Sequence[float]) -> str:
+    return "{:.1f} to {:.1f}".format(*interval(ratios)[1:])
+
+
+def _shorter(pairs: Sequence[tuple[Curve, Curve]]) -> str:
+    """How the ratio depends on the number of rounds after which the baseline's accuracy is called final."""
+    longest = min(len(dense.accuracy) for dense, _ in pairs)
+    rows = []
+    for rounds in range(max(1, longest // 2), longest + 1):
+        ratios = [ratio(dense, small, rounds) for dense, small in pairs]
+        good = [found for found in ratios if found is not None]
+        final = np.mean([dense.accuracy[rounds - 1] for dense, _ in pairs])
+        cells = [f"{interval(good)[0]:.1f}", _interval(good)] if len(good) == len(ratios) else ["-", "not reached"]
+        rows.append([str(rounds), f"{final:.4f}", *cells])
+    return _markdown(["rounds", "final accuracy, mean", "ratio", "95 % interval"], rows)
 
 
 def _front(curves: dict[str, dict[int, Curve]]) -> str:
@@ -204,8 +231,8 @@ def _bounds(curves: dict[str, dict[int, Curve]]) -> str:
         rows.append(
             [
                 name,
-                f"{wire / 1e6:.2f} MB",
-                f"{bound / 1e6:.2f} MB",
+                size(wire),
+                size(bound),
                 f"{wire / bound:.3f}",
                 f"{rest / (wire + rest):.1%}",
             ]

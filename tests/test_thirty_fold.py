@@ -42,15 +42,22 @@ def test_ratio_and_interval(sweep: Path) -> None:
     """Target 0.79: dense after 2 rounds of 2,000 bytes; small after 4 or 5 of 100. Ratios 10 and 8, mean sqrt(80)."""
     curves = read(sweep)
     text = tables(curves)
-    assert "| 1 | 0.8000 | 0.7900 | round 2, 0.00 MB | round 4, 0.000 MB | 0.7900 | 10.0 |" in text
+    assert "| 1 | 0.8000 | 0.7900 | round 2, 4.0 kB | round 4, 400 B | 0.7900 | 10.0 |" in text
     middle, low, high = interval([10.0, 8.0])
     assert middle == pytest.approx(math.sqrt(80))
     # t of 0.975 with one degree of freedom is 12.706; standard error of the logarithms ln(10 / 8) / 2
     assert math.log(high / middle) == pytest.approx(12.7062 * math.log(1.25) / 2, rel=1e-4)
     assert math.log(middle / low) == pytest.approx(math.log(high / middle))
     assert f"**{middle:.1f} times fewer bytes** (2 seeds" in text
-    assert "| small | 0.00 MB | 0.00 MB | 2.000 | 20.0% |" in text
+    assert "| small | 800 B | 400 B | 2.000 | 20.0% |" in text
     assert len(plot(curves).data) == 4
+
+
+def test_how_long_the_baseline_trained_is_shown(sweep: Path) -> None:
+    """After one round the target is 0.49, which both have after one: 2,000 bytes to 100. After two it is 0.785."""
+    text = tables(read(sweep))
+    assert "| 1 | 0.5000 | 20.0 | 20.0 to 20.0 |" in text
+    assert "| 2 | 0.7950 | 8.9 | " in text
 
 
 def test_a_seed_that_never_gets_there_leaves_no_ratio(sweep: Path) -> None:
