@@ -70,6 +70,37 @@ def line(name: str, index: int, x: Iterable[float], y: Iterable[float], *, marke
     }
 
 
+def stacked(labels: Sequence[str], parts: Mapping[str, Iterable[float]], unit: str) -> Json:
+    """Returns lying bars, one for each label, of parts that differ in colour and pattern."""
+    data: list[Json] = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": name,
+            "y": list(labels),
+            "x": rounded(values),
+            "marker": {
+                "color": colour(index),
+                "pattern": {
+                    "shape": PATTERNS[index % len(PATTERNS)],
+                    "fillmode": "overlay",
+                    "fgcolor": "@card",
+                    "size": 7,
+                    "solidity": 0.2,
+                },
+            },
+        }
+        for index, (name, values) in enumerate(parts.items())
+    ]
+    layout = {
+        "barmode": "stack",
+        "xaxis": {"title": {"text": unit}},
+        "yaxis": {"autorange": "reversed"},
+        "bargap": 0.35,
+    }
+    return drawn(data, layout)
+
+
 def band(name: str, index: int, places: Iterable[float], low: Iterable[float], high: Iterable[float]) -> list[Json]:
     """Returns the area between two lines, behind the line of the same name."""
     x = rounded(places)

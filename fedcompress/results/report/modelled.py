@@ -7,7 +7,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from fedcompress.devices import DROPPED_OUT, LATE
-from fedcompress.results.report.drawing import FEW, PATTERNS, Json, Panel, Variants, axes, colour, drawn, line, rounded
+from fedcompress.results.report.drawing import FEW, Panel, Variants, axes, drawn, line, stacked
 from fedcompress.results.runs import RunResult
 from fedcompress.results.tables import TextTable
 from fedcompress.units import number
@@ -94,30 +94,12 @@ def _actions(variants: Variants) -> Panel | None:
                 bars[group if len(variants) == 1 else f"{variant}, {group}"] = means
     if not bars:
         return None
-    data: list[Json] = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": part,
-            "y": list(bars),
-            "x": rounded(values[place] for values in bars.values()),
-            "marker": {
-                "color": colour(place),
-                "pattern": {"shape": PATTERNS[place], "fillmode": "overlay", "fgcolor": "@card", "size": 7},
-            },
-        }
-        for place, part in enumerate(PARTS)
-    ]
-    layout = {
-        "barmode": "stack",
-        "xaxis": {"title": {"text": "modelled seconds"}},
-        "yaxis": {"autorange": "reversed"},
-        "bargap": 0.35,
-    }
+    parts = {part: [values[place] for values in bars.values()] for place, part in enumerate(PARTS)}
     rows_ = tuple((label, *map(_amount, values), _amount(sum(values))) for label, values in bars.items())
     table = TextTable("Modelled seconds of an action, mean", ("group", *PARTS, "all"), rows_)
     note = "The mean over clients and rounds; a straggler takes longer."
-    return Panel("Modelled time of an action", note, drawn(data, layout), table, 150 + 34 * len(bars))
+    figure = stacked(list(bars), parts, "modelled seconds")
+    return Panel("Modelled time of an action", note, figure, table, 150 + 34 * len(bars))
 
 
 def _groups(variants: Variants) -> TextTable:

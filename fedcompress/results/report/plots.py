@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from fedcompress.results.comparison import Comparison, Row
 from fedcompress.results.report.drawing import (
     FEW,
-    PATTERNS,
     SYMBOLS,
     Json,
     Panel,
@@ -21,6 +20,7 @@ from fedcompress.results.report.drawing import (
     line,
     only_run,
     rounded,
+    stacked,
 )
 from fedcompress.results.runs import RunResult
 from fedcompress.results.tables import TextTable
@@ -225,36 +225,12 @@ def by_content(variants: Variants) -> Panel:
     contents = sorted(totals, key=lambda content: (content == "envelope", -totals[content]))
     words = {"uplink": "up", "downlink": "down"}
     labels = [words[d] if len(variants) == 1 else f"{variant}, {words[d]}" for variant, d in sums]
-    data = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": content,
-            "y": labels,
-            "x": rounded(bar.get(content, 0.0) / 1e6 for bar in sums.values()),
-            "marker": {
-                "color": colour(index),
-                "pattern": {
-                    "shape": PATTERNS[index % len(PATTERNS)],
-                    "fillmode": "overlay",
-                    "fgcolor": "@card",
-                    "size": 7,
-                    "solidity": 0.2,
-                },
-            },
-        }
-        for index, content in enumerate(contents)
-    ]
-    layout = {
-        "barmode": "stack",
-        "xaxis": {"title": {"text": "megabytes"}},
-        "yaxis": {"autorange": "reversed"},
-        "bargap": 0.35,
-    }
+    parts = {content: [bar.get(content, 0.0) / 1e6 for bar in sums.values()] for content in contents}
     single = only_run(variants)
     table = _ledger_table(single) if single else _contents_table(sums, contents)
     note = "The envelope is what a message has besides its contents: rows sum to all bytes that crossed."
-    return Panel("Bytes by direction and content", note, drawn(data, layout), table, 150 + 34 * len(labels))
+    figure = stacked(labels, parts, "megabytes")
+    return Panel("Bytes by direction and content", note, figure, table, 150 + 34 * len(labels))
 
 
 def _contents_table(sums: Mapping[tuple[str, str], Mapping[str, float]], contents: Sequence[str]) -> TextTable:
