@@ -11,7 +11,9 @@ from fedcompress.models.architecture import Architecture
 
 
 class MLP(Architecture):
-    """Dense layers with ReLU, by default of 100, 50 and 20 units: 84,780 parameters, 20 features on 28x28x1, 10 classes.
+    """Dense layers with ReLU, by default of 100, 50 and 20 units.
+
+    Those have 84,780 parameters and 20 features on 28x28x1 with 10 classes.
 
     Args:
         argument: Units of the hidden layers, from the input on, as in "100-50-20"; after a colon, if there is to be

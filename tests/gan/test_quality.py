@@ -10,8 +10,8 @@ import pytest
 
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
-from fedcompress.gan.png import write_png
 from fedcompress.gan.judge import classifier
+from fedcompress.gan.png import write_png
 from fedcompress.gan.quality import (
     accuracy_score,
     collapsed,

@@ -170,7 +170,8 @@ def test_a_tflite_file_has_the_same_outputs(name: str) -> None:
     built = model.build()
     built.set_weights(weights)
     x = np.random.default_rng(2).random((4, 28, 28, 1), np.float32)
-    np.testing.assert_allclose(tflite.predict(tflite.convert(built), x), predict(model, weights, x), rtol=1e-4, atol=1e-5)
+    outputs = tflite.predict(tflite.convert(built), x)
+    np.testing.assert_allclose(outputs, predict(model, weights, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +198,9 @@ def test_two_mlps_that_differ_in_dropout_are_two_models() -> None:
     assert len(keys) == 3
 
 
-@pytest.mark.parametrize("argument", ["", "0", "9-", "9:1", "9:1.5", "9:-0.1", "9:.5", "9:x", "9:", "9:0.1:0.1", ":0.1"])
+@pytest.mark.parametrize(
+    "argument", ["", "0", "9-", "9:1", "9:1.5", "9:-0.1", "9:.5", "9:x", "9:", "9:0.1:0.1", ":0.1"]
+)
 def test_a_wrong_argument_is_refused(argument: str) -> None:
     with pytest.raises(InputError) as error:
         Plugins().architecture(f"mlp:{argument}")
