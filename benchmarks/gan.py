@@ -24,6 +24,7 @@ from benchmarks.report import console, print_machine, write
 from fedcompress.aggregation import weighted_mean
 from fedcompress.data.federated import Examples, FederatedData, federate
 from fedcompress.data.loading import load_dataset
+from fedcompress.gan.judge import classifier
 from fedcompress.gan.quality import (
     accuracy_score,
     collapsed,
@@ -35,8 +36,6 @@ from fedcompress.gan.quality import (
 )
 from fedcompress.gan.spec import Gan, GanSpec
 from fedcompress.gan.training import TrainedGan, balanced_labels, sample, train
-from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.medium_cnn import MediumCNN
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.codec import Encoding
 from fedcompress.wire.content import Arrays
@@ -86,7 +85,7 @@ class Judge:
 
     def __init__(self, spec: GanSpec, data: FederatedData, seed: int, samples: int) -> None:
         self.spec, self.data, self.seed, self.samples = spec, data, seed, samples
-        self.classifier = ModelSpec("medium-cnn", MediumCNN(), spec.input_shape, spec.classes)
+        self.classifier = classifier(spec.input_shape, spec.classes)
 
     def draw(self, weights: Arrays, samples: int) -> Examples:
         """Returns generated examples, every class as often as the others."""

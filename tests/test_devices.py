@@ -102,7 +102,7 @@ def test_a_run_writes_what_its_devices_would_take(tmp_path: Path) -> None:
     clients, rounds, ledger = (directory.rows(name) for name in ("clients", "rounds", "ledger"))
     assert {row["status"] for row in clients} == {"ok", "dropped out"}
     assert "multiply_adds" not in summary
-    training = 147_000  # of one example through mini-cnn: 58,408 forward, and 88,592 backward
+    training = 41_160  # of one example through mini-cnn: 16,072 forward, and 25,088 backward
     for row in clients:
         assert row["multiply_adds"] == training * row["examples"]
         if row["status"] != "ok":

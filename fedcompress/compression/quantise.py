@@ -4,8 +4,9 @@ Quantisation-aware training (Jacob et al. 2018) keeps float weights under the ro
 with; quantisation-aware pruning (Hawks et al. 2021, "Ps and Qs") does so under a mask. The weights that training
 returns are rounded: what a device gets, what is sent, what is scored.
 
-Not rounded: inputs, logits, normalisation. Activations, where they are rounded, are so after each activation function,
-during training; what a federation scores computes with float activations.
+Not rounded: inputs, logits, normalisation, what comes out of a layer without an activation function. Activations, where
+they are rounded, are so after each activation function, during training; what a federation scores computes with float
+activations.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""mlp: a multilayer perceptron; "mlp:512-256" has hidden layers of 512 and 256 units."""
+"""mlp: a multilayer perceptron; "mlp:512-256" has hidden layers of 512 and 256 units, "mlp:512-256:0.1" dropout too."""
 
 from __future__ import annotations
 
@@ -11,25 +11,36 @@ from fedcompress.models.architecture import Architecture
 
 
 class MLP(Architecture):
-    """Dense layers, by default of 100, 50 and 20 units: 84,780 parameters on 28x28x1 with 10 classes.
+    """Dense layers with ReLU, by default of 100, 50 and 20 units.
+
+    Those have 84,780 parameters and 20 features on 28x28x1 with 10 classes.
 
     Args:
-        argument: Units of the hidden layers, from the input on, as in "100-50-20".
+        argument: Units of the hidden layers, from the input on, as in "100-50-20"; after a colon, if there is to be
+            dropout, the fraction in [0, 1) of each hidden layer's outputs that a training step leaves out, as in
+            "100-50-20:0.1".
     """
 
-    argument_name: ClassVar[str] = "UNITS-UNITS-..."
+    argument_name: ClassVar[str] = "UNITS-UNITS-...[:DROPOUT]"
 
     def __init__(self, argument: str = "100-50-20") -> None:
-        if not re.fullmatch(r"[1-9]\d{0,4}(-[1-9]\d{0,4})*", argument):
-            raise InputError(f"model 'mlp:{argument}': expected the units of its hidden layers, as in 'mlp:100-50-20'.")
-        self.units = tuple(map(int, argument.split("-")))
+        found = re.fullmatch(r"(?P<units>[1-9]\d{0,4}(-[1-9]\d{0,4})*)(:(?P<dropout>0(\.\d{1,9})?))?", argument)
+        if found is None:
+            raise InputError(
+                f"model 'mlp:{argument}': expected the units of its hidden layers, as in 'mlp:100-50-20', and perhaps "
+                "a fraction below 1 for dropout, as in 'mlp:100-50-20:0.1'."
+            )
+        self.units = tuple(map(int, found["units"].split("-")))
+        self.dropout = float(found["dropout"] or 0)
 
     @property
     def key(self) -> tuple[Any, ...]:
-        return type(self), self.units
+        return type(self), self.units, self.dropout
 
     def features(self, inputs: Any) -> Any:
         x = keras.layers.Flatten()(inputs)
         for units in self.units:
             x = keras.layers.Dense(units, activation="relu")(x)
+            if self.dropout:
+                x = keras.layers.Dropout(self.dropout)(x)
         return x

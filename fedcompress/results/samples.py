@@ -11,8 +11,8 @@ import numpy as np
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.source import GENERATOR, SEED
 from fedcompress.experiment import Experiment
+from fedcompress.gan.judge import classifier
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.medium_cnn import MediumCNN
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import State
@@ -83,7 +83,7 @@ class SampleReport:
     def _spec(self) -> ModelSpec:
         public = self.experiment.public
         assert public is not None
-        return ModelSpec("judge", MediumCNN(), public.input_shape, public.classes)
+        return classifier(public.input_shape, public.classes)
 
     @cached_property
     def _real(self) -> tuple[Arrays, Examples]:

@@ -15,6 +15,7 @@ from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.projector import _pooled, compatible, head_reused, projected
 from fedcompress.errors import InputError
+from fedcompress.gan.judge import classifier
 from fedcompress.models.architecture import Architecture, ModelSpec
 from fedcompress.plugins import Plugins
 from fedcompress.scenario import TrainingSettings
@@ -60,13 +61,14 @@ def test_every_student_fits_every_teacher(student: str, teacher: str) -> None:
     start = model.with_head(weights(model), head)
     x = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)
     features = predict(model, start, x, features=True)
-    assert features.min() >= 0  # as the teacher's, which come from a ReLU
+    # As the teacher's: those of the convolutional networks come without an activation, the others' from a ReLU.
+    assert (features.min() < 0) == (teacher in MAPS)
     np.testing.assert_allclose(features @ head[0] + head[1], predict(model, start, x), rtol=1e-4, atol=1e-4)
 
 
 def test_small_student_of_a_medium_teacher_by_hand() -> None:
-    """Encoder 40 + 296; 1x1 8 -> 8, 3x3 8 -> 8, 1x1 8 -> 16: 64 + 576 + 128; normalisation 4 * 32; head 2570."""
-    assert projected(spec("small-cnn"), spec("medium-cnn")).parameters == 336 + 64 + 576 + 128 + 128 + 2570
+    """Encoder 80 + 584; 1x1 8 -> 8, 3x3 8 -> 8, 1x1 8 -> 16: 64 + 576 + 128; normalisation 4 * 32; head 2570."""
+    assert projected(spec("small-cnn"), spec("medium-cnn")).parameters == 664 + 64 + 576 + 128 + 128 + 2570
 
 
 def test_a_spec_is_made_once_and_told_apart_from_others() -> None:
@@ -213,16 +215,18 @@ def test_pooling_by_hand() -> None:
 def test_a_larger_map_is_pooled_as_the_teacher_pools() -> None:
     """Max-pooling keeps the largest of four features: it is never below the mean of the same four."""
     student = spec("small-cnn")
-    kinds = {"max": spec("medium-cnn"), "mean": ModelSpec("map", Map(4, 4), (28, 28, 1), 10)}
+    teachers = {"max": classifier((28, 28, 1), 10), "mean": ModelSpec("map", Map(4, 4), (28, 28, 1), 10)}
+    kinds = {**teachers, "strides": spec("medium-cnn")}
     layers = {kind: {type(x).__name__ for x in projected(student, t).build().layers} for kind, t in kinds.items()}
     assert "AveragePooling2D" not in layers["max"]
     assert "AveragePooling2D" in layers["mean"]
+    assert "AveragePooling2D" in layers["strides"]  # its last map is a convolution's
 
 
 def test_the_reduction_is_the_width_of_the_middle() -> None:
     """small-cnn under medium-cnn, reduction 1: 8 * 16 + 9 * 16 * 16 + 16 * 16 and 4 * 48, instead of 896."""
     small, medium = spec("small-cnn"), spec("medium-cnn")
     wide = projected(small, medium, 1)
-    assert wide.parameters == 336 + 128 + 2304 + 256 + 192 + 2570
+    assert wide.parameters == 664 + 128 + 2304 + 256 + 192 + 2570
     assert wide.key != projected(small, medium).key
     assert head_reused(small, medium, 1).parameters == wide.parameters

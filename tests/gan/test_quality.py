@@ -10,6 +10,7 @@ import pytest
 
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
+from fedcompress.gan.judge import classifier
 from fedcompress.gan.png import write_png
 from fedcompress.gan.quality import (
     accuracy_score,
@@ -20,8 +21,6 @@ from fedcompress.gan.quality import (
     grid_png,
     kernel_distance,
 )
-from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.medium_cnn import MediumCNN
 
 
 def test_frechet_distance_of_equal_sets_is_zero() -> None:
@@ -64,7 +63,7 @@ def test_kernel_distance_is_unbiased() -> None:
 
 def test_halves_of_real_data_are_closer_than_noise() -> None:
     dataset = load_dataset("digits")
-    spec, rng = ModelSpec("medium-cnn", MediumCNN(), (8, 8, 1), 10), np.random.default_rng(0)
+    spec, rng = classifier((8, 8, 1), 10), np.random.default_rng(0)
     real = Examples(dataset.x_train, dataset.y_train)
     test = Examples(dataset.x_test, dataset.y_test)
     assert accuracy_score(real, test, spec, np.random.default_rng(0), epochs=10) > 0.8

@@ -13,14 +13,13 @@ from fedcompress import keras
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
 from fedcompress.gan import training
+from fedcompress.gan.judge import classifier
 from fedcompress.gan.quality import accuracy_score, collapsed
 from fedcompress.gan.spec import NAMES, Gan, GanSpec
 from fedcompress.gan.training import TrainedGan, balanced_labels, sample, train
-from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.medium_cnn import MediumCNN
 
 SPEC = GanSpec("compact", (8, 8, 1), 10)
-CLASSIFIER = ModelSpec("medium-cnn", MediumCNN(), (8, 8, 1), 10)
+CLASSIFIER = classifier((8, 8, 1), 10)
 
 
 @pytest.fixture(scope="module")
