@@ -32,15 +32,15 @@ class Run(RunResult):
         A server strategy with a model of its own leaves it as `"server"`.
 
         Raises:
-            InputError: The run has no such group, or the group has no global model.
+            InputError: The run has no such group, the group has no global model, or its file is not to be trusted.
         """
         path = self.path / "models" / f"{group}.h5"
         if not path.exists():
             known = [file.stem for file in sorted(path.parent.glob("*.h5"))]
             raise InputError(f"{self.path}: holds no model of {group!r}.{suggestion(group, known)}")
-        from fedcompress import keras
+        from fedcompress.models import reading
 
-        return keras.models.load_model(path, compile=False)
+        return reading.read(path)
 
     def __repr__(self) -> str:
         accuracy, rounds = self.summary["accuracy"], self.summary["rounds"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from fedcompress import keras
 from fedcompress.errors import InputError
+from fedcompress.models import reading
 from fedcompress.models.architecture import HEAD, Architecture, ModelSpec
 from fedcompress.wire.content import Arrays
 
@@ -86,17 +87,13 @@ class _File(Architecture):
 
 def _read(path: Path) -> Any:
     """Returns a functional model that ends in its last layer with weights."""
+    model = reading.read(path)
     try:
-        model = keras.models.load_model(path, compile=False)
         last = model.layers[-1]
         if type(last).__name__ == "Softmax" or (
             type(last).__name__ == "Activation" and last.activation.__name__ == "softmax"
         ):
             return keras.Model(model.input, last.input, name=model.name)
         return keras.Model(model.input, model.output, name=model.name)
-    except Exception as error:  # whatever a damaged or foreign file makes Keras raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"model {path}: cannot be read: {reason[:200]}. Expected a sequential or functional model that was saved "
-            "by tf_keras (Keras 2) as .keras or .h5."
-        ) from error
+    except Exception as error:  # a model without layers, or without inputs that are known
+        raise reading.unreadable(path, str(error).strip() or type(error).__name__) from error
