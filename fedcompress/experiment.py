@@ -28,6 +28,7 @@ from fedcompress.distillation.source import PublicSource, make_source
 from fedcompress.errors import InputError, suggestion
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.cost import UncountedError, multiply_adds
 from fedcompress.plugins import Plugins, parameter_problems
 from fedcompress.scenario import PUBLIC_SOURCES, GroupSettings, Scenario, WireSettings
 from fedcompress.seeding import SERVER, generator
@@ -193,6 +194,8 @@ class Experiment:
                 group.compression.check(group.model)
             except InputError as error:
                 raise InputError(f"groups.{name}.compression: {problem}" for problem in error.problems) from None
+            if group.settings.device:
+                _check_countable(name, group.model)
         unsupported = [p for group in self.groups.values() for p in self.wire.unsupported(self._declared(group))]
         if problems := [*dict.fromkeys(unsupported), *self.server.problems()]:
             raise InputError(problems)
@@ -236,6 +239,16 @@ class Experiment:
 
     def _rng(self, round_number: int, client: int, action: str) -> Callable[[str], np.random.Generator]:
         return lambda purpose: generator(self.scenario.seed, round_number, client, f"{action}.{purpose}")
+
+
+def _check_countable(group: str, model: ModelSpec) -> None:
+    """Raises InputError if what a group's device would have to compute is not known."""
+    try:
+        multiply_adds(model.build(), training=True)
+    except UncountedError as error:
+        raise InputError(
+            f"groups.{group}.device: {error}, so that its time on a device cannot be modelled; leave device out."
+        ) from None
 
 
 def wire_format(settings: WireSettings) -> WireFormat:

@@ -11,8 +11,9 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -49,6 +50,38 @@ def silent_stderr() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """An operation of TensorFlow that ran: its kind, as "MatMul", its attributes, the tensors in and out."""
+
+    kind: str
+    attributes: dict[str, Any]
+    inputs: Sequence[Any]
+    outputs: Sequence[Any]
+
+
+@contextmanager
+def every_operation() -> Iterator[list[Operation]]:
+    """Gathers the operations that this thread runs, on the CPU; functions and loops run as their operations."""
+    tf, seen = _load()["tf"], []
+    from tensorflow.python.framework import op_callbacks
+
+    def note(kind: Any, inputs: Any, attributes: Any, outputs: Any, op_name: Any = None, graph: Any = None) -> None:
+        pairs = zip(attributes[::2], attributes[1::2], strict=True)
+        named = {tf.compat.as_text(name): value for name, value in pairs}
+        seen.append(Operation(tf.compat.as_text(kind), named, tuple(inputs), tuple(outputs)))  # lists go on changing
+
+    with LOCK, tf.device("/CPU:0"):
+        before = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)
+        op_callbacks.add_op_callback(note)
+        try:
+            yield seen
+        finally:
+            op_callbacks.remove_op_callback(note)
+            tf.config.run_functions_eagerly(before)
 
 
 def _load() -> dict[str, ModuleType]:

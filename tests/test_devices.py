@@ -13,6 +13,7 @@ from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
 from fedcompress.launch import resume_one, run_one
+from fedcompress.models.cost import UncountedError
 from fedcompress.results.recorder import Silent
 from fedcompress.scenario import Scenario
 from fedcompress.seeding import generator
@@ -194,3 +195,12 @@ def test_bad_devices_are_refused(case: str) -> None:
 def test_a_deadline_needs_a_device() -> None:
     with pytest.raises(InputError, match=r"server\.deadline: is for modelled devices, but no group has a device"):
         Scenario.parse({**TINY, "server": {"deadline": 3.0}})
+
+
+def test_a_model_whose_work_is_not_known_has_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> int:
+        raise UncountedError("multiply-adds are not known: the model computes with Foreign")
+
+    monkeypatch.setattr("fedcompress.experiment.multiply_adds", unknown)
+    with pytest.raises(InputError, match=r"groups\.steady\.device: multiply-adds are not known: .* leave device out"):
+        experiment(DEVICE).check_models()

@@ -10,14 +10,13 @@ import tempfile
 import warnings
 import zlib
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fedcompress import keras
-from fedcompress.models.cost import multiply_adds
+from fedcompress.models.cost import UncountedError, cost
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Size:
         file_bytes: The saved `.h5` file, without optimizer.
         deflated_bytes: That file after deflate, level 9.
         multiply_adds: Of one forward pass of one example, by the network's shape; activations and pooling left out.
+            None, as the next one, where the model computes with something that cannot be counted.
         multiply_adds_nonzero: Those with a weight that is not zero: what hardware that skips zeros would do.
     """
 
@@ -39,8 +39,8 @@ class Size:
     float32_bytes: int
     file_bytes: int
     deflated_bytes: int
-    multiply_adds: int
-    multiply_adds_nonzero: int
+    multiply_adds: int | None
+    multiply_adds_nonzero: int | None
 
 
 def measure(model: Any) -> Size:
@@ -51,26 +51,19 @@ def measure(model: Any) -> Size:
         path = Path(folder) / "model.h5"
         save_h5(model, path)
         data = path.read_bytes()
+    try:
+        counted = cost(model)
+    except UncountedError:
+        counted = None
     return Size(
         parameters=parameters,
         nonzero=sum(int(np.count_nonzero(w)) for w in weights),
         float32_bytes=4 * parameters,
         file_bytes=len(data),
         deflated_bytes=len(zlib.compress(data, 9)),
-        multiply_adds=multiply_adds(model),
-        multiply_adds_nonzero=sum(_multiply_adds_nonzero(layer) for layer in model.layers),
+        multiply_adds=counted.multiply_adds if counted else None,
+        multiply_adds_nonzero=counted.nonzero if counted else None,
     )
-
-
-def _multiply_adds_nonzero(layer: Any) -> int:
-    """Returns the multiply-adds of a layer's weights that are not zero."""
-    kernel = getattr(layer, "kernel", getattr(layer, "depthwise_kernel", None))
-    if kernel is None:
-        return 0
-    # Each weight of a convolution is used at every position of the map it makes; a transposed one's, of its input.
-    transposed = type(layer).__name__.endswith("Transpose")
-    shape = layer.input_shape if transposed else layer.output_shape
-    return int(prod(shape[1:-1])) * int(np.count_nonzero(kernel.numpy()))
 
 
 def save_h5(model: Any, path: Path) -> int:

@@ -279,7 +279,7 @@ def _sampling_cost(spec: GanSpec) -> int:
         lambda z, labels: networks.generate(weights, z, labels),
         tf.TensorSpec([1, networks.noise]),
         tf.TensorSpec([1], tf.int32),
-    )
+    ).multiply_adds
 
 
 def _training_cost(spec: GanSpec) -> int:
@@ -299,7 +299,7 @@ def _training_cost(spec: GanSpec) -> int:
 
     return traced(
         step, tf.TensorSpec([1, *spec.input_shape]), tf.TensorSpec([1, networks.noise]), tf.TensorSpec([1], tf.int32)
-    )
+    ).multiply_adds
 
 
 def balanced_labels(n: int, classes: int, rng: np.random.Generator) -> NDArray[np.int32]:
