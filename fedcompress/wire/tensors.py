@@ -19,7 +19,7 @@ from fedcompress.wire.content import Arrays, Content
 from fedcompress.wire.masks import as_vector
 from fedcompress.wire.stream import Coding, Encoding, Header, Layout, Reader, write_lengths
 from fedcompress.wire.values import Floats, Symbols
-from fedcompress.wire.vector import Shapes, Sizes, joined, shapes_of, sizes_of, split
+from fedcompress.wire.vector import Shapes, Sizes, finite, joined, shapes_of, sizes_of, split
 
 Bits = NDArray[np.bool_]
 Planes = NDArray[np.uint8]
@@ -120,7 +120,7 @@ def write(
         decoded = decoded + known
         if sparse and kept is not None:
             decoded[~kept] = 0
-        if not np.isfinite(decoded).all():
+        if not finite(decoded):
             raise PayloadError("the sum of reference and difference is not finite")
     within = kept if sparse else None
     start = ([] if reference is None else [digest(reference)]) + write_lengths(shapes, content)
@@ -265,6 +265,8 @@ def take(
         where = None
     decoded = _restore(symbols, scales, sizes, values, codebook)
     if known is not None:
+        # What was sent is measured when somebody asks for it: the sum must not take its place.
+        decoded = decoded.copy() if np.may_share_memory(decoded, sent) else decoded
         decoded = _added(decoded, known, kept if layout in _WITH_MASK else None)
     made = split(decoded, float_shapes)
     return _together(made, others, content), Sent(layout, size, kept, sent, scales, codebook, others)
@@ -285,7 +287,7 @@ def _wanted(flat: Floats, known: Floats | None, residual: Floats | None) -> Floa
     with np.errstate(over="ignore", invalid="ignore"):
         wanted = flat if known is None else flat - known
         wanted = wanted if residual is None else wanted + residual
-    if not np.isfinite(wanted).all():
+    if not finite(wanted):
         raise PayloadError("the difference to what the receiver holds is not finite")
     return wanted
 
@@ -365,13 +367,13 @@ def _named(named: memoryview, reference: Arrays | None, content: Content, shapes
 
 
 def _added(difference: Floats, known: Arrays, kept: Bits | None) -> Floats:
-    """Returns what a difference makes of its reference; in place, without a copy of either."""
+    """Returns what a difference makes of its reference; in place."""
     with np.errstate(over="ignore"):
         for part, array in zip(split(difference, shapes_of(known)), known, strict=True):
             part += array
     if kept is not None:
         difference[~kept] = 0
-    if not np.isfinite(difference).all():
+    if not finite(difference):
         raise PayloadError("the sum of reference and difference is not finite")
     return difference
 

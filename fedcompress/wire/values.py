@@ -8,14 +8,14 @@ that stands for q * scale, with one scale per array (int8, int4, ternary), or a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.errors import PayloadError
-from fedcompress.wire.vector import Sizes
+from fedcompress.wire.vector import Sizes, parts
 
 ValueType = Literal["float32", "float16", "int8", "int4", "ternary", "clustered"]
 VALUE_TYPES: Final[tuple[ValueType, ...]] = get_args(ValueType)
@@ -43,8 +43,6 @@ _DTYPES: Final[Mapping[ValueType, str]] = {
     "clustered": "u1",
 }
 _SMALLEST = np.finfo(np.float32).smallest_normal
-_PART: Final = 1 << 14
-"""Symbols that are looked at together where only a count of them is wanted."""
 
 
 def scale_size(values: ValueType) -> int:
@@ -192,14 +190,9 @@ def checked(symbols: Symbols, values: ValueType) -> Symbols:
             raise PayloadError(f"an {values} symbol is beyond {_LEVELS[values]}")
     elif values == "clustered":
         pass  # see `clusters.check`
-    elif bad := count - sum(np.count_nonzero(np.isfinite(part)) for part in _parts(symbols)):
+    elif bad := count - sum(np.count_nonzero(np.isfinite(part)) for part in parts(symbols)):
         raise PayloadError(f"{bad} of {count} values are not finite")
     return symbols
-
-
-def _parts(symbols: Symbols) -> Iterator[Symbols]:
-    """Yields pieces of a vector, so that what is worked out about it takes little memory beside it."""
-    return (symbols[start : start + _PART] for start in range(0, len(symbols), _PART))
 
 
 def unpack_scales(data: memoryview, values: ValueType) -> Floats:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 Shape = tuple[int, ...]
 Shapes = Sequence[Shape]
 Sizes = NDArray[np.int64]
+_PART: Final = 1 << 14
+"""Elements that are looked at together where only a verdict on them is wanted."""
 
 
 def shapes_of(arrays: Sequence[NDArray[Any]]) -> list[Shape]:
@@ -36,3 +38,13 @@ def split(flat: NDArray[Any], shapes: Shapes) -> list[NDArray[Any]]:
         start, end = end, end + prod(shape)
         arrays.append(flat[start:end].reshape(shape))
     return arrays
+
+
+def finite(flat: NDArray[Any]) -> bool:
+    """Says whether all numbers of a vector are finite."""
+    return all(bool(np.isfinite(part).all()) for part in parts(flat))
+
+
+def parts(flat: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yields pieces of a vector, so that what is worked out about it takes little memory beside it."""
+    return (flat[start : start + _PART] for start in range(0, len(flat), _PART))
