@@ -115,7 +115,8 @@ def resume(
             f"resume {run}: holds no scenario.toml or recipe.toml; expected the directory of a run, sweep or recipe."
         )
     loaded = Scenario.load(run / "scenario.toml")
-    options = Options.of(RunDirectory(run).read_json("options.json")) if loaded.sweep else Options()
+    file = run / "options.json"
+    options = Options.of(RunDirectory(run).read_json(file.name), file) if loaded.sweep else Options()
     _finish(loaded, run, options, lambda display: resume_one(run, display), as_json=json)
 
 

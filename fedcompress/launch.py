@@ -14,6 +14,7 @@ from fedcompress.experiment import Experiment
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.results.provenance import provenance
+from fedcompress.results.reading import BEGUN, checked
 from fedcompress.results.recorder import Observer, Recorder, Row, Silent
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
@@ -95,10 +96,10 @@ def resume_one(path: Path, observer: Observer | None = None, *, report: bool = T
         InputError: There is no run, or its scenario, data or plug-ins are not what they were.
     """
     directory = RunDirectory(path)
-    made_with = directory.read_json("provenance.json")
+    made_with = _begun_with(directory)
     if directory.status == "completed":
         return directory.read_json("summary.json")
-    options = Options.of(made_with)
+    options = Options.of(made_with, path / "provenance.json")
     experiment = prepared(Scenario.load(path / "scenario.toml"), options)
     _check_unchanged(experiment, directory)
     summary = _finish(experiment, directory, options, observer or Silent())
@@ -196,9 +197,18 @@ def serve(grid: Grid, context: Context) -> None:
     _report(directory)
 
 
+def _begun_with(directory: RunDirectory) -> Row:
+    """Returns the provenance of a run that is to go on.
+
+    Raises:
+        InputError: It is absent or damaged.
+    """
+    return checked(directory.path / "provenance.json", directory.read_json("provenance.json"), BEGUN)
+
+
 def _check_unchanged(experiment: Experiment, directory: RunDirectory) -> None:
     """Raises InputError if a run cannot go on to the result that it would have had."""
-    made_with = directory.read_json("provenance.json")
+    made_with = _begun_with(directory)
     digests = {
         "scenario.toml": ("scenario_digest", experiment.scenario.digest),
         "the data": ("data_digest", experiment.data.digest),

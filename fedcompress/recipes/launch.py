@@ -42,7 +42,7 @@ def resume(path: Path, observer: Observer) -> list[Row]:
         RunError: As `start`.
     """
     directory = RunDirectory(path)
-    options = Options.of(directory.read_json("options.json"))
+    options = Options.of(directory.read_json("options.json"), path / "options.json")
     recipe = Recipe.load(path / "recipe.toml")
     return _finish(Session(recipe, Plugins(options.plugins), options.data_dir), directory, observer)
 
