@@ -200,3 +200,46 @@ def test_what_a_run_stands_on_is_checked_before_it_goes_on(
         assert {file: file.read_bytes() for file in interrupted.rglob("*") if file.is_file()} == before
         path.write_bytes(whole)
     assert call("resume", "run").code == 0
+
+
+def test_killed_in_its_first_moments_a_run_goes_on_or_begins_again(
+    tiny_file: Path, tiny: dict[str, Any], call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the provenance had its name: with it at hand, and of a version that wrote one file after the other."""
+    monkeypatch.setattr(export, "export_models", lambda *_: {})
+    assert call("run", tiny_file, "--out", "whole", "--set", "rounds=1").code == 0
+    summary = RunDirectory(Path("whole")).read_json("summary.json")
+    rows = ("rounds.jsonl", "clients.jsonl", "ledger.jsonl")
+    for name, left, command in (
+        ("complete", ("scenario.toml", ".provenance.json.part"), ("resume",)),
+        ("older", ("scenario.toml",), ("resume",)),
+        ("again", ("scenario.toml",), ("run", "whole/scenario.toml", "--out")),
+    ):
+        path = Path(name)
+        path.mkdir()
+        for row in rows:
+            (path / row).touch()
+        for file in left:
+            (path / file).write_text(Path("whole", file.removeprefix(".").removesuffix(".part")).read_text())
+        done = call(*command, path)
+        assert done.code == 0, done.err
+        assert RunDirectory(path).read_json("summary.json")["model_digest"] == summary["model_digest"]
+        assert (path / "report.html").exists()
+    Path("nothing").mkdir()
+    Path("nothing/.rounds.jsonl.part").touch()
+    done = call("resume", "nothing")
+    assert (done.code, done.err) == (
+        2,
+        "error: resume nothing: was ended before anything of it was written; start it again with --out nothing.\n",
+    )
+
+
+def test_killed_between_summary_and_report_a_run_gets_its_report(tmp_path: Path, call: Any, tiny_file: Path) -> None:
+    assert call("run", tiny_file, "--out", "run", "--set", "rounds=1").code == 0
+    report = tmp_path / "run" / "report.html"
+    report.unlink()
+    before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    assert call("resume", "run").code == 0
+    assert report.read_text().startswith("<!doctype html>")
+    report.unlink()
+    assert {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
