@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fedcompress.errors import InputError, RunError, suggestion
-from fedcompress.experiment import Experiment
 from fedcompress.gallery import load_scenario
-from fedcompress.launch import conclude_sweep, default_directory, run_one, sweep_runner
+from fedcompress.launch import begin_sweep, conclude_sweep, new_directory, run_one, sweep_runner
 from fedcompress.options import ENGINES, Options
-from fedcompress.plugins import Plugins
 from fedcompress.results.recorder import Observer, Silent
-from fedcompress.results.run_directory import RunDirectory, check_free, directory_name
+from fedcompress.results.run_directory import directory_name
 from fedcompress.results.runs import RunResult
 from fedcompress.scenario import Scenario
 from fedcompress.sweep import Outcome, run_sweep
@@ -94,9 +92,12 @@ def run(
     if loaded.sweep is not None:
         count = len(loaded.runs())
         raise InputError(f"scenario {loaded.name!r}: is a sweep of {count} runs; use fedcompress.run_all.")
-    path = _directory(loaded, out)
-    with _display(loaded.name, progress) as observer:
-        run_one(loaded, path, options, observer, ("fedcompress.run", str(scenario), *_texts(overrides)))
+    command = ("fedcompress.run", str(scenario), *_texts(overrides))
+    with (
+        new_directory(loaded.name, None if out is None else Path(out)) as path,
+        _display(loaded.name, progress) as observer,
+    ):
+        run_one(loaded, path, options, observer, command)
     return load(path)
 
 
@@ -124,12 +125,10 @@ def run_all(
     loaded, options = _prepared(scenario, engine, workers, seed, data_dir, plugins, overrides)
     if loaded.sweep is None:
         raise InputError(f"scenario {loaded.name!r}: has no [sweep]; use fedcompress.run.")
-    for _, single in loaded.runs():
-        Experiment.load(single, Plugins(options.plugins), options.data_dir)
-    path = _directory(loaded, out)
-    RunDirectory(path).write_json("options.json", options.table())
-    runner = sweep_runner(options, lambda label: _display(label, progress))
-    rows, problems = run_sweep(loaded, path, runner, SweepDisplay() if progress else _Quiet())
+    with new_directory(loaded.name, None if out is None else Path(out)) as path:
+        begin_sweep(loaded, path, options)
+        runner = sweep_runner(options, lambda label: _display(label, progress))
+        rows, problems = run_sweep(loaded, path, runner, SweepDisplay() if progress else _Quiet())
     if any(row["seeds"] for row in rows):
         conclude_sweep(path)
     if problems:
@@ -164,12 +163,6 @@ def _prepared(
     source = scenario if isinstance(scenario, Scenario) else Path(scenario)
     folder = None if data_dir is None else Path(data_dir)
     return load_scenario(source, dotted, seed), Options(engine, workers, folder, tuple(map(Path, plugins)))
-
-
-def _directory(scenario: Scenario, out: str | Path | None) -> Path:
-    path = default_directory(scenario.name) if out is None else Path(out)
-    check_free(path)
-    return path
 
 
 def _display(label: str, progress: bool) -> AbstractContextManager[Observer]:

@@ -75,25 +75,18 @@ def run(
     debug: Annotated[bool, typer.Option(help="Stop at the first client that fails.")] = False,
 ) -> None:
     """Run a scenario, or all variants and seeds of its sweep."""
-    from fedcompress.experiment import Experiment
-    from fedcompress.launch import default_directory, run_one
+    from fedcompress.launch import begin_sweep, new_directory, run_one
     from fedcompress.options import Options
-    from fedcompress.plugins import Plugins
-    from fedcompress.results.run_directory import RunDirectory, check_free
 
     loaded = _load(scenario, set_, seed, {"tracking.trackers": track} if track else {})
-    path = out or default_directory(loaded.name)
-    check_free(path)
-
     options = Options(
         engine.value, workers, data_dir, tuple(plugins), debug, ray_address, cpus_per_worker, gpus_per_worker
     )
 
-    if loaded.sweep is not None:
-        for _, single in loaded.runs():  # every run has to be right before the first one starts
-            Experiment.load(single, Plugins(options.plugins), data_dir)
-        RunDirectory(path).write_json("options.json", options.table())
-    _finish(loaded, path, options, lambda display: run_one(loaded, path, options, display), as_json=json)
+    with new_directory(loaded.name, out) as path:
+        if loaded.sweep is not None:
+            begin_sweep(loaded, path, options)
+        _finish(loaded, path, options, lambda display: run_one(loaded, path, options, display), as_json=json)
 
 
 @app.command()
@@ -107,15 +100,19 @@ def resume(
     from fedcompress.results.run_directory import RunDirectory
     from fedcompress.scenario import Scenario
 
+    RunDirectory(run).finish_making()
     if (run / "recipe.toml").exists():
         _compress(run, None, None, as_json=json)
         return
+    if RunDirectory(run).unbegun and not (run / "scenario.toml").exists():
+        raise InputError(f"resume {run}: was ended before anything of it was written; start it again with --out {run}.")
     if not (run / "scenario.toml").exists():
         raise InputError(
             f"resume {run}: holds no scenario.toml or recipe.toml; expected the directory of a run, sweep or recipe."
         )
     loaded = Scenario.load(run / "scenario.toml")
-    options = Options.of(RunDirectory(run).read_json("options.json")) if loaded.sweep else Options()
+    file = run / "options.json"
+    options = Options.of(RunDirectory(run).read_json(file.name), file) if loaded.sweep else Options()
     _finish(loaded, run, options, lambda display: resume_one(run, display), as_json=json)
 
 
@@ -136,7 +133,8 @@ def _finish(loaded: Any, path: Path, options: Any, one: Callable[[Any], dict[str
             if problems:
                 raise RunError("\n".join(problems))
     except (RunError, KeyboardInterrupt):
-        print(f"go on with: fedcompress resume {path}", file=sys.stderr)
+        if (path / "scenario.toml").exists():
+            print(f"go on with: fedcompress resume {path}", file=sys.stderr)
         raise
     print(f"results: {path}", file=sys.stderr)
 
@@ -376,7 +374,7 @@ def compress(
 ) -> None:
     """Train, compress and measure one model: a recipe, or one method given by options."""
     from fedcompress.gallery import named
-    from fedcompress.launch import default_directory
+    from fedcompress.launch import new_directory
     from fedcompress.options import Options
     from fedcompress.recipes.recipe import Recipe, one_method
     from fedcompress.scenario import parse_assignment
@@ -402,8 +400,8 @@ def compress(
                 "compress: --method, --sparsity, --bits and --param are for use without a RECIPE; use --set."
             )
         loaded = Recipe.load(named(recipe, "recipes"), overrides)
-    path = out or default_directory(loaded.name)
-    _compress(path, loaded, Options(data_dir=data_dir, plugins=tuple(plugins)), as_json=json)
+    with new_directory(loaded.name, out) as path:
+        _compress(path, loaded, Options(data_dir=data_dir, plugins=tuple(plugins)), as_json=json)
 
 
 def _compress(path: Path, recipe: Any, options: Any, *, as_json: bool) -> None:
@@ -416,7 +414,8 @@ def _compress(path: Path, recipe: Any, options: Any, *, as_json: bool) -> None:
         with RecipeDisplay() as display:
             rows = launch.resume(path, display) if recipe is None else launch.start(recipe, path, options, display)
     except (RunError, KeyboardInterrupt):
-        print(f"go on with: fedcompress resume {path}", file=sys.stderr)
+        if (path / "recipe.toml").exists():
+            print(f"go on with: fedcompress resume {path}", file=sys.stderr)
         raise
     shown = [{key: value for key, value in row.items() if key not in DETAILS} for row in rows]
     _show({"run": path.name, "rows": shown}, result_table(path.name, rows), as_json=as_json)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,9 @@ from fedcompress.experiment import Experiment
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.results.provenance import provenance
+from fedcompress.results.reading import BEGUN, checked
 from fedcompress.results.recorder import Observer, Recorder, Row, Silent
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run_directory import RunDirectory, as_json, check_free
 from fedcompress.scenario import Scenario
 from fedcompress.sweep import Job, Outcome, Runner
 from fedcompress.tracking import trackers
@@ -30,13 +32,38 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 
 
-def default_directory(name: str, root: Path = RUNS) -> Path:
-    """Returns `runs/NAME-DATE-TIME`, with a number if that is taken."""
+@contextmanager
+def new_directory(name: str, out: Path | None = None, root: Path = RUNS) -> Iterator[Path]:
+    """Yields where a new run, sweep or recipe goes: `out`, or else `runs/NAME-DATE-TIME`, with a number if taken.
+
+    That one is made at once, so that no two processes get the same, and removed again if nothing comes to be in it.
+
+    Raises:
+        InputError: `out` is in use, or no directory can be made.
+    """
+    if out is not None:
+        check_free(out)
+        yield out
+        return
     stem = f"{name.replace(' ', '-')}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    path, number = root / stem, 2
-    while path.exists():
-        path, number = root / f"{stem}-{number}", number + 1
-    return path
+    path = next(path for path in chain([root / stem], (root / f"{stem}-{n}" for n in count(2))) if _made(path))
+    try:
+        yield path
+    finally:
+        with suppress(OSError):  # something is in it
+            path.rmdir()
+            root.rmdir()
+
+
+def _made(path: Path) -> bool:
+    """Makes a directory; says whether it was this process that did."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise InputError(f"{path}: cannot be made: {error.strerror}; name another place with --out.") from None
+    return True
 
 
 def run_one(
@@ -95,10 +122,15 @@ def resume_one(path: Path, observer: Observer | None = None, *, report: bool = T
         InputError: There is no run, or its scenario, data or plug-ins are not what they were.
     """
     directory = RunDirectory(path)
-    made_with = directory.read_json("provenance.json")
+    directory.finish_making()
+    if directory.unbegun and (path / "scenario.toml").exists():
+        return run_one(Scenario.load(path / "scenario.toml"), path, observer=observer, report=report)
+    made_with = _begun_with(directory)
     if directory.status == "completed":
+        if report and not (path / "report.html").exists():  # killed before it was written
+            _report(directory)
         return directory.read_json("summary.json")
-    options = Options.of(made_with)
+    options = Options.of(made_with, path / "provenance.json")
     experiment = prepared(Scenario.load(path / "scenario.toml"), options)
     _check_unchanged(experiment, directory)
     summary = _finish(experiment, directory, options, observer or Silent())
@@ -118,7 +150,6 @@ def start_or_resume(
     directory = RunDirectory(path)
     if directory.begun:
         return resume_one(path, observer, report=False)
-    directory.clear_unbegun()
     return run_one(scenario, path, options, observer, command, report=False)
 
 
@@ -148,6 +179,17 @@ def sweep_runner(options: Options, display: Callable[[str], AbstractContextManag
     if side_by_side.fits(options):
         return lambda jobs: side_by_side.run_side_by_side(jobs, options)
     return one_by_one
+
+
+def begin_sweep(scenario: Scenario, path: Path, options: Options) -> None:
+    """Checks every run of a sweep, then makes its directory.
+
+    Raises:
+        InputError: A run would be wrong, or the directory is in use; nothing has been written then.
+    """
+    for _, single in scenario.runs():
+        Experiment.load(single, Plugins(options.plugins), options.data_dir)
+    RunDirectory.made(path, {"options.json": as_json(options.table()), "scenario.toml": scenario.toml()})
 
 
 def conclude_sweep(path: Path) -> Comparison:
@@ -182,23 +224,34 @@ def serve(grid: Grid, context: Context) -> None:
     config = {**superlink.CONFIG, **context.run_config}
     experiment = superlink.experiment_of(config)
     options = superlink.options_of(config)
-    name = experiment.scenario.name
-    directory = RunDirectory(Path(str(config["out"]) or default_directory(name, get_flwr_home() / RUNS)))
-    if (directory.path / "provenance.json").exists() and directory.status != "completed":
-        _check_unchanged(experiment, directory)
-    else:
-        made_with = provenance(experiment, options.table(), sys.argv)
-        directory = RunDirectory.create(directory.path, experiment.scenario.toml(), made_with)
-    print(f"results: {directory.path.resolve()}", flush=True)
-    superlink.wait_for_nodes(grid, len(experiment.clients))
-    with ProgressDisplay(name) as display:
-        _finish(experiment, directory, options, display, grid)
-    _report(directory)
+    name, out = experiment.scenario.name, str(config["out"])
+    with ExitStack() as stack:
+        directory = RunDirectory(Path(out))
+        if out and directory.begun and directory.status != "completed":
+            _check_unchanged(experiment, directory)
+        else:
+            path = stack.enter_context(new_directory(name, Path(out) if out else None, get_flwr_home() / RUNS))
+            made_with = provenance(experiment, options.table(), sys.argv)
+            directory = RunDirectory.create(path, experiment.scenario.toml(), made_with)
+        print(f"results: {directory.path.resolve()}", flush=True)
+        superlink.wait_for_nodes(grid, len(experiment.clients))
+        with ProgressDisplay(name) as display:
+            _finish(experiment, directory, options, display, grid)
+        _report(directory)
+
+
+def _begun_with(directory: RunDirectory) -> Row:
+    """Returns the provenance of a run that is to go on.
+
+    Raises:
+        InputError: It is absent or damaged.
+    """
+    return checked(directory.path / "provenance.json", directory.read_json("provenance.json"), BEGUN)
 
 
 def _check_unchanged(experiment: Experiment, directory: RunDirectory) -> None:
     """Raises InputError if a run cannot go on to the result that it would have had."""
-    made_with = directory.read_json("provenance.json")
+    made_with = _begun_with(directory)
     digests = {
         "scenario.toml": ("scenario_digest", experiment.scenario.digest),
         "the data": ("data_digest", experiment.data.digest),

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
+from fedcompress.errors import InputError
+
 ENGINES = ("inline", "ray", "superlink")
+
+
+_RECORDED: Mapping[str, tuple[type, ...]] = {
+    "engine": (str,),
+    "workers": (int,),
+    "data_dir": (str, NoneType),
+    "plugins": (list,),
+    "ray_address": (str, NoneType),
+    "cpus_per_worker": (int, float),
+    "gpus_per_worker": (int, float),
+}
+"""What a provenance says of the options, by type."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +62,15 @@ class Options:
         }
 
     @classmethod
-    def of(cls, made_with: dict[str, Any]) -> Options:
-        """Returns the options that a provenance records."""
+    def of(cls, made_with: dict[str, Any], file: Path | str = "options") -> Options:
+        """Returns the options that a provenance records.
+
+        Raises:
+            InputError: They are not there, or something else is; it names the file.
+        """
+        wrong = [key for key, kinds in _RECORDED.items() if not isinstance(made_with.get(key, ...), kinds)]
+        if wrong or made_with["engine"] not in ENGINES:
+            raise InputError(f"{file}: lacks {', '.join(wrong) or 'a known engine'}; expected what a run writes there.")
         data_dir = made_with["data_dir"]
         return cls(
             made_with["engine"],

@@ -17,6 +17,7 @@ import tomli_w
 from fedcompress.errors import InputError, RunError
 from fedcompress.launch import resume_one, run_one
 from fedcompress.options import Options
+from fedcompress.results import export
 from fedcompress.results.recorder import Silent
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
@@ -161,3 +162,84 @@ def test_a_run_that_is_running_is_not_resumed(tmp_path: Path) -> None:
 
     summary = run_one(scenario(rounds=1), tmp_path / "run", observer=Resumes())
     assert summary["status"] == "completed"
+
+
+@pytest.fixture
+def interrupted(tiny: dict[str, Any], tmp_path: Path) -> Path:
+    """A run whose clients keep state, interrupted after two of its three rounds."""
+    made = Scenario.parse({**tiny, "rounds": 3}, {"server.strategy": "local"})
+    with pytest.raises(KeyboardInterrupt):
+        run_one(made, tmp_path / "run", observer=Breaks(2))
+    return tmp_path / "run"
+
+
+def test_what_a_run_stands_on_is_checked_before_it_goes_on(
+    interrupted: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2, one clear message, nothing written; and with what belongs there put back, the run goes on."""
+    monkeypatch.setattr(export, "export_models", lambda *_: {})
+    state = min((interrupted / "checkpoint" / "clients").iterdir())
+    provenance = interrupted / "provenance.json"
+    lacking = json.dumps({k: v for k, v in json.loads(provenance.read_text()).items() if k != "data_digest"})
+    no_options = json.dumps({**json.loads(provenance.read_text()), "workers": "two"})
+    for path, damaged, message in (
+        (state, state.read_bytes()[:-1] + b"!", f"error: run/checkpoint/clients/{state.name}: is damaged: "),
+        (interrupted / "rounds.jsonl", b"", "error: run/rounds.jsonl: has 0 bytes, but the rounds up to the "),
+        (provenance, b"[]", "error: run/provenance.json: holds no table; expected the directory of a run."),
+        (provenance, b"\xff\xfe", "error: run/provenance.json: cannot be read ('utf-8' codec can't decode"),
+        (provenance, lacking.encode(), "error: run/provenance.json: lacks data_digest, or has another type there; "),
+        (provenance, no_options.encode(), "error: run/provenance.json: lacks workers; expected what a run writes"),
+    ):
+        whole = path.read_bytes()
+        path.write_bytes(damaged)
+        before = {file: file.read_bytes() for file in interrupted.rglob("*") if file.is_file()}
+        done = call("resume", "run")
+        assert (done.code, done.out) == (2, "")
+        assert any(line.startswith(message) for line in done.err.splitlines()), done.err
+        assert "Traceback" not in done.err
+        assert {file: file.read_bytes() for file in interrupted.rglob("*") if file.is_file()} == before
+        path.write_bytes(whole)
+    assert call("resume", "run").code == 0
+
+
+def test_killed_in_its_first_moments_a_run_goes_on_or_begins_again(
+    tiny_file: Path, tiny: dict[str, Any], call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the provenance had its name: with it at hand, and of a version that wrote one file after the other."""
+    monkeypatch.setattr(export, "export_models", lambda *_: {})
+    assert call("run", tiny_file, "--out", "whole", "--set", "rounds=1").code == 0
+    summary = RunDirectory(Path("whole")).read_json("summary.json")
+    rows = ("rounds.jsonl", "clients.jsonl", "ledger.jsonl")
+    for name, left, command in (
+        ("complete", ("scenario.toml", ".provenance.json.part"), ("resume",)),
+        ("older", ("scenario.toml",), ("resume",)),
+        ("again", ("scenario.toml",), ("run", "whole/scenario.toml", "--out")),
+    ):
+        path = Path(name)
+        path.mkdir()
+        for row in rows:
+            (path / row).touch()
+        for file in left:
+            (path / file).write_text(Path("whole", file.removeprefix(".").removesuffix(".part")).read_text())
+        done = call(*command, path)
+        assert done.code == 0, done.err
+        assert RunDirectory(path).read_json("summary.json")["model_digest"] == summary["model_digest"]
+        assert (path / "report.html").exists()
+    Path("nothing").mkdir()
+    Path("nothing/.rounds.jsonl.part").touch()
+    done = call("resume", "nothing")
+    assert (done.code, done.err) == (
+        2,
+        "error: resume nothing: was ended before anything of it was written; start it again with --out nothing.\n",
+    )
+
+
+def test_killed_between_summary_and_report_a_run_gets_its_report(tmp_path: Path, call: Any, tiny_file: Path) -> None:
+    assert call("run", tiny_file, "--out", "run", "--set", "rounds=1").code == 0
+    report = tmp_path / "run" / "report.html"
+    report.unlink()
+    before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    assert call("resume", "run").code == 0
+    assert report.read_text().startswith("<!doctype html>")
+    report.unlink()
+    assert {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()} == before

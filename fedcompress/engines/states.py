@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import OrderedDict
+from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
+
+from fedcompress.errors import InputError
 
 MEMORY_LIMIT = 64 * 2**20
 """Bytes of client states that stay in memory."""
@@ -15,7 +20,8 @@ class ClientStates:
     """Partition -> state as bytes; empty states take no room.
 
     A state that is put is visible at once; `commit` makes those of a whole round lasting, and what has not been
-    committed when the process dies never was.
+    committed when the process dies never was. A file's name ends in the digest of its content, which is taken while it
+    is written: what a checkpoint names is checked against the names alone.
 
     Args:
         folder: Where states are written; a temporary one if None.
@@ -76,21 +82,47 @@ class ClientStates:
                 if path.name not in wanted:
                     path.unlink()
 
-    def restore(self, files: dict[int, str], generation: int) -> None:
-        """Goes back to what a commit returned."""
+    def restore(self, files: Mapping[int, str], generation: int) -> None:
+        """Goes back to what a commit returned.
+
+        Raises:
+            InputError: A file is absent, damaged or another's; nothing has changed then.
+        """
+        if problems := [p for partition, name in files.items() if (p := self._problem(partition, name))]:
+            raise InputError(problems)
         with self._lock:
             self._written, self._committed = dict(files), dict(files)
             self._memory.clear()
             self._changed.clear()
             self._size, self._generation = 0, generation
 
+    def _problem(self, partition: int, name: str) -> str | None:
+        """Returns what is wrong with the file of a client's state, or None."""
+        path = self._folder / name
+        named = re.fullmatch(rf"{partition}-\d+-([0-9a-f]+)\.state", name)
+        if named is None:
+            return f"{path}: is not the state of client {partition}."
+        try:
+            found = _digest(path.read_bytes())
+        except OSError as error:
+            return f"{path}: the state of client {partition} cannot be read: {error.strerror}."
+        if found != named[1]:
+            return f"{path}: is damaged: its content has the digest {found}, and its name another."
+        return None
+
     def _write(self, partition: int, state: bytes) -> None:
         """Writes one state under the name of the round that is under way; the committed file stays as it is."""
         self._changed.discard(partition)
+        replaced = self._written.pop(partition, None)
+        if replaced is not None and replaced != self._committed.get(partition):
+            (self._folder / replaced).unlink(missing_ok=True)
         if not state:
-            self._written.pop(partition, None)
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        name = f"{partition}-{self._generation + 1}.state"
+        name = f"{partition}-{self._generation + 1}-{_digest(state)}.state"
         (self._folder / name).write_bytes(state)
         self._written[partition] = name
+
+
+def _digest(state: bytes) -> str:
+    return blake2b(state, digest_size=16).hexdigest()

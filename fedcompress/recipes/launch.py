@@ -13,7 +13,7 @@ from fedcompress.recipes.recipe import Recipe
 from fedcompress.recipes.runner import Observer, Row, Session
 from fedcompress.recipes.table import to_csv
 from fedcompress.results.provenance import provenance_of
-from fedcompress.results.run_directory import RunDirectory, check_free
+from fedcompress.results.run_directory import RunDirectory, as_json
 
 
 def start(recipe: Recipe, path: Path, options: Options, observer: Observer, command: Sequence[str] = ()) -> list[Row]:
@@ -23,14 +23,11 @@ def start(recipe: Recipe, path: Path, options: Options, observer: Observer, comm
         InputError: Recipe, data, models, methods or directory; nothing has been written then.
         RunError: Experiments failed; the others are on disk.
     """
-    check_free(path)
     plugins = Plugins(options.plugins)
     session = Session(recipe, plugins, options.data_dir)
     made_with = provenance_of(session.data_digest, plugins.digest, options.table(), command or sys.argv)
-    directory = RunDirectory.made(path)
-    directory.write_text("recipe.toml", recipe.toml())
-    directory.write_json("provenance.json", made_with)
-    directory.write_json("options.json", options.table())
+    tables = {"options.json": as_json(options.table()), "provenance.json": as_json(made_with)}
+    directory = RunDirectory.made(path, {**tables, "recipe.toml": recipe.toml()})
     return _finish(session, directory, observer)
 
 
@@ -42,7 +39,7 @@ def resume(path: Path, observer: Observer) -> list[Row]:
         RunError: As `start`.
     """
     directory = RunDirectory(path)
-    options = Options.of(directory.read_json("options.json"))
+    options = Options.of(directory.read_json("options.json"), path / "options.json")
     recipe = Recipe.load(path / "recipe.toml")
     return _finish(Session(recipe, Plugins(options.plugins), options.data_dir), directory, observer)
 

@@ -26,6 +26,7 @@ SUMMARY: Wanted = {
     **dict.fromkeys(("scenario", "status"), str),
 }
 PROVENANCE: Wanted = {"versions": dict, "machine": dict, "command": list, "engine": str}
+BEGUN: Wanted = dict.fromkeys(("engine", "start", "scenario_digest", "data_digest", "plugins_digest"), str)
 SCENARIO: Wanted = {"data": dict, "groups": list, "rounds": int}
 FEDERATION: Wanted = {"groups": list, "labels": list}
 """What these files have to hold, by key; other keys may be absent."""

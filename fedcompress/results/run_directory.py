@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,11 @@ from typing import Any
 from fedcompress.errors import InputError
 
 ROWS = ("rounds", "clients", "ledger")
+_RUN = (*(f"{name}.jsonl" for name in ROWS), "scenario.toml", "provenance.json")
+_SWEEP = ("options.json", "scenario.toml")
+_RECIPE = ("options.json", "provenance.json", "recipe.toml")
+_MAKINGS = (_RUN, _SWEEP, _RECIPE)
+"""The first files of a run, a sweep, a recipe, in the order in which they get their names."""
 
 
 class RunDirectory:
@@ -24,55 +30,97 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: Path, scenario: str, provenance: Mapping[str, Any]) -> RunDirectory:
-        """Makes a new run directory.
+        """Makes the directory of a new run.
 
         Args:
-            path: Has to be absent or empty.
+            path: Has to be absent or empty, or that of a run which was killed while it was being made.
             scenario: The resolved scenario as TOML.
             provenance: What the run was made with.
 
         Raises:
             InputError: The directory is in use or cannot be written.
         """
-        directory = cls.made(path)
-        try:
-            for name in ROWS:
-                (path / f"{name}.jsonl").touch()
-            directory.write_text("scenario.toml", scenario)
-            directory.write_json("provenance.json", provenance)  # the last one: with it, the run has begun
-        except OSError as error:
-            raise InputError(f"--out {path}: cannot be written: {error.strerror}.") from None
-        return directory
+        texts = (*("" for _ in ROWS), scenario, as_json(provenance))
+        return cls.made(path, dict(zip(_RUN, texts, strict=True)))
 
     @classmethod
-    def made(cls, path: Path) -> RunDirectory:
-        """Makes an empty directory.
+    def made(cls, path: Path, files: Mapping[str, str] | None = None) -> RunDirectory:
+        """Makes a directory with its first files: `_RUN`, `_SWEEP` or `_RECIPE`. With the last of them, it has begun.
+
+        All are written under other names before the first gets its own; so a process that is killed leaves what
+        `finish_making` completes, or what the next call clears away.
 
         Raises:
             InputError: It is in use or cannot be written.
         """
         check_free(path)
+        directory = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
+            with directory._being_made():
+                check_free(path)
+                directory.clear_unbegun()
+                for name, text in (files or {}).items():
+                    (path / _part(name)).write_text(text, encoding="utf-8")
+                for name in files or {}:
+                    (path / _part(name)).replace(path / name)
         except OSError as error:
             raise InputError(f"--out {path}: cannot be written: {error.strerror}.") from None
-        return cls(path)
+        return directory
+
+    @contextmanager
+    def _being_made(self) -> Iterator[None]:
+        """Keeps other processes from making the same directory; the lock ends with this process, however it ends."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise InputError(f"--out {self.path}: is in use: another process has just begun there.") from None
+        finally:
+            os.close(descriptor)
 
     @property
     def begun(self) -> bool:
         """Whether the directory of a run was made in full, so that it can be resumed."""
         return (self.path / "provenance.json").exists()
 
+    @property
+    def unbegun(self) -> bool:
+        """Whether the directory holds nothing but what is left of making it: the process was killed meanwhile."""
+        return self._broken_off() is not None
+
+    def finish_making(self) -> None:
+        """Completes a directory whose making was broken off after its first files were all written.
+
+        Raises:
+            InputError: Another process is making it right now.
+        """
+        names = self._broken_off()
+        if names is None or not any((self.path / name).exists() for name in names):
+            return
+        with self._being_made():
+            for name in names:
+                if (self.path / _part(name)).exists():
+                    (self.path / _part(name)).replace(self.path / name)
+
     def clear_unbegun(self) -> None:
-        """Removes what is left of a run that was killed while its directory was being made: files of ours alone."""
-        if not self.begun:
-            for name in (
-                "scenario.toml",
-                ".scenario.toml.part",
-                ".provenance.json.part",
-                *map("{}.jsonl".format, ROWS),
-            ):
-                (self.path / name).unlink(missing_ok=True)
+        """Removes what is left of making a directory, if that was broken off: files of ours alone."""
+        for name in self._broken_off() or ():
+            (self.path / name).unlink(missing_ok=True)
+            (self.path / _part(name)).unlink(missing_ok=True)
+
+    def _broken_off(self) -> tuple[str, ...] | None:
+        """Returns the files that were being made here, if there is nothing else and the last has not got its name."""
+        found = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        for names in _MAKINGS:
+            parts = set(map(_part, names))
+            if found & parts and found <= parts | set(names[:-1]):
+                return names
+        rows = set(_RUN[: len(ROWS)])  # of a version that gave names one by one, these first
+        if found & rows and found <= set(_RUN[:-1]) and not any((self.path / r).stat().st_size for r in found & rows):
+            return _RUN
+        return None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -108,7 +156,7 @@ class RunDirectory:
 
     def write_json(self, name: str, table: Mapping[str, Any]) -> None:
         """Writes a JSON file in one step: it is there whole or not at all."""
-        self.write_text(name, json.dumps(finite(table), indent=2) + "\n")
+        self.write_text(name, as_json(table))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Returns a JSON file.
@@ -128,9 +176,19 @@ class RunDirectory:
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file in one step."""
         (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-        temporary = (self.path / name).with_name(f".{Path(name).name}.part")
+        temporary = (self.path / name).with_name(_part(Path(name).name))
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(self.path / name)
+
+
+def as_json(table: Mapping[str, Any]) -> str:
+    """Returns a table as the text of a JSON file."""
+    return json.dumps(finite(table), indent=2) + "\n"
+
+
+def _part(name: str) -> str:
+    """Returns the name under which a file is written before it gets its own."""
+    return f".{name}.part"
 
 
 def directory_name(label: str) -> str:
@@ -142,7 +200,7 @@ def check_free(path: Path) -> None:
     """Raises InputError if a run cannot be written to `path`."""
     if path.is_file():
         raise InputError(f"--out {path}: is a file; name a directory that is new or empty.")
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and any(path.iterdir()) and not RunDirectory(path).unbegun:
         raise InputError(f"--out {path}: is in use; name a directory that is new or empty.")
 
 

@@ -1,8 +1,14 @@
-"""Nested dicts and lists of arrays and plain values as one file: JSON for the shape, npy for the arrays, no pickle."""
+"""Nested dicts and lists of arrays and plain values as one file: JSON for the shape, npy for the arrays, no pickle.
+
+The file carries the digest of what it holds, so that damage anywhere in it is found before any of it is used.
+"""
 
 from __future__ import annotations
 
 import json
+import zlib
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +21,18 @@ from fedcompress.errors import InputError
 
 _ARRAY = "__array__"
 _TUPLE = "__tuple__"
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+)
+"""What NumPy and `zipfile` raise for archives that are not what they claim."""
 
 
 def save_tree(path: Path, tree: Any) -> None:
@@ -24,10 +42,10 @@ def save_tree(path: Path, tree: Any) -> None:
         TypeError: The tree holds something that is neither array, number, string, bool, None, dict, list nor tuple.
     """
     arrays: list[NDArray[Any]] = []
-    shape = json.dumps(_plain(tree, arrays, "state"))
+    shape = np.frombuffer(json.dumps(_plain(tree, arrays, "state")).encode(), np.uint8)
     buffer = BytesIO()
     named: dict[str, Any] = {f"a{i}": a for i, a in enumerate(arrays)}
-    np.savez(buffer, shape=np.frombuffer(shape.encode(), np.uint8), **named)
+    np.savez(buffer, shape=shape, **named, digest=_digest([shape, *arrays]))
     temporary = path.with_suffix(".part")
     temporary.write_bytes(buffer.getbuffer())
     temporary.replace(path)
@@ -37,13 +55,28 @@ def load_tree(path: Path) -> Any:
     """Returns the tree of `save_tree`.
 
     Raises:
-        InputError: The file is absent or damaged.
+        InputError: The file is absent or damaged, or of a version that wrote no digest.
     """
+    expected = "expected a file that a run has written"
     try:
         with np.load(path, allow_pickle=False) as file:
-            return _restored(json.loads(file["shape"].tobytes()), file)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected a file that a run has written.") from None
+            if "shape" in file and "digest" not in file:
+                raise InputError(f"{path}: has no digest: an earlier version of fedcompress wrote it. Start a new run.")
+            shape, arrays = file["shape"], [file[f"a{i}"] for i in range(len(file.files) - 2)]
+            if not np.array_equal(file["digest"], _digest([shape, *arrays])):
+                raise InputError(f"{path}: is damaged: its content does not have the digest that it names; {expected}.")
+            return _restored(json.loads(shape.tobytes()), arrays)
+    except _DAMAGE as error:
+        raise InputError(f"{path}: cannot be read ({error}); {expected}.") from None
+
+
+def _digest(arrays: Iterable[NDArray[Any]]) -> NDArray[np.uint8]:
+    """Returns 16 bytes of BLAKE2b over types, shapes and values."""
+    digest = blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return np.frombuffer(digest.digest(), np.uint8)
 
 
 def _plain(node: Any, arrays: list[NDArray[Any]], where: str) -> Any:
@@ -62,11 +95,11 @@ def _plain(node: Any, arrays: list[NDArray[Any]], where: str) -> Any:
     raise TypeError(f"{where}: a {type(node).__name__} cannot be kept; use arrays, plain values, lists and dicts")
 
 
-def _restored(node: Any, file: Any) -> Any:
+def _restored(node: Any, arrays: Sequence[NDArray[Any]]) -> Any:
     if isinstance(node, dict):
         if _ARRAY in node:
-            return file[f"a{node[_ARRAY]}"]
+            return arrays[node[_ARRAY]]
         if _TUPLE in node:
-            return tuple(_restored(item, file) for item in node[_TUPLE])
-        return {key: _restored(item, file) for key, item in node.items()}
-    return [_restored(item, file) for item in node] if isinstance(node, list) else node
+            return tuple(_restored(item, arrays) for item in node[_TUPLE])
+        return {key: _restored(item, arrays) for key, item in node.items()}
+    return [_restored(item, arrays) for item in node] if isinstance(node, list) else node
