@@ -2,9 +2,9 @@
 
 Itahara et al. 2021, "Distillation-based semi-supervised federated learning for communication-efficient collaborative
 training with non-IID private data" (IEEE Transactions on Mobile Computing), Algorithm 1, with entropy reduction
-aggregation: the mean p of the clients' probabilities, sharpened by softmax(p / T). The later "enhanced" form is p^(1 / T)
-normalised: Azuma et al. 2025, "Soft-label caching and sharpening for communication-efficient federated distillation"
-(SCARLET).
+aggregation: the mean p of the clients' probabilities, sharpened by softmax(p / T). The later "enhanced" form, p^(1 / T)
+normalised, is that of SCARLET (Azuma et al. 2025, "Soft-label caching and sharpening for communication-efficient
+federated distillation").
 """
 
 from __future__ import annotations
