@@ -120,7 +120,7 @@ class Evaluator:
         test = self._experiment.data.test_examples
         if teachers := self._server.teachers(state):
             said = [predict(spec, weights, test.x) for spec, weights, _ in teachers]
-            logits = mean_logits(said, [examples for *_, examples in teachers])
+            logits = mean_logits(said, [voice for *_, voice in teachers])
             found["ensemble_accuracy"] = float((logits.argmax(axis=1) == test.y).mean())
         if (own := self._server.own_model(state)) is not None:
             found["server_accuracy"] = evaluate(*own, test, self._pool, self._threads).accuracy

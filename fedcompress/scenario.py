@@ -44,9 +44,19 @@ class DataSettings(Section):
     alpha: float = Field(0.5, gt=0.0, description="concentration of dirichlet, quantity and feature; small is skewed")
     classes_per_client: Positive = Field(2, description="pathological: classes that a client holds")
     shards_per_client: Positive = Field(2, description="shard: shards that a client is dealt")
-    minimum: Positive = Field(2, description="least examples of a client")
+    balanced: bool = Field(
+        False, description="dirichlet: balance the clients' sizes and draw again until each has the minimum"
+    )
+    minimum: Positive | None = Field(
+        None, description="least examples of a client; default: 2, or if balanced half of the mean"
+    )
     validation: Fraction = Field(0.1, description="fraction of each client's examples kept for its validation")
     server_validation: Fraction = Field(0.05, description="fraction of the training data held out for the server")
+
+    @property
+    def least(self) -> int | None:
+        """Least examples of a client; None where it follows from the mean."""
+        return 2 if self.minimum is None and not self.balanced else self.minimum
 
 
 class PublicSettings(Section):
@@ -267,6 +277,14 @@ class Scenario(Section):
         if abs(total - 1.0) > 1e-6:
             shares = " + ".join(f"{group.share:g}" for group in self.groups)
             raise ValueError(f"groups: shares have to sum to 1, received {shares} = {total:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _balance_is_of_dirichlet(self) -> Self:
+        if self.data.balanced and self.data.partition != "dirichlet":
+            raise ValueError(
+                f'data.balanced: is for partition = "dirichlet", but data.partition is "{self.data.partition}"'
+            )
         return self
 
     @model_validator(mode="after")

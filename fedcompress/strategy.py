@@ -107,7 +107,10 @@ class ServerStrategy(ABC):
         return None
 
     def teachers(self, state: State) -> Sequence[tuple[ModelSpec, Arrays, float]]:
-        """Returns (model, weights, examples) of the clients' last uploads, whose ensemble is then tested at the end."""
+        """Returns (model, weights, voice) of the clients' last uploads, whose ensemble is then tested at the end.
+
+        `voice` is how much the upload's logits count in the mean: the same as where the ensemble teaches.
+        """
         return []
 
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:

@@ -1,13 +1,15 @@
 """dsfl: clients exchange what they think of public data, sharpened; the server learns a global model from it.
 
 Itahara et al. 2021, "Distillation-based semi-supervised federated learning for communication-efficient collaborative
-training with non-IID private data", Algorithm 1, with entropy reduction aggregation: the mean of the clients'
-probabilities, sharpened by softmax(log p / T) with T < 1.
+training with non-IID private data" (IEEE Transactions on Mobile Computing), Algorithm 1, with entropy reduction
+aggregation: the mean p of the clients' probabilities, sharpened by softmax(p / T). The later "enhanced" form, p^(1 / T)
+normalised, is that of SCARLET (Azuma et al. 2025, "Soft-label caching and sharpening for communication-efficient
+federated distillation").
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -23,10 +25,16 @@ if TYPE_CHECKING:
     from fedcompress.groups import Group
 
 
+REDUCTIONS = {"era": ensemble.entropy_reduced, "enhanced": ensemble.enhanced_entropy_reduced}
+
+
 class DSFLParams(StudentParams):
     """Parameters of DS-FL."""
 
-    sharpening: float = Field(0.1, gt=0.0, description="T of the entropy reduction; 1 is the plain mean")
+    reduction: Literal["era", "enhanced"] = Field(
+        "era", description="what sharpens the mean p: softmax(p / T), as published, or p^(1 / T), normalised"
+    )
+    sharpening: float = Field(0.1, gt=0.0, description="T of the reduction; enhanced by 1, p stays as it is")
 
 
 class DSFL(ServerStrategy):
@@ -60,7 +68,7 @@ class DSFL(ServerStrategy):
         kept = self.public.sift(fed, examples.y, mean)
         if kept is None:
             return state
-        logits = ensemble.sharpened(mean[kept], self.params.sharpening)
+        logits = REDUCTIONS[self.params.reduction](mean[kept], self.params.sharpening)
         lesson = {**recipe, LOGITS: [logits], **({} if kept.all() else {"kept": rows_kept(kept)})}
         fed.call("digest", {reply.client: lesson for reply in replies})
         samples = {"x": examples.x[kept], "y": logits.argmax(axis=1).astype("int32"), "logits": logits}

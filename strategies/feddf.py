@@ -14,7 +14,7 @@ from pydantic import Field
 
 from fedcompress.data.federated import Examples
 from fedcompress.distillation import ensemble
-from fedcompress.distillation.student import StudentParams, distil, opinions, trustworthy
+from fedcompress.distillation.student import StudentParams, distil, opinions, trustworthy, voices
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import State
 from fedcompress.wire.content import Arrays
@@ -51,12 +51,13 @@ class FedDF(FedAvg):
         state = super().aggregated(fed, state, replies)
         public = self.public.train(fed, [reply.client for reply in replies], state["public"])
         teachers = trustworthy(fed, self, replies) if self.params.drop_chance else list(replies)
-        state = {**state, "public": public, "teachers": [_upload(reply) for reply in teachers]}
+        weights = voices(teachers, equal=self.params.equal)
+        uploads = [_upload(reply, weight) for reply, weight in zip(teachers, weights, strict=True)]
+        state = {**state, "public": public, "teachers": uploads}
         examples = self.public.draw(fed, public, self.public.recipe(fed, public))
         if examples is None:
             return state
-        counts = [1.0 if self.params.equal else float(reply.client.examples) for reply in teachers]
-        logits = ensemble.mean_logits(opinions(fed, self, teachers, examples.x), counts)
+        logits = ensemble.mean_logits(opinions(fed, self, teachers, examples.x), weights)
         kept = self.public.sift(fed, examples.y, logits)
         if kept is None:
             return state
@@ -77,9 +78,8 @@ class FedDF(FedAvg):
         return weights
 
     def teachers(self, state: State) -> list[tuple[ModelSpec, Arrays, float]]:
-        return [(self.models[t["model"]], t["weights"], t["examples"]) for t in state["teachers"]]
+        return [(self.models[t["model"]], t["weights"], t["weight"]) for t in state["teachers"]]
 
 
-def _upload(reply: Reply) -> dict[str, object]:
-    weights = list(reply.payload["weights"])
-    return {"model": reply.client.model, "weights": weights, "examples": float(reply.client.examples)}
+def _upload(reply: Reply, weight: float) -> dict[str, object]:
+    return {"model": reply.client.model, "weights": list(reply.payload["weights"]), "weight": weight}

@@ -23,7 +23,7 @@ from pydantic import Field
 from fedcompress.aggregation import masked_mean
 from fedcompress.data.federated import Examples
 from fedcompress.distillation import ensemble
-from fedcompress.distillation.student import StudentParams, consensus, distil, opinions, speaking, trustworthy
+from fedcompress.distillation.student import StudentParams, consensus, distil, opinions, speaking, trustworthy, voices
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import State
 from fedcompress.wire.content import Arrays, Payload
@@ -119,8 +119,8 @@ class FedPKDG(FedAvg):
         assert self.public is not None
         if self.params.teacher == "model":
             teachers = trustworthy(fed, self, replies)
-            counts = [float(reply.client.examples) for reply in teachers]
-            return ensemble.mean_logits(opinions(fed, self, teachers, examples.x), counts)
+            weights = voices(teachers, equal=False)
+            return ensemble.mean_logits(opinions(fed, self, teachers, examples.x), weights)
         said = speaking(fed, fed.call("predict", {reply.client: recipe for reply in replies}), len(examples))
         return consensus(said, self.public.source.classes, equal=False) if said else None
 

@@ -260,6 +260,24 @@ def test_bad_input_is_refused(tiny: Table, overrides: Table, expected: list[str]
     assert refusal(tiny, overrides) == expected
 
 
+def test_a_balanced_federation(tiny: Table) -> None:
+    """1,366 training examples of ten clients: at least 69 each, half of the mean, or what is given as the minimum."""
+    skewed = {"data.clients": 10, "data.partition": "dirichlet", "data.alpha": 0.1, "seed": 1}
+    sizes = {
+        minimum: min(client.examples for client in load(tiny, {**skewed, **minimum_of(minimum)}).clients)
+        for minimum in (None, 20, 120)
+    }
+    assert sizes[None] >= 62  # a tenth of each client's 69 and more is for its validation
+    assert 18 <= sizes[20] < sizes[None]
+    assert sizes[120] >= 108
+    plain = min(client.examples for client in load(tiny, skewed).clients)
+    assert plain < sizes[20]
+
+
+def minimum_of(minimum: int | None) -> Table:
+    return {"data.balanced": True, **({} if minimum is None else {"data.minimum": minimum})}
+
+
 def test_as_many_clients_as_examples_are_fine(tiny: Table) -> None:
     made = load(tiny, {"data.clients": 1366, "data.minimum": 1})
     assert {client.examples for client in made.clients} == {1}

@@ -1,10 +1,11 @@
 """cluster: few distinct weights. Each tensor's weights share a codebook of centroids, found anew in each round.
 
-k-means in one dimension (Lloyd 1982) that starts from quantiles; for densities such as those of trained weights it has
-one optimum (Fleischer 1964), so nothing is drawn at random. While a model trains it computes with the centroids, which
-move with the weights that belong to them. Pruned weights are no cluster: zero stays zero.
+k-means in one dimension (Lloyd 1982) that starts from quantiles, so nothing is drawn at random; it never errs more than
+those, but a better codebook may exist (see `fedcompress.wire.clusters`). While a model trains it computes with the
+centroids, which move with the weights that belong to them. Pruned weights are no cluster: zero stays zero.
 
-The number of clusters adapts: with a tolerance, each tensor has the fewest that lose at most that part of its variance.
+The number of clusters adapts: with a tolerance, each tensor has as few as a bisection finds that lose at most that part
+of its variance.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def codebook(array: NDArray[Any], clusters: int, tolerance: float = 0.0) -> NDAr
     Args:
         array: Any shape.
         clusters: Their number; fewer where there are fewer values.
-        tolerance: The fewest are taken that leave at most this part of the variance.
+        tolerance: As few are taken as a bisection finds that leave at most this part of the variance.
     """
     values = np.sort(array[array != 0].astype(np.float64))
     if not len(values):

@@ -132,7 +132,8 @@ def federate(
     alpha: float = 0.5,
     classes_per_client: int = 2,
     shards_per_client: int = 2,
-    minimum: int = 1,
+    minimum: int | None = None,
+    balanced: bool = False,
     test_limit: int = 1000,
     public: int = 0,
     foreign: Dataset | None = None,
@@ -153,7 +154,8 @@ def federate(
         alpha: See `partition`.
         classes_per_client: See `partition`.
         shards_per_client: See `partition`.
-        minimum: Fewest examples of a client, before its validation examples are split off.
+        minimum: Fewest examples of a client, before its validation examples are split off; see `partition`.
+        balanced: See `partition`.
         test_limit: Most test examples that a client is tested on.
         public: Number of examples kept out as public data.
         foreign: Another data set, whose training inputs are public.
@@ -183,6 +185,7 @@ def federate(
         classes_per_client=classes_per_client,
         shards_per_client=shards_per_client,
         minimum=minimum,
+        balanced=balanced,
         images=dataset.x_train[rest] if method == "feature" else None,
     )
     splits = [

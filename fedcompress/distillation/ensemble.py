@@ -40,8 +40,20 @@ def mean_probabilities(teachers: Sequence[Logits], weights: Sequence[float]) -> 
     return np.log(np.maximum(mean_logits([softmax(z).astype(np.float32) for z in teachers], weights), _LEAST))
 
 
-def sharpened(logits: Logits, temperature: float) -> Logits:
-    """Returns logits of softmax(log p / T), p = softmax(logits): the entropy reduction of DS-FL for T < 1."""
+def entropy_reduced(logits: Logits, temperature: float) -> Logits:
+    """Returns the logits of softmax(p / T), p = softmax(logits): DS-FL's entropy reduction aggregation.
+
+    Itahara et al. 2021, IEEE Transactions on Mobile Computing. T = 0.1 there; it sharpens only where T is small.
+    """
+    return (softmax(logits) / temperature).astype(np.float32)
+
+
+def enhanced_entropy_reduced(logits: Logits, temperature: float) -> Logits:
+    """Returns the logits of p^(1 / T), normalised, p = softmax(logits): the "enhanced" aggregation of SCARLET.
+
+    Azuma et al. 2025, "Soft-label caching and sharpening for communication-efficient federated distillation", where
+    1 / T is called beta; T = 1 changes nothing.
+    """
     return (np.log(np.maximum(softmax(logits), _LEAST)) / temperature).astype(np.float32)
 
 

@@ -102,6 +102,16 @@ def opinions(fed: Federation, strategy: ServerStrategy, replies: Sequence[Reply]
     ]
 
 
+def voices(replies: Sequence[Reply], *, equal: bool) -> list[float]:
+    """Returns how much each client's opinion weighs in an ensemble.
+
+    Args:
+        replies: Of its teachers.
+        equal: Whether they count alike; otherwise by their examples.
+    """
+    return [1.0 if equal else float(reply.client.examples) for reply in replies]
+
+
 def consensus(
     replies: Sequence[Reply], classes: int, *, equal: bool = True, probabilities: bool = False
 ) -> ensemble.Logits:
@@ -110,10 +120,10 @@ def consensus(
     Args:
         replies: With "logits", or with "labels", which are then votes.
         classes: Number of classes.
-        equal: Whether clients count alike; otherwise by their examples.
+        equal: As in `voices`.
         probabilities: Average probabilities instead of logits.
     """
-    counts = [1.0 if equal else float(reply.client.examples) for reply in replies]
+    counts = voices(replies, equal=equal)
     if all(LABELS in reply.payload for reply in replies):
         return ensemble.votes([reply.payload[LABELS][0].astype(np.int64) for reply in replies], classes, counts)
     said = [reply.payload[LOGITS][0] for reply in replies]

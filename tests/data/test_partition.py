@@ -105,6 +105,67 @@ def test_dirichlet_spread_has_the_variance_of_its_distribution() -> None:
     assert shares.var() == pytest.approx(0.0625, abs=0.006)
 
 
+@settings(max_examples=100, deadline=None)
+@given(requests(), st.integers(0, 1000), st.booleans())
+def test_a_balanced_partition_is_one_and_gives_everybody_half_of_the_mean(
+    request: dict[str, Any], seed: int, given_minimum: bool
+) -> None:
+    request |= {"method": "dirichlet", "balanced": True, "minimum": request["minimum"] if given_minimum else None}
+    parts = partition(**request, rng=rng(seed))
+    count, clients = len(request["labels"]), request["clients"]
+    assert len(parts) == clients
+    assert sorted(np.concatenate(parts).tolist()) == list(range(count))
+    assert all(part.dtype == np.int64 and (np.diff(part) > 0).all() for part in parts)
+    assert min(map(len, parts)) >= (request["minimum"] or count / clients / 2)
+    assert partition_digest(partition(**request, rng=rng(seed))) == partition_digest(parts)
+
+
+@pytest.mark.parametrize("clients", [10, 25, 100])
+@pytest.mark.parametrize("alpha", [0.05, 0.1, 1.0])
+def test_balanced_sizes_come_from_redrawing_and_stay_skewed(clients: int, alpha: float) -> None:
+    """No client is filled up, and labels are as skewed as alpha says: at 0.1 the largest class is most of a client."""
+    labels = np.arange(6000) % 10
+    held = mix(partition(labels, clients, "dirichlet", rng(3), alpha=alpha, balanced=True), labels)
+    sizes = held.sum(axis=1)
+    assert sizes.min() >= 3000 / clients
+    share = (held.max(axis=1) / sizes).mean()
+    assert share > 0.5 if alpha < 1 else share < 0.5
+    plain = mix(partition(labels, clients, "dirichlet", rng(3), alpha=alpha), labels).sum(axis=1)
+    assert sizes.std() < plain.std()
+
+
+def test_a_balanced_partition_in_its_limits() -> None:
+    """alpha -> infinity: equal parts of each class. alpha -> 0: each of ten classes fills one of ten clients."""
+    assert np.abs(mix(partition(TEN, 4, "dirichlet", rng(), alpha=1e12, balanced=True)) - 25).max() <= 1
+    held = mix(partition(TEN, 10, "dirichlet", rng(), alpha=1e-8, balanced=True))
+    assert sorted(held.max(axis=1).tolist()) == [100] * 10
+    assert (held.sum(axis=1) == 100).all()
+
+
+def test_a_client_that_has_its_share_gets_no_more() -> None:
+    """So nobody exceeds the mean by more than one class, 100 of 1,000, less the example that was missing."""
+    for seed in range(20):
+        sizes = mix(partition(TEN, 5, "dirichlet", rng(seed), alpha=0.1, balanced=True)).sum(axis=1)
+        assert sizes.min() >= 100
+        assert sizes.max() <= 199 + 100
+
+
+def test_two_classes_on_ten_clients_are_filled_up() -> None:
+    """At alpha -> 0 two classes have two owners however often it is drawn; the other eight get half of the mean, 50."""
+    labels = np.arange(1000) % 2
+    sizes = mix(partition(labels, 10, "dirichlet", rng(), alpha=1e-8, balanced=True), labels).sum(axis=1)
+    assert sorted(sizes.tolist()) == [50] * 8 + [300, 300]
+
+
+@pytest.mark.parametrize(("minimum", "least"), [(1, 1), (20, 20), (95, 95), (None, 50)])
+def test_a_minimum_overrides_half_of_the_mean(minimum: int | None, least: int) -> None:
+    found = [
+        mix(partition(TEN, 10, "dirichlet", rng(seed), alpha=0.1, balanced=True, minimum=minimum)).sum(axis=1).min()
+        for seed in range(8)
+    ]
+    assert least <= min(found) < least + 20
+
+
 def test_quantity_skews_sizes_and_not_labels() -> None:
     labels = np.arange(100_000) % 10
     held = mix(partition(labels, 5, "quantity", rng(3), alpha=0.5), labels)
@@ -203,6 +264,10 @@ def test_labels_of_those_that_are_filled_up() -> None:
         ({"method": "shard", "clients": 300, "shards_per_client": 4}, "1200 shards, but there are only 1000"),
         ({"method": "pathological", "classes_per_client": 11}, "classes_per_client is 11, but there are 10 classes"),
         ({"method": "feature"}, "pass images"),
+        ({"balanced": True}, "balanced is for the partition 'dirichlet'; received 'iid'"),
+        ({"method": "dirichlet", "balanced": True, "minimum": 101}, "10 clients x at least 101 examples are 1010"),
+        ({"method": "dirichlet", "balanced": True, "clients": 0}, "clients is 0; expected at least 1"),
+        ({"method": "dirichlet", "balanced": True, "clients": 1001}, "1001 clients x at least 1 examples are 1001"),
     ],
 )
 def test_bad_settings(changes: dict[str, Any], message: str) -> None:

@@ -22,10 +22,37 @@ def test_mean_probabilities_is_the_logarithm_of_the_mean() -> None:
     assert np.exp(mean) == pytest.approx(np.array([[5 / 12, 7 / 24, 7 / 24]]), rel=1e-6)
 
 
-def test_sharpening_squares_probabilities_at_one_half() -> None:
-    """p = 1/2, 1/4, 1/4 and T = 1/2: p^2 = 1/4, 1/16, 1/16, normalised 2/3, 1/6, 1/6."""
-    assert ensemble.softmax(ensemble.sharpened(A, 0.5)) == pytest.approx(np.array([[2 / 3, 1 / 6, 1 / 6]]), rel=1e-6)
-    assert ensemble.softmax(ensemble.sharpened(A, 1.0)) == pytest.approx(ensemble.softmax(A), rel=1e-6)
+@pytest.mark.parametrize(
+    ("p", "temperature", "expected"),
+    [
+        ((0.5, 0.25, 0.25), 0.1, (np.exp(2.5) / (np.exp(2.5) + 2), 1 / (np.exp(2.5) + 2), 1 / (np.exp(2.5) + 2))),
+        ((0.5, 0.25, 0.25), 0.25, (np.e / (np.e + 2), 1 / (np.e + 2), 1 / (np.e + 2))),
+        ((0.6, 0.3, 0.1), 0.1, (0.946499, 0.047123, 0.006377)),
+        ((0.6, 0.3, 0.1), 1.0, (0.426013, 0.315598, 0.258390)),
+        ((1.0, 0.0, 0.0), 0.1, (0.99990921, 4.5395e-5, 4.5395e-5)),
+        ((1 / 3, 1 / 3, 1 / 3), 0.1, (1 / 3, 1 / 3, 1 / 3)),
+    ],
+)
+def test_entropy_reduction_by_hand(p: tuple[float, ...], temperature: float, expected: tuple[float, ...]) -> None:
+    """softmax(p / T): of 1/2, 1/4, 1/4 at T = 0.1 the exponents are 5, 2.5, 2.5. At T = 1 it blurs."""
+    logits = np.log(np.maximum([p], 1e-7)).astype(np.float32)
+    reduced = ensemble.softmax(ensemble.entropy_reduced(logits, temperature))
+    assert reduced == pytest.approx(np.array([expected]), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("p", "temperature", "expected"),
+    [
+        ((0.5, 0.25, 0.25), 0.5, (2 / 3, 1 / 6, 1 / 6)),
+        ((0.6, 0.3, 0.1), 0.5, (36 / 46, 9 / 46, 1 / 46)),
+        ((0.5, 0.25, 0.25), 1.0, (0.5, 0.25, 0.25)),
+        ((0.5, 0.25, 0.25), 0.1, (1024 / 1026, 1 / 1026, 1 / 1026)),
+    ],
+)
+def test_enhanced_reduction_by_hand(p: tuple[float, ...], temperature: float, expected: tuple[float, ...]) -> None:
+    """p^(1 / T), normalised: at T = 1/2 squares; at T = 1 nothing changes."""
+    reduced = ensemble.softmax(ensemble.enhanced_entropy_reduced(np.log([p]).astype(np.float32), temperature))
+    assert reduced == pytest.approx(np.array([expected]), rel=1e-4)
 
 
 def test_votes_are_shares_of_the_weight() -> None:

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedcompress.distillation.ensemble import mean_logits, softmax
+from fedcompress.distillation.student import consensus
 from fedcompress.errors import InputError
+from fedcompress.evaluation import Evaluator
+from fedcompress.training.trainer import predict
 from federating import experiment, federation, run
 
 TABLE: dict[str, Any] = {"rounds": 2, "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet"}}
@@ -204,3 +208,64 @@ def test_a_relay_has_two_clients() -> None:
     server = {"strategy": "relay"}
     with pytest.raises(InputError, match="between two clients of one model; received 4 clients of mini-cnn"):
         experiment({"server": server, "groups": [{"model": "mini-cnn", "client": "relay"}]}).check_models()
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_the_ensemble_that_is_tested_is_the_one_that_teaches(equal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the server's own teacher: what students were given, from the uploads and voices that the state keeps."""
+    taught: list[tuple[Any, Any]] = []
+
+    def spy(trainer: Any, weights: Any, examples: Any, logits: Any, *rest: Any) -> Any:
+        taught.append((examples.x, logits))
+        return weights
+
+    monkeypatch.setattr("strategies.feddf.distil", spy)
+    skewed = {"dataset": "digits", "clients": 4, "partition": "dirichlet", "alpha": 0.1}
+    public = {"source": "holdout", "examples": 300}
+    setup = made("feddf", public, data=skewed, server={"params": {"equal": equal, "drop_chance": False}})
+    fed = federation(setup)
+    state = setup.server.round(fed, setup.server.initial(fed))
+    teachers = setup.server.teachers(state)
+    sizes = [float(client.examples) for client in setup.clients]
+    assert max(sizes) > 2 * min(sizes)
+    assert [voice for *_, voice in teachers] == ([1.0] * 4 if equal else sizes)
+    x, logits = taught[0]
+    said = [predict(spec, weights, x) for spec, weights, _ in teachers]
+    np.testing.assert_allclose(mean_logits(said, [voice for *_, voice in teachers]), logits, rtol=1e-4, atol=1e-5)
+    # What is reported is of the same voices.
+    test = setup.data.test_examples
+    said = [predict(spec, weights, test.x) for spec, weights, _ in teachers]
+    by = {alike: mean_logits(said, [1.0] * 4 if alike else sizes).argmax(axis=1) for alike in (True, False)}
+    assert (by[True] != by[False]).any()
+    expected = float((by[equal] == test.y).mean())
+    assert Evaluator(setup).extras(state)["ensemble_accuracy"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("reduction", ["era", "enhanced"])
+def test_dsfl_teaches_by_the_reduction_that_was_asked_for(reduction: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T = 0.1: p / T, or log p / T, of the clients' mean probabilities p."""
+    seen: dict[str, Any] = {}
+
+    def spied(*arguments: Any, **more: Any) -> Any:
+        seen["mean"] = consensus(*arguments, **more)
+        return seen["mean"]
+
+    def spy(trainer: Any, weights: Any, examples: Any, logits: Any, *rest: Any) -> Any:
+        seen["logits"] = logits
+        return weights
+
+    monkeypatch.setattr("strategies.dsfl.consensus", spied)
+    monkeypatch.setattr("strategies.dsfl.distil", spy)
+    setup = made("dsfl", server={"params": {"reduction": reduction}})
+    fed = federation(setup)
+    setup.server.round(fed, setup.server.initial(fed))
+    p = np.exp(seen["mean"])
+    assert p.sum(axis=1) == pytest.approx(np.ones(len(p)), abs=1e-3)
+    expected = p / 0.1 if reduction == "era" else np.log(p) / 0.1
+    np.testing.assert_allclose(softmax(seen["logits"]), softmax(expected), atol=2e-3)
+    assert (seen["logits"].min() >= 0) == (reduction == "era")
+
+
+def test_the_papers_reduction_is_the_default() -> None:
+    params = made("dsfl").server.params
+    assert (params.reduction, params.sharpening) == ("era", 0.1)

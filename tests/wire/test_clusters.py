@@ -52,6 +52,62 @@ def test_each_value_has_its_nearest_centroid_and_more_clusters_err_less() -> Non
     assert errors[2] < 0.0125
 
 
+def mean_squared_error(values: np.ndarray, centres: np.ndarray) -> float:
+    return float(np.mean(np.min((values[:, None] - centres[None]) ** 2, axis=1)))
+
+
+@given(arrays(np.float64, st.integers(1, 60), elements=st.floats(-4, 4)), st.integers(1, 20))
+def test_centroids_never_err_more_than_the_quantiles_that_they_start_from(values: np.ndarray, most: int) -> None:
+    """But for float16, which moves each of them by 2^-11 of itself, or 2^-25 next to zero, at most."""
+    values = np.sort(values[np.abs(values) > 1e-3])
+    start = values[((np.arange(most) + 0.5) / most * len(values)).astype(int)] if len(values) else values
+    found = clusters._lloyd(values, most).astype(np.float64)
+    assert len(found) <= most
+    if len(values) and len(found):
+        moved = 4 * 2.0**-11
+        before = np.sqrt(mean_squared_error(values, start))
+        assert np.sqrt(mean_squared_error(values, found)) <= before + moved
+
+
+def test_at_rest_each_centroid_is_the_mean_of_its_values() -> None:
+    """Of what pruning leaves of 2,000 normal weights: two peaks."""
+    values = np.random.default_rng(0).standard_normal(2000)
+    values = np.sort(values[np.abs(values) > 1.2816])
+    found = clusters._lloyd(values, 4).astype(np.float64)
+    own = np.searchsorted((found[1:] + found[:-1]) / 2, values)
+    means = [values[own == index].mean() for index in range(4)]
+    assert found == pytest.approx(means, rel=0.01)
+
+
+def test_a_better_codebook_may_exist() -> None:
+    """Quantiles of 90 ones, 5 twos and 5 tens are 1 and 1, so there is one centroid, the mean 1.5; 1 and 10 err less.
+
+    Two peaks, 300 values, 15 centroids: twice the error of the best codebook, found by dynamic programming.
+    """
+    values = np.repeat([1.0, 2.0, 10.0], [90, 5, 5])
+    found = clusters._lloyd(values, 2)
+    assert found.tolist() == [1.5]
+    assert mean_squared_error(values, np.array([1.0, 10.0])) < 0.02 * mean_squared_error(values, found)
+    weights = np.random.default_rng(0).standard_normal(4000)
+    weights = np.sort(weights[np.abs(weights) > 1.6449][:300])
+    ratio = mean_squared_error(weights, clusters._lloyd(weights, 15)) / least_error(weights, 15)
+    assert 1.5 < ratio < 4.0
+
+
+def least_error(values: np.ndarray, count: int) -> float:
+    """Mean squared error of the best `count` centroids of sorted values: the best last cluster for each end."""
+    sums, squares = (np.concatenate([[0.0], np.cumsum(v)]) for v in (values, values**2))
+    best = np.full(len(values) + 1, np.inf)
+    best[0] = 0.0
+    for _ in range(count):
+        previous, best = best, np.full(len(values) + 1, np.inf)
+        for end in range(1, len(values) + 1):
+            begin = np.arange(end)
+            own = squares[end] - squares[begin] - (sums[end] - sums[begin]) ** 2 / (end - begin)
+            best[end] = (previous[begin] + own).min()
+    return float(best[-1] / len(values))
+
+
 def test_clusters_and_entropy_cost_less_than_four_bits() -> None:
     """16 symbols at most, unequally used: below 4 bits a value."""
     vector = np.random.default_rng(0).standard_normal(20_000).astype(np.float32)
