@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import zlib
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
 from fedcompress.client import Result
+from fedcompress.columns import apart
 from fedcompress.compression import masks as masking
-from fedcompress.errors import FedcompressError
+from fedcompress.errors import FedcompressError, described, traced
 from fedcompress.experiment import Experiment
 from fedcompress.groups import Group
 from fedcompress.models.architecture import ModelSpec
@@ -64,6 +66,33 @@ def _partition(message: Message, context: Context) -> Message:
 
 def _act(experiment: Experiment, action: str, message: Message, context: Context) -> Message:
     partition = int(context.node_config["partition-id"])
+    group, request = experiment.group_of(partition), message.content.config_records["request"]
+    where = f"round {request['round']!r}, action {action!r}, client {partition} (group {group.name!r})"
+    with _costs_the_contribution(where, debug=bool(request.get("debug"))):
+        return _answered(experiment, action, message, context)
+
+
+@contextmanager
+def _costs_the_contribution(where: str, received: Payload | None = None, *, debug: bool = False) -> Iterator[None]:
+    """Makes whatever is raised in the block an ActionError: `sys.exit` in a plug-in must not end more than its client.
+
+    Ctrl-C passes. It comes to the main thread alone, so in any other one somebody has raised it by hand.
+    """
+    try:
+        yield
+    except ActionError:
+        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise
+        text = f"{where}: {described(error)}"
+        if received is not None:
+            text += f"; received {_shapes(received)}"
+        raise ActionError(f"{text}\n{traced(error)}" if debug else text) from error
+
+
+def _answered(experiment: Experiment, action: str, message: Message, context: Context) -> Message:
+    partition = int(context.node_config["partition-id"])
     group = experiment.group_of(partition)
     contents = experiment.contents(group)
     request = message.content.config_records["request"]
@@ -80,18 +109,20 @@ def _act(experiment: Experiment, action: str, message: Message, context: Context
     references = references.after(payload, received).sent(bases_of(payload, received, round_number))
     client = experiment.client(partition, round_number, action, state)
     started = time.perf_counter()
-    try:
+    where = f"round {round_number}, action {action!r}, client {partition} (group {group.name!r})"
+    with _costs_the_contribution(where, payload, debug=bool(request.get("debug"))):
         with counted() if group.settings.device else nullcontext() as work:
-            result: Result = getattr(client, action)(payload, round_number)
+            result = getattr(client, action)(payload, round_number)
+        if not isinstance(result, Result):
+            raise TypeError(f"the action returned {type(result).__name__}, expected fedcompress.client.Result")
+        reported = apart(result.metrics)
         declared = present(result.payload, contents)
         encoded = encode_payload(result.payload, declared, experiment.wire, references, residuals=residuals.now)
-    except Exception as error:
-        where = f"round {round_number}, action {action!r}, client {partition} (group {group.name!r})"
-        raise ActionError(f"{where}: {type(error).__name__}: {error}; received {_shapes(payload)}") from error
+        kept = _kept(state)
     seconds = time.perf_counter() - started
     sent = {name: item.arrays for name, item in encoded.items()}
     model = result.model or sent.get("weights")
-    metrics = {**result.metrics, "examples": float(len(client.data)), "seconds": seconds}
+    metrics: dict[str, Any] = {**reported, "examples": float(len(client.data)), "seconds": seconds}
     if work is not None:
         metrics["multiply_adds"] = float(work.multiply_adds)
     if model is not None:
@@ -99,12 +130,12 @@ def _act(experiment: Experiment, action: str, message: Message, context: Context
         metrics |= _measure(experiment, group, round_number, partition, spec, model, request)
     content: dict[str, Any] = {
         "payload": to_record({name: item.data for name, item in encoded.items()}),
-        "metrics": MetricRecord({name: float(value) for name, value in metrics.items()}),
+        "metrics": MetricRecord(metrics),
     }
     if request.get("tested") and model:
         content["report"] = ConfigRecord({"model_digest": digest(model)})
     residuals = residuals.after(int(request.get("exchange", 0)), encoded)  # type: ignore[arg-type]
-    _save(context.state, references.after(sent, declared), residuals, state)
+    _save(context.state, references.after(sent, declared), residuals, kept)
     return Message(RecordDict(content), reply_to=message)
 
 
@@ -121,6 +152,8 @@ def _measure(
 
     A model that can leave channels out is measured without them; its zeros are those of the model that was trained.
     """
+    if bad := sum(int(array.size - np.count_nonzero(np.isfinite(array))) for array in model):
+        raise FloatingPointError(f"the client's own model is not finite: {bad:,} of its weights")
     small = group.compression.deployed(spec, model)[1] if spec is group.model else model
     raw = b"".join(np.ascontiguousarray(a).tobytes() for a in small)
     parameters = sum(a.size for a in small)
@@ -133,9 +166,29 @@ def _measure(
         row["accuracy"] = evaluate(spec, model, experiment.data.test(partition)).accuracy
     if request.get("tested"):
         test = evaluate(spec, model, experiment.data.test_examples)
+        if not np.isfinite(test.loss):
+            raise FloatingPointError(f"the client's own model is not finite: its loss on the test set is {test.loss}")
         validation = evaluate(spec, model, experiment.data.server_validation_examples)
         row |= {"test_accuracy": test.accuracy, "test_loss": test.loss, "validation_accuracy": validation.accuracy}
     return row
+
+
+def _kept(state: Mapping[Any, Any]) -> dict[str, Arrays]:
+    """Returns a client's `self.state` as it is kept.
+
+    Raises:
+        TypeError: It is not lists of arrays by name, or one of objects, which only pickle could write.
+    """
+    kept = {}
+    for name, value in state.items():
+        several = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+        arrays = list(value) if several else [value]
+        for array in arrays:
+            if not isinstance(name, str) or not isinstance(array, np.ndarray | np.generic) or array.dtype.hasobject:
+                found = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+                raise TypeError(f"self.state[{name!r}] holds {found}; expected lists of arrays of numbers, by name")
+        kept[name] = arrays
+    return kept
 
 
 def _shapes(payload: Payload) -> str:

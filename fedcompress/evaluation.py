@@ -6,13 +6,19 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from hashlib import sha256
+from math import isfinite, nan
 from typing import Any
 
 import numpy as np
 
+from fedcompress.data.federated import Examples
 from fedcompress.distillation.ensemble import mean_logits
+from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR
+from fedcompress.errors import RunError
 from fedcompress.experiment import Experiment
-from fedcompress.groups import Group
+from fedcompress.groups import ClientInfo, Group
+from fedcompress.guard import Guard
+from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import State
 from fedcompress.training.trainer import Evaluation, evaluate, predict
 from fedcompress.wire.content import Arrays, digest
@@ -53,19 +59,80 @@ def spread(accuracies: Sequence[float]) -> dict[str, float]:
 class Evaluator:
     """Scores the models that a strategy's state stands for."""
 
-    def __init__(self, experiment: Experiment, pool: Executor | None = None, threads: int = 1) -> None:
+    def __init__(self, experiment: Experiment, guard: Guard, pool: Executor | None = None, threads: int = 1) -> None:
         self._experiment = experiment
-        self._server = experiment.server
+        self._server, self._guard = experiment.server, guard
         self._pool, self._threads = pool, threads
         self._validation = experiment.data.server_validation_examples
         self._tested: dict[str, tuple[str, Evaluation]] = {}
+        self._validated: dict[str, tuple[str, Evaluation]] = {}
+
+    def check(self, state: State, number: int) -> None:
+        """Makes sure that a round has left models that can be scored, and that the next round can go on from.
+
+        Raises:
+            RunError: Weights that the strategy offers are not those of the model; or weights, or the loss, of a global
+                model, the server's own or a generator are not finite.
+        """
+        for name, group in self._experiment.groups.items():
+            weights = self._global(state, group)
+            if weights is not None:
+                what = f"the global model of group {name!r} ({group.model.name})"
+                self._check_finite(weights, what, number)
+                test, validation = self._test(group.model, weights), self._validate(group.model, weights)
+                self._check_loss({"test": test, "validation": validation}, what, number)
+        if (own := self._own_model(state)) is not None:
+            what = f"the server's own model ({own[0].name})"
+            self._check_finite(own[1], what, number)
+            self._check_loss({"validation": self._validate(*own)}, what, number)
+        public: Any = state.get("public")
+        for name in (GENERATOR, DISCRIMINATOR) if isinstance(public, dict) else ():
+            self._check_finite(public.get(name) or [], f"the averaged {name}", number)
+
+    def _check_finite(self, weights: Arrays, what: str, number: int) -> None:
+        bad = sum(int(array.size - np.count_nonzero(np.isfinite(array))) for array in weights)
+        if bad:
+            raise _not_finite(what, f"{bad:,} of its {sum(array.size for array in weights):,} weights", number)
+
+    def _check_loss(self, evaluations: Mapping[str, Evaluation], what: str, number: int) -> None:
+        for examples, evaluation in evaluations.items():
+            if evaluation.correct.size and not np.isfinite(evaluation.loss):
+                raise _not_finite(what, f"its loss on the {examples} examples is {evaluation.loss}", number)
+
+    def _global(self, state: State, group: Group) -> Arrays | None:
+        """Returns the weights that the strategy offers a group.
+
+        Raises:
+            RunError: They are not those of the group's model.
+        """
+        with self._guard.calling(f"global_model of group {group.name!r}"):
+            weights = self._server.global_model(state, group)
+        if weights is not None:
+            self._check_shapes(weights, group.model, f"global_model of group {group.name!r}")
+        return weights
+
+    def _own_model(self, state: State) -> tuple[ModelSpec, Arrays] | None:
+        """The same of the server's own model."""
+        with self._guard.calling("own_model"):
+            own = self._server.own_model(state)
+        if own is not None:
+            self._check_shapes(own[1], own[0], "own_model")
+        return own
+
+    def _check_shapes(self, weights: Any, spec: ModelSpec, where: str) -> None:
+        if problem := _misshapen(weights, spec):
+            raise RunError(f"{where}: server strategy {self._guard.strategy!r} returned {problem}.")
+
+    def _deployed(self, state: State, client: ClientInfo) -> Arrays | None:
+        with self._guard.calling(f"deployed of client {client.partition}"):
+            return self._experiment.deployed(state, client)
 
     def score(self, state: State, rows: Rows) -> Scores:
         """Scores every group: by its global model, or by its clients' own models where it has none."""
         cache: dict[str, tuple[float, float, float]] = {}
         scores = {}
         for name, group in self._experiment.groups.items():
-            weights = self._server.global_model(state, group)
+            weights = self._global(state, group)
             if weights is None:
                 scores[name] = _of_clients(group, rows)
             else:
@@ -77,17 +144,24 @@ class Evaluator:
         return Scores(float(accuracy), float(loss), float(validation), {name: s[0] for name, s in scores.items()})
 
     def _of_model(self, group: Group, weights: Arrays) -> tuple[float, float, float]:
-        test = self._test(group, weights)
-        validation = evaluate(group.model, weights, self._validation, self._pool, self._threads)
+        test, validation = self._test(group.model, weights), self._validate(group.model, weights)
         return test.accuracy, test.loss, validation.accuracy
 
-    def _test(self, group: Group, weights: Arrays) -> Evaluation:
+    def _test(self, spec: ModelSpec, weights: Arrays) -> Evaluation:
         """Scores weights on the test set; the last ones of each architecture are not run over it twice."""
-        name, now = group.model.name, digest(weights)
-        if self._tested.get(name, ("",))[0] != now:
-            test = self._experiment.data.test_examples
-            self._tested[name] = (now, evaluate(group.model, weights, test, self._pool, self._threads))
-        return self._tested[name][1]
+        return self._once(self._tested, spec, weights, self._experiment.data.test_examples)
+
+    def _validate(self, spec: ModelSpec, weights: Arrays) -> Evaluation:
+        """The same on the server's validation examples."""
+        return self._once(self._validated, spec, weights, self._validation)
+
+    def _once(
+        self, known: dict[str, tuple[str, Evaluation]], spec: ModelSpec, weights: Arrays, examples: Examples
+    ) -> Evaluation:
+        now = digest(weights)
+        if known.get(spec.name, ("",))[0] != now:
+            known[spec.name] = (now, evaluate(spec, weights, examples, self._pool, self._threads))
+        return known[spec.name][1]
 
     def clients(self, state: State, rows: Rows) -> list[float]:
         """Scores every client on test examples with its own label distribution, by the model that it would deploy.
@@ -98,11 +172,10 @@ class Evaluator:
         accuracies = []
         for client in self._experiment.clients:
             group = self._experiment.groups[client.group]
-            shared = self._server.global_model(state, group)
-            if shared is None or self._server.personal:
-                accuracies.append(float(rows.get(client.partition, {}).get("accuracy") or np.nan))
+            if self._server.personal or self._global(state, group) is None:
+                accuracies.append(_figure(rows.get(client.partition, {}), "accuracy"))
                 continue
-            weights = self._experiment.deployed(state, client)
+            weights = self._deployed(state, client)
             assert weights is not None
             accuracies.append(self._own(group, client.partition, weights))
         return accuracies
@@ -112,28 +185,30 @@ class Evaluator:
         data = self._experiment.data
         if group.compression.sparsity > 0:
             return evaluate(group.model, weights, data.test(partition)).accuracy
-        return float(self._test(group, weights).correct[data.test_part(partition)].mean())
+        return float(self._test(group.model, weights).correct[data.test_part(partition)].mean())
 
     def extras(self, state: State) -> dict[str, float]:
         """Returns further test accuracies: of the uploads' ensemble, of the server's own model."""
         found = {}
         test = self._experiment.data.test_examples
-        if teachers := self._server.teachers(state):
+        with self._guard.calling("teachers"):
+            teachers = self._server.teachers(state)
+        if teachers:
             said = [predict(spec, weights, test.x) for spec, weights, _ in teachers]
             logits = mean_logits(said, [voice for *_, voice in teachers])
             found["ensemble_accuracy"] = float((logits.argmax(axis=1) == test.y).mean())
-        if (own := self._server.own_model(state)) is not None:
+        if (own := self._own_model(state)) is not None:
             found["server_accuracy"] = evaluate(*own, test, self._pool, self._threads).accuracy
         return found
 
     def digest(self, state: State, rows: Rows) -> str:
         """SHA-256 of all final weights: global ones by architecture, or the clients' where there are none."""
         total = sha256()
-        if server := self._server.own_model(state):
+        if server := self._own_model(state):
             total.update(digest(server[1]).encode())
         for name, model in self._experiment.models.items():
             group = next(g for g in self._experiment.groups.values() if g.model is model)
-            weights = self._server.global_model(state, group)
+            weights = self._global(state, group)
             total.update(name.encode())
             if weights is not None:
                 total.update(digest(weights).encode())
@@ -151,10 +226,10 @@ class Evaluator:
                 continue
             accuracies = []
             for partition in group.clients[:DEPLOYED_SAMPLE]:
-                weights = self._experiment.deployed(state, self._experiment.clients[partition])
+                weights = self._deployed(state, self._experiment.clients[partition])
                 if weights is None:
                     break
-                accuracies.append(self._test(group, weights).accuracy)
+                accuracies.append(self._test(group.model, weights).accuracy)
                 if group.compression.chooser != "client":
                     break  # the whole group has the same
             result[name] = {"deployed_accuracy": float(np.mean(accuracies)) if accuracies else None}
@@ -166,10 +241,36 @@ def _finite(value: float) -> float | None:
 
 
 def _of_clients(group: Group, rows: Rows) -> tuple[float, float, float]:
-    own = [rows[p] for p in group.clients if p in rows and "test_accuracy" in rows[p]]
+    """Means over the clients whose own models have been tested: test accuracy and loss, validation accuracy."""
+    own = [rows[p] for p in group.clients if p in rows and isfinite(_figure(rows[p], "test_accuracy"))]
     if not own:
-        return float("nan"), float("nan"), float("nan")
-    accuracy, loss, validation = np.mean(
-        [(row["test_accuracy"], row["test_loss"], row["validation_accuracy"]) for row in own], axis=0
-    )
+        return nan, nan, nan
+    columns = ("test_accuracy", "test_loss", "validation_accuracy")
+    accuracy, loss, validation = np.mean([[_figure(row, name) for name in columns] for row in own], axis=0)
     return float(accuracy), float(loss), float(validation)
+
+
+def _figure(row: Mapping[str, Any], name: str) -> float:
+    """A figure of a row, NaN where there is none: in a row that was read from disk that is null."""
+    value = row.get(name)
+    return nan if value is None else float(value)
+
+
+def _misshapen(weights: Any, spec: ModelSpec) -> str | None:
+    """Returns what is wrong with weights that are not a model's; None if nothing is."""
+    expected = f"expected a list of the {len(spec.template)} arrays of {spec.name}"
+    if not isinstance(weights, list | tuple) or not all(isinstance(array, np.ndarray) for array in weights):
+        return f"{type(weights).__name__}, {expected}"
+    if len(weights) != len(spec.template):
+        return f"{len(weights)} arrays, {expected}"
+    for i, (array, like) in enumerate(zip(weights, spec.template, strict=True)):
+        if array.shape != like.shape or array.dtype.kind not in "fiub":
+            return f"[{i}] as {array.dtype}{list(array.shape)}, expected {like.dtype}{list(like.shape)} in {spec.name}"
+    return None
+
+
+def _not_finite(what: str, problem: str, number: int) -> RunError:
+    return RunError(
+        f"round {number}: {what} is not finite: {problem}. Nothing of this round is kept, and a resumed run goes on "
+        "from before it; if that ends alike, start a new run with a smaller learning rate or server.implausible."
+    )

@@ -9,17 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
+from fedcompress import columns
 from fedcompress.devices import DROPPED_OUT, LATE, Modelled
 from fedcompress.engines.grid import LocalGrid
-from fedcompress.errors import PayloadError, RunError
+from fedcompress.errors import LONGEST, PayloadError, RunError, described, one_line, printable_lines
 from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
+from fedcompress.plausibility import changes, implausible, root_mean_square
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Arrays, Content, Payload
@@ -68,6 +71,12 @@ class _Sent:
     bases: Mapping[str, Base]
     meant: Payload
 
+    @cached_property
+    def sizes(self) -> dict[str, float]:
+        """Root mean square of each content that holds real numbers."""
+        measured = {name: root_mean_square(arrays) for name, arrays in self.decoded.items()}
+        return {name: size for name, size in measured.items() if size is not None}
+
     def as_meant(self, name: str, content: Content, payload: Mapping[str, Arrays]) -> Arrays:
         """Returns a content of the reply as if the client had begun with what it was meant to receive.
 
@@ -91,6 +100,34 @@ class _Sent:
                     raise PayloadError(f"{name}[{i}] is not finite once added to what the client was sent")
             moved.append(array)
         return moved
+
+
+@dataclass(frozen=True, eq=False)
+class _Arrival:
+    """What came of one request, before anything is made of it.
+
+    Attributes:
+        status: "ok", or why there is no contribution, as in `clients.jsonl`.
+        reason: The same as a sentence.
+        answer: What crossed; None if nothing did.
+        crossed: Its contents: measured if they decode.
+        references: What both ends hold once the reply is taken.
+        reply: What the strategy gets, if it is a good one.
+        modelled: What the action took on the client's device.
+    """
+
+    status: str
+    reason: str = ""
+    answer: Message | None = None
+    crossed: Mapping[str, Encoded | bytes] = field(default_factory=dict)
+    references: References | None = None
+    reply: Reply | None = None
+    modelled: Modelled | None = None
+
+    @property
+    def payload(self) -> Payload:
+        """What was decoded."""
+        return {name: item.arrays for name, item in self.crossed.items() if isinstance(item, Encoded)}
 
 
 @dataclass
@@ -154,11 +191,18 @@ class Federation:
 
     def event(self, text: str) -> None:
         """Writes down, and has shown, something that the user should know about this round."""
-        self.record.events.append(text)
+        self.record.events.append(one_line(str(text)))
 
     def note(self, name: str, value: float) -> None:
-        """Writes a figure of the strategy's own into this round's row of `rounds.jsonl`."""
-        self.record.notes[name] = value
+        """Writes a figure of the strategy's own into this round's row of `rounds.jsonl`.
+
+        Raises:
+            PayloadError: The row has a column of that name already, or it is no name, or no figure.
+        """
+        (noted,) = columns.apart({name: value}, columns.ROUND).items()
+        if noted[0] != name:
+            raise PayloadError(f"fed.note: {name!r} is a column of rounds.jsonl; choose another name")
+        self.record.notes[name] = noted[1]
 
     def decoded(self, name: str, arrays: Arrays) -> Arrays:
         """Returns a content as its receivers decode it, under the wire format of this run."""
@@ -193,15 +237,18 @@ class Federation:
         timeout = self._experiment.scenario.server.timeout
         received = self._grid.send_and_receive(messages, timeout=timeout)
         answers = {answer.metadata.reply_to_message_id: answer for answer in received}
-        replies, modelled = [], []
-        for client, message in zip(clients, messages, strict=True):
+        arrivals = [
+            self._read(client, answers.get(message.metadata.message_id), sent[client], expects)
+            for client, message in zip(clients, messages, strict=True)
+        ]
+        arrivals = self._plausible(arrivals, [sent[client] for client in clients])
+        replies = []
+        for client, message, arrival in zip(clients, messages, arrivals, strict=True):
             self._count(message, "downlink", action, client, sent[client].encodings)
-            answer = answers.get(message.metadata.message_id)
-            reply, took = self._receive(client, action, answer, sent[client], expects)
-            modelled.append(took)
+            reply = self._take(client, action, arrival)
             if reply is not None:
                 replies.append(reply)
-        self.record.modelled_seconds += self._devices.waited(modelled)
+        self.record.modelled_seconds += self._devices.waited([arrival.modelled for arrival in arrivals])
         self._require(action, len(replies), len(clients))
         return replies
 
@@ -239,6 +286,7 @@ class Federation:
             "fresh": self._held(client).fresh,
             "measured": self._measured,
             "tested": self._tested and client.group in self.own,
+            "debug": self._fail_fast,
         }
         request = ConfigRecord({**numbers, "round": self.round, **{name: True for name, yes in asked.items() if yes}})
         blobs = {name: item.data for name, item in encoded.items()}
@@ -246,17 +294,12 @@ class Federation:
         node = self._nodes[client.partition]
         return Message(content, dst_node_id=node, message_type=f"train.{action}", group_id=str(self.round))
 
-    def _receive(
-        self, client: ClientInfo, action: str, answer: Message | None, sent: _Sent, expects: Collection[str]
-    ) -> tuple[Reply | None, Modelled | None]:
-        """Decodes one answer; no reply, and a row that says why, if it is not a good one. Says what it took on the
-        client's device."""
+    def _read(self, client: ClientInfo, answer: Message | None, sent: _Sent, expects: Collection[str]) -> _Arrival:
+        """Decodes one answer, and says what it took on the client's device."""
         if answer is None:
-            self._fail(client, action, "lost", "no reply within the time limit")
-            return None, None
+            return _Arrival("lost", "no reply within the time limit")
         if answer.has_error():
-            self._fail(client, action, "failed", answer.error.reason or "the client failed")
-            return None, None
+            return _Arrival("failed", answer.error.reason or "the client failed")
         blobs: dict[str, bytes] = {}
         declared = self._contents[client.group]
         try:
@@ -270,31 +313,52 @@ class Federation:
             payload = {name: item.arrays for name, item in read.items()}
             received = {name: sent.as_meant(name, contents[name], payload) for name in payload}
         except (PayloadError, KeyError, TypeError, ValueError) as error:
-            self._count(answer, "uplink", action, client, blobs)
-            self._fail(client, action, "refused", f"{type(error).__name__}: {error}")
-            return None, None
-        self._count(answer, "uplink", action, client, read)
-        encodings = (sent.encodings, read)
-        bytes_down, bytes_up = (sum(len(item.data) for item in part.values()) for part in encodings)
+            return _Arrival("refused", described(error), answer, blobs)
+        bytes_down, bytes_up = (sum(len(item.data) for item in part.values()) for part in (sent.encodings, read))
         multiply_adds = metrics.get("multiply_adds", 0.0)
         modelled = self._devices.action(client, self.round, multiply_adds, bytes_down, bytes_up)
+        status, reason = "ok", ""
         if modelled is not None:
             metrics |= modelled.row()
             if modelled.problem is not None:
-                self._fail(client, action, modelled.problem, modelled.reason, metrics)
-                return None, modelled
-        self.references[client.partition] = replace(references.after(payload, contents), accepted=self._exchange)
+                status, reason = modelled.problem, modelled.reason
+        reply = Reply(client, received, metrics, {**sent.decoded, **sent.meant})
+        return _Arrival(status, reason, answer, read, references.after(payload, contents), reply, modelled)
+
+    def _plausible(self, arrivals: Sequence[_Arrival], sent: Sequence[_Sent]) -> list[_Arrival]:
+        """Returns the answers to one call, those refused that cannot be the result of training."""
+        good = [i for i, arrival in enumerate(arrivals) if arrival.status == "ok"]
+        measured = [changes(arrivals[i].payload, sent[i].decoded, sent[i].sizes) for i in good]
+        problems = dict(zip(good, implausible(measured, self._experiment.scenario.server.implausible), strict=True))
+        return [
+            replace(arrival, status="refused", reason=problems[i]) if problems.get(i) else arrival
+            for i, arrival in enumerate(arrivals)
+        ]
+
+    def _take(self, client: ClientInfo, action: str, arrival: _Arrival) -> Reply | None:
+        """Counts what crossed, writes the client's row, and goes on from a good reply, which it returns."""
+        answer, reply, references = arrival.answer, arrival.reply, arrival.references
+        if answer is not None:
+            self._count(answer, "uplink", action, client, arrival.crossed)
+        if arrival.status != "ok" or answer is None or reply is None or references is None:
+            self._fail(client, action, arrival.status, arrival.reason, reply.metrics if reply else None)
+            return None
+        self.references[client.partition] = replace(references, accepted=self._exchange)
+        if names := columns.renamed(reply.metrics):
+            shown, new = ", ".join(names), ", ".join(columns.PREFIX + name for name in names)
+            text = f"clients of {client.group} report {shown}, which is measured or the server's own; see {new}"
+            self.record.events += [] if text in self.record.events else [text]
         report = answer.content.config_records.get("report")
         self.record.clients.append(
-            {"round": self.round, "action": action, "client": client.partition, "group": client.group, **metrics}
+            {"round": self.round, "action": action, "client": client.partition, "group": client.group, **reply.metrics}
             | {"status": "ok", "error": None}
             | ({"model_digest": report["model_digest"]} if report else {})
         )
-        return Reply(client, received, metrics, {**sent.decoded, **sent.meant}), modelled
+        return reply
 
     def _metrics(self, client: ClientInfo, answer: Message) -> dict[str, float]:
         """Returns what a client measured, and what follows from it: nothing crosses that the server can know."""
-        metrics = {k: float(v) for k, v in answer.content.metric_records["metrics"].items()}  # type: ignore[arg-type]
+        metrics = columns.apart(dict(answer.content.metric_records["metrics"]), columns.SERVER)
         if "parameters" in metrics:
             compression = self._experiment.groups[client.group].compression
             metrics |= {
@@ -323,9 +387,12 @@ class Federation:
         if held is not None and held.accepted:
             self.references[client.partition] = References(accepted=held.accepted)
         row = {"round": self.round, "action": action, "client": client.partition, "group": client.group}
-        self.record.clients.append({**row, **(metrics or {}), "status": status, "error": reason})
-        if self._fail_fast and metrics is None:
-            raise RunError(f"client {client.partition} {status} in round {self.round}, action {action!r}:\n{reason}")
+        # What our own client app writes has been cut by it: so far, and a traceback, only foreign ones go.
+        row |= {**(metrics or {}), "status": status, "error": one_line(reason, 3 * LONGEST)}
+        self.record.clients.append(row)
+        if self._fail_fast and status not in (DROPPED_OUT, LATE):
+            where = f"client {client.partition} {status} in round {self.round}, action {action!r}"
+            raise RunError(f"{where}:\n{printable_lines(reason)}")
 
     def _require(self, action: str, good: int, asked: int) -> None:
         least = min(self._experiment.scenario.server.minimum_replies, asked)
@@ -334,7 +401,7 @@ class Federation:
             reasons = {re.sub(r"^round .*?\): ", "", row["error"]) for row in failed}
             raise RunError(
                 f"round {self.round}, action {action!r}: {good} good replies of {asked}, server.minimum_replies is "
-                f"{least}. Reasons: {'; '.join(sorted(reasons))}"
+                f"{least}. Reasons: {one_line('; '.join(sorted(reasons)))}"
             )
 
 

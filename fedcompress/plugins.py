@@ -6,15 +6,17 @@ and among the entry points of installed packages.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Iterable, Sequence
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from hashlib import sha256
+from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +55,8 @@ KINDS = {
         Kind("method", "methods", "fedcompress.recipes.methods", "fedcompress.recipes.method:Method"),
     )
 }
+_SHIPPED = {"fedcompress", "clients", "strategies"}
+"""Packages of this distribution, whose version and commit a run records."""
 _NOT_PLUGINS = {
     *("architecture", "channels", "convolutional", "cost", "reading", "saved"),
     *("archive", "base", "masks", "pruning", "quantisers", "scheduled", "size", "tflite"),
@@ -69,6 +73,8 @@ class Plugins:
 
     folders: tuple[Path, ...] = ()
     _loaded: dict[Path, ModuleType] = field(default_factory=dict, compare=False, repr=False)
+    _imported: set[str] = field(default_factory=set, compare=False, repr=False)
+    """Modules of the plug-ins that were found by path or as entry points."""
 
     def __post_init__(self) -> None:
         for folder in self.folders:
@@ -99,7 +105,7 @@ class Plugins:
         kind = KINDS[folder]
         interface = _attribute(kind.interface)
         if ":" in name:
-            return _checked(_attribute(name, kind), interface, kind, name)
+            return self._by_path(name, interface, kind, name)
         stem = name.replace("-", "_")
         for path in self._files(folder):
             if path.stem.replace("-", "_") == stem:
@@ -108,7 +114,7 @@ class Plugins:
             return _only_subclass(importlib.import_module(f"{kind.package}.{stem}"), interface, kind)
         for point in entry_points(group=f"fedcompress.{folder}"):
             if point.name == name:
-                return _checked(_attribute(point.value, kind), interface, kind, name)
+                return self._by_path(point.value, interface, kind, name)
         raise InputError(str(self.check(folder, name)))
 
     def architecture(self, name: str) -> Any:
@@ -125,16 +131,25 @@ class Plugins:
             raise InputError(f"model {name!r}: {plain!r} takes no argument; write {plain!r}.")
         return kind(argument)
 
-    @cached_property
+    def _by_path(self, path: str, interface: type[Any], kind: Kind, name: str) -> type[Any]:
+        found = _checked(_attribute(path, kind), interface, kind, name)
+        self._imported.add(path.partition(":")[0])
+        return found
+
+    @property
     def digest(self) -> str:
-        """SHA-256 over every file of the plug-in folders; empty without any."""
-        if not self.folders:
-            return ""
-        digest = sha256()
-        for folder in self.folders:
-            for path in sorted(folder.rglob("*.py")):
-                digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
-        return digest.hexdigest()
+        """SHA-256 over every file of the plug-in folders, and of the importable plug-ins that were loaded.
+
+        Empty without any of them: what ships is told by its version and commit.
+        """
+        texts = [
+            str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes()
+            for folder in self.folders
+            for path in sorted(folder.rglob("*.py"))
+        ]
+        for name, text in sorted(_sources(self._imported).items()):
+            texts.append(name.encode() + b"\0" + text)
+        return sha256(b"".join(texts)).hexdigest() if self.folders or texts else ""
 
     def _files(self, folder: str) -> Iterable[Path]:
         for root in self.folders:
@@ -177,6 +192,68 @@ def _module_names(package: str) -> list[str]:
     return [
         m.name for m in pkgutil.iter_modules(locations) if m.name not in _NOT_PLUGINS and not m.name.startswith("_")
     ]
+
+
+def _sources(modules: Iterable[str]) -> dict[str, bytes]:
+    """Returns the files that importable plug-ins are made of, by their path below the folder that they are found in.
+
+    They are those of each module's whole top-level package, and of the modules and packages beside it that it imports:
+    the helpers of a project. Of an installed package, what is installed beside it is none of those.
+    """
+    found: dict[str, bytes] = {}
+    waiting, seen = [name.partition(".")[0] for name in modules], set(_SHIPPED)
+    roots: set[Path] = set()
+    while waiting:
+        top = waiting.pop()
+        for root, path in _files_of(top) if top not in seen else ():
+            text = path.read_bytes()
+            found[str(path.relative_to(root))] = text
+            if root not in _installed():
+                roots.add(root)
+                waiting += [name for name in _imports(text) if name not in seen and _root_of(name) in roots]
+        seen.add(top)
+    return found
+
+
+def _files_of(top: str) -> Iterator[tuple[Path, Path]]:
+    """Yields (folder that the import system finds it in, file) of all files of a top-level module or package."""
+    spec = _spec(top)
+    for place in map(Path, (spec.submodule_search_locations or ()) if spec else ()):
+        yield from ((place.parent, path) for path in sorted(place.rglob("*.py")))
+    if spec and spec.submodule_search_locations is None and spec.has_location and Path(str(spec.origin)).is_file():
+        yield Path(str(spec.origin)).parent, Path(str(spec.origin))
+
+
+def _root_of(top: str) -> Path | None:
+    """Returns the folder in which the import system finds a top-level module; None for a built-in or missing one."""
+    spec = _spec(top)
+    if spec is None:
+        return None
+    place = next(iter(spec.submodule_search_locations or ()), spec.origin if spec.has_location else None)
+    return None if place is None else Path(place).parent
+
+
+def _spec(top: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # `__main__` has none
+        return None
+
+
+def _installed() -> set[Path]:
+    paths = sysconfig.get_paths()
+    return {Path(paths[key]) for key in ("purelib", "platlib", "stdlib", "platstdlib")}
+
+
+def _imports(text: bytes) -> set[str]:
+    """Returns the top-level modules that a file imports by their full names, anywhere in it."""
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError):
+        return set()
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    return {name.partition(".")[0] for name in names}
 
 
 def _attribute(path: str, kind: Kind | None = None) -> Any:

@@ -151,11 +151,25 @@ class ServerSettings(Section):
     model: str | None = Field(None, description="the server's own model, for strategies that have one")
     cohort: Share = Field(1.0, description="fraction of the clients that take part in a round")
     minimum_replies: Positive = Field(1, description="with fewer good replies in a round the run stops, resumable")
+    implausible: float = Field(
+        1000.0,
+        ge=0.0,
+        description="a reply is refused that changes a content by more than so many times the median of at least three "
+        "replies, and by more than ten times its size; 0: none is",
+    )
     timeout: float | None = Field(None, gt=0.0, description="seconds that a client may take for one action")
     deadline: float | None = Field(
         None, gt=0.0, description="seconds that an action may take on a group's device; later contributions are dropped"
     )
     params: dict[str, Any] = Field(default_factory=dict, description="the strategy's own parameters")
+
+    @model_validator(mode="after")
+    def _most_replies_are_plausible(self) -> Self:
+        if 0 < self.implausible <= 1:
+            raise ValueError(
+                f"implausible: received {self.implausible:g}, expected more than 1, or 0 to refuse nothing"
+            )
+        return self
 
 
 class GroupSettings(Section):

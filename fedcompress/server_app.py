@@ -11,10 +11,10 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedcompress.engines.grid import LocalGrid
-from fedcompress.errors import FedcompressError, RunError
 from fedcompress.evaluation import Evaluator, spread
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
+from fedcompress.guard import Guard
 from fedcompress.results.checkpoint import Checkpoint, Checkpoints
 from fedcompress.results.recorder import Observer, Recorder, Row
 from fedcompress.results.samples import SampleReport
@@ -56,16 +56,18 @@ def run_rounds(
         fail_fast: End at the first failure of a client instead of going on without it.
 
     Raises:
-        RunError: Too few clients replied, or `fail_fast` and one failed.
+        RunError: Too few clients replied, or `fail_fast` and one failed; the strategy failed; or a model is no longer
+            finite. Of the round in which it happens nothing is written.
     """
-    strategy = experiment.server
+    strategy, guard = experiment.server, Guard(experiment.scenario.server.strategy, debug=fail_fast)
     fed = Federation(grid, experiment, fail_fast=fail_fast)
-    state, done = strategy.initial(fed), 0
-    fed.own = frozenset(
-        name
-        for name, group in experiment.groups.items()
-        if strategy.personal or strategy.global_model(state, group) is None
-    )
+    with guard.calling("before round 1"):
+        state, done = guard.checked(strategy.initial(fed), "before round 1"), 0
+        fed.own = frozenset(
+            name
+            for name, group in experiment.groups.items()
+            if strategy.personal or strategy.global_model(state, group) is None
+        )
     if checkpoints.exists:
         checkpoint = checkpoints.load()
         state, done = checkpoint.state, checkpoint.round
@@ -79,13 +81,15 @@ def run_rounds(
     if trackers is not None:
         trackers.begin(done + 1)
     with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
-        evaluator = Evaluator(experiment, pool, workers)
+        evaluator = Evaluator(experiment, guard, pool, workers)
         number, last = done, experiment.scenario.rounds
         while number < last and recorder.stopped is None:
             number += 1
             started = time.perf_counter()
             fed.begin(number)
-            state = _round(experiment, fed, state, fail_fast=fail_fast)
+            with guard.calling(f"round {number}"):
+                state = guard.checked(strategy.round(fed, state), f"round {number}")
+            evaluator.check(state, number)
             recorder.note(fed.record)
             row = recorder.round(number, fed.record, evaluator.score(state, recorder.latest), started)
             checkpoints.save(Checkpoint(number, state, fed.references))
@@ -105,17 +109,3 @@ def run_rounds(
         deployed = evaluator.deployed(state, recorder.latest)
         summary = recorder.summary("completed", spread(clients), digest, deployed) | evaluator.extras(state)
         return state, summary | (samples.final(number) if samples else {})
-
-
-def _round(experiment: Experiment, fed: Federation, state: State, *, fail_fast: bool) -> State:
-    """Runs one round of the strategy; an error of its own ends the run as one clear message."""
-    try:
-        return experiment.server.round(fed, state)
-    except (FedcompressError, OSError):
-        raise
-    except Exception as error:
-        if fail_fast:
-            raise
-        name = experiment.scenario.server.strategy
-        reason = f"{type(error).__name__}: {error}"
-        raise RunError(f"round {fed.round}: server strategy {name!r} failed: {reason} (--debug shows where)") from error

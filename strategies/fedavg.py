@@ -150,7 +150,8 @@ class FedAvg(ServerStrategy):
     ) -> float | None:
         """The accuracy of a group's model on validation examples: the server's, or its clients', each on its own."""
         if group.compression.judge == "client":
-            said = [(r.metrics[VERDICT], r.client.examples) for r in replies if VERDICT in r.metrics]
+            said = [(r.metrics.get(VERDICT, np.nan), r.client.examples) for r in replies]
+            said = [(accuracy, examples) for accuracy, examples in said if np.isfinite(accuracy)]
             return float(np.average([a for a, _ in said], weights=[n for _, n in said])) if said else None
         weights: Arrays = state["weights"][group.model.name]
         weights = masking.apply(weights, mask, group.model.prunable) if mask else weights

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from fedcompress.errors import suggestion
+from fedcompress.errors import RunError, suggestion
 from fedcompress.strategy import State
 from fedcompress.wire.content import Arrays
 from strategies.fedavg import FedAvg, FedAvgParams
@@ -95,10 +95,17 @@ class Flower(FedAvg):
             metrics = MetricRecord({"num-examples": reply.client.examples})
             content = RecordDict({"arrays": ArrayRecord(self._rebased(model, reply, old)), "metrics": metrics})
             messages.append(Message(content, dst_node_id=1, message_type="train"))
-        arrays, _ = strategy.aggregate_train(self._round, messages)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at below
+            arrays, _ = strategy.aggregate_train(self._round, messages)
         if arrays is None:
             return old
-        self._moments[model] = {k: v for k, v in vars(strategy).items() if k != "current_arrays" and _is_arrays(v)}
+        moments = {k: v for k, v in vars(strategy).items() if k != "current_arrays" and _is_arrays(v)}
+        if bad := [name for name, value in moments.items() if not _are_finite(value)]:
+            raise RunError(
+                f"round {self._round}: {self.params.name}'s {', '.join(bad)} of {model} overflowed: a client changed "
+                "its weights too much. Nothing of this round is kept; lower server.implausible in a new run."
+            )
+        self._moments[model] = moments
         return [array.astype(np.float32) for array in arrays.to_numpy_ndarrays()]
 
     def _rebased(self, model: str, reply: Reply, old: Arrays) -> Arrays:
@@ -114,6 +121,10 @@ class Flower(FedAvg):
                 change = np.where(mask[self.models[model].prunable.index(i)], change, np.float32(0))
             result.append(old[i] + change)
         return result
+
+
+def _are_finite(value: Any) -> bool:
+    return all(np.isfinite(array).all() for array in (value.values() if isinstance(value, dict) else value))
 
 
 def _is_arrays(value: Any) -> bool:

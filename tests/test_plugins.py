@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ from fedcompress.client import ClientStrategy
 from fedcompress.compression.magnitude import Magnitude
 from fedcompress.data.datasets.digits import Digits
 from fedcompress.errors import InputError
+from fedcompress.launch import resume_one, run_one
 from fedcompress.models.architecture import Architecture
 from fedcompress.models.mini_cnn import MiniCNN
 from fedcompress.plugins import KINDS, Plugins
+from fedcompress.results.recorder import Silent
 from fedcompress.results.run_directory import RunDirectory
+from fedcompress.scenario import Scenario
 from strategies.fedavg import FedAvg
 
 ROOT = Path(clients.__file__).parents[1]
@@ -309,6 +313,105 @@ def test_the_digest_follows_every_file(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere"
     folder.rename(copy)
     assert Plugins((copy,)).digest == before
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the import path with a package, a module, and helpers beside them."""
+    stem = f"p{sha256(str(tmp_path).encode()).hexdigest()[:10]}"  # each test's own: modules stay imported
+    root = tmp_path / "project"
+    write(root / f"{stem}_package" / "__init__.py", "")
+    write(root / f"{stem}_package" / "inner" / "counted.py", CLIENT)
+    write(root / f"{stem}_package" / "inner" / "rates.py", "RATE = 1")
+    write(root / f"{stem}_namespace" / "counted.py", CLIENT)
+    write(
+        root / f"{stem}_single.py", f"def late():\n    import {stem}_shared.deep\nfrom {stem}_helper import X\n{CLIENT}"
+    )
+    write(root / f"{stem}_helper.py", "X = 1")
+    write(root / f"{stem}_shared" / "deep.py", "Y = 1")
+    write(root / f"{stem}_unrelated.py", "Z = 1")
+    monkeypatch.syspath_prepend(root)
+    return root / stem
+
+
+COVERED = {
+    "package.inner.counted": (
+        ["package/inner/counted.py", "package/inner/rates.py", "package/__init__.py"],
+        ["single.py", "helper.py", "unrelated.py"],
+    ),
+    "namespace.counted": (["namespace/counted.py"], ["package/__init__.py", "unrelated.py"]),
+    "single": (["single.py", "helper.py", "shared/deep.py"], ["unrelated.py", "package/inner/counted.py"]),
+}
+
+
+@pytest.mark.parametrize("entry_point", [False, True])
+@pytest.mark.parametrize("name", COVERED)
+def test_the_digest_covers_importable_plug_ins_and_what_they_import_beside_them(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str, entry_point: bool
+) -> None:
+    path = f"{project.name}_{name}:Counted"
+    points = [EntryPoint("rented", path, "x")]
+    monkeypatch.setattr(module, "entry_points", lambda *, group: points if group == "fedcompress.clients" else [])
+
+    def digest() -> str:
+        found = Plugins()
+        assert found.digest == ""
+        found.load("clients", "rented" if entry_point else path)
+        return found.digest
+
+    before = digest()
+    assert len(before) == 64
+    assert digest() == before
+    seen = {before}
+    covered, others = COVERED[name]
+    for file in covered:
+        with (project.parent / f"{project.name}_{file}").open("a") as text:
+            text.write("\n# changed\n")
+        seen.add(digest())
+    assert len(seen) == 1 + len(covered)
+    last = digest()
+    for file in others:
+        with (project.parent / f"{project.name}_{file}").open("a") as text:
+            text.write("\n# changed\n")
+    assert digest() == last
+
+
+def test_what_ships_and_what_is_installed_beside_a_plug_in_are_not_in_the_digest(project: Path) -> None:
+    found = Plugins()
+    for kind, name in (("clients", "clients.sgd:SGD"), ("datasets", "fedcompress.data.datasets.digits:Digits")):
+        found.load(kind, name)
+    assert found.digest == ""
+    sources = module._sources(["pydantic"])
+    assert "pydantic/main.py" in sources
+    assert {name.partition("/")[0] for name in sources} == {"pydantic"}
+
+
+def test_the_digest_of_folders_is_what_it_was(folder: Path) -> None:
+    expected = sha256()
+    for path in sorted(folder.rglob("*.py")):
+        expected.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    assert Plugins((folder,)).digest == expected.hexdigest()
+
+
+@pytest.mark.parametrize("edited", ["package/inner/counted.py", "package/inner/rates.py"])
+def test_an_edited_importable_plug_in_is_not_resumed(
+    tiny: dict[str, Any], project: Path, tmp_path: Path, edited: str
+) -> None:
+    class Breaks(Silent):
+        def round_done(self, row: dict[str, Any]) -> None:
+            raise KeyboardInterrupt
+
+    client = f"{project.name}_package.inner.counted:Counted"
+    made = Scenario.parse({**tiny, "groups": [{"model": "mini-cnn", "client": client}]})
+    with pytest.raises(KeyboardInterrupt):
+        run_one(made, tmp_path / "run", observer=Breaks())
+    file = project.parent / f"{project.name}_{edited}"
+    text = file.read_text()
+    file.write_text(text + "# changed\n")
+    with pytest.raises(InputError, match="the plug-ins changed since the run began; start a new run"):
+        resume_one(tmp_path / "run")
+    file.write_text(text)
+    assert resume_one(tmp_path / "run", report=False)["status"] == "completed"
 
 
 def test_a_run_with_a_client_a_strategy_and_a_model_of_ones_own(

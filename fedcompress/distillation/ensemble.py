@@ -73,11 +73,11 @@ def better_than_chance(accuracy: float, examples: int, classes: int) -> bool:
     """Says whether an accuracy is above that of guessing by more than two of its standard deviations.
 
     Args:
-        accuracy: On `examples` examples; NaN, for none, counts as better: there is nothing to judge by.
-        examples: Their number.
+        accuracy: On `examples` examples; NaN, of a model that is not finite, is worse than guessing.
+        examples: Their number; none counts as better: there is nothing to judge by.
         classes: Number of classes, 1 / classes is what guessing gets.
     """
-    if not examples or np.isnan(accuracy):
+    if not examples:
         return True
     chance = 1.0 / classes
     return bool(accuracy > chance + 2.0 * np.sqrt(chance * (1.0 - chance) / examples))

@@ -67,7 +67,7 @@ def distil(
             purpose=f"distil.{block}",
         ).weights
         accuracy = _accuracy(trainer, current, validation)
-        if accuracy < top:
+        if not accuracy >= top:  # NaN, of a model that is no longer finite, is worse than any
             break
         best, top = current, accuracy
     return best

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fedcompress.errors import InputError
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.recipes.page import html
@@ -35,13 +36,18 @@ def resume(path: Path, observer: Observer) -> list[Row]:
     """Runs what is missing in a directory of `start`, and returns all rows.
 
     Raises:
-        InputError: It is no such directory, or what it was made from cannot be had any more.
+        InputError: It is no such directory, or what it was made from cannot be had any more, or has changed.
         RunError: As `start`.
     """
     directory = RunDirectory(path)
     options = Options.of(directory.read_json("options.json"), path / "options.json")
-    recipe = Recipe.load(path / "recipe.toml")
-    return _finish(Session(recipe, Plugins(options.plugins), options.data_dir), directory, observer)
+    plugins = Plugins(options.plugins)
+    session = Session(Recipe.load(path / "recipe.toml"), plugins, options.data_dir)
+    made_with = directory.read_json("provenance.json")
+    digests = {"the data": ("data_digest", session.data_digest), "the plug-ins": ("plugins_digest", plugins.digest)}
+    if changed := [what for what, (key, digest) in digests.items() if made_with[key] != digest]:
+        raise InputError(f"resume {path}: {', '.join(changed)} changed since it began; start it anew.")
+    return _finish(session, directory, observer)
 
 
 def _finish(session: Session, directory: RunDirectory, observer: Observer) -> list[Row]:

@@ -33,13 +33,14 @@ _DAMAGE = (
     MemoryError,
 )
 """What NumPy and `zipfile` raise for archives that are not what they claim."""
+_HOLDS = "use arrays of numbers, numbers, strings, None, and lists, tuples and dicts of them"
 
 
 def save_tree(path: Path, tree: Any) -> None:
     """Writes a tree in one step: the file is there whole, or as it was.
 
     Raises:
-        TypeError: The tree holds something that is neither array, number, string, bool, None, dict, list nor tuple.
+        TypeError: As `check_tree`.
     """
     arrays: list[NDArray[Any]] = []
     shape = np.frombuffer(json.dumps(_plain(tree, arrays, "state")).encode(), np.uint8)
@@ -49,6 +50,19 @@ def save_tree(path: Path, tree: Any) -> None:
     temporary = path.with_suffix(".part")
     temporary.write_bytes(buffer.getbuffer())
     temporary.replace(path)
+
+
+def check_tree(tree: Any) -> None:
+    """Makes sure that `save_tree` can write a tree, without writing it.
+
+    Raises:
+        TypeError: The tree holds something that is neither array, number, string, bool, None, dict, list nor tuple; an
+            array of objects, which only pickle could write; or a key that is no string. Says what and where.
+    """
+    try:
+        _plain(tree, [], "state")
+    except RecursionError:
+        raise TypeError(f"state: is nested too deeply, or holds itself; {_HOLDS}") from None
 
 
 def load_tree(path: Path) -> Any:
@@ -81,18 +95,21 @@ def _digest(arrays: Iterable[NDArray[Any]]) -> NDArray[np.uint8]:
 
 def _plain(node: Any, arrays: list[NDArray[Any]], where: str) -> Any:
     if isinstance(node, np.ndarray | np.generic):
+        if node.dtype.hasobject or isinstance(node, np.ma.MaskedArray):
+            kind = "a masked array" if isinstance(node, np.ma.MaskedArray) else f"an array of {node.dtype}"
+            raise TypeError(f"{where}: {kind} cannot be kept; {_HOLDS}")
         arrays.append(np.asarray(node))
         return {_ARRAY: len(arrays) - 1}
     if isinstance(node, dict):
-        if any(not isinstance(key, str) for key in node):
-            raise TypeError(f"{where}: keys have to be strings, received {list(node)[:3]}")
+        if odd := [key for key in node if not isinstance(key, str) or key in (_ARRAY, _TUPLE)]:
+            raise TypeError(f"{where}: keys have to be strings, other than {_ARRAY} and {_TUPLE}; received {odd[:3]}")
         return {key: _plain(item, arrays, f"{where}.{key}") for key, item in node.items()}
     if isinstance(node, list | tuple):
         items = [_plain(item, arrays, f"{where}[{i}]") for i, item in enumerate(node)]
         return {_TUPLE: items} if isinstance(node, tuple) else items
     if node is None or isinstance(node, bool | int | float | str):
         return node
-    raise TypeError(f"{where}: a {type(node).__name__} cannot be kept; use arrays, plain values, lists and dicts")
+    raise TypeError(f"{where}: a {type(node).__name__} cannot be kept; {_HOLDS}")
 
 
 def _restored(node: Any, arrays: Sequence[NDArray[Any]]) -> Any:

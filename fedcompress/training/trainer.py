@@ -28,7 +28,10 @@ PREDICTION_BATCH = 1000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy and mean cross-entropy, and which examples were right."""
+    """Accuracy and mean cross-entropy, and which examples were right.
+
+    A model whose loss is not finite names the first class throughout: its accuracy is NaN, not the share of that class.
+    """
 
     accuracy: float
     loss: float
@@ -98,10 +101,11 @@ def evaluate(
     mapped = (pool.map if pool else map)(lambda x: predict(spec, weights, x), parts)
     logits = np.concatenate(list(mapped)).astype(np.float64)
     correct = logits.argmax(axis=1) == examples.y
-    top = logits.max(axis=1, keepdims=True)
-    log_sum = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))
-    loss = float(np.mean(log_sum - logits[np.arange(len(logits)), examples.y]))
-    return Evaluation(float(correct.mean()), loss, correct)
+    with np.errstate(invalid="ignore"):
+        top = logits.max(axis=1, keepdims=True)
+        log_sum = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))
+        loss = float(np.mean(log_sum - logits[np.arange(len(logits)), examples.y]))
+    return Evaluation(float(correct.mean()) if np.isfinite(loss) else float("nan"), loss, correct)
 
 
 class Trainer:

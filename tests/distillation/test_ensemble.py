@@ -70,6 +70,7 @@ def test_chance_level_is_two_deviations_above_guessing() -> None:
     assert not ensemble.better_than_chance(0.16, 100, 10)
     assert ensemble.better_than_chance(0.17, 100, 10)
     assert ensemble.better_than_chance(float("nan"), 0, 10)
+    assert not ensemble.better_than_chance(float("nan"), 100, 10)
 
 
 def test_confident_needs_the_label_and_the_probability() -> None:

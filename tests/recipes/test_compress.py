@@ -47,6 +47,18 @@ def test_what_is_finished_is_not_repeated(call: Callable[..., Any], tmp_path: Pa
     assert old == new
 
 
+def test_what_was_made_with_other_plug_ins_is_not_resumed(call: Callable[..., Any], tmp_path: Path) -> None:
+    method = tmp_path / "mine" / "methods" / "mine.py"
+    method.parent.mkdir(parents=True)
+    method.write_text("from fedcompress.recipes.methods.plain import Plain\nclass Mine(Plain):\n    pass\n")
+    done = call(*OPTIONS, "--method", "mine", "--plugins", "mine", "--out", "found")
+    assert done.code == 0, done.err
+    method.write_text(method.read_text() + "# changed\n")
+    again = call("resume", "found")
+    assert (again.code, again.out) == (2, "")
+    assert again.err == "error: resume found: the plug-ins changed since it began; start it anew.\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
