@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 import tempfile
 import threading
@@ -32,6 +33,42 @@ def compiled(key: Any, make: Callable[[], Any]) -> Any:
     if key not in cache:
         cache[key] = make()
     return cache[key]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seeds whatever building a model may draw from; after the block all of it is as it was before.
+
+    An initializer of Keras draws from a generator of this thread, one that a user wrote from the global generator of
+    TensorFlow, NumPy or Python. What has a seed of its own keeps that.
+
+    Args:
+        seed: Below 2**31.
+    """
+    _load()
+    import numpy as np
+    from tensorflow.python.eager.context import context
+    from tf_keras.src import backend
+
+    with LOCK:
+        of_keras, of_tensorflow = backend._SEED_GENERATOR, context()
+        held = random.getstate(), np.random.get_state(), getattr(of_keras, "generator", None)
+        held_seed, held_generator = of_tensorflow._seed, getattr(of_tensorflow, "_rng", None)
+        random.seed(seed)
+        np.random.seed(seed)
+        of_keras.generator = random.Random(seed)
+        # `tf.random.set_seed` would drop every kernel of this process, compiled trainings among them.
+        of_tensorflow._seed, of_tensorflow._rng = seed, random.Random(seed)
+        unused = of_tensorflow._rng.getstate()
+        try:
+            yield
+        finally:
+            if of_tensorflow._rng.getstate() != unused:  # kernels that drew would go on counting under an equal seed
+                _modules["tf"].random.set_seed(seed)
+            of_tensorflow._seed, of_tensorflow._rng = held_seed, held_generator
+            random.setstate(held[0])
+            np.random.set_state(held[1])
+            of_keras.generator = held[2]
 
 
 @contextmanager

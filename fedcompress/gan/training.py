@@ -13,6 +13,7 @@ from fedcompress.data.federated import Examples
 from fedcompress.gan.spec import Gan, GanSpec
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import traced
+from fedcompress.models.random_layers import RandomLayers
 from fedcompress.training import work
 from fedcompress.training.loop import batches, scaled
 from fedcompress.wire.content import Arrays
@@ -80,6 +81,7 @@ class GanLoop:
                 for rate, variables in zip(rates, (self._generator, self._discriminator), strict=True)
             ]
             self._guide = guide.build() if guide else None
+            self._random = RandomLayers(self._guide, guide.name) if guide else None
             self._graph: Any = None
 
     def _train(
@@ -158,7 +160,8 @@ class GanLoop:
         weights = [fixed(a) for a in (generator, discriminator, guide)]
         signature = [*weights, *(rows(a) for a in (x, y, order, edges)), *(fixed(a) for a in rest)]
         with keras.LOCK:
-            return tf.function(self._train, input_signature=signature, autograph=False).get_concrete_function()
+            function = tf.function(self._train, input_signature=signature, autograph=False).get_concrete_function()
+            return self._random.bind(function) if self._random else function
 
     def run(
         self,
@@ -180,6 +183,8 @@ class GanLoop:
         )  # fmt: skip
         if self._graph is None:
             self._graph = self._compiled(*inputs)
+        if self._random:
+            self._random.seed(rng)
         generator, discriminator, totals = self._graph(*map(keras.tf.constant, inputs))
         steps = len(edges) - 1
         generator_loss, discriminator_loss = (float(total) / steps for total in totals.numpy())

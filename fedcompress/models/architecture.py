@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fedcompress import keras
 from fedcompress.errors import InputError
+from fedcompress.models.random_layers import RandomLayers
 from fedcompress.wire.content import Arrays, Content, weights_content
 
 if TYPE_CHECKING:
@@ -107,7 +108,9 @@ class ModelSpec:
     def _layout(self) -> _Layout:
         model = self.build()
         initializers = {
-            id(layer.kernel): layer.kernel_initializer for layer in model.layers if hasattr(layer, "kernel")
+            id(layer.kernel): getattr(layer, "kernel_initializer", None)
+            for layer in model.layers
+            if hasattr(layer, "kernel")
         }
         biased = {id(layer.bias) for layer in model.layers if getattr(layer, "bias", None) is not None}
         learned = {id(v) for v in model.trainable_variables}
@@ -157,13 +160,13 @@ class ModelSpec:
         return sum(a.size for a in self.template)
 
     def check(self, data: str) -> None:
-        """Builds the model once.
+        """Builds the model.
 
         Args:
             data: Name of the data set that it is for, for the message.
 
         Raises:
-            InputError: The model does not fit the data.
+            InputError: The model does not fit the data, or has something random that no seed repeats.
         """
         try:
             self._layout  # noqa: B018  builds it
@@ -172,6 +175,24 @@ class ModelSpec:
             raise InputError(
                 f"model {self.name!r} does not fit {data!r}, whose examples are {shape}: {reason}"
             ) from error
+        self._check_initial_weights()
+        self._check_layers()
+
+    def _check_initial_weights(self) -> None:
+        first, again = (self.initial(np.random.default_rng(0)) for _ in range(2))
+        if differing := _differing(first, again):
+            names = ", ".join(repr(self.build().weights[i].name) for i in differing)
+            raise InputError(
+                f"model {self.name!r}: initial weights {names} differ each time that the model is built; expected "
+                "draws by an initializer of Keras, or by `tf.random`, `np.random` or `random`."
+            )
+
+    def _check_layers(self) -> None:
+        with keras.LOCK:
+            model = self.build()
+            layers = RandomLayers(model, self.name)
+            passes = keras.tf.function(lambda x: [model(x, training=t) for t in (True, False)], autograph=False)
+            layers.bind(passes.get_concrete_function(keras.tf.TensorSpec([None, *self.input_shape])))
 
     @cached_property
     def channels(self) -> tuple[Layer, ...]:
@@ -191,14 +212,28 @@ class ModelSpec:
         return {**contents, "weights": replace(contents["weights"], delta=True)}
 
     def initial(self, rng: np.random.Generator) -> Arrays:
-        """Returns initial weights: each kernel from its layer's own initializer, seeded by `rng`."""
-        weights = []
-        for array, initializer in zip(self._layout.template, self._layout.initializers, strict=True):
-            if initializer is not None:
-                config = initializer.get_config() | {"seed": int(rng.integers(2**31))}
-                array = type(initializer).from_config(config)(array.shape).numpy()
-            weights.append(array.copy())
-        return weights
+        """Returns initial weights, each from its own initializer, seeded by `rng`.
+
+        Kernels of the model's own layers are drawn one by one, whatever seed their initializer names. What else differs
+        when the model is built again (in nested models, recurrent and depthwise kernels, embeddings, biases) comes from
+        one that is built under a seed.
+        """
+        seeds = [int(rng.integers(2**31)) if _seedable(i) else None for i in self._layout.initializers]
+        weights = self._layout.template
+        if self._drawn:
+            with keras.seeded(int(rng.integers(2**31))):
+                weights = self.build().get_weights()
+        return [
+            array.copy() if seed is None else _redrawn(initializer, seed, array)
+            for array, initializer, seed in zip(weights, self._layout.initializers, seeds, strict=True)
+        ]
+
+    @cached_property
+    def _drawn(self) -> bool:
+        """Whether anything but the kernels that `initial` draws one by one differs when the model is built again."""
+        initializers = self._layout.initializers
+        again = self.build().get_weights()
+        return any(not _seedable(initializers[i]) for i in _differing(self._layout.template, again))
 
     def with_head(self, weights: Arrays, head: Sequence[NDArray[Any]]) -> Arrays:
         """Returns the weights with another head.
@@ -225,6 +260,21 @@ def features_and_logits(model: Any) -> Any:
     last, node, _ = model.output._keras_history  # a layer that compression did not wrap is in two models
     with keras.LOCK:
         return keras.Model(model.input, [last.get_input_at(node), model.output])
+
+
+def _seedable(initializer: Any) -> bool:
+    """Says whether an initializer can be made anew with another seed."""
+    return "seed" in getattr(initializer, "get_config", dict)()
+
+
+def _redrawn(initializer: Any, seed: int, array: NDArray[Any]) -> NDArray[Any]:
+    drawn: NDArray[Any] = type(initializer).from_config(initializer.get_config() | {"seed": seed})(array.shape).numpy()
+    return drawn
+
+
+def _differing(one: Arrays, other: Arrays) -> list[int]:
+    """Returns the positions at which arrays differ."""
+    return [i for i, (a, b) in enumerate(zip(one, other, strict=True)) if not np.array_equal(a, b, equal_nan=True)]
 
 
 def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:

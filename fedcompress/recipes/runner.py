@@ -130,9 +130,11 @@ class Session:
     def model(self, name: str) -> ModelSpec:
         """Returns a model by name, for this recipe's data."""
         shape, classes = self._dataset.x_train.shape[1:], self._dataset.classes
-        if name.endswith(SUFFIXES):
-            return SavedModel(Path(name), shape, classes)
-        spec = ModelSpec(name, self._plugins.architecture(name), shape, classes)
+        spec = (
+            SavedModel(Path(name), shape, classes)
+            if name.endswith(SUFFIXES)
+            else ModelSpec(name, self._plugins.architecture(name), shape, classes)
+        )
         spec.check(self._dataset.name)
         return spec
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fedcompress import keras
 from fedcompress.compression.base import Wrapping
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.random_layers import RandomLayers
 from fedcompress.training.objectives import Objective
 from fedcompress.wire.content import Arrays
 from fedcompress.wire.vector import joined, sizes_of, split
@@ -79,6 +80,7 @@ class TrainingLoop:
         with keras.LOCK:
             base = spec.build()
             self._model = objective.outputs(wrapping.wrap(base))
+            self._random = RandomLayers(self._model, spec.name)
             self._weights = base.weights
             self._shapes = [tuple(v.shape) for v in self._weights]
             self._sizes = sizes_of(self._shapes)
@@ -141,7 +143,7 @@ class TrainingLoop:
         signature = [fixed(weights), *per_example, *fixed_parts]
         with keras.LOCK:
             function = tf.function(self._train, input_signature=signature, autograph=False)
-            return function.get_concrete_function()
+            return self._random.bind(function.get_concrete_function())
 
     def run(
         self,
@@ -167,7 +169,7 @@ class TrainingLoop:
             epochs: Passes over the examples.
             batch_size: Examples in a step.
             learning_rate: Constant over the call.
-            rng: Shuffles the examples.
+            rng: Shuffles the examples, and seeds random layers.
         """
         order, edges = batches(len(y), batch_size, epochs, rng)
         rate = np.float32(learning_rate)
@@ -175,6 +177,7 @@ class TrainingLoop:
         flat = joined(weights, np.float32)  # every array more in a call costs a tenth of a millisecond
         if self._graph is None:
             self._graph = self._compiled(flat, x, y, targets, order, edges, rate, inputs, constants)
+        self._random.seed(rng)
         trained, masks, observed, total = self._graph(flat, x, y, targets, order, edges, rate, list(inputs), constants)
         latent = split(np.array(trained), self._shapes)
         return Trained(

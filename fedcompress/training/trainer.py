@@ -16,6 +16,7 @@ from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Compression
 from fedcompress.data.federated import Examples
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.random_layers import RandomLayers
 from fedcompress.scenario import TrainingSettings
 from fedcompress.training import work
 from fedcompress.training.loop import Trained, TrainingLoop, scaled
@@ -50,6 +51,7 @@ class Predictor:
         with keras.LOCK:
             self._model = spec.build()
             self._output = spec.feature_extractor(self._model) if features else self._model
+            self._random = RandomLayers(self._output, spec.name)
         self._shape = spec.input_shape
         self._compiled: dict[np.dtype[Any], Any] = {}
 
@@ -63,15 +65,19 @@ class Predictor:
 
             with keras.LOCK:
                 function = keras.tf.function(forward, input_signature=signature, autograph=False)
-                self._compiled[dtype] = function.get_concrete_function()
+                self._compiled[dtype] = self._random.bind(function.get_concrete_function())
         return self._compiled[dtype]
 
     def run(self, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float32]:
         """Returns logits (n, classes), or features (n, f), of inputs (n, *input_shape)."""
         self._model.set_weights(weights)
         forward = self._forward(x.dtype)
-        parts = [forward(x[i : i + PREDICTION_BATCH]).numpy() for i in range(0, len(x), PREDICTION_BATCH)]
-        return np.concatenate(parts)
+
+        def part(start: int) -> Any:
+            self._random.seed(np.random.default_rng(0))  # layers that are random in predictions, too
+            return forward(x[start : start + PREDICTION_BATCH]).numpy()
+
+        return np.concatenate([part(start) for start in range(0, len(x), PREDICTION_BATCH)])
 
 
 def predict(spec: ModelSpec, weights: Arrays, x: NDArray[Any], *, features: bool = False) -> NDArray[np.float32]:
@@ -116,7 +122,7 @@ class Trainer:
         compression: What training does to its weights.
         settings: `[training]`.
         round_number: Indexes the compression's target.
-        rng: Makes a generator for a purpose, for shuffling.
+        rng: Makes a generator for a purpose, for shuffling and for random layers.
     """
 
     def __init__(
@@ -159,7 +165,7 @@ class Trainer:
             epochs: Instead of `[training] epochs`.
             learning_rate: Instead of `[training] learning_rate`, and not decayed.
             batch_size: Instead of `[training] batch_size`.
-            purpose: Of the generator that shuffles; trainings of one action need different ones.
+            purpose: Of the generator for shuffling and for random layers; trainings of one action need different ones.
 
         Raises:
             FloatingPointError: Training diverged.
