@@ -147,6 +147,10 @@ class ServerSettings(Section):
     )
     params: dict[str, Any] = Field(default_factory=dict, description="the strategy's own parameters")
 
+    def cohort_of(self, clients: int) -> int:
+        """Returns how many of so many clients take part in a round: the fraction of them, at least one."""
+        return max(1, round(self.cohort * clients))
+
 
 class GroupSettings(Section):
     """`[[groups]]`: clients that are alike in model, strategy and compression."""
@@ -267,6 +271,16 @@ class Scenario(Section):
         if abs(total - 1.0) > 1e-6:
             shares = " + ".join(f"{group.share:g}" for group in self.groups)
             raise ValueError(f"groups: shares have to sum to 1, received {shares} = {total:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _cohorts_are_large_enough(self) -> Self:
+        server, clients = self.server, self.data.clients
+        if server.minimum_replies > server.cohort_of(clients):
+            raise ValueError(
+                f"server.minimum_replies: received {server.minimum_replies}, but a round's cohort has "
+                f"{server.cohort_of(clients)} of {clients} clients (server.cohort is {server.cohort:g}); lower it"
+            )
         return self
 
     @model_validator(mode="after")

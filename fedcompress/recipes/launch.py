@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fedcompress.errors import InputError
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.recipes.page import html
@@ -26,6 +27,7 @@ def start(recipe: Recipe, path: Path, options: Options, observer: Observer, comm
     plugins = Plugins(options.plugins)
     session = Session(recipe, plugins, options.data_dir)
     made_with = provenance_of(session.data_digest, plugins.digest, options.table(), command or sys.argv)
+    made_with |= {"recipe_digest": recipe.digest}
     tables = {"options.json": as_json(options.table()), "provenance.json": as_json(made_with)}
     directory = RunDirectory.made(path, {**tables, "recipe.toml": recipe.toml()})
     return _finish(session, directory, observer)
@@ -35,13 +37,22 @@ def resume(path: Path, observer: Observer) -> list[Row]:
     """Runs what is missing in a directory of `start`, and returns all rows.
 
     Raises:
-        InputError: It is no such directory, or what it was made from cannot be had any more.
+        InputError: It is no such directory, or what it was made from cannot be had any more, or is not what it was.
         RunError: As `start`.
     """
     directory = RunDirectory(path)
+    made_with = directory.read_json("provenance.json")
     options = Options.of(directory.read_json("options.json"), path / "options.json")
-    recipe = Recipe.load(path / "recipe.toml")
-    return _finish(Session(recipe, Plugins(options.plugins), options.data_dir), directory, observer)
+    recipe, plugins = Recipe.load(path / "recipe.toml"), Plugins(options.plugins)
+    session = Session(recipe, plugins, options.data_dir)
+    digests = {
+        "recipe.toml": ("recipe_digest", recipe.digest),
+        "the data": ("data_digest", session.data_digest),
+        "the plug-ins": ("plugins_digest", plugins.digest),
+    }
+    if changed := [what for what, (key, digest) in digests.items() if made_with.get(key) != digest]:
+        raise InputError(f"resume {path}: {', '.join(changed)} changed since the recipe began; start it anew.")
+    return _finish(session, directory, observer)
 
 
 def _finish(session: Session, directory: RunDirectory, observer: Observer) -> list[Row]:
