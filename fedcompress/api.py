@@ -11,8 +11,9 @@ from fedcompress.errors import InputError, RunError, suggestion
 from fedcompress.gallery import load_scenario
 from fedcompress.launch import begin_sweep, conclude_sweep, new_directory, run_one, sweep_runner
 from fedcompress.options import ENGINES, Options
+from fedcompress.plugins import Plugins
 from fedcompress.results.recorder import Observer, Silent
-from fedcompress.results.run_directory import directory_name
+from fedcompress.results.run_directory import file_names
 from fedcompress.results.runs import RunResult
 from fedcompress.scenario import Scenario
 from fedcompress.sweep import Outcome, run_sweep
@@ -32,9 +33,11 @@ class Run(RunResult):
         Raises:
             InputError: The run has no such group, the group has no global model, or its file is not to be trusted.
         """
-        path = self.path / "models" / f"{group}.h5"
-        if not path.exists():
-            known = [file.stem for file in sorted(path.parent.glob("*.h5"))]
+        files = {"server": "server", **file_names(str(g.get("name")) for g in self.scenario["groups"])}
+        paths = {name: self.path / "models" / f"{file}.h5" for name, file in files.items()}
+        path = paths.get(group)
+        if path is None or not path.exists():
+            known = [name for name, file in paths.items() if file.exists()]
             raise InputError(f"{self.path}: holds no model of {group!r}.{suggestion(group, known)}")
         from fedcompress.models import reading
 
@@ -127,13 +130,14 @@ def run_all(
         raise InputError(f"scenario {loaded.name!r}: has no [sweep]; use fedcompress.run.")
     with new_directory(loaded.name, None if out is None else Path(out)) as path:
         begin_sweep(loaded, path, options)
+        found = Plugins(options.plugins)
         runner = sweep_runner(options, lambda label: _display(label, progress))
-        rows, problems = run_sweep(loaded, path, runner, SweepDisplay() if progress else _Quiet())
+        rows, problems = run_sweep(loaded, path, runner, SweepDisplay() if progress else _Quiet(), found)
     if any(row["seeds"] for row in rows):
         conclude_sweep(path)
     if problems:
         raise RunError("\n".join([*problems, f"go on with: fedcompress resume {path}"]))
-    return [load(path / directory_name(label)) for label, _ in loaded.runs()]
+    return [load(path / folder) for folder in file_names(label for label, _ in loaded.runs()).values()]
 
 
 class _Quiet:

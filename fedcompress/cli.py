@@ -119,6 +119,7 @@ def resume(
 def _finish(loaded: Any, path: Path, options: Any, one: Callable[[Any], dict[str, Any]], *, as_json: bool) -> None:
     """Runs a scenario, or what its sweep consists of, and shows how it ended."""
     from fedcompress.launch import sweep_runner
+    from fedcompress.plugins import Plugins
     from fedcompress.sweep import run_sweep
     from fedcompress.terminal import ProgressDisplay, SweepDisplay, summary_table
 
@@ -128,7 +129,8 @@ def _finish(loaded: Any, path: Path, options: Any, one: Callable[[Any], dict[str
                 summary = one(display)
             _show(summary, summary_table(summary), as_json=as_json)
         else:
-            rows, problems = run_sweep(loaded, path, sweep_runner(options, ProgressDisplay), SweepDisplay())
+            runner, found = sweep_runner(options, ProgressDisplay), Plugins(options.plugins)
+            rows, problems = run_sweep(loaded, path, runner, SweepDisplay(), found)
             _close_sweep(path, rows, as_json=as_json)
             if problems:
                 raise RunError("\n".join(problems))

@@ -76,11 +76,7 @@ class Experiment:
             InputError: All problems that can be found before the data is read, or else those of the data.
         """
         plugins = plugins or Plugins()
-        if unknown := list(_unknown_names(scenario, plugins)):
-            raise InputError(unknown)
-        found = _Found(scenario, plugins)
-        if found.problems:
-            raise InputError(found.problems)
+        found = _found(scenario, plugins)
         return cls._assemble(found, plugins, data or _federated(scenario, plugins, data_dir))
 
     @classmethod
@@ -251,6 +247,25 @@ def _check_countable(group: str, model: ModelSpec) -> None:
         ) from None
 
 
+def resolved(scenario: Scenario, plugins: Plugins) -> Scenario:
+    """Returns a scenario as it is run, with every default of its plug-ins written out; reads no data.
+
+    Raises:
+        InputError: All problems that can be found before the data is read.
+    """
+    return _found(scenario, plugins).resolved()
+
+
+def _found(scenario: Scenario, plugins: Plugins) -> _Found:
+    """Returns what a scenario names; errors as `resolved`."""
+    if unknown := list(_unknown_names(scenario, plugins)):
+        raise InputError(unknown)
+    found = _Found(scenario, plugins)
+    if found.problems:
+        raise InputError(found.problems)
+    return found
+
+
 def wire_format(settings: WireSettings) -> WireFormat:
     """Returns how contents become bytes.
 
@@ -324,6 +339,10 @@ class _Found:
         if self.scenario.server.model is None and self.strategy.needs_server_model:
             self.problems.append(
                 f"server.model: is missing; strategy {name!r} has a model of its own, such as medium-cnn."
+            )
+        if self.scenario.server.model is not None and any(g.name == "server" for g in self.scenario.groups):
+            self.problems.append(
+                "groups.server.name: the server's own model is called so; give the group another name."
             )
         if public and public.generated and public.combine == "mixture" and self.strategy.clients_draw_public:
             self.problems.append(

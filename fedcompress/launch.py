@@ -127,6 +127,8 @@ def resume_one(path: Path, observer: Observer | None = None, *, report: bool = T
         return run_one(Scenario.load(path / "scenario.toml"), path, observer=observer, report=report)
     made_with = _begun_with(directory)
     if directory.status == "completed":
+        if Scenario.load(path / "scenario.toml").digest != made_with["scenario_digest"]:
+            raise InputError(f"resume {path}: scenario.toml changed since the run began; start a new run.")
         if report and not (path / "report.html").exists():  # killed before it was written
             _report(directory)
         return directory.read_json("summary.json")

@@ -171,6 +171,10 @@ class ServerSettings(Section):
             )
         return self
 
+    def cohort_of(self, clients: int) -> int:
+        """Returns how many of so many clients take part in a round: the fraction of them, at least one."""
+        return max(1, round(self.cohort * clients))
+
 
 class GroupSettings(Section):
     """`[[groups]]`: clients that are alike in model, strategy and compression."""
@@ -298,6 +302,16 @@ class Scenario(Section):
         if self.data.balanced and self.data.partition != "dirichlet":
             raise ValueError(
                 f'data.balanced: is for partition = "dirichlet", but data.partition is "{self.data.partition}"'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cohorts_are_large_enough(self) -> Self:
+        server, clients = self.server, self.data.clients
+        if server.minimum_replies > server.cohort_of(clients):
+            raise ValueError(
+                f"server.minimum_replies: received {server.minimum_replies}, but a round's cohort has "
+                f"{server.cohort_of(clients)} of {clients} clients (server.cohort is {server.cohort:g}); lower it"
             )
         return self
 

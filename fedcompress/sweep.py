@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Protocol
 
-from fedcompress.results.run_directory import RunDirectory, directory_name
+from fedcompress.errors import InputError
+from fedcompress.experiment import resolved
+from fedcompress.plugins import Plugins
+from fedcompress.results.run_directory import RunDirectory, file_names
 from fedcompress.scenario import Scenario
 
 Row = dict[str, Any]
@@ -73,7 +76,9 @@ class Watcher(Protocol):
         """A run is over."""
 
 
-def run_sweep(scenario: Scenario, path: Path, runner: Runner, watcher: Watcher) -> tuple[list[Row], list[str]]:
+def run_sweep(
+    scenario: Scenario, path: Path, runner: Runner, watcher: Watcher, plugins: Plugins | None = None
+) -> tuple[list[Row], list[str]]:
     """Runs all variants with all seeds into one directory; returns a row per variant, and why runs failed.
 
     Into the directory of an unfinished sweep, it does what is left. `sweep.json` is up to date after every run.
@@ -83,15 +88,21 @@ def run_sweep(scenario: Scenario, path: Path, runner: Runner, watcher: Watcher) 
         path: Gets a run directory per run, and `sweep.json`.
         runner: Carries out what is left.
         watcher: Is told of every run.
+        plugins: Finds what the scenario names.
+
+    Raises:
+        InputError: A directory holds a run of another scenario than its variant and seed; nothing has been changed.
     """
     assert scenario.sweep is not None
+    runs = scenario.runs()
+    folders = file_names(label for label, _ in runs)
+    jobs = [
+        Job(number, len(runs), label, single, path / folders[label]) for number, (label, single) in enumerate(runs, 1)
+    ]
+    if others := [problem for job in jobs for problem in _another_run(job, plugins or Plugins())]:
+        raise InputError(others)
     directory = RunDirectory(path)
     directory.write_text("scenario.toml", scenario.toml())
-    runs = scenario.runs()
-    jobs = [
-        Job(number, len(runs), label, single, path / directory_name(label))
-        for number, (label, single) in enumerate(runs, 1)
-    ]
     outcomes = {job.number: Outcome(job, _finished(job)) for job in jobs}
     left = [job for job in jobs if outcomes[job.number].summary is None]
     watcher.begun(len(jobs), len(jobs) - len(left))
@@ -103,6 +114,22 @@ def run_sweep(scenario: Scenario, path: Path, runner: Runner, watcher: Watcher) 
     directory.write_json("sweep.json", _table(scenario, ended))
     problems = [f"{outcome.job.label}: {outcome.problem}" for outcome in ended if outcome.problem]
     return _rows(scenario, ended), problems
+
+
+def _another_run(job: Job, plugins: Plugins) -> Iterable[str]:
+    """Says why what is in the directory of a run is not that run, as far as it has got."""
+    directory = RunDirectory(job.path)
+    if not directory.begun:
+        return
+    begun = directory.read_json("provenance.json").get("scenario_digest")
+    wanted = resolved(job.scenario, plugins).digest
+    if begun != wanted:
+        yield (
+            f"{job.path}: holds a run of another scenario (digest {str(begun)[:12]}) than the sweep's {job.label!r} "
+            f"(digest {wanted[:12]}); put the sweep's scenario.toml back as it was, or start a new sweep."
+        )
+    elif Scenario.load(job.path / "scenario.toml").digest != begun:
+        yield f"{job.path}: scenario.toml changed since the run began; put it back, or start a new sweep."
 
 
 def _finished(job: Job) -> Row | None:

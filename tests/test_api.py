@@ -48,6 +48,19 @@ def test_a_run_and_its_tables(tiny: dict[str, Any], tmp_path: Path, capsys: pyte
         run.model("prund")
 
 
+def test_groups_whose_names_differ_in_case_alone_have_models_of_their_own(tiny: dict[str, Any], tmp_path: Path) -> None:
+    tiny["groups"] = [
+        {"name": "Phone", "share": 0.5, "model": "mlp:6"},
+        {"name": "phone", "share": 0.5, "model": "mlp:7"},
+    ]
+    run = fedcompress.run(Scenario.parse(tiny), out=tmp_path / "run", progress=False, rounds=1)
+    assert [run.model(group).layers[-2].units for group in ("Phone", "phone")] == [6, 7]
+    stems = {file.stem.casefold() for file in (tmp_path / "run" / "models").glob("*.h5")}
+    assert len(stems) == 2
+    with pytest.raises(InputError, match=r"holds no model of 'Phones'\. Did you mean 'Phone'"):
+        run.model("Phones")
+
+
 def test_all_runs_of_a_sweep(
     tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,6 +83,12 @@ def test_who_is_in_which_group_follows_from_the_seed_alone() -> None:
     assert dealt(1)[0] != list(range(20))  # shuffled, so that a group is not a run of partitions
 
 
+def test_a_group_is_not_called_as_the_servers_own_model(tiny: Table) -> None:
+    overrides = {"groups": [{"name": "server", "model": "mini-cnn"}], "server.model": "medium-cnn"}
+    problem = "groups.server.name: the server's own model is called so; give the group another name."
+    assert problem in refusal(tiny, overrides)
+
+
 def test_a_group_without_clients_is_refused(tiny: Table) -> None:
     assert refusal(tiny, {"data.clients": 1}) == [
         "groups.pruned.share: 0.33 of 1 clients gives it none; raise it, or data.clients."

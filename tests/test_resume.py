@@ -84,6 +84,13 @@ def test_resuming_what_is_completed_changes_nothing(tmp_path: Path) -> None:
     before = (tmp_path / "run" / "summary.json").stat().st_mtime_ns
     assert resume_one(tmp_path / "run") == json.loads(json.dumps(summary))
     assert (tmp_path / "run" / "summary.json").stat().st_mtime_ns == before
+    for old, new in (("rounds = 1", "rounds = 2"), ('name = "tiny"', 'name = "other"')):
+        path = tmp_path / "run" / "scenario.toml"
+        whole = path.read_text()
+        path.write_text(whole.replace(old, new))
+        with pytest.raises(InputError, match=r"run: scenario\.toml changed since the run began; start a new run"):
+            resume_one(tmp_path / "run")
+        path.write_text(whole)
 
 
 def test_a_run_that_failed_is_resumable(tmp_path: Path) -> None:

@@ -171,6 +171,22 @@ BAD = [
         {},
         ["groups: names have to differ, received p, p."],
     ),
+    (
+        "server.minimum_replies = 4\nserver.cohort = 0.3",
+        {},
+        [
+            "server.minimum_replies: received 4, but a round's cohort has 3 of 10 clients (server.cohort is 0.3); "
+            "lower it."
+        ],
+    ),
+    (
+        "server = { minimum_replies = 2, cohort = 0.01 }\ndata.clients = 5",
+        {},
+        [
+            "server.minimum_replies: received 2, but a round's cohort has 1 of 5 clients (server.cohort is 0.01); "
+            "lower it."
+        ],
+    ),
     ("sweep.seeds = [-1]", {}, ["sweep.seeds.0: received -1; input should be greater than or equal to 0."]),
     ("sweep.seeds = [1, 1]", {}, ["sweep: names of variants and seeds have to differ from each other."]),
     (

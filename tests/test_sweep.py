@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ import pytest
 import tomli_w
 
 from fedcompress import launch
+from fedcompress.errors import InputError
+from fedcompress.experiment import resolved
 from fedcompress.options import Options
+from fedcompress.plugins import Plugins
 from fedcompress.results import export
 from fedcompress.results.recorder import Silent
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
-from fedcompress.sweep import Outcome, run_sweep
+from fedcompress.sweep import Job, Outcome, run_sweep
 
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
 NAMES = ("flat-seed-1", "flat-seed-2", "skew-seed-1", "skew-seed-2")
@@ -208,3 +212,58 @@ def test_runs_side_by_side_on_ray(tiny: dict[str, Any], tmp_path: Path) -> None:
     beside = RunDirectory(tmp_path / "ray" / "good-seed-1")
     assert beside.read_json("summary.json")["model_digest"] == one["model_digest"]
     assert beside.read_json("provenance.json")["command"] == sys.argv
+
+
+def pretended(jobs: Sequence[Job]) -> Iterator[Outcome]:
+    """A runner that writes what a finished run leaves, without running it."""
+    for job in jobs:
+        made = resolved(job.scenario, Plugins())
+        directory = RunDirectory.create(job.path, made.toml(), {"scenario_digest": made.digest})
+        summary = {
+            **dict.fromkeys(("accuracy", "best_accuracy", "loss", "seconds"), made.training.learning_rate),
+            "clients": {"mean": 0.5, "worst10": 0.5},
+            "uplink_bytes": 1,
+            "downlink_bytes": 1,
+            "status": "completed",
+        }
+        directory.write_json("summary.json", summary)
+        yield Outcome(job, summary)
+
+
+ALIKE = {"lr=0.001": 0.001, "lr:0.001": 0.002, "\u03b1 > 1": 0.003, "\u03b1 < 1": 0.004, "Fast": 0.005, "fast": 0.006}
+
+
+def rates(table: dict[str, Any], named: dict[str, float], **sweep: Any) -> Scenario:
+    variants = [{"name": name, "set": {"training.learning_rate": rate}} for name, rate in named.items()]
+    return Scenario.parse({**table, "sweep": {"variants": variants, **sweep}})
+
+
+def test_variants_of_like_names_have_directories_and_results_of_their_own(tiny: dict[str, Any], tmp_path: Path) -> None:
+    for _ in range(2):  # run, and then found finished
+        rows, problems = run_sweep(rates(tiny, ALIKE), tmp_path, pretended, Watch())
+        assert problems == []
+        assert {row["variant"]: row["accuracy"]["mean"] for row in rows} == ALIKE
+    assert len({path.name.casefold() for path in tmp_path.iterdir() if path.is_dir()}) == 6
+
+
+def test_a_run_of_another_scenario_is_never_taken_over(tiny: dict[str, Any], tmp_path: Path) -> None:
+    """Neither finished nor begun; nothing is changed. Seeds and variants may be added."""
+    run_sweep(rates(tiny, {"a": 0.1, "b": 0.2}), tmp_path, pretended, Watch())
+    (tmp_path / "b-seed-1" / "summary.json").unlink()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(InputError) as caught:
+        run_sweep(rates({**tiny, "rounds": 3}, {"a": 0.1, "b": 0.2}), tmp_path, pretended, Watch())
+    for name, problem in zip("ab", caught.value.problems, strict=True):
+        assert problem.startswith(f"{tmp_path}/{name}-seed-1: holds a run of another scenario (digest ")
+        assert f"than the sweep's '{name} seed 1' (digest " in problem
+        assert problem.endswith("; put the sweep's scenario.toml back as it was, or start a new sweep.")
+    file = tmp_path / "a-seed-1" / "scenario.toml"
+    file.write_text(file.read_text().replace("learning_rate = 0.1", "learning_rate = 0.3"))
+    with pytest.raises(InputError, match=r"a-seed-1: scenario\.toml changed since the run began; put it back"):
+        run_sweep(rates(tiny, {"a": 0.1, "b": 0.2}), tmp_path, pretended, Watch())
+    file.write_bytes(before[file])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    (tmp_path / "b-seed-1" / "provenance.json").unlink()
+    watch = Watch()
+    run_sweep(rates(tiny, {"a": 0.1, "b": 0.2, "c": 0.3}, seeds=[1, 2]), tmp_path, pretended, watch)
+    assert watch.counts == (6, 1)

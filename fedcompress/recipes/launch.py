@@ -27,6 +27,7 @@ def start(recipe: Recipe, path: Path, options: Options, observer: Observer, comm
     plugins = Plugins(options.plugins)
     session = Session(recipe, plugins, options.data_dir)
     made_with = provenance_of(session.data_digest, plugins.digest, options.table(), command or sys.argv)
+    made_with |= {"recipe_digest": recipe.digest}
     tables = {"options.json": as_json(options.table()), "provenance.json": as_json(made_with)}
     directory = RunDirectory.made(path, {**tables, "recipe.toml": recipe.toml()})
     return _finish(session, directory, observer)
@@ -36,17 +37,21 @@ def resume(path: Path, observer: Observer) -> list[Row]:
     """Runs what is missing in a directory of `start`, and returns all rows.
 
     Raises:
-        InputError: It is no such directory, or what it was made from cannot be had any more, or has changed.
+        InputError: It is no such directory, or what it was made from cannot be had any more, or is not what it was.
         RunError: As `start`.
     """
     directory = RunDirectory(path)
-    options = Options.of(directory.read_json("options.json"), path / "options.json")
-    plugins = Plugins(options.plugins)
-    session = Session(Recipe.load(path / "recipe.toml"), plugins, options.data_dir)
     made_with = directory.read_json("provenance.json")
-    digests = {"the data": ("data_digest", session.data_digest), "the plug-ins": ("plugins_digest", plugins.digest)}
-    if changed := [what for what, (key, digest) in digests.items() if made_with[key] != digest]:
-        raise InputError(f"resume {path}: {', '.join(changed)} changed since it began; start it anew.")
+    options = Options.of(directory.read_json("options.json"), path / "options.json")
+    recipe, plugins = Recipe.load(path / "recipe.toml"), Plugins(options.plugins)
+    session = Session(recipe, plugins, options.data_dir)
+    digests = {
+        "recipe.toml": ("recipe_digest", recipe.digest),
+        "the data": ("data_digest", session.data_digest),
+        "the plug-ins": ("plugins_digest", plugins.digest),
+    }
+    if changed := [what for what, (key, digest) in digests.items() if made_with.get(key) != digest]:
+        raise InputError(f"resume {path}: {', '.join(changed)} changed since the recipe began; start it anew.")
     return _finish(session, directory, observer)
 
 

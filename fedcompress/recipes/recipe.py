@@ -6,6 +6,7 @@ Structure only: what a method accepts as its own parameters is validated by `run
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -119,6 +120,11 @@ class Recipe(Section):
     def toml(self) -> str:
         """Returns the recipe as TOML, every default written out."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that decides the results."""
+        return sha256(self.toml().encode()).hexdigest()
 
     def plan(self) -> list[ExperimentSettings]:
         """Returns the experiments, one for each value where a list of values is given."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from fedcompress.plugins import Plugins, parameter_problems
 from fedcompress.recipes.bench import Bench, CurvePoint, Split, split
 from fedcompress.recipes.method import Method, Outcome
 from fedcompress.recipes.recipe import ExperimentSettings, Recipe
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run_directory import RunDirectory, shortened
 from fedcompress.training.trainer import PREDICTION_BATCH, predict
 
 Row = dict[str, Any]
@@ -64,7 +63,7 @@ class Task:
     @property
     def stem(self) -> str:
         """Name of its files."""
-        return f"{self.number:02d}-{_slug(self.settings.label)}-seed{self.seed}"
+        return f"{self.number:02d}-{shortened(_slug(self.settings.label), 100)}-seed{self.seed}"
 
 
 def _slug(text: str) -> str:
@@ -183,7 +182,9 @@ class Session:
         started = time.perf_counter()
         for outcome in task.method.run(bench):
             seconds = time.perf_counter() - started
-            stem = f"{task.stem}-{_slug(outcome.step)}".rstrip("-")
+            stem = f"{task.stem}-{shortened(_slug(outcome.step), 60)}".rstrip("-")
+            if any(row["file"].casefold() == f"models/{stem}.keras".casefold() for row in rows):
+                stem += f"-{len(rows) + 1}"
             row = measured(task, self.recipe, outcome, bench, directory.path / "models" / stem)
             rows.append({**row, "seconds": seconds, "curve": bench.take_curve()})
             directory.write_json(f"experiments/{task.stem}.json", {"finished": False, "rows": rows})
@@ -198,8 +199,8 @@ class Session:
 
 
 def _finished(directory: RunDirectory, task: Task) -> bool:
-    path = directory.path / "experiments" / f"{task.stem}.json"
-    return path.exists() and bool(json.loads(path.read_text(encoding="utf-8"))["finished"])
+    name = f"experiments/{task.stem}.json"
+    return (directory.path / name).exists() and bool(directory.read_json(name).get("finished"))
 
 
 def measured(task: Task, recipe: Recipe, outcome: Outcome, bench: Bench, stem: Path) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -293,13 +294,24 @@ def check_same_task(runs: Sequence[RunResult]) -> None:
 
 
 def data_sets(runs: Sequence[RunResult]) -> list[str]:
-    """Returns the data sets of some runs, with the classes where they are a choice."""
-    found = {}
-    for run in runs:
-        data = run.scenario.get("data", {})
-        classes = f" {data['classes']}" if data.get("classes") else ""
-        found[f"{data.get('dataset')}{classes}"] = True
-    return list(found)
+    """Returns the data sets of some runs, with the classes where they are a choice.
+
+    They are told apart by their digests, or by their names where a run of an earlier version has no digest.
+    """
+    names = [_data_set(run) for run in runs]
+    digests = [run.dataset_digest for run in runs]
+    if None in digests:
+        return list(dict.fromkeys(names))
+    found: dict[str | None, str] = {}
+    for digest, name in zip(digests, names, strict=True):
+        found.setdefault(digest, name)
+    several = {name for name, count in Counter(found.values()).items() if count > 1}
+    return [f"{name} (digest {str(digest)[:12]})" if name in several else name for digest, name in found.items()]
+
+
+def _data_set(run: RunResult) -> str:
+    data = run.scenario.get("data", {})
+    return f"{data.get('dataset')}" + (f" {data['classes']}" if data.get("classes") else "")
 
 
 def _warnings(runs: Sequence[RunResult]) -> list[str]:

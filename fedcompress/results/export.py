@@ -9,6 +9,7 @@ from fedcompress.compression import tflite
 from fedcompress.compression.size import save_h5
 from fedcompress.experiment import Experiment
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.results.run_directory import file_names
 from fedcompress.strategy import State
 from fedcompress.wire.content import Arrays
 
@@ -16,17 +17,19 @@ from fedcompress.wire.content import Arrays
 def export_models(experiment: Experiment, state: State, folder: Path) -> Mapping[str, Mapping[str, int]]:
     """Writes `GROUP.h5` and `GROUP.tflite` for every group that has a global model, and returns their sizes in bytes.
 
-    A model that is the server's own is `server.h5` and `server.tflite`.
+    Groups whose names would be one file end in a digest there; see `file_names`. A model that is the server's own is
+    `server.h5` and `server.tflite`.
 
     The model is what the group's first client would deploy: the global weights under its mask, without the channels
     that are pruned as a whole. With `mask = "server"` that is the same for the whole group.
     """
     sizes: dict[str, Mapping[str, int]] = {}
+    files = file_names(experiment.groups)
     for name, group in experiment.groups.items():
         weights = experiment.deployed(state, experiment.clients[group.clients[0]])
         if weights is None:
             continue
-        sizes[name] = _write(*group.compression.deployed(group.model, weights), folder / name)
+        sizes[name] = _write(*group.compression.deployed(group.model, weights), folder / files[name])
     if own := experiment.server.own_model(state):
         _write(*own, folder / "server")
     return sizes

@@ -17,9 +17,17 @@ _PACKAGES = ("fedcompress", "flwr", "ray", "tensorflow", "tf_keras", "tensorflow
 
 
 def provenance(experiment: Experiment, options: Mapping[str, Any], command: Sequence[str]) -> dict[str, Any]:
-    """Returns versions, commit, machine, engine, command, digests of data and plug-ins, seed, start."""
+    """Returns versions, commit, machine, engine, command, digests of data and plug-ins, seed, start.
+
+    `data_digest` is of the data as it was divided, so seeds differ in it; `dataset_digest` is of the data set alone.
+    """
     made_with = provenance_of(experiment.data.digest, experiment.plugins.digest, options, command)
-    return {**made_with, "seed": experiment.scenario.seed, "scenario_digest": experiment.scenario.digest}
+    return {
+        **made_with,
+        "dataset_digest": experiment.data.dataset.digest,
+        "seed": experiment.scenario.seed,
+        "scenario_digest": experiment.scenario.digest,
+    }
 
 
 def provenance_of(

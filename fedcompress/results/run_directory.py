@@ -7,10 +7,13 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from fedcompress.errors import InputError
 
@@ -192,8 +195,34 @@ def _part(name: str) -> str:
 
 
 def directory_name(label: str) -> str:
-    """Returns the name of a sweep's run as the name of its directory."""
+    """Returns the name of a sweep's run as the name of its directory, where no other run of the sweep has the same."""
     return re.sub(r"[^\w.-]+", "-", label)
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Returns name -> what its file or directory is called: as `directory_name` says, and different for each.
+
+    Those that would fall together end in a digest of the name, also where a file system takes upper and lower case, or
+    composed and decomposed characters, for the same.
+    """
+    plain = {name: directory_name(name) for name in names}
+    alike = Counter(map(_folded, plain.values()))
+    return {
+        name: file if alike[_folded(file)] == 1 else f"{file}-{sha256(name.encode()).hexdigest()[:8]}"
+        for name, file in plain.items()
+    }
+
+
+def _folded(name: str) -> str:
+    return normalize("NFC", normalize("NFC", name).casefold())
+
+
+def shortened(name: str, most: int) -> str:
+    """Returns a name of at most so many bytes of UTF-8: a longer one is cut, and ends in its digest."""
+    if len(name.encode()) <= most:
+        return name
+    cut = name.encode()[: most - 9].decode(errors="ignore")
+    return f"{cut}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 def check_free(path: Path) -> None:

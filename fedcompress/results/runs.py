@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedcompress.errors import InputError
 from fedcompress.results.reading import EXPECTED, FEDERATION, PROVENANCE, SCENARIO, SUMMARY, checked, read_rows
-from fedcompress.results.run_directory import RunDirectory, directory_name
+from fedcompress.results.run_directory import RunDirectory, file_names
 from fedcompress.scenario import read_toml
 
 if TYPE_CHECKING:
@@ -80,6 +80,12 @@ class RunResult:
         """`scenario.toml` as nested tables, every default written out."""
         path = self.path / "scenario.toml"
         return checked(path, read_toml(path), SCENARIO)
+
+    @property
+    def dataset_digest(self) -> str | None:
+        """SHA-256 of the data set, the same for every seed and partition; None for a run of an earlier version."""
+        digest = self.provenance.get("dataset_digest")
+        return None if digest is None else str(digest)
 
     @property
     def seed(self) -> int:
@@ -153,7 +159,7 @@ def find_runs(names: Sequence[str | Path], *, unfinished: bool = False) -> Found
     """Opens runs and sweeps.
 
     A sweep's runs are its variants with its seeds. Runs named one by one are a variant if they differ only in their
-    seeds; the same scenario and seed once more begins another variant: two versions of the code, say.
+    seeds, on the same data; the same scenario and seed once more begins another variant: two versions of the code, say.
 
     Args:
         names: Paths; each may be `LABEL=PATH`, which names the variant.
@@ -194,7 +200,8 @@ class _Group:
 
 def _place(groups: list[_Group], run: RunResult, label: str | None, table: Mapping[str, Any]) -> None:
     """Puts a run to its like, or begins a new group."""
-    key: Any = label if label is not None else {k: v for k, v in table.items() if k != "seed"}
+    data = {"data digest": run.dataset_digest[:12]} if run.dataset_digest and "sweep" not in table else {}
+    key: Any = label if label is not None else {k: v for k, v in table.items() if k != "seed"} | data
     run = run if label is None else replace(run, variant=label)
     alike = [group for group in groups if group.key == key]
     for group in alike:
@@ -254,9 +261,11 @@ def _runs_of_sweep(
     """Returns variant -> its runs, and what is missing."""
     found: dict[str, list[RunResult]] = {}
     missing = []
-    for variant, seeds in _planned(path, sweep):
+    planned = list(_planned(path, sweep))
+    folders = file_names(f"{variant} seed {seed}" for variant, seeds in planned for seed in seeds)
+    for variant, seeds in planned:
         for seed in seeds:
-            folder = path / directory_name(f"{variant} seed {seed}")
+            folder = path / folders[f"{variant} seed {seed}"]
             run = RunResult(folder, variant)
             state = run.state if (folder / "provenance.json").exists() else "has not begun"
             if state == COMPLETED or (unfinished and (folder / "summary.json").exists()):

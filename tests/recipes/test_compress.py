@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
+
+from fedcompress.recipes.bench import Bench
+from fedcompress.recipes.method import Outcome
+from fedcompress.recipes.methods.plain import Plain
 
 OPTIONS = ("compress", "--model", "mini-cnn", "--data", "digits", "--epochs", 1, "--examples", 200)
 
@@ -45,6 +50,40 @@ def test_what_is_finished_is_not_repeated(call: Callable[..., Any], tmp_path: Pa
         [{k: v for k, v in r.items() if k not in drop} for r in json.loads(d.out)["rows"]] for d in (done, again)
     )
     assert old == new
+    for path, text in (
+        (tmp_path / "found" / "recipe.toml", "epochs = 2"),
+        (tmp_path / "found" / "experiments" / first.name, None),
+    ):
+        whole = path.read_text()
+        path.write_text("{" if text is None else whole.replace("epochs = 1", text))
+        refused = call("resume", "found")
+        assert refused.code == 2
+        expected = (
+            "resume found: recipe.toml changed since the recipe began; start it anew." if text else str(path.name)
+        )
+        assert expected in refused.err
+        assert "Traceback" not in refused.err
+        path.write_text(whole)
+
+
+def test_steps_of_like_names_are_files_of_their_own(
+    call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a label of 300 characters makes a file name that can be had."""
+
+    def run(self: Plain, bench: Bench) -> Iterator[Outcome]:
+        for step in ("50 %", "50 ?", "A" * 300, "a" * 300):
+            yield Outcome(bench.initial(), step=step)
+
+    monkeypatch.setattr(Plain, "run", run)
+    recipe = {"name": "steps", "model": "mini-cnn", "tflite": False, "experiments": [{"method": "plain"}]}
+    recipe |= {"data": {"dataset": "digits", "examples": 100}, "training": {"epochs": 1}}
+    Path("steps.toml").write_text(tomli_w.dumps(recipe))
+    done = call("compress", "steps.toml", "--out", "found", "--json")
+    assert done.code == 0, done.err
+    files = {row["file"] for row in json.loads(done.out)["rows"]}
+    assert len(files) == 4
+    assert all((tmp_path / "found" / file).exists() for file in files)
 
 
 def test_what_was_made_with_other_plug_ins_is_not_resumed(call: Callable[..., Any], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from fedcompress.results.run_directory import directory_name
+from fedcompress.results.run_directory import file_names
 
 MakeRun = Callable[..., Path]
 MakeSweep = Callable[..., Path]
@@ -29,6 +29,7 @@ def write_run(
     clients: int = 4,
     megabytes: float = 1.0,
     digest: str = "data",
+    dataset: str | None = None,
     settings: dict[str, Any] | None = None,
     groups: Sequence[dict[str, Any]] = GROUPS,
     cores: int = 2,
@@ -57,6 +58,7 @@ def write_run(
         "seed": seed,
         "data_digest": f"{digest}-{seed}",
         "plugins_digest": "",
+        **({} if dataset is None else {"dataset_digest": dataset}),
         "start": "2026-01-01T00:00:00+00:00",
         "end": "2026-01-01T00:01:00+00:00",
     }
@@ -159,9 +161,10 @@ def write_sweep(path: Path, finals: dict[str, Sequence[float]], seeds: Sequence[
     path.mkdir(parents=True)
     sweep = {"seeds": list(seeds), "variants": [{"name": name, "set": {}} for name in finals]}
     (path / "scenario.toml").write_text(tomli_w.dumps({"name": "made-up", "seed": 1, "sweep": sweep}))
+    folders = file_names(f"{name} seed {seed}" for name in finals for seed in seeds)
     for name, accuracies in finals.items():
         for seed, accuracy in zip(seeds, accuracies, strict=True):
-            write_run(path / directory_name(f"{name} seed {seed}"), (accuracy / 2, accuracy), seed=seed, **more)
+            write_run(path / folders[f"{name} seed {seed}"], (accuracy / 2, accuracy), seed=seed, **more)
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from scipy import stats
 
 from fedcompress.errors import InputError
 from fedcompress.results import tables
-from fedcompress.results.comparison import Comparison, compare
+from fedcompress.results.comparison import Comparison, check_same_task, compare
 from fedcompress.results.runs import find_runs
 
 Make = Callable[..., Path]
@@ -232,3 +233,26 @@ def test_bad_input(call: Callable[..., Any], make_sweep: Make, make_run: Make, t
     )
     (few / "b-seed-1" / "summary.json").unlink()
     assert "1 runs are missing (b, seed 1" in refused(call("compare", few, "--fail-if", "accuracy < baseline"))
+
+
+def test_data_sets_are_told_by_their_digests(make_run: Make) -> None:
+    """The file changed between two seeds; and the same file under two names is one data set."""
+    one, two = make_run("one", dataset="a" * 64), make_run("two", seed=2, dataset="b" * 64)
+    found = find_runs([one, two])
+    assert list(found.variants) == ["made-up (data digest=aaaaaaaaaaaa)", "made-up (data digest=bbbbbbbbbbbb)"]
+    expected = "runs of different data sets: digits (digest aaaaaaaaaaaa), digits (digest bbbbbbbbbbbb); compare runs"
+    with pytest.raises(InputError, match=re.escape(expected)):
+        check_same_task(found.runs)
+    (warning,) = [text for text in compare(found).warnings if text.startswith("data")]
+    assert warning.startswith("data sets differ (digits (digest aaaaaaaaaaaa), digits (digest bbbbbbbbbbbb)): ")
+    copied = make_run("copy", dataset="a" * 64, settings={"data": {"dataset": "npz:copy.npz", "clients": 4}})
+    check_same_task(find_runs([one, copied]).runs)
+    assert list(find_runs([one, make_run("three", seed=3, dataset="a" * 64)]).variants) == ["made-up"]
+
+
+def test_without_digests_data_sets_are_told_by_their_names(make_run: Make) -> None:
+    old, new = make_run("old"), make_run("new", seed=2, dataset="a" * 64)
+    check_same_task(find_runs([old, new]).runs)
+    other = make_run("other", settings={"data": {"dataset": "mnist", "clients": 4}})
+    with pytest.raises(InputError, match=r"runs of different data sets: digits, mnist; compare"):
+        check_same_task(find_runs([old, other]).runs)

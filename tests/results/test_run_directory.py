@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 
 from fedcompress.errors import InputError
 from fedcompress.launch import new_directory
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run_directory import RunDirectory, directory_name, file_names, shortened
 
 SCENARIO, PROVENANCE = "name = 'a'\n", {"start": "now"}
 RUN = {"scenario.toml": SCENARIO, "provenance.json": json.dumps(PROVENANCE, indent=2) + "\n"}
@@ -142,3 +144,38 @@ def test_a_directory_that_nothing_came_to_be_in_goes_again(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be made: Not a directory; name another place with --out"):
         new_directory("a", root=tmp_path / "file").__enter__()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("lr=0.001 seed 1", "lr:0.001 seed 1", "lr 0.001 seed 1"),
+        ("\u03b1 > 1", "\u03b1 < 1"),
+        ("Fast", "fast", "FAST"),
+        ("\ud55c", "\u1112\u1161\u11ab"),
+        ("stra\u00dfe", "STRASSE"),
+        ("a/b", "a\\b", "a?b", "a-b"),
+    ],
+)
+def test_names_that_would_fall_together_are_told_apart(names: tuple[str, ...]) -> None:
+    """On file systems that ignore case or the form of a character as well; the others keep their names."""
+    files = file_names([*names, "alone seed 1"])
+    folded = {normalize("NFKC", file.casefold()) for file in files.values()}
+    assert len(folded) == len(names) + 1
+    assert files["alone seed 1"] == "alone-seed-1"
+    assert all(re.fullmatch(rf"{re.escape(directory_name(name))}-[0-9a-f]{{8}}", files[name]) for name in names)
+    assert files == file_names(["alone seed 1", *reversed(names)])
+
+
+def test_names_that_do_not_are_what_they_were() -> None:
+    names = ["iid seed 1", "iid seed 11", "iid seed 1 seed 1", "\u03b1 0.5, β 2 seed 1"]
+    assert list(file_names(names).values()) == [directory_name(name) for name in names]
+    assert directory_name("\u03b1 0.5, β 2 seed 1") == "\u03b1-0.5-β-2-seed-1"
+
+
+def test_a_long_name_is_cut_between_characters_and_stays_its_own() -> None:
+    assert shortened("short", 5) == "short"
+    long, other = "ä" * 100, "ä" * 99 + "ö"
+    assert len(shortened(long, 50).encode()) <= 50
+    assert shortened(long, 50).startswith("ä" * 20 + "-")
+    assert shortened(long, 50) != shortened(other, 50)
