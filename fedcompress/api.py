@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from fedcompress.engines import side_by_side
 from fedcompress.errors import InputError, RunError, suggestion
 from fedcompress.experiment import Experiment
 from fedcompress.gallery import load_scenario
@@ -129,7 +130,9 @@ def run_all(
     path = _directory(loaded, out)
     RunDirectory(path).write_json("options.json", options.table())
     runner = sweep_runner(options, lambda label: _display(label, progress))
-    rows, problems = run_sweep(loaded, path, runner, SweepDisplay() if progress else _Quiet())
+    watching = SweepDisplay(side_by_side=side_by_side.fits(options)) if progress else nullcontext(_Quiet())
+    with watching as watcher:
+        rows, problems = run_sweep(loaded, path, runner, watcher)
     if any(row["seeds"] for row in rows):
         conclude_sweep(path)
     if problems:

@@ -92,7 +92,7 @@ def distill(
         settings: What to compare.
         data_dir: Where data sets are looked for first.
         plugins: Finds models and data sets by name.
-        progress: Is told what is being trained, how many epochs are done, and how many there are.
+        progress: Is told what is being trained, how many epochs are done, and how many there are; at the start, too.
 
     Raises:
         InputError: A name is unknown, the data cannot be read, or a model does not fit it.
@@ -110,6 +110,8 @@ def distill(
         if progress:
             progress(what, done, total)
 
+    if progress:
+        progress(f"seed 1, {TEACHER}", 0, total)
     runs: list[Run] = []
     for seed in range(1, settings.seeds + 1):
         runs += _Repetition(settings, dataset, seed, tick).runs(teacher, students)

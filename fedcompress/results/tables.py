@@ -11,6 +11,7 @@ from typing import Any
 
 from fedcompress.devices import ABOUT
 from fedcompress.errors import InputError
+from fedcompress.fitted_table import FittedTable
 from fedcompress.results import comparison as compared
 from fedcompress.results.comparison import Cell, Comparison, Row
 from fedcompress.results.run_directory import RunDirectory
@@ -230,27 +231,14 @@ def _write_one(comparison: Comparison, path: Path) -> None:
 
 def render_terminal(tables: Sequence[TextTable]) -> Any:
     """Returns the tables for rich."""
-    from rich import box
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    made = []
     colours = {compared.BETTER: "green", compared.WORSE: "red", compared.NOISE: "yellow"}
-    for text in tables:
-        table = Table(
-            title=Text(text.title, "bold"),
-            caption=Text(text.caption, "dim") if text.caption else None,
-            title_justify="left",
-            caption_justify="left",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            collapse_padding=True,
-        )
-        for column in text.columns:
-            first = column == text.columns[0]
-            table.add_column(column, overflow="fold", justify="left" if first or column == "verdict" else "right")
-        for row in text.rows:
-            table.add_row(*(Text(value, colours.get(value, "")) for value in row))
-        made.append(table)
-    return Group(*made)
+    made: list[Any] = []
+    for table in tables:
+        rows: list[list[str | Text]] = [
+            [row[0], *(Text(value, colours.get(value, "")) for value in row[1:])] for row in table.rows
+        ]
+        made += [FittedTable(table.title, table.columns, rows, table.caption, words=["verdict"]), ""]
+    return Group(*made[:-1])

@@ -65,7 +65,8 @@ def test_progress_counts_epochs() -> None:
     seen: list[tuple[str, int, int]] = []
     settings = replace(SETTINGS, methods=("plain",), seeds=1, teacher_epochs=1)
     distill(settings, progress=lambda *told: seen.append(told))
-    assert seen == [("seed 1, teacher", 1, 3), ("seed 1, plain", 2, 3), ("seed 1, plain", 3, 3)]
+    teacher, plain = "seed 1, teacher", "seed 1, plain"
+    assert seen == [(teacher, 0, 3), (teacher, 1, 3), (plain, 2, 3), (plain, 3, 3)]
 
 
 def test_intervals_by_hand() -> None:
