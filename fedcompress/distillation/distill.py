@@ -110,11 +110,12 @@ def distill(
         if progress:
             progress(what, done, total)
 
-    if progress:
-        progress(f"seed 1, {TEACHER}", 0, total)
     runs: list[Run] = []
     for seed in range(1, settings.seeds + 1):
-        runs += _Repetition(settings, dataset, seed, tick).runs(teacher, students)
+        repetition = _Repetition(settings, dataset, seed, tick)
+        if progress and not done:
+            progress(f"seed {seed}, {TEACHER}", 0, total)
+        runs += repetition.runs(teacher, students)
     return Comparison(settings, dataset.digest, tuple(runs))
 
 

@@ -16,7 +16,7 @@ from fedcompress.fitted_table import FittedTable
 from fedcompress.progress import ProgressLine
 from fedcompress.results.provenance import installed
 from fedcompress.results.run_directory import RunDirectory
-from fedcompress.results.statistics import Interval
+from fedcompress.results.statistics import BETWEEN_SHARES, SHARE, Interval
 
 _PACKAGES = ("fedcompress", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
 
@@ -40,11 +40,15 @@ def _row(comparison: Comparison, method: str) -> dict[str, Any]:
         "method": method,
         "parameters": runs[0].parameters,
         "sparsity": mean(run.sparsity for run in runs),
-        "validation": asdict(Interval.of([run.validation for run in runs])),
-        "test": asdict(Interval.of([run.test for run in runs])),
-        "difference_to_plain": asdict(difference) if difference else None,
+        "validation": _spread(Interval.of([run.validation for run in runs])),
+        "test": _spread(Interval.of([run.test for run in runs])),
+        "difference_to_plain": _spread(difference) if difference else None,
         "seconds": mean(run.seconds for run in runs),
     }
+
+
+def _spread(interval: Interval) -> dict[str, float | None]:
+    return {"mean": interval.mean, "half_width": interval.half_width}
 
 
 def _difference(runs: Sequence[Run], plain: Sequence[Run]) -> Interval | None:
@@ -67,14 +71,18 @@ def comparison_table(comparison: Comparison) -> FittedTable:
             row["method"],
             f"{row['parameters']:,}",
             *([f"{row['sparsity']:.3f}"] if sparsity else []),
-            Interval(**row["test"]).percent(),
-            Interval(**row["difference_to_plain"]).percent("+") if row["difference_to_plain"] else "-",
+            Interval(**row["test"], bounds=SHARE).percent(),
+            _signed_percent(row["difference_to_plain"]),
             f"{row['seconds']:.1f}",
         )
         for row in summary(comparison)["methods"]
     ]
     columns = ("method", "parameters", *sparsity, "test accuracy", "against plain", "seconds")
     return FittedTable(title, columns, rows, caption)
+
+
+def _signed_percent(difference: dict[str, float | None] | None) -> str:
+    return Interval(**difference, bounds=BETWEEN_SHARES).signed(100.0, 2) if difference else "-"  # type: ignore[arg-type]
 
 
 def prepare(path: Path) -> None:

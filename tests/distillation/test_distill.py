@@ -74,7 +74,7 @@ def test_intervals_by_hand() -> None:
     assert Interval.of([1.0, 2.0, 3.0]).mean == 2.0
     assert Interval.of([1.0, 2.0, 3.0]).half_width == pytest.approx(4.302653 / sqrt(3), rel=1e-6)
     assert Interval.of([0.5]) == Interval(0.5, None)
-    assert Interval(0.1234, 0.0056).percent("+") == "+12.34 ± 0.56"
+    assert Interval(0.1234, 0.0056).signed(100.0, 2) == "+12.34 ± 0.56"
 
 
 def test_differences_are_paired(compared: Comparison) -> None:
