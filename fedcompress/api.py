@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from fedcompress.engines import side_by_side
 from fedcompress.errors import InputError, RunError, suggestion
 from fedcompress.gallery import load_scenario
 from fedcompress.launch import begin_sweep, conclude_sweep, new_directory, run_one, sweep_runner
@@ -132,7 +133,9 @@ def run_all(
         begin_sweep(loaded, path, options)
         found = Plugins(options.plugins)
         runner = sweep_runner(options, lambda label: _display(label, progress))
-        rows, problems = run_sweep(loaded, path, runner, SweepDisplay() if progress else _Quiet(), found)
+        watching = SweepDisplay(side_by_side=side_by_side.fits(options)) if progress else nullcontext(_Quiet())
+        with watching as watcher:
+            rows, problems = run_sweep(loaded, path, runner, watcher, found)
     if any(row["seeds"] for row in rows):
         conclude_sweep(path)
     if problems:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import click
 import typer
@@ -28,9 +28,7 @@ app = typer.Typer(
 )
 
 ScenarioFile = Annotated[Path, typer.Argument(help="A scenario: a TOML file, or the name of one that ships.")]
-Set = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. groups.phone.sparsity=0.5.")
-]
+Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. rounds=20.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Replace the seed, or all seeds of a sweep.")]
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Where to look for data sets first.")]
 PluginDirs = Annotated[
@@ -118,6 +116,7 @@ def resume(
 
 def _finish(loaded: Any, path: Path, options: Any, one: Callable[[Any], dict[str, Any]], *, as_json: bool) -> None:
     """Runs a scenario, or what its sweep consists of, and shows how it ended."""
+    from fedcompress.engines import side_by_side
     from fedcompress.launch import sweep_runner
     from fedcompress.plugins import Plugins
     from fedcompress.sweep import run_sweep
@@ -130,15 +129,21 @@ def _finish(loaded: Any, path: Path, options: Any, one: Callable[[Any], dict[str
             _show(summary, summary_table(summary), as_json=as_json)
         else:
             runner, found = sweep_runner(options, ProgressDisplay), Plugins(options.plugins)
-            rows, problems = run_sweep(loaded, path, runner, SweepDisplay(), found)
+            with SweepDisplay(side_by_side=side_by_side.fits(options)) as watcher:
+                rows, problems = run_sweep(loaded, path, runner, watcher, found)
             _close_sweep(path, rows, as_json=as_json)
             if problems:
                 raise RunError("\n".join(problems))
     except (RunError, KeyboardInterrupt):
-        if (path / "scenario.toml").exists():
-            print(f"go on with: fedcompress resume {path}", file=sys.stderr)
+        _say_how_to_go_on(path, "scenario.toml")
         raise
     print(f"results: {path}", file=sys.stderr)
+
+
+def _say_how_to_go_on(path: Path, needed: str) -> None:
+    """Says so if something was begun."""
+    if (path / needed).exists():
+        print(f"go on with: fedcompress resume {path}", file=sys.stderr)
 
 
 def _close_sweep(path: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
@@ -268,13 +273,12 @@ def show(
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the label distribution as HTML.")] = None,
 ) -> None:
     """Print the resolved scenario and the label distribution over clients."""
-    from rich.console import Console
-
     from fedcompress.data.plot import render_plot, render_table, write_plot
     from fedcompress.experiment import Experiment
     from fedcompress.plugins import Plugins
+    from fedcompress.progress import console
 
-    console = Console(highlight=False)
+    screen = console()
     runs = _load(scenario, set_, seed).runs()
     if plot is not None and len(runs) > 1:
         raise InputError(
@@ -282,19 +286,19 @@ def show(
         )
     for label, single in runs[:SHOWN]:
         experiment = Experiment.load(single, Plugins(tuple(plugins)), data_dir)
-        console.rule(label)
+        screen.rule(label)
         print(experiment.scenario.toml())
         distribution = experiment.data.distribution
-        console.print(render_table(distribution))
-        console.print(render_plot(distribution))
+        screen.print(render_table(distribution))
+        screen.print(render_plot(distribution, columns=screen.width))
         if plot is not None:
             try:
                 write_plot(distribution, plot)
             except OSError as error:
                 raise InputError(f"--plot {plot}: cannot be written: {error.strerror}.") from None
-            console.print(f"plot: {plot}")
+            print(f"plot: {plot}")
     if len(runs) > SHOWN:
-        console.print(f"and {len(runs) - SHOWN} more runs of the sweep")
+        print(f"and {len(runs) - SHOWN} more runs of the sweep")
 
 
 @app.command()
@@ -416,8 +420,7 @@ def _compress(path: Path, recipe: Any, options: Any, *, as_json: bool) -> None:
         with RecipeDisplay() as display:
             rows = launch.resume(path, display) if recipe is None else launch.start(recipe, path, options, display)
     except (RunError, KeyboardInterrupt):
-        if (path / "recipe.toml").exists():
-            print(f"go on with: fedcompress resume {path}", file=sys.stderr)
+        _say_how_to_go_on(path, "recipe.toml")
         raise
     shown = [{key: value for key, value in row.items() if key not in DETAILS} for row in rows]
     _show({"run": path.name, "rows": shown}, result_table(path.name, rows), as_json=as_json)
@@ -428,8 +431,10 @@ def _compress(path: Path, recipe: Any, options: Any, *, as_json: bool) -> None:
 def doctor(data_dir: DataDir = None) -> None:
     """Say what is installed, which engines and data sets there are, and how to get what is missing."""
     from fedcompress.doctor import report
+    from fedcompress.progress import console
 
-    print(report(data_dir))
+    screen = console()
+    print(report(data_dir, screen.width if screen.is_terminal else None))
 
 
 def _load(scenario: Path, assignments: list[str], seed: int | None, also: dict[str, Any] | None = None) -> Any:
@@ -447,12 +452,20 @@ def _show(table: dict[str, Any], rendered: Any, *, as_json: bool) -> None:
 
         print(json.dumps(finite(table)))
     else:
-        from rich.console import Console
+        from fedcompress.progress import console
 
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console = Console(highlight=False, width=100)
-        console.print(rendered)
+        console().print(rendered)
+
+
+def _command() -> Any:
+    """Returns the command with what it says of its arguments, which Typer 0.20 loses to a default of Click 8.5."""
+    command: Any = typer.main.get_command(app)
+    for single in command.commands.values():
+        annotated = get_type_hints(single.callback, include_extras=True)
+        for parameter in single.params:
+            if isinstance(parameter, click.Argument):
+                parameter.help = annotated[parameter.name].__metadata__[0].help  # type: ignore[attr-defined,unused-ignore]
+    return command
 
 
 def main() -> None:
@@ -461,7 +474,7 @@ def main() -> None:
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # plug-ins as package.module:Class from where the user stands
     try:
-        code = app(standalone_mode=False)
+        code = _command()(standalone_mode=False)
         if code == INTERRUPTED:
             print("interrupted", file=sys.stderr)
         sys.exit(code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import textwrap
 from pathlib import Path
 
 from fedcompress import __version__
@@ -25,14 +26,26 @@ _PACKAGES = {
 }
 
 
-def report(data_dir: Path | None = None) -> str:
-    """Returns the report as text; a data set is ready if it loads without a download."""
+_COLUMN = 34
+"""Where states begin."""
+
+
+def report(data_dir: Path | None = None, width: int | None = None) -> str:
+    """Returns the report as text; a data set is ready if it loads without a download.
+
+    Args:
+        data_dir: Where data sets are looked for first.
+        width: Longer lines are broken between words; None leaves them as they are.
+    """
     lines = [f"fedcompress {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores", "", "packages"]
-    lines += [f"  {name:32}{installed(name) or f'missing: {how}'}" for name, how in _PACKAGES.items()]
+    lines += [f"  {name:{_COLUMN - 2}}{installed(name) or f'missing: {how}'}" for name, how in _PACKAGES.items()]
     lines += ["", "engines"]
-    lines += [f"  {name:32}{state}" for name, state in _engines().items()]
+    lines += [f"  {name:{_COLUMN - 2}}{state}" for name, state in _engines().items()]
     lines += ["", "data sets"]
-    lines += [f"  {name:32}{_found(name, data_dir)}" for name in builtin_names()]
+    lines += [f"  {name:{_COLUMN - 2}}{_found(name, data_dir)}" for name in builtin_names()]
+    if width is not None:
+        style = textwrap.TextWrapper(width, subsequent_indent=" " * _COLUMN, break_on_hyphens=False)
+        lines = [style.fill(line) if len(line) > width else line for line in lines]
     return "\n".join(lines)
 
 

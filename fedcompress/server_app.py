@@ -77,7 +77,7 @@ def run_rounds(
     stopping = Stopping.of(experiment)
     recorder.stopped = stopping.after(recorder.rounds)
     recorder.federation()
-    observer.started(experiment, done + 1)
+    observer.started(experiment, recorder.rounds)
     if trackers is not None:
         trackers.begin(done + 1)
     with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:

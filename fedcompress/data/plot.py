@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
+
+from fedcompress.fitted_table import FittedTable
 
 MOST_ROWS = 30
 """With more clients than this, the first `SHOWN` are listed and the others summed up."""
@@ -22,12 +23,15 @@ SHADES = " ░▒▓█"
 MOST_CLASSES = 20
 """With more classes than this, there is no room for a column each."""
 
+LEAST_BAR = 8
+"""Characters of the longest bar, beside shades of classes."""
+
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 COLOURS = ("blue", "orange1", "green", "red", "purple", "yellow4", "magenta", "grey50", "cyan", "gold3")
 
 
-def render_table(distribution: NDArray[np.int64], names: Sequence[str] | None = None) -> Table:
+def render_table(distribution: NDArray[np.int64], names: Sequence[str] | None = None) -> FittedTable:
     """Returns a table with a row per client: examples of each class, and in all.
 
     Args:
@@ -37,62 +41,68 @@ def render_table(distribution: NDArray[np.int64], names: Sequence[str] | None = 
     clients, classes = distribution.shape
     if classes > MOST_CLASSES:
         return _class_counts(distribution)
-    table = Table(title=f"Examples of {clients} clients by class", show_footer=True)
-    table.add_column("client", "all", justify="right")
-    for label, total in enumerate(distribution.sum(axis=0)):
-        table.add_column(names[label] if names else str(label), f"{total:,}", justify="right")
-    table.add_column("examples", f"{distribution.sum():,}", justify="right", style="bold")
+    columns = ["client", *(names or map(str, range(classes))), "examples"]
     shown = _shown(clients)
-    for client, row in enumerate(distribution[:shown]):
-        table.add_row(str(client), *(f"{count:,}" if count else "·" for count in row), f"{row.sum():,}")
+    rows: list[tuple[Text | str, ...]] = [
+        (str(client), *(f"{count:,}" if count else "·" for count in row), f"{row.sum():,}")
+        for client, row in enumerate(distribution[:shown])
+    ]
     if shown < clients:
         rest = distribution[shown:]
         sizes = rest.sum(axis=1)
         means = [f"{mean:,.1f}" for mean in rest.mean(axis=0)]
-        table.add_section()
-        table.add_row(f"{len(rest):,} more, mean", *means, f"{sizes.mean():,.1f} ({sizes.min():,} to {sizes.max():,})")
-    return table
+        sizes_said = f"{sizes.mean():,.1f} ({sizes.min():,} to {sizes.max():,})"
+        rows.append((f"{len(rest):,} more, mean", *means, sizes_said))
+    rows.append(_all([f"{total:,}" for total in distribution.sum(axis=0)], distribution))
+    return FittedTable(f"Examples of {clients} clients by class", columns, rows)
 
 
-def _class_counts(distribution: NDArray[np.int64]) -> Table:
+def _all(totals: Sequence[str], distribution: NDArray[np.int64]) -> tuple[Text, ...]:
+    """Returns the row of all clients."""
+    return tuple(Text(text, "bold") for text in ("all", *totals, f"{distribution.sum():,}"))
+
+
+def _class_counts(distribution: NDArray[np.int64]) -> FittedTable:
     """Returns a table of how many classes each client holds, where there are too many for a column each."""
     clients, classes = distribution.shape
-    table = Table(title=f"Examples of {clients} clients and {classes} classes", show_footer=True)
     held, sizes = (distribution > 0).sum(axis=1), distribution.sum(axis=1)
-    table.add_column("client", "all", justify="right")
-    table.add_column("classes", str(int((distribution.sum(axis=0) > 0).sum())), justify="right")
-    table.add_column("largest class", "", justify="right")
-    table.add_column("examples", f"{sizes.sum():,}", justify="right", style="bold")
+    largest = distribution.max(axis=1)
     shown = _shown(clients)
-    for client in range(shown):
-        largest = distribution[client].max()
-        table.add_row(str(client), str(held[client]), f"{largest:,}", f"{sizes[client]:,}")
+    rows: list[tuple[Text | str, ...]] = [
+        (str(client), str(held[client]), f"{largest[client]:,}", f"{sizes[client]:,}") for client in range(shown)
+    ]
     if shown < clients:
-        rest = slice(shown, None)
-        table.add_section()
-        largest = distribution[rest].max(axis=1).mean()
-        row = (f"{held[rest].mean():,.1f}", f"{largest:,.1f}", f"{sizes[rest].mean():,.1f}")
-        table.add_row(f"{clients - shown:,} more, mean", *row)
-    return table
+        means = [f"{of[shown:].mean():,.1f}" for of in (held, largest, sizes)]
+        rows.append((f"{clients - shown:,} more, mean", *means))
+    rows.append(_all([str(int((distribution.sum(axis=0) > 0).sum())), ""], distribution))
+    columns = ("client", "classes", "largest class", "examples")
+    return FittedTable(f"Examples of {clients} clients and {classes} classes", columns, rows)
 
 
-def render_plot(distribution: NDArray[np.int64], width: int = 40) -> Group:
+def render_plot(distribution: NDArray[np.int64], width: int = 40, columns: int = 160) -> Group:
     """Returns a row per client: how its examples divide over the classes as shades, and how many they are as a bar.
 
     Args:
         distribution: (clients, classes) numbers of examples.
-        width: Of the longest bar, in characters.
+        width: Of the longest bar, in characters, if there is room.
+        columns: Of the screen; shades of classes are left out if there is no room for them.
     """
     clients, classes = distribution.shape
     sizes = distribution.sum(axis=1)
     # Room for the class's number above its column, or none.
     cell = len(str(classes - 1)) + 1 if classes <= MOST_CLASSES else 1
+    beside = len(f"{'client':>8} ") + len("  ") + len(f" {sizes.max():,}")
+    if beside + cell * classes + LEAST_BAR > columns:
+        cell = 1
+    if beside + classes + LEAST_BAR > columns:
+        classes = 0
+    width = max(min(width, columns - beside - cell * classes), 1)
     header = "".join(f"{label:>{cell}}" for label in range(classes)) if cell > 1 else " " * classes
     lines = [Text(f"{'client':>8} {header}  examples", style="dim")]
     for client in range(_shown(clients)):
         line = Text(f"{client:>8} ")
         largest = max(distribution[client].max(), 1)
-        for label, count in enumerate(distribution[client]):
+        for label, count in enumerate(distribution[client, :classes]):
             shade = SHADES[int(np.ceil(4 * count / largest))]
             line.append(f"{shade * max(cell - 1, 1):>{cell}}", COLOURS[label % len(COLOURS)])
         line.append(f"  {_bar(sizes[client] / max(sizes.max(), 1) * width)} {sizes[client]:,}")

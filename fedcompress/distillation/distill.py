@@ -92,7 +92,7 @@ def distill(
         settings: What to compare.
         data_dir: Where data sets are looked for first.
         plugins: Finds models and data sets by name.
-        progress: Is told what is being trained, how many epochs are done, and how many there are.
+        progress: Is told what is being trained, how many epochs are done, and how many there are; at the start, too.
 
     Raises:
         InputError: A name is unknown, the data cannot be read, or a model does not fit it.
@@ -112,7 +112,10 @@ def distill(
 
     runs: list[Run] = []
     for seed in range(1, settings.seeds + 1):
-        runs += _Repetition(settings, dataset, seed, tick).runs(teacher, students)
+        repetition = _Repetition(settings, dataset, seed, tick)
+        if progress and not done:
+            progress(f"seed {seed}, {TEACHER}", 0, total)
+        runs += repetition.runs(teacher, students)
     return Comparison(settings, dataset.digest, tuple(runs))
 
 

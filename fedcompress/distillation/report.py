@@ -8,17 +8,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
-from typing import Any
-
-from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from types import TracebackType
+from typing import Any, Self
 
 from fedcompress.distillation.distill import TEACHER, Comparison, Run
+from fedcompress.fitted_table import FittedTable
+from fedcompress.progress import ProgressLine
 from fedcompress.results.provenance import installed
 from fedcompress.results.run_directory import RunDirectory
-from fedcompress.results.statistics import Interval
+from fedcompress.results.statistics import BETWEEN_SHARES, SHARE, Interval
 
 _PACKAGES = ("fedcompress", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
 
@@ -42,11 +40,15 @@ def _row(comparison: Comparison, method: str) -> dict[str, Any]:
         "method": method,
         "parameters": runs[0].parameters,
         "sparsity": mean(run.sparsity for run in runs),
-        "validation": asdict(Interval.of([run.validation for run in runs])),
-        "test": asdict(Interval.of([run.test for run in runs])),
-        "difference_to_plain": asdict(difference) if difference else None,
+        "validation": _spread(Interval.of([run.validation for run in runs])),
+        "test": _spread(Interval.of([run.test for run in runs])),
+        "difference_to_plain": _spread(difference) if difference else None,
         "seconds": mean(run.seconds for run in runs),
     }
+
+
+def _spread(interval: Interval) -> dict[str, float | None]:
+    return {"mean": interval.mean, "half_width": interval.half_width}
 
 
 def _difference(runs: Sequence[Run], plain: Sequence[Run]) -> Interval | None:
@@ -56,29 +58,31 @@ def _difference(runs: Sequence[Run], plain: Sequence[Run]) -> Interval | None:
     return Interval.of(differences) if differences else None
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def comparison_table(comparison: Comparison) -> FittedTable:
     """Returns the closing table, a row per method; accuracies in percent."""
     settings = comparison.settings
     title = f"{settings.student} taught by {settings.teacher} on {settings.data}, {settings.epochs} epochs"
     caption = (
         f"test accuracy in percent, mean and 95 % interval over {settings.seeds} seeds; differences paired by seed"
     )
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("method")
-    columns = ["parameters", *(["sparsity"] if settings.sparsity else []), "test accuracy", "against plain", "seconds"]
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in summary(comparison)["methods"]:
-        difference = row["difference_to_plain"]
-        table.add_row(
+    sparsity = ["sparsity"] if settings.sparsity else []
+    rows = [
+        (
             row["method"],
             f"{row['parameters']:,}",
-            *([f"{row['sparsity']:.3f}"] if settings.sparsity else []),
-            Interval(**row["test"]).percent(),
-            Interval(**difference).percent("+") if difference else "-",
+            *([f"{row['sparsity']:.3f}"] if sparsity else []),
+            Interval(**row["test"], bounds=SHARE).percent(),
+            _signed_percent(row["difference_to_plain"]),
             f"{row['seconds']:.1f}",
         )
-    return table
+        for row in summary(comparison)["methods"]
+    ]
+    columns = ("method", "parameters", *sparsity, "test accuracy", "against plain", "seconds")
+    return FittedTable(title, columns, rows, caption)
+
+
+def _signed_percent(difference: dict[str, float | None] | None) -> str:
+    return Interval(**difference, bounds=BETWEEN_SHARES).signed(100.0, 2) if difference else "-"  # type: ignore[arg-type]
 
 
 def prepare(path: Path) -> None:
@@ -102,34 +106,26 @@ def write(comparison: Comparison, path: Path) -> None:
 
 
 class DistillDisplay:
-    """Live progress over all epochs on a terminal, a line per trained model elsewhere; always on standard error."""
+    """A live line over all epochs on a terminal or in a notebook, a line per trained model elsewhere."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
         self._what = ""
-        self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("epochs"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._task = self._progress.add_task("starting", total=None)
+        self._line = ProgressLine("distill", "epochs")
 
-    def __enter__(self) -> DistillDisplay:
-        self._progress.start()
+    def __enter__(self) -> Self:
+        self._line.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._line.__exit__(kind, error, trace)
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Shows that another epoch is done."""
-        self._progress.update(self._task, description=what, completed=done, total=total)
-        if what != self._what and not self._console.is_terminal:
-            self._console.print(f"{what}: training, {done - 1} of {total} epochs done")
+        if not self._what:
+            self._line.begin(total)
+        self._line.update(done, label=what)
+        if what != self._what and not self._line.live:
+            self._line.say(f"{what}: training, {max(done - 1, 0)} of {total} epochs done")
         self._what = what

@@ -173,8 +173,9 @@ def run_deployed(experiment: Experiment, directory: RunDirectory, options: Optio
         "data-digest": experiment.data.digest,
         "debug": options.fail_fast,
     }
-    observed = len(_rounds(directory))
-    observer.started(experiment, observed + 1)
+    before = _rounds(directory)
+    observed = len(before)
+    observer.started(experiment, before)
     with _Deployment(len(experiment.clients)) as deployment:
         for _ in deployment.run(config):
             rows = _rounds(directory)

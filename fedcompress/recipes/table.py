@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
-from rich import box
-from rich.table import Table
-
+from fedcompress.fitted_table import FittedTable
 from fedcompress.units import number, size
 
 Row = Mapping[str, Any]
@@ -50,27 +48,25 @@ def spread(rows: Sequence[Row], key: str, digits: int) -> str:
     return number(mean(values), digits) + (f" ± {number(stdev(values), digits)}" if len(values) > 1 else "")
 
 
-def result_table(title: str, rows: Sequence[Row]) -> Table:
+def result_table(title: str, rows: Sequence[Row]) -> FittedTable:
     """Returns the closing table, a row per experiment and step."""
-    style: Any = {"title_justify": "left", "caption_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
-    table = Table(title=title, collapse_padding=True, **style)
-    table.add_column("experiment", overflow="fold", min_width=14)
     timed = any("tflite_bytes" in row for row in rows)
-    columns = ["bits", "sparsity", "train", "valid.", "test", "deflated", "weights"]
-    for column in [*columns, *(["latency", "int8", "int8 test"] if timed else [])]:
-        table.add_column(column, justify="right")
-    for group in over_seeds(rows):
-        first = group[0]
-        table.add_row(
-            label(first),
-            str(first["bits"]),
-            number(mean(row["sparsity"] for row in group), 3),
-            *(spread(group, key, 3) for key in ("train", "validation", "test")),
-            size(mean(row["deflated_bytes"] for row in group)),
-            f"{first['parameters']:,}",
-            *(_timed(group) if timed else ()),
-        )
-    return table
+    columns = ["experiment", "bits", "sparsity", "train", "valid.", "test", "deflated", "weights"]
+    columns += ["latency", "int8", "int8 test"] if timed else []
+    return FittedTable(title, columns, [_cells(group, timed=timed) for group in over_seeds(rows)])
+
+
+def _cells(group: Sequence[Row], *, timed: bool) -> tuple[str, ...]:
+    first = group[0]
+    return (
+        label(first),
+        str(first["bits"]),
+        number(mean(row["sparsity"] for row in group), 3),
+        *(spread(group, key, 3) for key in ("train", "validation", "test")),
+        size(mean(row["deflated_bytes"] for row in group)),
+        f"{first['parameters']:,}",
+        *(_timed(group) if timed else ()),
+    )
 
 
 def _timed(group: Sequence[Row]) -> tuple[str, ...]:

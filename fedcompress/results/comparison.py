@@ -13,7 +13,7 @@ from typing import Any
 from fedcompress.errors import FedcompressError, InputError, suggestion
 from fedcompress.results.condition import Condition, Name
 from fedcompress.results.runs import Found, RunResult
-from fedcompress.results.statistics import Difference, Interval
+from fedcompress.results.statistics import AMOUNT, ANY, BETWEEN_SHARES, SHARE, Bounds, Difference, Interval
 
 
 class ComparisonError(FedcompressError):
@@ -39,6 +39,11 @@ class Figure:
     unit: str
     better: int
     of: Callable[[RunResult], float | None]
+
+    @property
+    def bounds(self) -> Bounds:
+        """What it can be: all figures but shares are amounts, which are not negative."""
+        return SHARE if self.unit == "share" else AMOUNT
 
 
 def _of_summary(*keys: str) -> Callable[[RunResult], float | None]:
@@ -105,7 +110,7 @@ def target_figures(target: float) -> tuple[Figure, ...]:
     )
 
 
-BASELINE, BETTER, WORSE, NOISE = "baseline", "better", "worse", "within noise"
+BASELINE, BETTER, WORSE, NOISE, IDENTICAL = "baseline", "better", "worse", "within noise", "identical"
 TOO_FEW, NOT_REACHED, ALONE, NONE = "too few seeds", "not reached", "baseline never", "no value"
 
 
@@ -119,6 +124,7 @@ class Cell:
         difference: To the baseline; None for the baseline itself, and where there is nothing to subtract.
         is_baseline: Whether this is the baseline's.
         unreached_by_baseline: Seeds of the baseline that did not reach the target.
+        identical: Whether every seed came to the baseline's weights, to the bit, and to the baseline's value.
     """
 
     figure: Figure
@@ -126,6 +132,7 @@ class Cell:
     difference: Difference | None
     is_baseline: bool
     unreached_by_baseline: int
+    identical: bool = False
 
     @cached_property
     def finite(self) -> tuple[float, ...]:
@@ -135,7 +142,7 @@ class Cell:
     @property
     def interval(self) -> Interval | None:
         """Mean and interval over the seeds that have a value."""
-        return Interval.of(self.finite) if self.finite else None
+        return Interval.of(self.finite, self.figure.bounds) if self.finite else None
 
     @property
     def std(self) -> float | None:
@@ -152,6 +159,8 @@ class Cell:
         """What the difference to the baseline is worth."""
         if self.is_baseline:
             return BASELINE
+        if self.identical:
+            return IDENTICAL
         if self.difference is None:
             return NOT_REACHED if self.unreached else ALONE if self.unreached_by_baseline else NONE
         resolved = self.difference.resolved
@@ -262,11 +271,18 @@ def compare(found: Found, *, baseline: str | None = None, target: float | None =
         raise InputError(f"--target {target:g}: expected an accuracy above 0 and at most 1.")
     figures = FIGURES + (target_figures(target) if target is not None else ())
     values = {variant: {figure.name: _values(figure, runs) for figure in figures} for variant, runs in variants.items()}
+    weights = {
+        variant: {run.seed: run.summary.get("model_digest") for run in runs} for variant, runs in variants.items()
+    }
+    same = {variant: None not in digests.values() and digests == weights[name] for variant, digests in weights.items()}
     rows = tuple(
         Row(
             variant,
             tuple(run.seed for run in runs),
-            {f.name: _cell(f, values[variant][f.name], values[name][f.name], variant == name) for f in figures},
+            {
+                f.name: _cell(f, values[variant][f.name], values[name][f.name], variant == name, same[variant])
+                for f in figures
+            },
         )
         for variant, runs in variants.items()
     )
@@ -278,10 +294,17 @@ def _values(figure: Figure, runs: Sequence[RunResult]) -> dict[int, float]:
     return {seed: value for seed, value in found if value is not None and not math.isnan(value)}
 
 
-def _cell(figure: Figure, values: Mapping[int, float], others: Mapping[int, float], is_baseline: bool) -> Cell:
+def _cell(
+    figure: Figure, values: Mapping[int, float], others: Mapping[int, float], is_baseline: bool, same_weights: bool
+) -> Cell:
+    """Returns a cell; what two runs of the same weights have in common is no sample of anything: it is the same."""
     comparable = values and others and all(map(math.isfinite, (*values.values(), *others.values())))
-    difference = Difference.of(values, others) if comparable and not is_baseline else None
-    return Cell(figure, values, difference, is_baseline, sum(map(math.isinf, others.values())))
+    bounds = BETWEEN_SHARES if figure.unit == "share" else ANY
+    difference = Difference.of(values, others, bounds) if comparable and not is_baseline else None
+    identical = difference is not None and same_weights and values == others
+    if identical:
+        difference = Difference(Interval(0.0, 0.0, bounds), len(values))
+    return Cell(figure, values, difference, is_baseline, sum(map(math.isinf, others.values())), identical)
 
 
 def check_same_task(runs: Sequence[RunResult]) -> None:

@@ -26,8 +26,8 @@ _KEPT = ("sparsity_target", "sparsity", "parameters", "dense_bytes", "compressed
 class Observer(Protocol):
     """Watches a run; the command line's progress display is one."""
 
-    def started(self, experiment: Experiment, first_round: int) -> None:
-        """The first round is about to begin."""
+    def started(self, experiment: Experiment, before: Sequence[Row]) -> None:
+        """The first round is about to begin, after those of the rows that are on disk."""
 
     def round_done(self, row: Row) -> None:
         """A round is over and on disk."""
@@ -36,7 +36,7 @@ class Observer(Protocol):
 class Silent:
     """An observer that does nothing."""
 
-    def started(self, experiment: Experiment, first_round: int) -> None:
+    def started(self, experiment: Experiment, before: Sequence[Row]) -> None:
         """Does nothing."""
 
     def round_done(self, row: Row) -> None:

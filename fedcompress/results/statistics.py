@@ -2,42 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from statistics import mean, stdev
 
 CONFIDENCE = 0.95
 
+Bounds = tuple[float, float]
+SHARE: Bounds = (0.0, 1.0)
+AMOUNT: Bounds = (0.0, inf)
+BETWEEN_SHARES: Bounds = (-1.0, 1.0)
+ANY: Bounds = (-inf, inf)
+
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the half width of its 95 % confidence interval (Student's t); None of a single value."""
+    """A mean and its 95 % confidence interval (Student's t), cut at what the mean can be.
+
+    That takes nothing away: no true mean is beyond.
+
+    Attributes:
+        mean: Of the values.
+        half_width: Of the interval before it is cut; None of a single value.
+        bounds: Least and largest mean that there can be.
+    """
 
     mean: float
     half_width: float | None
+    bounds: Bounds = ANY
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Interval:
+    def of(cls, values: Sequence[float], bounds: Bounds = ANY) -> Interval:
         """Returns the interval of the values' mean."""
         if len(values) < 2:
-            return cls(mean(values), None)
-        return cls(mean(values), _quantile(len(values) - 1) * stdev(values) / sqrt(len(values)))
+            return cls(mean(values), None, bounds)
+        return cls(mean(values), _quantile(len(values) - 1) * stdev(values) / sqrt(len(values)), bounds)
 
     @property
     def low(self) -> float | None:
         """Lower end."""
-        return None if self.half_width is None else self.mean - self.half_width
+        return None if self.half_width is None else max(self.mean - self.half_width, self.bounds[0])
 
     @property
     def high(self) -> float | None:
         """Upper end."""
-        return None if self.half_width is None else self.mean + self.half_width
+        return None if self.half_width is None else min(self.mean + self.half_width, self.bounds[1])
 
-    def percent(self, sign: str = "") -> str:
-        """Returns it as a person reads it: `88.12 ± 0.30`."""
-        width = "" if self.half_width is None else f" ± {100 * self.half_width:.2f}"
-        return f"{100 * self.mean:{sign}.2f}{width}"
+    @property
+    def is_cut(self) -> bool:
+        """Whether an end is nearer to the mean than the half width."""
+        width, (least, most) = self.half_width, self.bounds
+        return width is not None and not least <= self.mean - width <= self.mean + width <= most
+
+    def text(self, written: Callable[[float], str], width: Callable[[float], str] | None = None) -> str:
+        """Returns it as a person reads it: `0.88 ± 0.30`, or `0.88 (0.58 to 1.00)` if it is cut.
+
+        Args:
+            written: Writes the mean and the ends.
+            width: Writes the half width; as `written` by default.
+        """
+        if self.half_width is None or self.low is None or self.high is None:
+            return written(self.mean)
+        if self.is_cut:
+            return f"{written(self.mean)} ({written(self.low)} to {written(self.high)})"
+        return f"{written(self.mean)} ± {(width or written)(self.half_width)}"
+
+    def percent(self) -> str:
+        """Returns it in percent: `88.12 ± 0.30`."""
+        return self.text(lambda value: f"{100 * value:.2f}")
+
+    def signed(self, scale: float = 1.0, digits: int = 4) -> str:
+        """Returns a difference: `+0.1234 ± 0.0100`."""
+        return self.text(lambda v: f"{scale * v:+.{digits}f}", lambda v: f"{scale * v:.{digits}f}")
 
 
 @dataclass(frozen=True)
@@ -54,15 +91,15 @@ class Difference:
     pairs: int
 
     @classmethod
-    def of(cls, values: Mapping[int, float], others: Mapping[int, float]) -> Difference:
+    def of(cls, values: Mapping[int, float], others: Mapping[int, float], bounds: Bounds = ANY) -> Difference:
         """Returns values less others, both by seed: paired where at least two seeds are common, or else Welch's.
 
         Seeds decide the split of the data and the first weights: what they do to both variants alike cancels in pairs.
         """
         common = sorted(values.keys() & others.keys())
         if len(common) >= 2 or (common and min(len(values), len(others)) < 2):
-            return cls(Interval.of([values[seed] - others[seed] for seed in common]), len(common))
-        return cls(_welch(list(values.values()), list(others.values())), 0)
+            return cls(Interval.of([values[seed] - others[seed] for seed in common], bounds), len(common))
+        return cls(_welch(list(values.values()), list(others.values()), bounds), 0)
 
     @property
     def resolved(self) -> bool | None:
@@ -71,17 +108,17 @@ class Difference:
         return None if low is None or high is None else not low <= 0.0 <= high
 
 
-def _welch(values: Sequence[float], others: Sequence[float]) -> Interval:
+def _welch(values: Sequence[float], others: Sequence[float], bounds: Bounds) -> Interval:
     """The interval of a difference of independent means (Welch, 1947; degrees of freedom by Satterthwaite)."""
     difference = mean(values) - mean(others)
     if min(len(values), len(others)) < 2:
-        return Interval(difference, None)
+        return Interval(difference, None, bounds)
     variances = [stdev(v) ** 2 / len(v) for v in (values, others)]
     if not sum(variances):
-        return Interval(difference, 0.0)
+        return Interval(difference, 0.0, bounds)
     counts = (len(values), len(others))
     freedom = sum(variances) ** 2 / sum(v**2 / (n - 1) for v, n in zip(variances, counts, strict=True))
-    return Interval(difference, _quantile(freedom) * sqrt(sum(variances)))
+    return Interval(difference, _quantile(freedom) * sqrt(sum(variances)), bounds)
 
 
 def _quantile(freedom: float) -> float:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from fedcompress.devices import ABOUT
 from fedcompress.errors import InputError
+from fedcompress.fitted_table import FittedTable
 from fedcompress.results import comparison as compared
 from fedcompress.results.comparison import Cell, Comparison, Row
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.units import number, size
 
-MARKS = {compared.BETTER: "▲", compared.WORSE: "▼", compared.NOISE: "≈", compared.TOO_FEW: "?"}
+MARKS = {
+    compared.BETTER: "▲",
+    compared.WORSE: "▼",
+    compared.NOISE: "≈",
+    compared.IDENTICAL: "=",
+    compared.TOO_FEW: "?",
+}
 """What stands behind a figure for its verdict."""
 FORMATS = (".csv", ".md", ".html", ".json")
 
@@ -40,21 +49,29 @@ _WRITTEN: dict[str, Callable[[float], str]] = {
 }
 
 
-def _mean(cell: Cell) -> str:
-    """`0.865 ± 0.005 ▼` or `12.3 kB ±2% ≈`: mean, half of the 95 % interval, mark; or that a target was not reached."""
-    interval, unit = cell.interval, cell.figure.unit
+def _marked(cell: Cell, baseline: Cell) -> str:
+    """`0.865 ± 0.005 ▼`: a figure with its mark, which no figure has for being better that reads as the baseline's."""
+    text, mark = _figure(cell), MARKS.get(cell.verdict)
+    if mark is None or cell.interval is None or cell.unreached:
+        return text
+    reads_the_same = text == _figure(baseline) and cell.verdict in (compared.BETTER, compared.WORSE)
+    return text if reads_the_same else f"{text} {mark}"
+
+
+def _figure(cell: Cell) -> str:
+    """`0.865 ± 0.005` or `12.3 kB ±2%`: mean and half of the 95 % interval; or that a target was not reached."""
+    interval, written = cell.interval, _WRITTEN[cell.figure.unit]
     if interval is None:
         return "never" if cell.unreached else "-"
-    text = _WRITTEN[unit](interval.mean)
+    text = written(interval.mean)
     if cell.unreached:
         return f"{text} ({cell.unreached} of {len(cell.values)} never)"
-    if interval.half_width and unit == "share":
-        text += f" ± {interval.half_width:.3f}"
-    elif interval.half_width and interval.mean:
-        percent = 100 * interval.half_width / interval.mean
-        text += f" ±{percent:.0f}%" if percent >= 1 else ""
-    mark = MARKS.get(cell.verdict)
-    return f"{text} {mark}" if mark else text
+    if not interval.half_width:
+        return text
+    if cell.figure.unit == "share" or interval.is_cut:
+        return interval.text(written)
+    percent = 100 * interval.half_width / interval.mean
+    return f"{text} ±{percent:.0f}%" if percent >= 1 else text
 
 
 def accuracy_table(comparison: Comparison) -> TextTable:
@@ -67,8 +84,18 @@ def accuracy_table(comparison: Comparison) -> TextTable:
     caption = f"Test accuracy after the last round. Differences to {comparison.baseline}, {how}."
     if len(comparison.rows) > 3:
         caption += " Of twenty verdicts, one would be chance if nothing differed."
+    captions = [caption] if len(comparison.rows) > 1 else []
+    if _cut(comparison, ["accuracy"]):
+        captions.append("Intervals end at 0 and 1.")
     columns = ("variant", "accuracy", "difference", "verdict", "95 % interval", "std", "seeds")
-    return TextTable("Accuracy", columns, tuple(rows), caption if len(comparison.rows) > 1 else "")
+    return TextTable("Accuracy", columns, tuple(rows), " ".join(captions))
+
+
+def _cut(comparison: Comparison, names: Iterable[str]) -> bool:
+    """Says whether an interval of these figures, or of their differences, is cut at what they can be."""
+    cells = [row.cells[name] for row in comparison.rows for name in names]
+    found = [cell.interval for cell in cells] + [cell.difference.interval for cell in cells if cell.difference]
+    return any(interval is not None and interval.is_cut for interval in found)
 
 
 def _accuracy_row(row: Row) -> tuple[str, ...]:
@@ -77,16 +104,12 @@ def _accuracy_row(row: Row) -> tuple[str, ...]:
     return (
         row.variant,
         number(interval.mean if interval else None),
-        _signed(difference.interval.mean, difference.interval.half_width) if difference else "-",
+        difference.interval.signed() if difference else "-",
         cell.verdict,
         f"{interval.low:.4f} to {interval.high:.4f}" if interval and interval.half_width is not None else "-",
         number(cell.std),
         str(len(row.seeds)),
     )
-
-
-def _signed(mean: float, half_width: float | None) -> str:
-    return f"{mean:+.4f}" + ("" if half_width is None else f" ± {half_width:.4f}")
 
 
 def cost_table(comparison: Comparison) -> TextTable:
@@ -117,10 +140,16 @@ def target_table(comparison: Comparison) -> TextTable | None:
 
 
 def _figures_table(comparison: Comparison, title: str, titles: dict[str, str], note: str = "") -> TextTable:
-    rows = tuple((row.variant, *(_mean(row.cells[name]) for name in titles)) for row in comparison.rows)
+    (baseline,) = [row for row in comparison.rows if row.is_baseline]
+    rows = tuple(
+        (row.variant, *(_marked(row.cells[name], baseline.cells[name]) for name in titles)) for row in comparison.rows
+    )
     legend = "± half of the 95 % interval, where it is 1 % or more"
+    if _cut(comparison, titles):
+        legend += ", in parentheses where it ends at what a figure can be: 0, and 1 for a share"
     if len(comparison.rows) > 1:
-        legend += f"; against {comparison.baseline}: ▲ better, ▼ worse, ≈ within noise, ? too few seeds"
+        marks = ", ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items())
+        legend += f"; against {comparison.baseline}: {marks}"
     return TextTable(title, ("variant", *titles.values()), rows, f"{note}; {legend}" if note else legend)
 
 
@@ -183,15 +212,15 @@ def to_markdown(comparison: Comparison) -> str:
     for table in text_tables(comparison):
         lines = [table.columns, tuple("---" if i == 0 else "---:" for i in range(len(table.columns))), *table.rows]
         written = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
-        parts.append(f"**{_markdown(table.title)}**\n\n{written}\n" + (f"\n{table.caption}\n" if table.caption else ""))
+        caption = f"\n{_markdown(table.caption)}\n" if table.caption else ""
+        parts.append(f"**{_markdown(table.title)}**\n\n{written}\n{caption}")
     warned = "".join(f"- {_markdown(text)}\n" for text in notes(comparison))
     return "\n".join([*parts, warned] if warned else parts)
 
 
 def _markdown(text: str) -> str:
-    for sign in "\\|*_`<>[]":
-        text = text.replace(sign, f"\\{sign}")
-    return text
+    """Returns text in which nothing is markup: entities for HTML, a backslash before other signs, all in one line."""
+    return re.sub(r"[\\|*_`~$#\[\]]", r"\\\g<0>", escape(" ".join(text.split()), quote=False))
 
 
 def to_html(comparison: Comparison) -> str:
@@ -230,27 +259,14 @@ def _write_one(comparison: Comparison, path: Path) -> None:
 
 def render_terminal(tables: Sequence[TextTable]) -> Any:
     """Returns the tables for rich."""
-    from rich import box
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    made = []
     colours = {compared.BETTER: "green", compared.WORSE: "red", compared.NOISE: "yellow"}
-    for text in tables:
-        table = Table(
-            title=Text(text.title, "bold"),
-            caption=Text(text.caption, "dim") if text.caption else None,
-            title_justify="left",
-            caption_justify="left",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            collapse_padding=True,
-        )
-        for column in text.columns:
-            first = column == text.columns[0]
-            table.add_column(column, overflow="fold", justify="left" if first or column == "verdict" else "right")
-        for row in text.rows:
-            table.add_row(*(Text(value, colours.get(value, "")) for value in row))
-        made.append(table)
-    return Group(*made)
+    made: list[Any] = []
+    for table in tables:
+        rows: list[list[str | Text]] = [
+            [row[0], *(Text(value, colours.get(value, "")) for value in row[1:])] for row in table.rows
+        ]
+        made += [FittedTable(table.title, table.columns, rows, table.caption, words=["verdict"]), ""]
+    return Group(*made[:-1])

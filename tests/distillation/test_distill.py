@@ -65,7 +65,8 @@ def test_progress_counts_epochs() -> None:
     seen: list[tuple[str, int, int]] = []
     settings = replace(SETTINGS, methods=("plain",), seeds=1, teacher_epochs=1)
     distill(settings, progress=lambda *told: seen.append(told))
-    assert seen == [("seed 1, teacher", 1, 3), ("seed 1, plain", 2, 3), ("seed 1, plain", 3, 3)]
+    teacher, plain = "seed 1, teacher", "seed 1, plain"
+    assert seen == [(teacher, 0, 3), (teacher, 1, 3), (plain, 2, 3), (plain, 3, 3)]
 
 
 def test_intervals_by_hand() -> None:
@@ -73,7 +74,7 @@ def test_intervals_by_hand() -> None:
     assert Interval.of([1.0, 2.0, 3.0]).mean == 2.0
     assert Interval.of([1.0, 2.0, 3.0]).half_width == pytest.approx(4.302653 / sqrt(3), rel=1e-6)
     assert Interval.of([0.5]) == Interval(0.5, None)
-    assert Interval(0.1234, 0.0056).percent("+") == "+12.34 ± 0.56"
+    assert Interval(0.1234, 0.0056).signed(100.0, 2) == "+12.34 ± 0.56"
 
 
 def test_differences_are_paired(compared: Comparison) -> None:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,8 @@ class Seen(Silent):
         self.first = 0
         self.rounds: list[int] = []
 
-    def started(self, experiment: Any, first_round: int) -> None:
-        self.first = first_round
+    def started(self, experiment: Any, before: Sequence[dict[str, Any]]) -> None:
+        self.first = len(before) + 1
 
     def round_done(self, row: dict[str, Any]) -> None:
         self.rounds.append(row["round"])

@@ -55,10 +55,81 @@ def test_verdicts(make_sweep: Make) -> None:
 def test_the_same_run_under_two_labels_is_a_tie(make_run: Make) -> None:
     runs = [make_run(f"run{seed}", (0.5, 0.7 + seed / 20), seed=seed) for seed in (1, 2, 3)]
     comparison = compare(find_runs([f"{label}={run}" for label in ("one", "two") for run in runs]))
-    assert set(verdicts(comparison, "accuracy").values()) == {"baseline", "within noise"}
     cells = [cell for row in comparison.rows for cell in row.cells.values() if cell.values]
     assert len(cells) == 2 * 12
-    assert {cell.verdict for cell in cells} == {"baseline", "within noise"}
+    assert {cell.verdict for cell in cells} == {"baseline", "identical"}
+    differences = [cell.difference for cell in cells if cell.difference]
+    assert {(d.interval.low, d.interval.mean, d.interval.high, d.pairs) for d in differences} == {(0.0, 0.0, 0.0, 3)}
+
+
+def test_runs_of_one_seed_with_equal_weights_are_identical(call: Callable[..., Any], make_run: Make) -> None:
+    """Figures that differ all the same, as seconds do, are what they are."""
+    one, two = make_run("one"), make_run("two", seconds=9.0)
+    comparison = compare(find_runs([f"a={one}", f"b={two}"]))
+    found = {name: cell.verdict for name, cell in comparison.rows[1].cells.items()}
+    assert found.pop("seconds") == "too few seeds"
+    assert {found.pop("modelled_seconds"), found.pop("modelled_joules")} == {"no value"}
+    assert set(found.values()) == {"identical"}
+    assert "b 0.8000 +0.0000 ± 0.0000 identical" in " ".join(call("compare", f"a={one}", f"b={two}").out.split())
+    assert call("compare", f"a={one}", f"b={two}", "--fail-if", "accuracy.difference_high < 0").code == 0
+
+
+@pytest.mark.parametrize(
+    ("digest", "accuracies"), [("other weights", (0.5, 0.8)), (None, (0.5, 0.8)), ("same weights", (0.5, 0.7))]
+)
+def test_what_is_not_identical(make_run: Make, digest: str | None, accuracies: tuple[float, ...]) -> None:
+    """Other weights of the same accuracy, weights that nobody knows, another test set."""
+    one = make_run("one", model_digest=None if digest is None else "same weights")
+    two = make_run("two", accuracies, model_digest=digest)
+    assert verdicts(compare(find_runs([f"a={one}", f"b={two}"])))["b"] == "too few seeds"
+
+
+def test_no_arrow_stands_between_figures_that_read_the_same(make_run: Make) -> None:
+    """1,000,000 and 1,000,004 bytes in each of two rounds and two seeds: a difference that nobody can see."""
+    runs = [
+        f"{v}={make_run(f'{v}{s}', seed=s, megabytes=mb)}" for v, mb in (("a", 1.0), ("b", 1.000004)) for s in (1, 2)
+    ]
+    comparison = compare(find_runs(runs))
+    assert verdicts(comparison, "uplink_bytes")["b"] == "worse"
+    table = tables.cost_table(comparison)
+    assert {row[table.columns.index("up")] for row in table.rows} == {"2.0 MB"}
+
+
+@pytest.mark.parametrize(
+    ("finals", "low", "high"),
+    [((0.9, 0.99), 0.3732, 1.0), ((0.02, 0.1), 0.0, 0.5682), ((0.1, 0.9), 0.0, 1.0), ((0.5, 0.5), 0.5, 0.5)],
+)
+def test_intervals_end_where_a_share_ends(
+    make_sweep: Make, finals: tuple[float, float], low: float, high: float
+) -> None:
+    """Half widths of two seeds are 12.7062 times half of their difference: 0.5718, 0.5082, 5.0825 and 0."""
+    comparison = compare(find_runs([make_sweep("sweep", {"a": finals}, (1, 2))]))
+    for name in ("accuracy", "clients_worst10"):
+        cell = comparison.rows[0].cells[name]
+        assert (cell.part("low"), cell.part("high")) == pytest.approx((low, high), abs=1e-4)
+    table = tables.accuracy_table(comparison)
+    assert table.rows[0][4] == f"{low:.4f} to {high:.4f}"
+    assert table.caption.endswith("Intervals end at 0 and 1.") is (finals != (0.5, 0.5))
+    mean = sum(finals) / 2
+    shown = f"{mean:.3f} ({low:.3f} to {high:.3f})" if finals != (0.5, 0.5) else "0.500"
+    assert tables.cost_table(comparison).rows[0][1] == shown
+
+
+def test_intervals_of_amounts_are_not_negative(make_run: Make) -> None:
+    """2 and 10 MB up: 6 MB, half width 12.7062 * 4 MB = 50.8 MB. 0.1 and 0.2 loss: 0.15, half width 0.635."""
+    runs = [f"a={make_run(f'r{s}', (0.5, a), seed=s, megabytes=mb)}" for s, a, mb in ((1, 0.9, 1.0), (2, 0.8, 5.0))]
+    cells = compare(find_runs(runs)).rows[0].cells
+    up, loss = cells["uplink_bytes"], cells["loss"]
+    assert (up.part("low"), up.part("high")) == pytest.approx((0.0, 56.825e6), rel=1e-4)
+    assert (loss.part("low"), loss.part("high")) == pytest.approx((0.0, 0.78531), rel=1e-4)
+    table = tables.cost_table(compare(find_runs(runs)))
+    assert table.rows[0][table.columns.index("up")] == "6.0 MB (0 B to 56.8 MB)"
+    assert "in parentheses where it ends at what a figure can be" in table.caption
+
+
+def test_differences_of_shares_end_at_one(make_sweep: Make) -> None:
+    comparison = compare(find_runs([make_sweep("sweep", {"a": (0.1, 0.2), "b": (0.9, 0.3)}, (1, 2))]))
+    assert tables.accuracy_table(comparison).rows[1][2] == "+0.4500 (-1.0000 to +1.0000)"
 
 
 def test_one_seed_says_nothing(make_sweep: Make) -> None:
@@ -71,7 +142,7 @@ def test_modelled_devices_are_compared_where_there_are_any(make_run: Make) -> No
     table = tables.cost_table(compare(find_runs([f"a={one}", f"b={two}"])))
     assert table.columns[-2:] == ("modelled time", "modelled energy")
     assert "modelled: from a model of the devices, not measured" in table.caption
-    assert table.rows[1][-2:] == ("12.0 s ?", "5.0 J ?")
+    assert table.rows[1][-2:] == ("12.0 s ?", "5.0 J =")
     assert "modelled time" not in tables.cost_table(compare(find_runs([make_run("three")]))).columns
 
 
@@ -112,7 +183,7 @@ def test_until_a_target(make_run: Make) -> None:
     assert by_variant["never"]["rounds_to_target"].part("mean") == math.inf
     table = tables.target_table(comparison)
     assert table is not None
-    assert [row[1] for row in table.rows] == ["1.5 ±424%", "3 ≈", "never"]
+    assert [row[1] for row in table.rows] == ["1.5 (0 to 7.9)", "3 ≈", "never"]
     half = compare(find_runs(runs), target=0.78)
     assert {row.variant: row.cells for row in half.rows}["slow"]["rounds_to_target"].unreached == 1
     against = verdicts(compare(find_runs(runs), target=0.75, baseline="never"), "rounds_to_target")
@@ -167,7 +238,7 @@ def test_files(make_sweep: Make, tmp_path: Path) -> None:
     assert float(accuracy["difference"]) == pytest.approx(0.005)
     assert (accuracy["pairs"], accuracy["verdict"]) == ("2", "within noise")
     markdown = paths[1].read_text()
-    assert "| \\<b\\>\\|one | 0.8500 |" in markdown
+    assert "| &lt;b&gt;\\|one | 0.8500 |" in markdown
     html = paths[2].read_text()
     assert "&lt;b&gt;|one" in html
     assert "<b>|one" not in html
@@ -178,6 +249,24 @@ def test_files(make_sweep: Make, tmp_path: Path) -> None:
     assert rows_of(single) == rows_of(paths[0])
     with pytest.raises(InputError, match=r"mine\.pdf: expected a directory, or a file ending in \.csv, \.md"):
         tables.write(comparison, tmp_path / "mine.pdf")
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("<img src=x onerror=alert(1)>", "&lt;img src=x onerror=alert(1)&gt;"),
+        ("a&lt;b", "a&amp;lt;b"),
+        ("a\n| b | c |", "a \\| b \\| c \\|"),
+        ("[a](javascript:b) `c` *d* ~~e~~", "\\[a\\](javascript:b) \\`c\\` \\*d\\* \\~\\~e\\~\\~"),
+        ("$x$ #1 & 2 > 1", "\\$x\\$ \\#1 &amp; 2 &gt; 1"),
+    ],
+)
+def test_nothing_in_a_name_is_markup(make_sweep: Make, name: str, written: str) -> None:
+    text = tables.to_markdown(compare(find_runs([make_sweep("sweep", {name: (0.8,), "second": (0.9,)}, (1,))])))
+    first, *rest = text.split("\n\n")[1].splitlines()
+    assert (first.count(" | "), [line.startswith(f"| {written} | ") for line in rest[1:]]) == (6, [True, False])
+    assert f"Differences to {written}, " in text
+    assert "<" not in text
 
 
 def test_the_command(call: Callable[..., Any], make_sweep: Make) -> None:

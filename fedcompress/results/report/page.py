@@ -26,7 +26,13 @@ MOST_FINDINGS = 8
 MOST_EVENTS = 200
 MOST_GRIDS = 4
 """Grids of samples that one run shows: the first, the last and some between them."""
-CLASSES = {compared.BETTER: "good", compared.WORSE: "bad", compared.NOISE: "noise", compared.TOO_FEW: "noise"}
+CLASSES = {
+    compared.BETTER: "good",
+    compared.WORSE: "bad",
+    compared.NOISE: "noise",
+    compared.IDENTICAL: "noise",
+    compared.TOO_FEW: "noise",
+}
 
 
 @dataclass(frozen=True)
@@ -189,9 +195,9 @@ def _alone(row: Row, run: RunResult) -> str:
     interval, cell = row.cells["accuracy"].interval, row.cells["bytes"]
     if interval is None or cell.interval is None:
         return f"{row.variant}: no round was scored."
-    text = f"Accuracy {number(interval.mean)}"
+    text = f"Accuracy {interval.text(number)}"
     if interval.half_width is not None:
-        text += f" ± {number(interval.half_width)} (95 % interval over {len(row.seeds)} seeds)"
+        text += f", a 95 % interval over {len(row.seeds)} seeds,"
     text += f" on the test set after {run.summary['rounds']} rounds, for {size(cell.interval.mean)} on the network"
     dense = run.summary["dense_uplink_bytes"] + run.summary["dense_downlink_bytes"]
     if dense and cell.interval.mean:
@@ -208,14 +214,13 @@ def _versus(row: Row, comparison: Comparison) -> str:
     cell = row.cells["accuracy"]
     difference = cell.difference
     assert difference is not None
-    by = f"{difference.interval.mean:+.4f}"
-    if difference.interval.half_width is not None:
-        by += f" ± {difference.interval.half_width:.4f}"
+    by = difference.interval.signed()
     over = f"{difference.pairs} paired seeds" if difference.pairs > 1 else "independent seeds"
     says = {
         compared.BETTER: f"is better than {comparison.baseline}: {by} in accuracy over {over}",
         compared.WORSE: f"is worse than {comparison.baseline}: {by} in accuracy over {over}",
         compared.NOISE: f"and {comparison.baseline} differ by no more than noise: {by} in accuracy over {over}",
+        compared.IDENTICAL: f"and {comparison.baseline} are identical: they came to the same weights, to the bit",
         compared.TOO_FEW: f"and {comparison.baseline} differ by {by} in accuracy; too few seeds to tell it from noise",
     }[cell.verdict]
     own, others = (_bytes(r) for r in (row, next(r for r in comparison.rows if r.is_baseline)))

@@ -127,7 +127,7 @@ def pareto_bytes(comparison: Comparison) -> Panel | None:
     if len(rows) < 2:
         return None
     points = {row.variant: (_mean(row, "bytes") / 1e6, _mean(row, "accuracy")) for row in rows}
-    error = [row.cells["accuracy"].interval.half_width or 0.0 for row in rows]  # type: ignore[union-attr]
+    error = [_error(row) for row in rows]
     columns = ("variant", "bytes", "accuracy", "model", "on the front")
     chosen = front(points)
     lines = tuple(
@@ -135,7 +135,7 @@ def pareto_bytes(comparison: Comparison) -> Panel | None:
         for row in rows
     )
     figure = _pareto(points, chosen, "megabytes, up and down", [(n, n) for n in range(len(points))], error)
-    note = "The line joins variants that no other beats in both. Bars are 95 % intervals."
+    note = "The line joins variants that no other beats in both. Bars are 95 % intervals, which end at 0 and 1."
     return Panel("Accuracy against bytes", note, figure, TextTable("Accuracy, bytes and size", columns, lines))
 
 
@@ -143,6 +143,14 @@ def _mean(row: Row, figure: str) -> float:
     interval = row.cells[figure].interval
     assert interval is not None
     return interval.mean
+
+
+def _error(row: Row) -> tuple[float, float]:
+    """Returns how far the interval of the accuracy reaches down and up."""
+    interval = row.cells["accuracy"].interval
+    if interval is None or interval.low is None or interval.high is None:
+        return 0.0, 0.0
+    return interval.mean - interval.low, interval.high - interval.mean
 
 
 def _model(row: Row) -> str:
@@ -185,7 +193,7 @@ def _pareto(
     chosen: Sequence[str],
     x: str,
     looks: Sequence[tuple[int, int]],
-    error: Sequence[float] | None = None,
+    error: Sequence[tuple[float, float]] | None = None,
 ) -> Json:
     """Points and their front; `looks` are numbers of colour and symbol."""
     data: list[Json] = [
@@ -200,7 +208,11 @@ def _pareto(
         }
     ]
     for index, ((name, point), (hue, symbol)) in enumerate(zip(points.items(), looks, strict=True)):
-        bar = {"error_y": {"array": rounded([error[index]]), "color": colour(hue), "thickness": 1.2}} if error else {}
+        bar = {}
+        if error:
+            down, up = ([reach] for reach in error[index])
+            ends = {"type": "data", "symmetric": False, "array": rounded(up), "arrayminus": rounded(down)}
+            bar = {"error_y": {**ends, "color": colour(hue), "thickness": 1.2}}
         marker = {"symbol": SYMBOLS[symbol % len(SYMBOLS)], "size": 11, "color": colour(hue)}
         series = {"type": "scatter", "mode": "markers", "name": name, "marker": marker, **bar}
         data.append({**series, "x": rounded([point[0]]), "y": rounded([point[1]])})
