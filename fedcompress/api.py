@@ -10,7 +10,7 @@ from typing import Any
 from fedcompress.errors import InputError, RunError, suggestion
 from fedcompress.experiment import Experiment
 from fedcompress.gallery import load_scenario
-from fedcompress.launch import conclude_sweep, default_directory, run_one, sweep_runner
+from fedcompress.launch import check_sweep_engine, conclude_sweep, default_directory, run_one, sweep_runner
 from fedcompress.options import ENGINES, Options
 from fedcompress.plugins import Plugins
 from fedcompress.results.recorder import Observer, Silent
@@ -126,6 +126,7 @@ def run_all(
         raise InputError(f"scenario {loaded.name!r}: has no [sweep]; use fedcompress.run.")
     for _, single in loaded.runs():
         Experiment.load(single, Plugins(options.plugins), options.data_dir)
+    check_sweep_engine(loaded, options)
     path = _directory(loaded, out)
     RunDirectory(path).write_json("options.json", options.table())
     runner = sweep_runner(options, lambda label: _display(label, progress))

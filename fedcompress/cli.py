@@ -76,7 +76,7 @@ def run(
 ) -> None:
     """Run a scenario, or all variants and seeds of its sweep."""
     from fedcompress.experiment import Experiment
-    from fedcompress.launch import default_directory, run_one
+    from fedcompress.launch import check_sweep_engine, default_directory, run_one
     from fedcompress.options import Options
     from fedcompress.plugins import Plugins
     from fedcompress.results.run_directory import RunDirectory, check_free
@@ -92,6 +92,7 @@ def run(
     if loaded.sweep is not None:
         for _, single in loaded.runs():  # every run has to be right before the first one starts
             Experiment.load(single, Plugins(options.plugins), data_dir)
+        check_sweep_engine(loaded, options)
         RunDirectory(path).write_json("options.json", options.table())
     _finish(loaded, path, options, lambda display: run_one(loaded, path, options, display), as_json=json)
 
