@@ -97,12 +97,16 @@ def prepared(scenario: Scenario, options: Options) -> Experiment:
     Raises:
         InputError: Scenario, data or plug-ins, or it is nothing for the engine.
     """
+    from fedcompress import engines
+
+    options.check()
     experiment = Experiment.load(scenario, Plugins(options.plugins), options.data_dir)
     if options.engine == "superlink":
         from fedcompress.engines import superlink
 
         superlink.check(experiment)
     trackers.check(experiment)
+    engines.check(options, len(experiment.clients))
     experiment.check_models()
     return experiment
 
@@ -191,7 +195,19 @@ def begin_sweep(scenario: Scenario, path: Path, options: Options) -> None:
     """
     for _, single in scenario.runs():
         Experiment.load(single, Plugins(options.plugins), options.data_dir)
+    _check_sweep_engine(scenario, options)
     RunDirectory.made(path, {"options.json": as_json(options.table()), "scenario.toml": scenario.toml()})
+
+
+def _check_sweep_engine(scenario: Scenario, options: Options) -> None:
+    """Raises InputError if the runs of a sweep cannot have their engine."""
+    from fedcompress import engines
+    from fedcompress.engines import side_by_side
+
+    runs = scenario.runs()
+    options.check()
+    most = len(runs) if side_by_side.fits(options) else max(single.data.clients for _, single in runs)
+    engines.check(options, most)
 
 
 def conclude_sweep(path: Path) -> Comparison:

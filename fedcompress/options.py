@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -11,6 +12,10 @@ from typing import Any
 from fedcompress.errors import InputError
 
 ENGINES = ("inline", "ray", "superlink")
+MOST = 10_000
+"""Workers, and CPUs or GPUs of one: more is a slip of the keyboard."""
+_STEP = 1e-4
+"""What Ray counts a part of a CPU or GPU in."""
 
 
 _RECORDED: Mapping[str, tuple[type, ...]] = {
@@ -49,6 +54,20 @@ class Options:
     cpus_per_worker: float = 1.0
     gpus_per_worker: float = 0.0
 
+    def check(self) -> None:
+        """Raises InputError for numbers that no engine can work with."""
+        problems = []
+        if not 1 <= self.workers <= MOST:
+            problems.append(f"--workers: received {str(self.workers)[:40]}; expected 1 to {MOST}.")
+        for name, value in (("cpus", self.cpus_per_worker), ("gpus", self.gpus_per_worker)):
+            if not _countable(value):
+                problems.append(
+                    f"--{name}-per-worker: received {value:g}; expected 0 to {MOST}, whole from 1 on, in steps of "
+                    f"{_STEP:g} below."
+                )
+        if problems:
+            raise InputError(problems)
+
     def table(self) -> dict[str, Any]:
         """Returns the options as plain values, for the provenance."""
         return {
@@ -81,3 +100,11 @@ class Options:
             cpus_per_worker=made_with["cpus_per_worker"],
             gpus_per_worker=made_with["gpus_per_worker"],
         )
+
+
+def _countable(value: float) -> bool:
+    """Says whether Ray can set so much aside."""
+    if not (isfinite(value) and 0 <= value <= MOST):
+        return False
+    steps = value if value > 1 else value / _STEP
+    return abs(steps - round(steps)) < 1e-6

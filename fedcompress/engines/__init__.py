@@ -8,9 +8,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fedcompress.engines.grid import LocalGrid
+    from fedcompress.engines.ray import RaySettings
     from fedcompress.engines.states import ClientStates
     from fedcompress.experiment import Experiment
     from fedcompress.options import Options
+
+
+def check(options: Options, clients: int) -> None:
+    """Checks that an engine can be had; nothing of it is left.
+
+    Args:
+        options: Which engine, and how many workers.
+        clients: As many workers as there are clients are enough.
+
+    Raises:
+        InputError: The options are wrong, or Ray cannot be reached, or offers too little.
+    """
+    options.check()
+    if options.engine == "ray":
+        from fedcompress.engines import ray
+
+        ray.check(_ray_settings(options, clients))
 
 
 @contextmanager
@@ -24,10 +42,9 @@ def start(options: Options, experiment: Experiment, states: ClientStates) -> Ite
     """
     grid: LocalGrid
     if options.engine == "ray":
-        from fedcompress.engines.ray import RayGrid, RaySettings
+        from fedcompress.engines.ray import RayGrid
 
-        settings = RaySettings(options.workers, options.ray_address, options.cpus_per_worker, options.gpus_per_worker)
-        grid = RayGrid(experiment, settings, states)
+        grid = RayGrid(experiment, _ray_settings(options, len(experiment.clients)), states)
     else:
         from fedcompress.client_app import make_client_app
         from fedcompress.engines.inline import InlineGrid
@@ -37,3 +54,10 @@ def start(options: Options, experiment: Experiment, states: ClientStates) -> Ite
         yield grid
     finally:
         grid.close()
+
+
+def _ray_settings(options: Options, most: int) -> RaySettings:
+    from fedcompress.engines.ray import RaySettings
+
+    workers = min(options.workers, most)
+    return RaySettings(workers, options.ray_address, options.cpus_per_worker, options.gpus_per_worker)

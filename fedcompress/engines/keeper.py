@@ -22,6 +22,7 @@ from typing import Any
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _EVENTS = "events.jsonl"
+_REMOVE_TRIES = 50
 
 
 class Keeper:
@@ -122,7 +123,16 @@ def _serve(folder: Path) -> None:
                 _kill(pid)
             _reap()
             time.sleep(0.02)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Deletes a folder, also if others, which are about to end, still write into it."""
+    for _ in range(_REMOVE_TRIES):
         shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def _start(prefix: Path, command: list[str]) -> subprocess.Popen[bytes]:

@@ -23,7 +23,9 @@ ATTEMPTS = 2
 def fits(options: Options) -> bool:
     """Says whether a sweep's runs go side by side: on Ray, on this machine. On a cluster, whose machines need not see
     the run directory, the clients of one run after the other are spread instead."""
-    return options.engine == "ray" and options.ray_address is None and options.workers > 1
+    from fedcompress.engines.ray import cluster_address
+
+    return options.engine == "ray" and options.workers > 1 and cluster_address(options.ray_address) is None
 
 
 class _Worker:
@@ -53,12 +55,13 @@ def run_side_by_side(jobs: Sequence[Job], options: Options) -> Iterator[Outcome]
 
     A worker that dies is replaced, and its run resumed once.
     """
-    from fedcompress.engines.ray import RaySettings, connected
+    from fedcompress.engines.ray import Connection, RaySettings
 
     workers = min(options.workers, len(jobs))
     if not workers:
         return
-    ray: Any = connected(RaySettings(workers, None, options.cpus_per_worker, options.gpus_per_worker))
+    connection = Connection(RaySettings(workers, None, options.cpus_per_worker, options.gpus_per_worker))
+    ray: Any = connection.ray
     remote = ray.remote(num_cpus=options.cpus_per_worker, num_gpus=options.gpus_per_worker, max_restarts=0)(_Worker)
     own = replace(options, engine="inline", workers=1).table()
     try:
@@ -89,4 +92,4 @@ def run_side_by_side(jobs: Sequence[Job], options: Options) -> Iterator[Outcome]
             idle.append(worker)
             yield Outcome(job, summary)
     finally:
-        ray.shutdown()
+        connection.close()
