@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from fedcompress import keras
 from fedcompress.errors import InputError
-from fedcompress.wire.content import Arrays, Content, weights_content
+from fedcompress.models.kinds import kinds_of
+from fedcompress.wire.content import Arrays, Content, Kind, weights_content
 
 if TYPE_CHECKING:
     from fedcompress.models.channels import Layer
@@ -52,6 +53,7 @@ class _Layout:
     trainable: tuple[int, ...]
     initializers: tuple[Any, ...]
     features: int
+    kinds: tuple[Kind, ...]
 
 
 class ModelSpec:
@@ -119,6 +121,7 @@ class ModelSpec:
             trainable=trainable,
             initializers=tuple(initializers.get(id(v)) for v in model.weights),
             features=int(model.get_layer(HEAD).input.shape[-1]),
+            kinds=kinds_of(model),
         )
 
     @property
@@ -140,6 +143,11 @@ class ModelSpec:
     def trainable(self) -> tuple[int, ...]:
         """Positions of what an optimizer changes; batch-norm statistics and a reused head are not among them."""
         return self._layout.trainable
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What training does to each of the weights: "learned", "statistic" (batch normalisation's), "constant"."""
+        return self._layout.kinds
 
     @property
     def head(self) -> tuple[int, int]:
@@ -187,7 +195,7 @@ class ModelSpec:
     @property
     def contents(self) -> dict[str, Content]:
         """Declaration of "weights" and "mask" of this model."""
-        contents = weights_content(self.template, self.prunable)
+        contents = weights_content(self.template, self.prunable, self.kinds)
         return {**contents, "weights": replace(contents["weights"], delta=True)}
 
     def initial(self, rng: np.random.Generator) -> Arrays:

@@ -2,8 +2,8 @@
 
 The entropy of what the receiver does not know yet, symbols taken as independent draws from their own frequencies.
 It is a reference to read measured bytes against, not something that is sent: it leaves out what a real stream also
-needs (headers, lengths, code tables), and a coder that finds repetitions can beat it. Where values are sent as they are,
-neither deflated nor entropy coded nor by coordinates, it is never above what is sent.
+needs (headers, lengths, code tables), and a coder that finds repetitions can beat it. Where values are sent as they
+are, neither deflated nor entropy coded nor by coordinates, it is never above what is sent.
 """
 
 from __future__ import annotations
