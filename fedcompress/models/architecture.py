@@ -171,7 +171,7 @@ class ModelSpec:
             data: Name of the data set that it is for, for the message.
 
         Raises:
-            InputError: The model does not fit the data.
+            InputError: The model does not fit the data, or has weights that are no real numbers.
         """
         try:
             self._layout  # noqa: B018  builds it
@@ -180,6 +180,13 @@ class ModelSpec:
             raise InputError(
                 f"model {self.name!r} does not fit {data!r}, whose examples are {shape}: {reason}"
             ) from error
+        if any(array.dtype.kind != "f" for array in self.template):
+            others = [v for v in self.build().weights if not v.dtype.is_floating]
+            names = ", ".join(f"{v.name.partition(':')[0]} ({v.dtype.name})" for v in others)
+            raise InputError(
+                f"model {self.name!r} has weights that are no real numbers and cannot be averaged: {names}; expected "
+                "floating-point weights alone."
+            )
 
     @cached_property
     def channels(self) -> tuple[Layer, ...]:

@@ -123,7 +123,9 @@ class References:
     def shorten(self, encoded: Encoded, name: str, content: Content) -> Encoded:
         """Returns a kept content as its digest if the receiver holds the same one, and as it is otherwise."""
         same = content.kept and name in self.held and np.array_equal(self.held[name], _bytes(encoded.arrays))
-        return replace(encoded, data=SAME + self.digest(name), bound_bits=_nothing) if same else encoded
+        if not same:
+            return encoded
+        return replace(encoded, data=SAME + self.digest(name), bound_bits=_nothing, saturated=0)
 
     def recall(self, data: bytes, name: str, content: Content) -> Encoded | None:
         """Returns what `shorten` stood in for; None if the data is not of that kind.

@@ -246,3 +246,13 @@ def test_float16_says_what_it_cut_off(largest: list[float], count: int) -> None:
         sent = encode(arrays, content, Encoding("sparse", values))
         assert read(sent.data, content).saturated == sent.saturated == (count if values == "float16" else 0)
         assert sent.arrays[1][0] == 2e6
+
+
+def test_what_crosses_as_a_digest_is_not_cut_off_again() -> None:
+    contents = {"generator": Content((ArraySpec((3,)),), kept=True)}
+    payload, wire = {"generator": [np.array([1e6, 1.0, 0.0])]}, WireFormat(Encoding(values="float16"))
+    first = encode_payload(payload, contents, wire, References())["generator"]
+    held = References().after({"generator": first.arrays}, contents)
+    again = encode_payload(payload, contents, wire, held)["generator"]
+    assert (len(again.data), first.saturated, again.saturated) == (9, 1, 0)
+    assert read_payload({"generator": again.data}, contents, held)["generator"].saturated == 0
