@@ -366,7 +366,7 @@ def _cut_off(direction: Direction, name: str, counts: Mapping[int, int]) -> str:
     plural = "s" if len(clients) > 1 else ""
     return (
         f"{name}, {direction}, client{plural} {', '.join(clients[:_NAMED])}{more}: {sum(counts.values())} values were "
-        f'cut off at {FLOAT16_MAX:.0f}, where float16 ends; [wire.{name}] values = "float32" holds them'
+        f"cut off at {FLOAT16_MAX:.0f}, where float16 ends; another value type in [wire.{name}] holds them"
     )
 
 

@@ -180,9 +180,9 @@ class ModelSpec:
             raise InputError(
                 f"model {self.name!r} does not fit {data!r}, whose examples are {shape}: {reason}"
             ) from error
-        if any(array.dtype.kind != "f" for array in self.template):
-            others = [v for v in self.build().weights if not v.dtype.is_floating]
-            names = ", ".join(f"{v.name.partition(':')[0]} ({v.dtype.name})" for v in others)
+        if others := [i for i, array in enumerate(self.template) if array.dtype.kind != "f"]:
+            variables = self.build().weights
+            names = ", ".join(f"{variables[i].name.partition(':')[0]} ({variables[i].dtype.name})" for i in others)
             raise InputError(
                 f"model {self.name!r} has weights that are no real numbers and cannot be averaged: {names}; expected "
                 "floating-point weights alone."
