@@ -29,7 +29,7 @@ class Relay(SGD):
 
     @classmethod
     def contents(cls, model: ModelSpec) -> Mapping[str, Content]:
-        return {**super().contents(model), "pruned": weights_content(model.template)["weights"]}
+        return {**super().contents(model), "pruned": weights_content(model.template, kinds=model.kinds)["weights"]}
 
     @action
     def learn_kd(self, payload: Payload, round_number: int) -> Result:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcompress.wire.content import Arrays
+from fedcompress.wire.content import Arrays, Kind
 
 
 def weighted_mean(updates: Sequence[Arrays], examples: Sequence[float]) -> Arrays:
@@ -55,6 +55,14 @@ def masked_mean(
         covered = weight > 0
         result[i] = np.where(covered, total / np.where(covered, weight, 1.0), old[i]).astype(np.float32)
     return result
+
+
+def replaced(weights: Arrays, others: Arrays, kinds: Sequence[Kind], kind: Kind) -> Arrays:
+    """Returns the weights with those of others where they are of a kind (`ModelSpec.kinds`).
+
+    A mean of equal numbers is mostly, and not always, equal to them: frozen weights are better not averaged at all.
+    """
+    return [b if k == kind else a for a, b, k in zip(weights, others, kinds, strict=True)]
 
 
 def union(masks: Sequence[Arrays | None]) -> Arrays | None:

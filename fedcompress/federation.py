@@ -30,8 +30,12 @@ from fedcompress.wire.ledger import Direction, Transfer, transfers
 from fedcompress.wire.payload import encode_payload, present, read_payload
 from fedcompress.wire.records import from_record, message_bytes, to_record
 from fedcompress.wire.references import Base, Contents, References, bases_of
+from fedcompress.wire.values import FLOAT16_MAX
 
 Encodings = Mapping[str, Encoded]
+
+_NAMED = 5
+"""Clients that an event names; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class _Sent:
         masks = dict(zip(content.masked, payload[content.mask] if content.mask else [], strict=True))
         moved = []
         for i, (array, meant, decoded) in enumerate(zip(arrays, self.meant[name], self.decoded[name], strict=True)):
-            if content.arrays[i].floating:
+            if content.arrays[i].lossy:
                 with np.errstate(over="ignore"):
                     shift = meant - decoded
                     array = array + (np.where(masks[i], shift, np.float32(0)) if i in masks else shift)
@@ -162,6 +166,8 @@ class Federation:
         self.references: dict[int, References] = {}
         """Partition -> what both ends of a client's link hold; absent before the first exchange."""
         self._calls = 0
+        self._saturated: dict[tuple[Direction, str], dict[int, int]] = {}
+        """(direction, content) -> partition -> values that the last call cut off."""
         self.own: frozenset[str] = frozenset()
         """Groups whose clients have models of their own, which they test on the whole test set."""
         self._measured = self._tested = False
@@ -231,6 +237,7 @@ class Federation:
         """
         clients = sorted(requests)
         self._calls += 1
+        self._saturated = {}
         cache: dict[Any, _Sent] = {}
         sent = {client: self._encode(client, requests[client], cache) for client in clients}
         messages = [self._message(client, action, sent[client].encodings) for client in clients]
@@ -249,6 +256,8 @@ class Federation:
             if reply is not None:
                 replies.append(reply)
         self.record.modelled_seconds += self._devices.waited([arrival.modelled for arrival in arrivals])
+        for (direction, name), counts in self._saturated.items():
+            self.event(_cut_off(direction, name, counts))
         self._require(action, len(replies), len(clients))
         return replies
 
@@ -377,6 +386,9 @@ class Federation:
     ) -> None:
         whole = message_bytes(message)
         self.record.transfers += transfers(self.round, action, direction, client.partition, contents, whole)
+        for name, item in contents.items():
+            if isinstance(item, Encoded) and item.saturated:
+                self._saturated.setdefault((direction, name), {})[client.partition] = item.saturated
 
     def _fail(
         self, client: ClientInfo, action: str, status: str, reason: str, metrics: Mapping[str, float] | None = None
@@ -403,6 +415,26 @@ class Federation:
                 f"round {self.round}, action {action!r}: {good} good replies of {asked}, server.minimum_replies is "
                 f"{least}. Reasons: {one_line('; '.join(sorted(reasons)))}"
             )
+
+
+def _cut_off(direction: Direction, name: str, counts: Mapping[int, int]) -> str:
+    """Returns the event of values that a wire format cannot hold.
+
+    Both ends see it in what was decoded, so that a good reply needs no word about it; a value that was the limit itself
+    looks no different.
+
+    Args:
+        direction: Which way they went.
+        name: Name of the content.
+        counts: Partition -> number of values.
+    """
+    clients = [str(partition) for partition in sorted(counts)]
+    more = f" and {len(clients) - _NAMED} more" if len(clients) > _NAMED else ""
+    plural = "s" if len(clients) > 1 else ""
+    return (
+        f"{name}, {direction}, client{plural} {', '.join(clients[:_NAMED])}{more}: {sum(counts.values())} values were "
+        f"cut off at {FLOAT16_MAX:.0f}, where float16 ends; another value type in [wire.{name}] holds them"
+    )
 
 
 def discover(grid: Grid, clients: int) -> dict[int, int]:

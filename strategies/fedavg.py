@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from fedcompress.aggregation import masked_mean, union, weighted_mean
+from fedcompress.aggregation import masked_mean, replaced, union, weighted_mean
 from fedcompress.client import VERDICT
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Params
@@ -64,10 +64,10 @@ class FedAvg(ServerStrategy):
         for reply in replies:
             mask = reply.payload.get("mask")
             masks[str(reply.client.partition)] = masking.pack(mask) if mask else np.zeros(0, np.uint8)
-        for name in self.models:
-            own = [reply for reply in replies if reply.client.model == name]
+        for name, model in self.models.items():
+            own, old = [reply for reply in replies if reply.client.model == name], weights[name]
             if own:
-                weights[name] = self.aggregate(name, own, weights[name])
+                weights[name] = replaced(self.aggregate(name, own, old), old, model.kinds, "constant")
         return {**state, "weights": weights, "masks": masks}
 
     def aggregate(self, model: str, replies: Sequence[Reply], old: Arrays) -> Arrays:

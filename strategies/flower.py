@@ -2,7 +2,8 @@
 
 `strategy = "flower"`, `[server.params] name = "FedAdam"`, and in `options` what that class accepts. Holes of pruned
 replies are filled with the global values, so that a strategy that knows no masks sees no change where a client kept
-nothing. Moments of adaptive strategies are part of the state.
+nothing. Moments of adaptive strategies are part of the state. What training changes without a gradient, such as the
+variances of batch normalisation, is averaged where the strategy would take steps along it: they would end below zero.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from fedcompress.aggregation import replaced
 from fedcompress.errors import RunError, suggestion
 from fedcompress.strategy import State
 from fedcompress.wire.content import Arrays
@@ -34,6 +36,8 @@ NAMES = (
     "Bulyan",
 )
 """Strategies of `flwr.serverapp.strategy` that aggregate weights and need nothing else of their clients."""
+_STEPPING = frozenset({"FedAvgM", "FedAdagrad", "FedAdam", "FedYogi"})
+"""Those whose result may lie outside of what the clients sent."""
 _OURS = {"fraction_train", "fraction_evaluate", "min_train_nodes", "min_evaluate_nodes", "min_available_nodes"}
 
 
@@ -106,7 +110,10 @@ class Flower(FedAvg):
                 "its weights too much. Nothing of this round is kept; lower server.implausible in a new run."
             )
         self._moments[model] = moments
-        return [array.astype(np.float32) for array in arrays.to_numpy_ndarrays()]
+        new: Arrays = [array.astype(np.float32) for array in arrays.to_numpy_ndarrays()]
+        if self.params.name not in _STEPPING:
+            return new
+        return replaced(new, super().aggregate(model, replies, old), self.models[model].kinds, "statistic")
 
     def _rebased(self, model: str, reply: Reply, old: Arrays) -> Arrays:
         """The global weights plus what the client changed, which is nothing where it keeps nothing.

@@ -39,7 +39,7 @@ def teacher_contents(model: ModelSpec, source: PublicSource) -> dict[str, Conten
     return {
         HEAD: Content((kernel, bias), lossless=True),
         FEATURES: Content((ArraySpec((None, model.features), limit=source.settings.examples),)),
-        TEACHER: weights_content(model.template)["weights"],
+        TEACHER: weights_content(model.template, kinds=model.kinds)["weights"],
     }
 
 

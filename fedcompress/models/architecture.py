@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from fedcompress import keras
 from fedcompress.errors import InputError
+from fedcompress.models.kinds import kinds_of
 from fedcompress.models.random_layers import RandomLayers
-from fedcompress.wire.content import Arrays, Content, weights_content
+from fedcompress.wire.content import Arrays, Content, Kind, weights_content
 
 if TYPE_CHECKING:
     from fedcompress.models.channels import Layer
@@ -53,6 +54,7 @@ class _Layout:
     trainable: tuple[int, ...]
     initializers: tuple[Any, ...]
     features: int
+    kinds: tuple[Kind, ...]
 
 
 class ModelSpec:
@@ -122,6 +124,7 @@ class ModelSpec:
             trainable=trainable,
             initializers=tuple(initializers.get(id(v)) for v in model.weights),
             features=int(model.get_layer(HEAD).input.shape[-1]),
+            kinds=kinds_of(model),
         )
 
     @property
@@ -145,6 +148,11 @@ class ModelSpec:
         return self._layout.trainable
 
     @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What training does to each of the weights: "learned", "statistic" (batch normalisation's), "constant"."""
+        return self._layout.kinds
+
+    @property
     def head(self) -> tuple[int, int]:
         """Positions of the classifier's kernel and bias among the weights."""
         return len(self.template) - 2, len(self.template) - 1
@@ -166,7 +174,8 @@ class ModelSpec:
             data: Name of the data set that it is for, for the message.
 
         Raises:
-            InputError: The model does not fit the data, or has something random that no seed repeats.
+            InputError: The model does not fit the data, has weights that are no real numbers, or something random
+                that no seed repeats.
         """
         try:
             self._layout  # noqa: B018  builds it
@@ -175,8 +184,18 @@ class ModelSpec:
             raise InputError(
                 f"model {self.name!r} does not fit {data!r}, whose examples are {shape}: {reason}"
             ) from error
+        self._check_real()
         self._check_initial_weights()
         self._check_layers()
+
+    def _check_real(self) -> None:
+        if others := [i for i, array in enumerate(self.template) if array.dtype.kind != "f"]:
+            variables = self.build().weights
+            names = ", ".join(f"{variables[i].name.partition(':')[0]} ({variables[i].dtype.name})" for i in others)
+            raise InputError(
+                f"model {self.name!r} has weights that are no real numbers and cannot be averaged: {names}; expected "
+                "floating-point weights alone."
+            )
 
     def _check_initial_weights(self) -> None:
         first, again = (self.initial(np.random.default_rng(0)) for _ in range(2))
@@ -208,7 +227,7 @@ class ModelSpec:
     @property
     def contents(self) -> dict[str, Content]:
         """Declaration of "weights" and "mask" of this model."""
-        contents = weights_content(self.template, self.prunable)
+        contents = weights_content(self.template, self.prunable, self.kinds)
         return {**contents, "weights": replace(contents["weights"], delta=True)}
 
     def initial(self, rng: np.random.Generator) -> Arrays:

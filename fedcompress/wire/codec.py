@@ -28,9 +28,10 @@ class Encoded:
         bound_bytes: Entropy of what the receiver does not know yet (see `fedcompress.wire.entropy`). For a mask:
             n H(p) of each array, with p the fraction of flips against the reference. For values: which of them are
             zero, unless the mask says so, and the order-0 entropy of the symbols of the others, and the scales. Of a
-            difference, what it is a difference to is known.
-        error: What of the floats did not go along: what the sender wanted to send minus what the receiver decodes,
-            all arrays as one vector. Known to the sender alone.
+            difference, what it is a difference to is known, and so are constants that the receiver holds.
+        error: What of the learned floats did not go along: what the sender wanted to send minus what the receiver
+            decodes, all arrays as one vector. Known to the sender alone.
+        saturated: How many values arrive as the largest that the value type has, whatever they were (float16).
     """
 
     data: bytes
@@ -38,6 +39,7 @@ class Encoded:
     dense_bytes: int
     bound_bits: Callable[[], float]
     error: Floats | None = None
+    saturated: int = 0
 
     @cached_property
     def bound_bytes(self) -> int:
@@ -53,6 +55,7 @@ def encode(
     mask: Arrays | None = None,
     reference: Arrays | None = None,
     residual: Floats | None = None,
+    constants: Arrays | None = None,
     name: str = "content",
 ) -> Encoded:
     """Encodes one content.
@@ -69,6 +72,7 @@ def encode(
         reference: Arrays of the same shapes that the receiver has. A mask is then coded as what differs, where that is
             smaller, and numbers as the difference to it; None stands for nothing held.
         residual: `error` of what was sent before, added to the numbers now (error feedback).
+        constants: The constant arrays that the receiver has; the same again cross as their digest.
         name: The content's name, for messages.
 
     Raises:
@@ -79,10 +83,10 @@ def encode(
         if content.is_mask:
             data = masks.write(arrays, content, encoding, reference)
             return Encoded(data, [a.copy() for a in arrays], 0, partial(masks.bound_bits, arrays, reference))
-        made = tensors.write(arrays, content, encoding, mask, reference, residual)
+        made = tensors.write(arrays, content, encoding, mask, reference, residual, constants)
     except PayloadError as problem:
         raise PayloadError(f"{name} cannot be encoded: {problem}.") from None
-    return Encoded(made.data, made.arrays, _dense_bytes(made.arrays), made.sent.bound_bits, made.error)
+    return _encoded(made.data, made.arrays, made.sent, made.error)
 
 
 def decode(
@@ -91,6 +95,7 @@ def decode(
     *,
     mask: Arrays | None = None,
     reference: Arrays | None = None,
+    constants: Arrays | None = None,
     name: str = "content",
 ) -> Arrays:
     """Decodes one content.
@@ -100,6 +105,7 @@ def decode(
         content: The declaration.
         mask: As in `encode`.
         reference: As in `encode`; needed only where the stream refers to it.
+        constants: Likewise.
         name: The content's name, for messages.
 
     Returns:
@@ -108,7 +114,7 @@ def decode(
     Raises:
         PayloadError: The bytes are not what `encode` makes of any such content.
     """
-    return _read(data, content, mask, reference, name)[0]
+    return _read(data, content, mask, reference, constants, name)[0]
 
 
 def read(
@@ -117,27 +123,34 @@ def read(
     *,
     mask: Arrays | None = None,
     reference: Arrays | None = None,
+    constants: Arrays | None = None,
     name: str = "content",
 ) -> Encoded:
     """Decodes and measures one content: returns the very `Encoded` that the sender has. Otherwise as `decode`."""
-    arrays, sent = _read(data, content, mask, reference, name)
+    arrays, sent = _read(data, content, mask, reference, constants, name)
     if sent is None:
         return Encoded(data, arrays, 0, partial(masks.bound_bits, arrays, reference))
-    return Encoded(data, arrays, _dense_bytes(arrays), sent.bound_bits)
+    return _encoded(data, arrays, sent)
 
 
 def _read(
-    data: bytes, content: Content, mask: Arrays | None, reference: Arrays | None, name: str
+    data: bytes,
+    content: Content,
+    mask: Arrays | None,
+    reference: Arrays | None,
+    constants: Arrays | None,
+    name: str,
 ) -> tuple[Arrays, tensors.Sent | None]:
     try:
         reader = Reader(data)
         header = reader.header(content)
         if content.is_mask:
             return masks.take(reader, header, content, reference), None
-        return tensors.take(reader, header, content, mask, reference)
+        return tensors.take(reader, header, content, mask, reference, constants)
     except PayloadError as problem:
         raise PayloadError(f"{name} cannot be decoded: {problem}.") from None
 
 
-def _dense_bytes(arrays: Arrays) -> int:
-    return sum(array.nbytes for array in arrays)
+def _encoded(data: bytes, arrays: Arrays, sent: tensors.Sent, error: Floats | None = None) -> Encoded:
+    dense_bytes = sum(array.nbytes for array in arrays)
+    return Encoded(data, arrays, dense_bytes, sent.bound_bits, error, sent.saturated)

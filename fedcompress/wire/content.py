@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import prod
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +17,30 @@ Arrays = list[NDArray[Any]]
 Payload = Mapping[str, Arrays]
 """Content name -> arrays: "weights", "mask", "head", "generator", "logits", ..."""
 
+Kind = Literal["learned", "statistic", "constant"]
+"""What training does to an array: it follows a gradient ("learned"), it changes without one, as the moving averages of
+batch normalisation do ("statistic"), or it stays as it is, as in a frozen layer ("constant")."""
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
 _EXACT_DTYPES = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """Shape and dtype of one array, known before anything is decoded.
+    """Shape, dtype and kind of one array, known before anything is decoded.
 
     Attributes:
         shape: A dimension is None where its length is free; only the first may be.
         dtype: NumPy name: "float32", "bool", or an integer type.
         limit: Largest length of a free first dimension.
+        kind: A wire format may round what is learned. A statistic crosses as it is, each time. A constant crosses as it
+            is, and once: after that both ends hold it.
     """
 
     shape: tuple[int | None, ...]
     dtype: str = "float32"
     limit: int = 0
+    kind: Kind = "learned"
 
     def __post_init__(self) -> None:
         if self.dtype != "float32" and self.dtype not in _EXACT_DTYPES:
@@ -42,6 +50,10 @@ class ArraySpec:
                 f"An array is declared with shape {self.shape} and limit {self.limit}; only the first length may be "
                 "free (None), and then needs a limit from 1 to 4294967295."
             )
+        if self.kind not in KINDS:
+            raise InputError(f"An array is declared as {self.kind!r}; expected {', '.join(KINDS)}.")
+        if self.free and self.kind == "constant":
+            raise InputError(f"An array of shape {self.shape} is declared as constant; expected a known length.")
 
     @property
     def free(self) -> bool:
@@ -50,8 +62,13 @@ class ArraySpec:
 
     @property
     def floating(self) -> bool:
-        """Whether the array holds real numbers, which a wire format may round; all other dtypes travel exactly."""
+        """Whether the array holds real numbers."""
         return self.dtype == "float32"
+
+    @property
+    def lossy(self) -> bool:
+        """Whether a wire format may round the array or leave some of it out: learned real numbers, and nothing else."""
+        return self.floating and self.kind == "learned"
 
     @property
     def most(self) -> int:
@@ -75,7 +92,7 @@ class Content:
 
     Attributes:
         arrays: One spec per array, in order.
-        lossless: Labels, masks, heads, batch-norm statistics: never quantised unless the scenario says so by name.
+        lossless: Labels, masks, heads: never quantised unless the scenario says so by name.
         mask: Name of the content that says which elements of this one are kept, if any.
         masked: Positions in `arrays` that the mask covers; the mask content has one bool array for each of them.
         kept: Both ends keep the last one exchanged, and the same again crosses as its digest. Masks are kept anyway.
@@ -93,12 +110,17 @@ class Content:
         if (self.kept or self.delta) and (self.is_mask or any(spec.free for spec in self.arrays)):
             declared = "kept" if self.kept else "delta"
             raise InputError(f"A content is declared as {declared}; expected arrays of known lengths, and no mask.")
-        legal = {i for i, spec in enumerate(self.arrays) if spec.floating}
+        legal = {i for i, spec in enumerate(self.arrays) if spec.lossy}
         if len(set(self.masked)) != len(self.masked) or not legal.issuperset(self.masked):
             raise InputError(
-                f"Positions {self.masked} are declared as masked; expected distinct positions of float arrays, "
-                f"which are {sorted(legal)}."
+                f"Positions {self.masked} are declared as masked; expected distinct positions of learned "
+                f"float arrays, which are {sorted(legal)}."
             )
+
+    @property
+    def constants(self) -> tuple[int, ...]:
+        """Positions of the arrays that never change."""
+        return tuple(i for i, spec in enumerate(self.arrays) if spec.kind == "constant")
 
     @property
     def is_mask(self) -> bool:
@@ -143,14 +165,21 @@ def _accepted(array: NDArray[Any], spec: ArraySpec, name: str) -> NDArray[Any]:
     return array
 
 
-def weights_content(arrays: Arrays, masked: tuple[int, ...] = ()) -> dict[str, Content]:
+def weights_content(
+    arrays: Arrays, masked: tuple[int, ...] = (), kinds: Sequence[Kind] | None = None
+) -> dict[str, Content]:
     """Declares a model's "weights" and the "mask" over its prunable arrays.
 
     Args:
         arrays: Weights of the architecture, for their shapes.
         masked: Positions of the prunable arrays.
+        kinds: What training does to each array (`ModelSpec.kinds`); None if all are learned.
     """
-    specs = tuple(ArraySpec(tuple(np.shape(a)), _declared_dtype(np.asarray(a).dtype)) for a in arrays)
+    declared: Sequence[Kind] = ["learned"] * len(arrays) if kinds is None else kinds
+    specs = tuple(
+        ArraySpec(tuple(np.shape(a)), _declared_dtype(np.asarray(a).dtype), kind=kind)
+        for a, kind in zip(arrays, declared, strict=True)
+    )
     contents = {"weights": Content(specs, mask="mask" if masked else None, masked=masked)}
     if masked:
         contents["mask"] = Content(tuple(ArraySpec(specs[i].shape, "bool") for i in masked), lossless=True)

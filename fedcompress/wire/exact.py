@@ -1,4 +1,4 @@
-"""Bools and integers, which travel as they are: bools as bits, integers little endian."""
+"""Arrays that travel as they are: bools as bits, integers and floats little endian."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.errors import PayloadError
-from fedcompress.wire.vector import Shape
+from fedcompress.wire.vector import Shape, finite
 
 
 def pack(array: NDArray[Any]) -> bytes:
@@ -28,12 +28,15 @@ def unpack(data: memoryview, shape: Shape, dtype: str) -> NDArray[Any]:
     """Undoes `pack`.
 
     Raises:
-        PayloadError: Unused bits are set.
+        PayloadError: Unused bits are set, or a number is not finite.
     """
     if dtype == "bool":
         return unpack_bits(data, prod(shape)).reshape(shape)
     native = np.dtype(dtype)
-    return np.frombuffer(data, native.newbyteorder("<")).astype(native).reshape(shape)
+    numbers = np.frombuffer(data, native.newbyteorder("<")).astype(native)
+    if native.kind == "f" and not finite(numbers):
+        raise PayloadError(f"not all of {numbers.size} values are finite")
+    return numbers.reshape(shape)
 
 
 def unpack_bits(data: memoryview, size: int) -> NDArray[np.bool_]:

@@ -148,6 +148,7 @@ def encode_payload(
             mask=encoded[content.mask].arrays if content.mask else None,
             reference=references.reference(name, content),
             residual=(residuals or {}).get(name) if encoding.feedback else None,
+            constants=references.constants(name, content),
             name=name,
         )
         item = item if encoding.feedback and generation is None else replace(item, error=None)
@@ -175,8 +176,8 @@ def decode_payload(
         if same := references.recall(blobs[name], name, content):
             arrays[name] = same.arrays
             continue
-        known = references.reference(name, content)
-        arrays[name] = codec.decode(blobs[name], content, mask=mask, reference=known, name=name)
+        known, constants = references.reference(name, content), references.constants(name, content)
+        arrays[name] = codec.decode(blobs[name], content, mask=mask, reference=known, constants=constants, name=name)
     return {name: arrays[name] for name in contents}
 
 
@@ -191,8 +192,8 @@ def read_payload(
         if same := references.recall(blobs[name], name, content):
             encoded[name] = same
             continue
-        known = references.reference(name, content)
-        encoded[name] = codec.read(blobs[name], content, mask=mask, reference=known, name=name)
+        known, constants = references.reference(name, content), references.constants(name, content)
+        encoded[name] = codec.read(blobs[name], content, mask=mask, reference=known, constants=constants, name=name)
     return {name: encoded[name] for name in contents}
 
 

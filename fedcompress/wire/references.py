@@ -25,11 +25,12 @@ SAME = b"\xff"
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """A content that both ends hold as the receiver decoded it, of which differences are sent.
+    """What both ends hold of a content as the receiver decoded it, so that less of the next one has to be sent.
 
     Attributes:
         generation: Number of the round in which the server sent it; 0 for what both ends make from the seed.
-        arrays: The content. Many links share them: never changed in place.
+        arrays: All of a content whose differences cross; the constant arrays of any other. Many links share them: never
+            changed in place.
     """
 
     generation: int
@@ -51,7 +52,7 @@ class References:
     Attributes:
         held: Content name -> the last one exchanged: bits of all its arrays for a mask, as `np.packbits` makes them,
             their bytes for any other.
-        bases: Content name -> the last that the server sent, of contents whose differences cross.
+        bases: Content name -> the last that the server sent, of contents whose differences cross, or with constants.
         accepted: Number of the last exchange whose reply the server took; 0 for none.
     """
 
@@ -75,6 +76,13 @@ class References:
         if not content.delta:
             return self.arrays(name, content) if content.is_mask else None
         return self.bases[name].arrays if name in self.bases else None
+
+    def constants(self, name: str, content: Content) -> Arrays | None:
+        """Returns the constant arrays of a content that both ends hold; None for nothing."""
+        if name not in self.bases or not content.constants:
+            return None
+        arrays = self.bases[name].arrays
+        return [arrays[i] for i in content.constants] if content.delta else arrays
 
     def sent(self, bases: Mapping[str, Base]) -> References:
         """Returns the references once the server has sent these."""
@@ -115,7 +123,9 @@ class References:
     def shorten(self, encoded: Encoded, name: str, content: Content) -> Encoded:
         """Returns a kept content as its digest if the receiver holds the same one, and as it is otherwise."""
         same = content.kept and name in self.held and np.array_equal(self.held[name], _bytes(encoded.arrays))
-        return replace(encoded, data=SAME + self.digest(name), bound_bits=_nothing) if same else encoded
+        if not same:
+            return encoded
+        return replace(encoded, data=SAME + self.digest(name), bound_bits=_nothing, saturated=0)
 
     def recall(self, data: bytes, name: str, content: Content) -> Encoded | None:
         """Returns what `shorten` stood in for; None if the data is not of that kind.
@@ -141,9 +151,12 @@ def _bytes(arrays: Arrays) -> NDArray[np.uint8]:
 
 
 def bases_of(payload: Payload, contents: Contents, generation: int) -> dict[str, Base]:
-    """Returns what a payload from the server leaves both ends with, to send differences to."""
+    """Returns what a payload from the server leaves both ends with: to send differences to, and constants."""
+    lasting = {name: range(len(c.arrays)) if c.delta else c.constants for name, c in contents.items()}
     return {
-        name: Base(generation, [a.copy() for a in payload[name]]) for name, content in contents.items() if content.delta
+        name: Base(generation, [payload[name][i].copy() for i in positions])
+        for name, positions in lasting.items()
+        if positions
     }
 
 

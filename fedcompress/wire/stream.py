@@ -1,8 +1,10 @@
 """The frame around a content's values.
 
-Stream: header | digest of the reference, if there is one | free lengths, 4 bytes each | body.
+Stream: header | digest of the reference, if there is one | digest of the constants, if the receiver holds them |
+free lengths, 4 bytes each | body.
 Header, version 1: value type (2 bits), layout (2), deflate (1), format version (3). Version 2, for what version 1
-cannot say: coding of the body (2 bits), value type (3), version (3); layout (3), whether it is a difference (1), 0 (4).
+cannot say: coding of the body (2 bits), value type (3), version (3); layout (3), whether it is a difference (1),
+whether constants are named by their digest instead of being in the body (1), 0 (3).
 
 Whoever decodes has declared the content, so the stream carries no shapes or dtypes, and each length in it is checked
 before anything of that length is allocated.
@@ -113,11 +115,19 @@ class Coding(IntEnum):
 
 @dataclass(frozen=True)
 class Header:
-    """What a stream says about itself."""
+    """What a stream says about itself.
+
+    Attributes:
+        values: Value type.
+        layout: Which elements are in the body.
+        difference: Whether it is the difference to a reference.
+        named: Whether the constant arrays are named instead of being in the body.
+    """
 
     values: ValueType
     layout: Layout
     difference: bool = False
+    named: bool = False
 
     def write(self, head: Sequence[bytes], pieces: Sequence[bytes], deflating: bool) -> bytes:
         """Returns a stream with the body that `pieces` make together, deflated if asked to and if that is smaller."""
@@ -132,19 +142,21 @@ class Header:
         return b"".join([self._start(Coding.ENTROPY), *head, *pieces])
 
     def _start(self, coding: Coding) -> bytes:
-        plain = self.values in _PLAIN_TYPES and self.layout <= Layout.FLIPS and not self.difference
+        plain = self.values in _PLAIN_TYPES and self.layout <= Layout.FLIPS and not (self.difference or self.named)
         if plain and coding != Coding.ENTROPY:
             byte = VALUE_TYPES.index(self.values) | self.layout << 2 | coding << 4 | _PLAIN_VERSION << 5
             return bytes([byte])
         first = coding | VALUE_TYPES.index(self.values) << 2 | FORMAT_VERSION << 5
-        return bytes([first, self.layout | self.difference << 3])
+        return bytes([first, self.layout | self.difference << 3 | self.named << 4])
 
     def fits(self, content: Content) -> bool:
         """Whether a content of this kind can have the header."""
+        if self.named and not content.constants:
+            return False
         if content.is_mask:
-            exact = self.values == "float32" and not self.difference
+            exact = self.values == "float32" and not (self.difference or self.named)
             return exact and self.layout in (Layout.SUPPORT, Layout.FLIPS)
-        if any(spec.floating for spec in content.arrays):
+        if any(spec.lossy for spec in content.arrays):
             return self.layout != Layout.FLIPS
         return self.values == "float32" and self.layout == Layout.ALL and not self.difference
 
@@ -191,10 +203,10 @@ class Reader:
     def _second(self, byte: int, more: int) -> tuple[Header, bool]:
         """Reads a header of version 2; says whether all of it has a meaning."""
         coding, values, layout = byte & 3, byte >> 2 & 7, more & 7
-        if coding > max(Coding) or values >= len(VALUE_TYPES) or layout > max(Layout) or more >> 4:
+        if coding > max(Coding) or values >= len(VALUE_TYPES) or layout > max(Layout) or more >> 5:
             raise PayloadError(f"header {byte:#04x} {more:#04x} is unknown")
         self.coding = Coding(coding)
-        header = Header(VALUE_TYPES[values], Layout(layout), bool(more >> 3 & 1))
+        header = Header(VALUE_TYPES[values], Layout(layout), bool(more >> 3 & 1), bool(more >> 4 & 1))
         return header, header._start(self.coding) == bytes([byte, more])
 
     def shapes(self, content: Content) -> list[Shape]:

@@ -1,13 +1,17 @@
 """Arrays of numbers, dense or sparse, as they are or as the difference to what the receiver holds.
 
-Body: exact arrays | support | byte planes of the values sent, the highest first | scales | codebook. All little endian.
+What is learned is rounded, left out and subtracted as the encoding says; everything else is exact.
+
+Body: exact arrays, of which constants only if the receiver lacks them | support | byte planes of the values sent, the
+highest first | scales | codebook. All little endian.
 Entropy coded: the support as positions, and each plane as a stream of its own; the rest as it is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +39,7 @@ class Sent:
 
     Attributes:
         layout: Which floats are sent.
-        size: Number of floats.
+        size: Number of learned floats.
         kept: Those that the mask keeps, None without a mask.
         symbols: Those that are sent.
         scales: One per float array for symbols that are multiples of it, otherwise none.
@@ -50,6 +54,13 @@ class Sent:
     scales: Floats
     codebook: Floats
     others: Arrays
+
+    @property
+    def saturated(self) -> int:
+        """How many values are the largest that float16 has, or were beyond it."""
+        if self.symbols.dtype != np.float16:
+            return 0
+        return int(np.count_nonzero(np.abs(self.symbols) == np.float16(numbers.FLOAT16_MAX)))
 
     def bound_bits(self) -> float:
         """Returns the entropy of what the receiver does not know; the reference of a difference is known."""
@@ -75,7 +86,7 @@ class Written:
         data: The stream.
         arrays: What it decodes to.
         sent: What of them is sent.
-        error: What the receiver does not get, with shape (number of floats,): wanted minus decoded.
+        error: What the receiver does not get, with shape (number of learned floats,): wanted minus decoded.
     """
 
     data: bytes
@@ -91,6 +102,7 @@ def write(
     mask: Arrays | None,
     reference: Arrays | None = None,
     residual: Floats | None = None,
+    constants: Arrays | None = None,
 ) -> Written:
     """Writes arrays.
 
@@ -101,9 +113,13 @@ def write(
         mask: What of them is kept.
         reference: Arrays that the receiver has, of which the difference is sent; None to send them as they are.
         residual: `error` of what was sent before, which is added to what is sent now.
+        constants: Constant arrays that the receiver has, which are named if they are the ones to send.
     """
     shapes = shapes_of(arrays)
-    floats, others = _apart(arrays, content)
+    named = constants is not None and _identical(constants, [arrays[i] for i in content.constants])
+    lossy, exactly = _positions(content, named)
+    floats, others = [arrays[i] for i in lossy], [arrays[i] for i in exactly]
+    reference = reference if floats else None
     flat, sizes, kept = joined(floats, np.float32), sizes_of(shapes_of(floats)), _kept(mask, content, shapes)
     references = None if reference is None else _reference(reference, content, shapes)
     known = None if references is None else joined(references, np.float32)
@@ -123,17 +139,19 @@ def write(
         if not finite(decoded):
             raise PayloadError("the sum of reference and difference is not finite")
     within = kept if sparse else None
-    start = ([] if reference is None else [digest(reference)]) + write_lengths(shapes, content)
+    start = [digest(held) for held in (reference, constants if named else None) if held is not None]
+    start += write_lengths(shapes, content)
     among = symbols if within is None else symbols[within]
-    body = _Body(values, known is not None, flat.size, kept, within is not None, among, scales, codebook, others, start)
+    first = Header(values, Layout.ALL, known is not None, named)
+    body = _Body(first, flat.size, kept, within is not None, among, scales, codebook, others, start)
     # Without a difference, what a mask keeps is hardly ever zero: looking for zeros there is not worth the time.
     zeros = sparse and (within is None or encoding.top_k < 1 or known is not None)
     streams = [body.plain(zeros, encoding.deflate)]
     if encoding.entropy and floats:
         streams.append(body.coded(sparse))
     data, sent = min(streams, key=lambda stream: len(stream[0]))
-    made = split(decoded, shapes_of(floats))
-    return Written(data, _together(made, [a.copy() for a in others], content), sent, error)
+    made = dict(zip(lossy, split(decoded, shapes_of(floats)), strict=True))
+    return Written(data, [made[i] if i in made else array.copy() for i, array in enumerate(arrays)], sent, error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,9 +159,8 @@ class _Body:
     """What there is to send: the same in any coding.
 
     Attributes:
-        values: Value type.
-        difference: Whether it is the difference to a reference.
-        size: Number of floats.
+        header: The header, but for the layout.
+        size: Number of learned floats.
         kept: Those that the mask keeps, None without a mask.
         within: Whether only what the mask keeps is sent.
         among: Symbols that can be sent, zeros among them.
@@ -153,8 +170,7 @@ class _Body:
         start: What goes between header and body.
     """
 
-    values: numbers.ValueType
-    difference: bool
+    header: Header
     size: int
     kept: Bits | None
     within: bool
@@ -171,7 +187,7 @@ class _Body:
         left_out = len(places) + self._packed(int(np.count_nonzero(filled))) < self._packed(self.among.size)
         supported = zeros and left_out
         sent = self._sent(supported, filled)
-        planes = numbers.pack(numbers.byte_planes(sent.symbols), self.values)
+        planes = numbers.pack(numbers.byte_planes(sent.symbols), self.header.values)
         pieces = [self._first(), places if supported else b"", *planes, self._last()]
         return self._header(sent).write(self.start, pieces, deflating), sent
 
@@ -180,7 +196,7 @@ class _Body:
         filled = self.among != 0
         supported = sparse and int(np.count_nonzero(filled)) * positions.DENSEST <= self.among.size
         sent = self._sent(supported, filled)
-        planes = [_signs(sent.symbols)] if supported and self.values == "ternary" else _coded(sent.symbols)
+        planes = [_signs(sent.symbols)] if supported and self.header.values == "ternary" else _coded(sent.symbols)
         pieces = [self._first(), positions.encode(filled) if supported else b"", *planes, self._last()]
         return self._header(sent).write_coded(self.start, pieces), sent
 
@@ -190,24 +206,30 @@ class _Body:
         return Sent(layouts[supported], self.size, self.kept, symbols, self.scales, self.codebook, self.others)
 
     def _header(self, sent: Sent) -> Header:
-        return Header(self.values, sent.layout, self.difference)
+        return replace(self.header, layout=sent.layout)
 
     def _packed(self, count: int) -> int:
-        return numbers.packed_size(count, self.values)
+        return numbers.packed_size(count, self.header.values)
 
     def _first(self) -> bytes:
         return b"".join(map(exact.pack, self.others))
 
     def _last(self) -> bytes:
-        return self.scales.tobytes() + (clusters.write(self.codebook) if self.values == "clustered" else b"")
+        return self.scales.tobytes() + (clusters.write(self.codebook) if self.header.values == "clustered" else b"")
 
 
 def take(
-    reader: Reader, header: Header, content: Content, mask: Arrays | None, reference: Arrays | None = None
+    reader: Reader,
+    header: Header,
+    content: Content,
+    mask: Arrays | None,
+    reference: Arrays | None = None,
+    constants: Arrays | None = None,
 ) -> tuple[Arrays, Sent]:
     """Reads what `write` made, after its header."""
     values, layout = header.values, header.layout
     named = reader.take(support.DIGEST_BYTES) if header.difference else None
+    lasting = _lasting(reader.take(support.DIGEST_BYTES), constants, content) if header.named else {}
     shapes = reader.shapes(content)
     known = None if named is None else _named(named, reference, content, shapes)
     kept = _kept(mask, content, shapes)
@@ -215,8 +237,9 @@ def take(
         raise PayloadError("the mask that it was sent with is missing")
     if layout == Layout.SUPPORT and kept is not None:
         raise PayloadError("it was sent without mask")
-    float_shapes = [shape for shape, spec in zip(shapes, content.arrays, strict=True) if spec.floating]
-    exact_specs = [(shape, spec.dtype) for shape, spec in zip(shapes, content.arrays, strict=True) if not spec.floating]
+    lossy, exactly = _positions(content, header.named)
+    float_shapes = [shapes[i] for i in lossy]
+    exact_specs = [(shapes[i], content.arrays[i].dtype) for i in exactly]
     sizes = sizes_of(float_shapes)
     size = int(sizes.sum())
     where = kept if layout in _WITH_MASK else None
@@ -268,8 +291,8 @@ def take(
         # What was sent is measured when somebody asks for it: the sum must not take its place.
         decoded = decoded.copy() if np.may_share_memory(decoded, sent) else decoded
         decoded = _added(decoded, known, kept if layout in _WITH_MASK else None)
-    made = split(decoded, float_shapes)
-    return _together(made, others, content), Sent(layout, size, kept, sent, scales, codebook, others)
+    made = dict(zip([*lossy, *exactly], [*split(decoded, float_shapes), *others], strict=True)) | lasting
+    return [made[i] for i in range(len(shapes))], Sent(layout, size, kept, sent, scales, codebook, others)
 
 
 def digest(arrays: Arrays) -> bytes:
@@ -346,14 +369,14 @@ def _unfolded(symbols: Symbols) -> Symbols:
 
 
 def _reference(reference: Arrays, content: Content, shapes: Shapes) -> Arrays:
-    """Returns the float arrays of a reference.
+    """Returns the learned floats of a reference.
 
     Raises:
         PayloadError: It is not of the content's shapes.
     """
     if shapes_of(reference) != list(shapes):
         raise PayloadError(f"the reference has shapes {shapes_of(reference)}, expected {list(shapes)}")
-    return [array.astype(np.float32, copy=False) for array in _apart(reference, content)[0]]
+    return [reference[i].astype(np.float32, copy=False) for i in _positions(content)[0]]
 
 
 def _named(named: memoryview, reference: Arrays | None, content: Content, shapes: Shapes) -> Arrays:
@@ -378,23 +401,37 @@ def _added(difference: Floats, known: Arrays, kept: Bits | None) -> Floats:
     return difference
 
 
-def _apart(arrays: Arrays, content: Content) -> tuple[Arrays, Arrays]:
-    """Returns the float arrays and the others."""
-    pairs = list(zip(arrays, content.arrays, strict=True))
-    return [a for a, spec in pairs if spec.floating], [a for a, spec in pairs if not spec.floating]
+def _positions(content: Content, named: bool = False) -> tuple[list[int], list[int]]:
+    """Returns the positions of what an encoding works on, and of what is exact; not of constants that are named."""
+    lossy = [i for i, spec in enumerate(content.arrays) if spec.lossy]
+    absent = {*lossy, *(content.constants if named else ())}
+    return lossy, [i for i in range(len(content.arrays)) if i not in absent]
 
 
-def _together(floats: Arrays, others: Arrays, content: Content) -> Arrays:
-    """Undoes `_apart`."""
-    first, second = iter(floats), iter(others)
-    return [next(first if spec.floating else second) for spec in content.arrays]
+def _identical(first: Arrays, second: Arrays) -> bool:
+    """Says whether arrays are the same to the bit; a negative zero is not a zero."""
+    return shapes_of(first) == shapes_of(second) and all(
+        a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in zip(first, second, strict=True)
+    )
+
+
+def _lasting(named: memoryview, constants: Arrays | None, content: Content) -> dict[int, NDArray[Any]]:
+    """Returns position -> constant array, new; they have to be those that a stream names."""
+    if constants is None:
+        raise PayloadError(f"its constants are {named.hex()}, but nothing is held")
+    expected = [(content.arrays[i].sized(0), content.arrays[i].dtype) for i in content.constants]
+    received = [(array.shape, str(array.dtype)) for array in constants]
+    if received != expected or (held := digest(constants)) != named:
+        what = f"are {received}" if received != expected else f"have {held.hex()}"
+        raise PayloadError(f"its constants are {named.hex()}, but those held {what}")
+    return {i: array.copy() for i, array in zip(content.constants, constants, strict=True)}
 
 
 def _kept(mask: Arrays | None, content: Content, shapes: Shapes) -> Bits | None:
-    """Returns the mask over all float arrays; those that it does not cover are kept whole."""
+    """Returns the mask over all learned floats; arrays that it does not cover are kept whole."""
     if mask is None:
         return None
     covered = [shapes[i] for i in content.masked]
     parts = dict(zip(content.masked, split(as_vector(mask, covered, "mask"), covered), strict=True))
-    floats = [i for i, spec in enumerate(content.arrays) if spec.floating]
-    return joined([parts[i] if i in parts else np.ones(shapes[i], np.bool_) for i in floats], np.bool_)
+    lossy, _ = _positions(content)
+    return joined([parts[i] if i in parts else np.ones(shapes[i], np.bool_) for i in lossy], np.bool_)

@@ -28,6 +28,8 @@ DIFFERENCES = {
     "wire": {"values": "ternary", "delta": True, "top_k": 0.1, "feedback": True, "entropy": True},
     "server": {"cohort": 0.75},
 }
+FROZEN = {"groups": [{"name": "all", "model": "normalised:frozen"}], "wire": DIFFERENCES["wire"]}
+"""Statistics that cross whole, and constants that both ends hold."""
 DEVICES = {
     "groups": [
         {"name": "fast", "share": 0.5, "model": "mini-cnn", "device": "laptop"},
@@ -61,8 +63,8 @@ def on_ray(cluster: str, made: Scenario, path: Path, workers: int = 2) -> tuple[
 
 @pytest.mark.parametrize(
     ("table", "workers"),
-    [(MIXED, 1), (MIXED, 2), (FEDPKDG, 2), (DIFFERENCES, 2), (DEVICES, 2)],
-    ids=["mixed-1", "mixed-2", "fedpkdg-2", "differences-2", "devices-2"],
+    [(MIXED, 1), (MIXED, 2), (FEDPKDG, 2), (DIFFERENCES, 2), (FROZEN, 2), (DEVICES, 2)],
+    ids=["mixed-1", "mixed-2", "fedpkdg-2", "differences-2", "frozen-2", "devices-2"],
 )
 def test_the_same_model_as_inline(cluster: str, tmp_path: Path, table: dict[str, Any], workers: int) -> None:
     summary, directory = on_ray(cluster, scenario(table), tmp_path / "ray", workers)

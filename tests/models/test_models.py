@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
 from fedcompress import keras
-from fedcompress.models.architecture import ModelSpec
+from fedcompress.errors import InputError
+from fedcompress.models.architecture import Architecture, ModelSpec
 from fedcompress.plugins import Plugins
 
 
@@ -69,3 +73,34 @@ def test_names_of_layers_do_not_depend_on_what_was_built_before() -> None:
     names = [[layer.name for layer in spec("small-cnn").build().layers] for _ in range(2)]
     assert names[0] == names[1]
     assert keras.LOCK is not None
+
+
+def counting(layers: Any, x: Any) -> Any:
+    class Counting(layers.Layer):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            self.calls = self.add_weight(name="calls", dtype="int32", trainable=False, initializer="zeros")
+            self.seen = keras.tf.Variable(False, name="seen", trainable=False)
+
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    return Counting()(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda layers, x: layers.Normalization()(x), r"normalization/count \(int64\)"),
+        (lambda layers, x: keras.models.Sequential([layers.Normalization(name="inner")])(x), r"inner/count \(int64\)"),
+        (counting, r"counting/calls \(int32\), counting/seen \(bool\)"),
+    ],
+)
+def test_weights_that_cannot_be_averaged_are_refused(make: Callable[..., Any], named: str) -> None:
+    """The counter of a preprocessing layer, which every client's training failed on."""
+
+    class Made(Architecture):
+        def features(self, inputs: Any) -> Any:
+            return keras.layers.Flatten()(make(keras.layers, inputs))
+
+    with pytest.raises(InputError, match=named):
+        ModelSpec("made", Made(), (8, 8, 1), 3).check("digits")

@@ -24,6 +24,7 @@ class Case:
     content: Content
     mask: Arrays | None = None
     reference: Arrays | None = None
+    constants: Arrays | None = None
 
 
 def cases() -> list[Case]:
@@ -48,6 +49,19 @@ def cases() -> list[Case]:
                     continue
                 coded = encode(arrays, mixed, replace(encoding, top_k=top_k), mask=mask, reference=reference)
                 made.append(Case(coded.data, mixed, mask, reference))
+    # Statistics, and constants that are held or not.
+    kinded = Content(
+        (*mixed.arrays[:2], ArraySpec((6,), kind="statistic"), ArraySpec((5, 4), kind="constant"), mixed.arrays[3]),
+        mask="mask",
+        masked=(0,),
+    )
+    constants = [rng.standard_normal((5, 4)).astype(np.float32)]
+    arrays = [sparse, bias, rng.standard_normal(6).astype(np.float32), *constants, flags]
+    known = [a + np.float32(0.5) if a.dtype == np.float32 else a for a in arrays]
+    for encoding in (Encoding(c, v, *kind) for c in CODECS for v in VALUE_TYPES for kind in kinds):
+        for mask, reference, held in ((None, known, constants), (kept, None, constants), (kept, known, None)):
+            coded = encode(arrays, kinded, encoding, mask=mask, reference=reference, constants=held)
+            made.append(Case(coded.data, kinded, mask, reference, held))
     # Long enough for entropy coding to pay.
     many = rng.standard_normal(4000).astype(np.float32)
     for values in VALUE_TYPES:
@@ -93,7 +107,7 @@ def change_header(data: bytearray, rng: np.random.Generator) -> bytes:
     if rng.random() < 0.5 or len(data) < 2:
         data[0] = 1 << 5 | int(rng.integers(32))
     else:
-        data[0], data[1] = 2 << 5 | int(rng.integers(32)), int(rng.integers(16))
+        data[0], data[1] = 2 << 5 | int(rng.integers(32)), int(rng.integers(32))
     return bytes(data)
 
 
@@ -110,7 +124,7 @@ def swap_parts(data: bytearray, rng: np.random.Generator) -> bytes:
 
 
 def noise(data: bytearray, rng: np.random.Generator) -> bytes:
-    start = [1 << 5 | int(rng.integers(32))], [2 << 5 | int(rng.integers(32)), int(rng.integers(16))]
+    start = [1 << 5 | int(rng.integers(32))], [2 << 5 | int(rng.integers(32)), int(rng.integers(32))]
     return bytes(start[int(rng.integers(2))]) + rng.bytes(int(rng.integers(0, 2 * len(data))))
 
 
@@ -138,7 +152,7 @@ def test_mutated_streams(mutate: Callable[[bytearray, np.random.Generator], byte
         other = good[rng.integers(len(good))] if rng.random() < 0.1 else case
         data = mutate(bytearray(case.data), rng)
         try:
-            arrays = decode(data, other.content, mask=other.mask, reference=other.reference)
+            arrays = decode(data, other.content, mask=other.mask, reference=other.reference, constants=other.constants)
         except PayloadError:
             refused += 1
         else:
@@ -148,14 +162,20 @@ def test_mutated_streams(mutate: Callable[[bytearray, np.random.Generator], byte
 
 def test_streams_without_mutation() -> None:
     for case in cases()[:-1]:
-        assert as_declared(decode(case.data, case.content, mask=case.mask, reference=case.reference), case.content)
+        known = {"mask": case.mask, "reference": case.reference, "constants": case.constants}
+        assert as_declared(decode(case.data, case.content, **known), case.content)
 
 
 @pytest.mark.parametrize("size", range(4))
 def test_all_short_streams(size: int) -> None:
     """Every stream of up to two bytes, and some of three."""
     step = 1 if size < 3 else 257
-    contents = [Content(()), Content((ArraySpec((1,), "bool"),)), Content((ArraySpec((2,)), ArraySpec((), "uint8")))]
+    contents = [
+        Content(()),
+        Content((ArraySpec((1,), "bool"),)),
+        Content((ArraySpec((2,)), ArraySpec((), "uint8"))),
+        Content((ArraySpec((0,), kind="constant"), ArraySpec((), "uint8", kind="statistic"))),
+    ]
     for number in range(0, 256**size, step):
         for content in contents:
             try:

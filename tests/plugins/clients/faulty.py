@@ -37,6 +37,8 @@ class Faulty(SGD):
                 time.sleep(self.params.seconds)
             if self.params.fault == "nan":
                 weights[0][...] = np.nan
+            if self.params.fault == "huge":
+                weights[0].flat[:10] = 1e9
             if self.params.fault == "shape":
                 weights[0] = weights[0][:-1]
             if self.params.fault == "missing":
