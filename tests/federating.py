@@ -43,6 +43,26 @@ FEDPKDG: dict[str, Any] = {
 """Everything at once: pruned clients, generators, client state, a rolling buffer, lossy transfers."""
 
 
+ZOO = (
+    *("depthwise", "separable", "lstm", "gru", "embedding", "nested", "sequential", "dropout", "spatial-dropout"),
+    *("noise", "augmentation", "recurrent-dropout", "bidirectional", "attention", "distributed", "twice"),
+    *("normalised", "own"),
+)
+"""Models of `plugins/models/zoo.py`: what draws random numbers, initial weights or in training."""
+
+
+def of_zoo(*names: str) -> dict[str, Any]:
+    """Returns a federation in which each client has a model, and a group, of its own; of all of `ZOO` by default."""
+    names = names or ZOO
+    return {
+        "rounds": 2,
+        "data": {"dataset": "digits", "clients": len(names), "examples": 20 * len(names)},
+        "training": {"batch_size": 8},
+        "wire": {"delta": True},
+        "groups": [{"name": name, "share": 1 / len(names), "model": f"zoo:{name}"} for name in names],
+    }
+
+
 def experiment(table: dict[str, Any] | None = None, **overrides: Any) -> Experiment:
     """Returns TINY with the top-level keys of `table` replaced, and dotted overrides (`.` written as `__`)."""
     dotted = {key.replace("__", "."): value for key, value in overrides.items()}

@@ -92,9 +92,13 @@ class ModelSpec:
         """Weights that it comes with; None if it is still to be trained."""
         return None
 
-    def build(self) -> Any:
-        """Returns a new Keras model (batch, *input_shape) -> logits (batch, classes)."""
-        with keras.LOCK:
+    def build(self, seed: int = 0) -> Any:
+        """Returns a new Keras model (batch, *input_shape) -> logits (batch, classes).
+
+        Args:
+            seed: Of everything that is drawn on the way, weights and constants of layers alike.
+        """
+        with keras.seeded(seed):
             keras.backend.reset_uids()  # so that layers, and with them exported files, are named alike every time
             inputs = keras.Input(self.input_shape)
             features = self.architecture.features(inputs)
@@ -178,15 +182,14 @@ class ModelSpec:
                 that no seed repeats.
         """
         try:
-            self._layout  # noqa: B018  builds it
+            self._check_real()
+            self._check_initial_weights()
+            self._check_layers()
         except (ValueError, TypeError) as error:
             shape, reason = "x".join(map(str, self.input_shape)), str(error).strip().splitlines()[0]
             raise InputError(
                 f"model {self.name!r} does not fit {data!r}, whose examples are {shape}: {reason}"
             ) from error
-        self._check_real()
-        self._check_initial_weights()
-        self._check_layers()
 
     def _check_real(self) -> None:
         if others := [i for i, array in enumerate(self.template) if array.dtype.kind != "f"]:
@@ -233,15 +236,13 @@ class ModelSpec:
     def initial(self, rng: np.random.Generator) -> Arrays:
         """Returns initial weights, each from its own initializer, seeded by `rng`.
 
-        Kernels of the model's own layers are drawn one by one, whatever seed their initializer names. What else differs
-        when the model is built again (in nested models, recurrent and depthwise kernels, embeddings, biases) comes from
-        one that is built under a seed.
+        Kernels of the model's own layers are drawn one by one, whatever seed their initializer names. What else follows
+        from the seed of a build (nested layers, recurrent and depthwise kernels, embeddings) comes from a new build.
         """
         seeds = [int(rng.integers(2**31)) if _seedable(i) else None for i in self._layout.initializers]
         weights = self._layout.template
         if self._drawn:
-            with keras.seeded(int(rng.integers(2**31))):
-                weights = self.build().get_weights()
+            weights = self.build(int(rng.integers(2**31))).get_weights()
         return [
             array.copy() if seed is None else _redrawn(initializer, seed, array)
             for array, initializer, seed in zip(weights, self._layout.initializers, seeds, strict=True)
@@ -249,10 +250,10 @@ class ModelSpec:
 
     @cached_property
     def _drawn(self) -> bool:
-        """Whether anything but the kernels that `initial` draws one by one differs when the model is built again."""
+        """Whether anything but the kernels that `initial` draws one by one depends on the seed of a build."""
         initializers = self._layout.initializers
-        again = self.build().get_weights()
-        return any(not _seedable(initializers[i]) for i in _differing(self._layout.template, again))
+        other = self.build(seed=1).get_weights()
+        return any(not _seedable(initializers[i]) for i in _differing(self._layout.template, other))
 
     def with_head(self, weights: Arrays, head: Sequence[NDArray[Any]]) -> Arrays:
         """Returns the weights with another head.

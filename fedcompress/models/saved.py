@@ -41,8 +41,8 @@ class SavedModel(ModelSpec):
     def trained(self) -> Arrays:
         return [array.copy() for array in self._weights]
 
-    def build(self) -> Any:
-        with keras.LOCK:
+    def build(self, seed: int = 0) -> Any:
+        with keras.seeded(seed):
             return keras.Model.from_config(self._config)
 
     def _problems(self, model: Any, path: Path) -> None:

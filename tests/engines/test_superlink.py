@@ -31,7 +31,7 @@ from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
 from fedcompress.wire.payload import encode_payload, present
 from fedcompress.wire.records import to_record
-from federating import FEDPKDG, PLUGINS, TINY, experiment
+from federating import FEDPKDG, PLUGINS, TINY, experiment, of_zoo
 
 Started = Callable[[], dict[int, str]]
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
@@ -166,6 +166,21 @@ def test_knowledge_exchange_gives_the_same_model_as_inline(tmp_path: Path, start
     assert started() == {}
     assert summaries[0]["model_digest"] == summaries[1]["model_digest"]
     assert summaries[0]["uplink_bytes"] > 0
+
+
+@pytest.mark.slow
+def test_random_layers_and_initial_weights_give_the_same_model_as_inline(tmp_path: Path, started: Started) -> None:
+    """Each message has a process of its own: nothing can come from what was built or drawn before in it."""
+    names = (
+        *("depthwise", "separable", "lstm", "gru", "embedding", "nested", "dropout", "spatial-dropout", "noise"),
+        "augmentation",
+    )
+    summaries = [
+        run_one(scenario(of_zoo(*names)), tmp_path / options.engine, options)
+        for options in (Options(plugins=(PLUGINS,)), SUPERLINK)
+    ]
+    assert started() == {}
+    assert summaries[0]["model_digest"] == summaries[1]["model_digest"]
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ CONSTANT = {"zoo:dropout": [1, 3], "zoo:lstm": [2, 4], "zoo:twice": [1, 3], "zoo
 def test_every_weight_that_is_drawn_follows_from_the_seed(name: str) -> None:
     """Two objects stand for two processes; weights that are not drawn are equal in every build."""
     first, again = spec(f"zoo:{name}"), spec(f"zoo:{name}")
-    fixed = equal(first.build().get_weights(), first.build().get_weights())
+    fixed = equal(first.build(1).get_weights(), first.build(2).get_weights())
     assert not all(fixed)
     assert all(equal(initial(first, 1), initial(again, 1)))
     assert equal(initial(first, 1), initial(first, 2)) == fixed
@@ -128,6 +128,26 @@ def test_an_initializer_with_a_seed_keeps_it_and_a_constant_kernel_is_constant()
     model = ModelSpec("fixed", Fixed(), (8, 8, 1), 10)
     assert equal(initial(model, 1), initial(model, 2)) == [True, True, True, False, True]
     assert not initial(model, 1)[0].any()
+
+
+class Projection(Architecture):
+    """A random projection that is no weight."""
+
+    def features(self, inputs: Any) -> Any:
+        matrix = np.random.normal(size=(64, 5)).astype(np.float32)
+        return keras.layers.Flatten()(inputs) @ (keras.tf.random.normal([64, 5]) + matrix)
+
+
+def test_constants_are_the_same_in_every_build() -> None:
+    """So that threads, workers, training and prediction have one model."""
+    outputs = []
+    for other in (1.0, 2.0):
+        np.random.seed(int(other))
+        model = ModelSpec("projection", Projection(), (8, 8, 1), 10).build()
+        model.set_weights([np.ones((5, 10), np.float32), np.zeros(10, np.float32)])
+        outputs.append(model(np.ones((1, 8, 8, 1), np.float32)).numpy())
+    assert np.array_equal(*outputs)
+    assert np.abs(outputs[0]).max() > 0
 
 
 class Fresh(Architecture):

@@ -77,12 +77,12 @@ def augmentation(x: Any) -> Any:
 
 
 def recurrent_dropout(x: Any) -> Any:
-    cells = [keras.layers.LSTMCell(4, dropout=0.2), keras.layers.SimpleRNNCell(4, recurrent_dropout=0.2)]
+    cells = [keras.layers.SimpleRNNCell(4, dropout=0.2), keras.layers.GRUCell(4, recurrent_dropout=0.2)]
     return keras.layers.RNN(cells)(rows(x))
 
 
 def bidirectional(x: Any) -> Any:
-    return keras.layers.Bidirectional(keras.layers.GRU(4, dropout=0.2))(rows(x))
+    return keras.layers.Bidirectional(keras.layers.SimpleRNN(4, dropout=0.2))(rows(x))
 
 
 def attention(x: Any) -> Any:
