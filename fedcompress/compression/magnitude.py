@@ -19,7 +19,7 @@ class MagnitudeParams(ScheduleParams):
     """Parameters of magnitude pruning."""
 
     frequency: int = Field(10, ge=1, description="steps between mask updates inside a round")
-    scope: masking.Scope = Field("layer", description="whether each layer has the target, or the model as a whole")
+    scope: masking.Scope = Field("layer", description=masking.SCOPES)
     mask: Literal["client", "server"] = Field(
         "client", description="who chooses: each client, or the server for a group"
     )
