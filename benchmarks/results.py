@@ -33,7 +33,7 @@ Written by `python -m benchmarks.results RUN...` from run directories; not to be
 measured by the runs that its section names. ± is half of the 95 % interval over seeds (Student's t); differences are
 taken seed by seed; "within noise" says that the interval of the difference holds zero. Accuracy is that on the test set
 after the last round; nothing is chosen by it. Times are by the clock, beside whatever else the machine was doing.
-Sections begun before 2026-11-26: former networks (stride 1), and dsfl "enhanced", until measured again.
+Sections begun before 2026-11-26: former networks (stride 1), `scope = "layer"`, dsfl "enhanced"; until measured again.
 
 To add a scenario or renew it, run it from a clean checkout and hand over its directory; the other sections stay:
 

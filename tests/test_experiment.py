@@ -152,7 +152,7 @@ def test_parameters_are_resolved_into_the_scenario(tiny: Table) -> None:
         "power": 3.0,
         "freeze_round": 2,
         "frequency": 10,
-        "scope": "layer",
+        "scope": "model",
         "mask": "client",
     }
     assert made.groups["dense"].settings.name == "dense"

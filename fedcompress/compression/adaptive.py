@@ -95,7 +95,7 @@ class AdaptiveParams(Params):
     judge: Literal["server", "client"] = Field(
         "server", description="whose validation examples decide: the server's, or all of the group's clients'"
     )
-    scope: masking.Scope = Field("layer", description="whether each layer has the sparsity, or the model as a whole")
+    scope: masking.Scope = Field("layer", description=masking.SCOPES)
 
     @model_validator(mode="after")
     def _one_goal(self) -> AdaptiveParams:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +11,16 @@ from numpy.typing import NDArray
 
 from fedcompress.wire.content import Arrays
 
-Scope = Literal["layer", "model"]
+Scope = Literal["layer", "model", "erk"]
+SCOPES = (
+    "layer: each layer has the sparsity; model: all together, by one threshold on magnitudes; "
+    "erk: all together, and small layers keep more (Erdős-Rényi-Kernel)"
+)
+"""What a scope says, for descriptions of parameters."""
+
+
+BISECTIONS = 100
+"""Of the common factor of Erdős-Rényi-Kernel densities: until it is exact."""
 
 
 def kept(size: int, sparsity: float) -> int:
@@ -34,14 +44,54 @@ def counts(weights: Arrays, prunable: Sequence[int], sparsity: float, scope: Sco
         prunable: Positions of its prunable tensors.
         sparsity: Fraction of zeros asked for.
         scope: "layer" asks it of each tensor; "model" of all together, by one threshold on magnitudes, so that a
-            tensor of large weights keeps more of them.
+            tensor of large weights keeps more of them; "erk" of all together, by `erk_counts`.
+
+    Returns:
+        At least one for each tensor. Together they are what `kept` says of all, or with "layer" of each; with a higher
+        sparsity none of them is larger, so that masks are nested.
     """
     sizes = [weights[i].size for i in prunable]
     if scope == "layer":
         return [kept(size, sparsity) for size in sizes]
-    everything = np.concatenate([weights[i].ravel() for i in prunable])
-    survivors = largest(everything, kept(everything.size, sparsity))
-    return [max(int(part.sum()), 1) for part in np.split(survivors, np.cumsum(sizes)[:-1])]
+    total = max(kept(sum(sizes), sparsity), len(sizes))
+    if scope == "erk":
+        return erk_counts([weights[i].shape for i in prunable], total)
+    magnitudes = [np.abs(weights[i].ravel()) for i in prunable]
+    for tensor in magnitudes:
+        tensor[tensor.argmax()] = np.inf  # each keeps its largest weight
+    survivors = largest(np.concatenate(magnitudes), total)
+    return [int(part.sum()) for part in np.split(survivors, np.cumsum(sizes)[:-1])]
+
+
+def erk_counts(shapes: Sequence[tuple[int, ...]], total: int) -> list[int]:
+    """Returns how many weights of each tensor survive at Erdős-Rényi-Kernel densities (Evci et al. 2020, "RigL").
+
+    The density of a kernel is proportional to (in + out + kh + kw) / (in out kh kw), of a dense layer to (in + out) /
+    (in out), and 1 where that is more; what is cut off there goes to the others. So a tensor keeps a number that is
+    proportional to the sum of its sides, but for its own size. Numbers are rounded as seats are by Webster's method,
+    which hands them out one by one: a smaller total takes from tensors, and gives to none.
+
+    Args:
+        shapes: Of the tensors, (kh, kw, in, out) or (in, out).
+        total: Of all together, at least one for each and at most all.
+    """
+    sides = np.array([sum(shape) for shape in shapes], np.float64)
+    sizes = np.array([prod(shape) for shape in shapes], np.int64)
+
+    def rounded(scale: float) -> NDArray[np.int64]:
+        return np.clip(np.floor(np.minimum(scale * sides, sizes) + 0.5).astype(np.int64), 1, sizes)
+
+    low, high = 0.0, float((sizes / sides).max())
+    if int(rounded(high).sum()) <= total:
+        return [int(size) for size in sizes]
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if int(rounded(middle).sum()) <= total else (low, middle)
+    counts = rounded(low)
+    while counts.sum() < total:  # of tensors whose next weight is due at the same scale the first ones get it
+        due = np.where(counts < sizes, (counts + 0.5) / sides, np.inf)
+        counts[due.argmin()] += 1
+    return [int(count) for count in counts]
 
 
 def choose(weights: Arrays, prunable: Sequence[int], keep: Sequence[int]) -> Arrays:

@@ -217,4 +217,4 @@ class _Repetition:
 def _compression(sparsity: float, epochs: int) -> Compression:
     if sparsity == 0:
         return NoCompression(Params(), sparsity=0.0, rounds=epochs)
-    return Magnitude(MagnitudeParams(), sparsity=sparsity, rounds=epochs)
+    return Magnitude(MagnitudeParams(scope="layer"), sparsity=sparsity, rounds=epochs)

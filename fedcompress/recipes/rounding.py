@@ -58,7 +58,7 @@ class Rounding(Method):
         asked, sparsity = self.params, getattr(self.params, "sparsity", 0.0)
         epochs = asked.epochs or bench.training.epochs
         end = max(round(asked.ramp * epochs), 1)
-        ramp = {"begin_round": 0, "end_round": end, "freeze_round": end + 1}
+        ramp = {"begin_round": 0, "end_round": end, "freeze_round": end + 1, "scope": "layer"}
         params = self.quantisers().model_copy(update=ramp)
         compression = Quantise(params, sparsity=sparsity, rounds=epochs, bits=self.bits)
         fitted = bench.train(

@@ -74,6 +74,53 @@ def test_sparsity_is_achieved_also_in_one_step(model: ModelSpec, sparsity: float
         assert not trained.weights[i][~trained.masks[at]].any()
 
 
+SIZES = [72, 576, 3920]
+"""Weights in the kernels of small-cnn, whose sides sum to 15, 22 and 402."""
+
+
+@pytest.mark.parametrize("scope", ["layer", "model", "erk"])
+@pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.8, 0.9, 0.97])
+def test_training_keeps_in_each_layer_what_the_scope_says(
+    model: ModelSpec, scope: masks.Scope, sparsity: float
+) -> None:
+    """Exactly, although tfmot has a threshold for each layer: the model as a whole has the target, or each layer."""
+    rng = np.random.default_rng(3)
+    data = Examples(rng.integers(0, 256, (100, 28, 28, 1), np.uint8), rng.integers(0, 10, 100).astype(np.int32))
+    start = model.initial(np.random.default_rng(1))
+    compression = magnitude(sparsity, 1, scope=scope, frequency=3)
+    trained = trainer(model, compression, 1).fit(start, data)
+    wanted = masks.counts(start, model.prunable, sparsity, scope)
+    assert [int(mask.sum()) for mask in trained.masks] == wanted
+    assert [np.count_nonzero(trained.weights[i]) for i in model.prunable] == wanted
+    assert [int(m.sum()) for m in compression.choose(start, model, 1, rng)] == wanted  # the server's
+    if scope == "layer":
+        assert wanted == [masks.kept(size, sparsity) for size in SIZES]
+    else:
+        assert sum(wanted) == masks.kept(4568, sparsity)
+
+
+def test_the_first_layer_in_each_scope(model: ModelSpec) -> None:
+    """At 0.9 the first layer keeps 7 of 72 by layer; of 457 weights, erk gives it 457 * 15 / 439 = 15.6."""
+    start = model.initial(np.random.default_rng(1))
+    kept = {scope: masks.counts(start, model.prunable, 0.9, scope) for scope in ("layer", "model", "erk")}
+    assert kept["layer"] == [7, 58, 392]
+    assert kept["erk"] == [16, 23, 418]
+    assert kept["model"] == [29, 245, 183]  # by the ranges that initial weights are drawn from
+
+
+def test_a_scope_follows_the_schedule(model: ModelSpec) -> None:
+    """Nested from round to round, and the target of each in all."""
+    start = model.initial(np.random.default_rng(1))
+    for scope in ("model", "erk"):
+        compression = magnitude(0.9, 10, begin_round=2, end_round=6, scope=scope)
+        before = [np.ones(start[i].shape, bool) for i in model.prunable]
+        for number in range(3, 11):
+            now = compression.choose(start, model, number, np.random.default_rng(0))
+            assert sum(int(m.sum()) for m in now) == masks.kept(4568, compression.target(number))
+            assert not any((n & ~b).any() for n, b in zip(now, before, strict=True))
+            before = now
+
+
 def test_given_masks_stay_and_target_zero_leaves_the_model_dense(model: ModelSpec) -> None:
     rng = np.random.default_rng(0)
     data = Examples(rng.integers(0, 256, (30, 28, 28, 1), np.uint8), rng.integers(0, 10, 30).astype(np.int32))

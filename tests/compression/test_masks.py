@@ -66,5 +66,69 @@ def test_counts_of_a_model_follow_one_threshold() -> None:
 
 
 def test_a_model_wide_threshold_leaves_every_layer_something() -> None:
+    """Ten of a hundred: one of the small weights, and nine of the large ones for it."""
     weights = [np.full(50, 9, np.float32), np.full(50, 1, np.float32)]
-    assert masks.counts(weights, [0, 1], 0.9, "model") == [10, 1]
+    assert masks.counts(weights, [0, 1], 0.9, "model") == [9, 1]
+    assert masks.counts(weights, [1, 0], 0.9, "model") == [1, 9]
+    assert masks.counts(weights, [0, 1], 0.999, "model") == [1, 1]
+
+
+MEDIUM = [(3, 3, 1, 8), (3, 3, 8, 16), (3, 3, 16, 16), (256, 10)]
+"""Kernels of medium-cnn: sums of their sides 15, 30, 38 and 266, sizes 72, 1,152, 2,304 and 2,560."""
+
+
+@pytest.mark.parametrize(
+    ("shapes", "total", "expected"),
+    [
+        # 609 * (15, 30, 38, 266) / 349 = 26.2, 52.3, 66.3, 464.2
+        (MEDIUM, 609, [26, 52, 66, 465]),
+        # 3044 * 15 / 349 = 131 > 72, so 72 and 2972 * (30, 38, 266) / 334 = 266.9, 338.1, 2366.9
+        (MEDIUM, 3044, [72, 267, 338, 2367]),
+        # 72 and 2,560, and of the remaining 3,368 more than 1,152 to the second: 72, 1152, 2216 are capped in turn
+        (MEDIUM, 6000, [72, 1152, 2216, 2560]),
+        (MEDIUM, 6088, [72, 1152, 2304, 2560]),
+        (MEDIUM, 4, [1, 1, 1, 1]),
+        # (784, 100), (100, 50), (50, 10): 884, 150 and 60 of 1,094; 547 is half of it
+        ([(784, 100), (100, 50), (50, 10)], 547, [442, 75, 30]),
+        ([(5, 1, 3), (4, 4)], 17, [9, 8]),
+    ],
+)
+def test_erk_by_hand(shapes: list[tuple[int, ...]], total: int, expected: list[int]) -> None:
+    assert masks.erk_counts(shapes, total) == expected
+
+
+@st.composite
+def kernels(draw: st.DrawFn) -> list[np.ndarray]:
+    """Up to five kernels, with many ties and zeros among their weights."""
+    side = st.integers(1, 7)
+    shape = st.one_of(st.tuples(side, side), st.tuples(st.just(3), side, side), st.tuples(st.just(2), side, side, side))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    return [rng.integers(-3, 4, s).astype(np.float32) for s in draw(st.lists(shape, min_size=1, max_size=5))]
+
+
+@given(kernels(), st.sampled_from(["layer", "model", "erk"]), st.floats(0, 0.999), st.floats(0, 0.999))
+def test_counts_are_exact_and_nested_at_every_sparsity(
+    weights: list[np.ndarray], scope: masks.Scope, one: float, other: float
+) -> None:
+    """As many as `kept` says of all together, one at least of each; and a sparser mask is part of a denser one."""
+    prunable = list(range(len(weights)))
+    low, high = sorted((one, other))
+    dense, sparse = (masks.counts(weights, prunable, s, scope) for s in (low, high))
+    sizes = [w.size for w in weights]
+    for counts, asked in ((dense, low), (sparse, high)):
+        assert all(1 <= count <= size for count, size in zip(counts, sizes, strict=True))
+        if scope == "layer":
+            assert counts == [masks.kept(size, asked) for size in sizes]
+        else:
+            assert sum(counts) == max(masks.kept(sum(sizes), asked), len(sizes))
+    wide, narrow = (masks.choose(weights, prunable, counts) for counts in (dense, sparse))
+    assert not any((n & ~w).any() for n, w in zip(narrow, wide, strict=True))
+
+
+@given(kernels(), st.floats(0, 0.999))
+def test_erk_is_proportional_to_sides(weights: list[np.ndarray], sparsity: float) -> None:
+    """But for rounding, tensors that are neither full nor down to one keep numbers in proportion to their sides."""
+    counts = masks.counts(weights, list(range(len(weights))), sparsity, "erk")
+    free = [(count, sum(w.shape)) for count, w in zip(counts, weights, strict=True) if 1 < count < w.size]
+    scales = [((count - 0.5) / side, (count + 0.5) / side) for count, side in free]
+    assert max((low for low, _ in scales), default=0.0) <= min((high for _, high in scales), default=0.0) + 1e-9

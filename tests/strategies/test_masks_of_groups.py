@@ -110,3 +110,18 @@ def test_a_floor_that_forbids_the_sparsity_is_refused_before_the_run() -> None:
     made = experiment(GROUPS, groups__narrow__sparsity=0.95)
     with pytest.raises(InputError, match=r"groups.narrow.compression: model 'mini-cnn': received sparsity 0.95"):
         made.check_models()
+
+
+@pytest.mark.parametrize("scope", ["layer", "model", "erk"])
+@pytest.mark.parametrize("mask", ["client", "server"])
+def test_a_federation_keeps_what_the_scope_says(scope: str, mask: str, tmp_path: Path) -> None:
+    """mini-cnn on 8x8 has kernels of 36, 144 and 160 weights; at 0.9 it keeps 34 of 340, by layer 4 + 14 + 16."""
+    params = {"scope": scope, "mask": mask, "schedule": "constant", "begin_round": 1, "end_round": 2}
+    pruned = {"model": "mini-cnn", "compression": "magnitude", "sparsity": 0.9, "compression_params": params}
+    groups = [{"name": "dense", "share": 0.5, "model": "mini-cnn"}, {"name": "pruned", "share": 0.5, **pruned}]
+    made = experiment({"rounds": 3, "data": {"dataset": "digits", "clients": 4}, "groups": groups})
+    _, directory, _ = run(made, tmp_path / "run")
+    rows = [row for row in directory.rows("clients") if row["group"] == "pruned"]
+    assert {row["status"] for row in rows} == {"ok"}
+    assert [row["sparsity"] for row in rows if row["round"] == 1] == [0.0, 0.0]
+    assert [row["sparsity"] for row in rows if row["round"] > 1] == [pytest.approx(1 - 34 / 340)] * 4

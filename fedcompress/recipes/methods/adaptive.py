@@ -30,7 +30,7 @@ class PruneAdaptivelyParams(Params):
     epochs: int = Field(5, ge=1, description="most epochs of a trial")
     patience: int = Field(3, ge=1, description="epochs without a better one after which a trial is given up")
     learning_rate: float | None = Field(None, gt=0.0, description="of trials; default: [training] learning_rate")
-    scope: masking.Scope = Field("layer", description="whether each layer has the sparsity, or the model as a whole")
+    scope: masking.Scope = Field("layer", description=masking.SCOPES)
 
     @model_validator(mode="after")
     def _one_goal(self) -> PruneAdaptivelyParams:

@@ -61,7 +61,12 @@ class Clustering(Method):
         epochs = asked.epochs or bench.training.epochs
         end = max(round(asked.ramp * epochs), 1)
         params = ClusterParams(
-            clusters=clusters, tolerance=asked.tolerance, begin_round=0, end_round=end, freeze_round=end + 1
+            clusters=clusters,
+            tolerance=asked.tolerance,
+            begin_round=0,
+            end_round=end,
+            freeze_round=end + 1,
+            scope="layer",
         )
         compression = Cluster(params, sparsity=asked.sparsity, rounds=epochs)
         phase = f"{clusters} clusters"

@@ -12,7 +12,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
-from fedcompress.compression.masks import Scope
+from fedcompress.compression.masks import SCOPES, Scope
 from fedcompress.recipes.bench import Bench
 from fedcompress.recipes.method import Method, Outcome, Params
 
@@ -24,7 +24,7 @@ class PruneParams(Params):
     initial: float = Field(0.0, ge=0.0, lt=1.0, description="fraction of zeros at the beginning of the ramp")
     schedule: Literal["polynomial", "constant"] = Field("polynomial", description="constant: the target at once")
     ramp: float = Field(0.6, gt=0.0, le=1.0, description="part of the epochs after which the target is reached")
-    scope: Scope = Field("layer", description="whether each layer has the target, or the model as a whole")
+    scope: Scope = Field("layer", description=SCOPES)
     epochs: int | None = Field(None, ge=1, description="of pruning; default: [training] epochs")
     learning_rate: float | None = Field(None, gt=0.0, description="of pruning; default: [training] learning_rate")
 
