@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -473,21 +475,42 @@ def main() -> None:
     quiet.apply()
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # plug-ins as package.module:Class from where the user stands
-    try:
-        code = _command()(standalone_mode=False)
-        if code == INTERRUPTED:
+    with _signals_as_interruptions() as received:
+        try:
+            code = _command()(standalone_mode=False)
+            if code == INTERRUPTED:
+                raise KeyboardInterrupt
+            sys.exit(code)
+        except FedcompressError as error:
+            for line in str(error).splitlines():
+                print(f"error: {line}", file=sys.stderr)
+            sys.exit(error.exit_code)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(2)
+        except click.ClickException as error:
+            print(f"error: {error.format_message()}", file=sys.stderr)
+            sys.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
             print("interrupted", file=sys.stderr)
-        sys.exit(code)
-    except FedcompressError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(2)
-    except click.ClickException as error:
-        print(f"error: {error.format_message()}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+            sys.exit(128 + received[0] if received else INTERRUPTED)
+
+
+@contextmanager
+def _signals_as_interruptions() -> Iterator[list[int]]:
+    """Has the signals that ask a process to end do what Ctrl-C does, within the block; yields those that came."""
+    received: list[int] = []
+
+    def interrupt(number: int, _: Any) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    asking = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]  # nohup has one ignored
+    for number in asking:
+        signal.signal(number, interrupt)
+    try:
+        yield received
+    finally:
+        for number in asking:
+            signal.signal(number, signal.SIG_DFL)

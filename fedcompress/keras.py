@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import importlib
+import linecache
 import os
 import random
 import sys
@@ -15,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from types import ModuleType
 from typing import Any
 
@@ -135,8 +138,29 @@ def _load() -> dict[str, ModuleType]:
             tf.config.threading.set_inter_op_parallelism_threads(int(os.environ.get("FEDCOMPRESS_INTER_OP", "0")))
             tf.get_logger().setLevel("ERROR")
             tf.autograph.set_verbosity(0)
+            _keep_generated_code_in_memory()
             _modules.update(tf=tf, tf_keras=tf_keras)
         return _modules
+
+
+def _keep_generated_code_in_memory() -> None:
+    """Has autograph import the code that it generates without writing it to files.
+
+    A process that is killed leaves the files in the temporary directory, and any process their compiled form.
+    """
+    loader = importlib.import_module("tensorflow.python.autograph.pyct.loader")
+    numbers = count()
+
+    def load_source(source: str, delete_on_exit: bool) -> tuple[ModuleType, str]:
+        name = f"__autograph_generated_{next(numbers)}"
+        module = ModuleType(name)
+        module.__file__ = filename = f"<{name}>"
+        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+        exec(compile(source, filename, "exec", dont_inherit=True), module.__dict__)
+        sys.modules[name] = module
+        return module, filename
+
+    loader.load_source = load_source  # type: ignore[attr-defined]
 
 
 def _load_tfmot() -> Any:

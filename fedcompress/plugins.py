@@ -13,9 +13,11 @@ import inspect
 import pkgutil
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
+from importlib.abc import SourceLoader
 from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -69,15 +71,17 @@ class Plugins:
 
     Attributes:
         folders: Each holds `clients/NAME.py`, `strategies/NAME.py`, `models/NAME.py`, ...
+        contents: What `modules` returned on another machine, which may be the only one that has the folders.
     """
 
     folders: tuple[Path, ...] = ()
+    contents: Mapping[Path, Mapping[str, bytes]] | None = field(default=None, compare=False, repr=False)
     _loaded: dict[Path, ModuleType] = field(default_factory=dict, compare=False, repr=False)
     _imported: set[str] = field(default_factory=set, compare=False, repr=False)
     """Modules of the plug-ins that were found by path or as entry points."""
 
     def __post_init__(self) -> None:
-        for folder in self.folders:
+        for folder in self.folders if self.contents is None else ():
             if not any((folder / kind).is_dir() for kind in KINDS):
                 expected = ", ".join(f"{kind}/" for kind in KINDS)
                 raise InputError(f"--plugins {folder}: expected a folder that holds at least one of {expected}.")
@@ -136,30 +140,42 @@ class Plugins:
         self._imported.add(path.partition(":")[0])
         return found
 
+    @cached_property
+    def modules(self) -> Mapping[Path, Mapping[str, bytes]]:
+        """Folder -> path within it -> text, of all modules; what is imported and what the digest is of."""
+        if self.contents is not None:
+            return self.contents
+        return {root: _read_modules(root) for root in self.folders}
+
     @property
     def digest(self) -> str:
         """SHA-256 over every file of the plug-in folders, and of the importable plug-ins that were loaded.
 
         Empty without any of them: what ships is told by its version and commit.
         """
-        texts = [
-            str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes()
-            for folder in self.folders
-            for path in sorted(folder.rglob("*.py"))
-        ]
-        for name, text in sorted(_sources(self._imported).items()):
-            texts.append(name.encode() + b"\0" + text)
-        return sha256(b"".join(texts)).hexdigest() if self.folders or texts else ""
+        files = [item for folder in self.folders for item in self.modules[folder].items()]
+        files += sorted(_sources(self._imported).items())
+        if not self.folders and not files:
+            return ""
+        digest = sha256()
+        for name, text in files:
+            digest.update(name.encode() + b"\0" + text)
+        return digest.hexdigest()
 
     def _files(self, folder: str) -> Iterable[Path]:
         for root in self.folders:
-            yield from sorted(p for p in (root / folder).glob("*.py") if not p.stem.startswith("_"))
+            paths = (root / name for name in self.modules[root])
+            yield from sorted(p for p in paths if p.parent == root / folder and not p.stem.startswith("_"))
+
+    def _text(self, path: Path) -> bytes:
+        root = path.parent.parent
+        return self.modules[root][str(path.relative_to(root))]
 
     def _load_file(self, path: Path, kind: Kind) -> ModuleType:
         """Imports a file under a name of its own, so that a folder called `clients` does not shadow ours."""
         if path not in self._loaded:
             name = f"fedcompress_plugin_{sha256(str(path.resolve()).encode()).hexdigest()[:12]}_{path.stem}"
-            spec = importlib.util.spec_from_file_location(name, path)
+            spec = importlib.util.spec_from_file_location(name, path, loader=_Loader(path, self._text(path)))
             assert spec is not None and spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules[name] = module
@@ -170,6 +186,26 @@ class Plugins:
                 raise InputError(f"{kind.name} {path}: does not import: {type(error).__name__}: {error}.") from error
             self._loaded[path] = module
         return self._loaded[path]
+
+
+def _read_modules(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.py"))}
+
+
+class _Loader(SourceLoader):
+    """Imports a text that was read before, so that what runs is what the digest is of, on any machine."""
+
+    def __init__(self, path: Path, text: bytes) -> None:
+        self._path, self._text = str(path), text
+
+    def get_filename(self, fullname: str) -> str:
+        return self._path
+
+    def get_data(self, path: bytes | str) -> bytes:
+        """Returns the text; there are no other files, so that none is compiled into the user's folder either."""
+        if path != self._path:
+            raise FileNotFoundError(path)
+        return self._text
 
 
 def parameter_problems(error: ValidationError, kind: type[BaseModel], where: str) -> Iterable[str]:

@@ -484,7 +484,8 @@ def test_a_run_from_start_to_end(tiny_file: Path, tmp_path: Path) -> None:
     assert Scenario.parse(tomllib.loads(resolved.toml())) == resolved
 
 
-def test_ctrl_c_keeps_the_finished_rounds(tiny_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_keeps_the_finished_rounds(tiny_file: Path, tmp_path: Path, sent: int, code: int) -> None:
     command = [PROGRAM, "run", "tiny.toml", "--out", "out", "--set", "rounds=500", "--set", "training.epochs=20"]
     with subprocess.Popen(
         command, cwd=tmp_path, env=LOUD, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -496,9 +497,9 @@ def test_ctrl_c_keeps_the_finished_rounds(tiny_file: Path, tmp_path: Path) -> No
             line = process.stderr.readline()
             assert line, heard
             heard += line
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         out, rest = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert out == ""
     assert "Traceback" not in rest
     directory = RunDirectory(tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -453,3 +454,29 @@ def test_the_interface_itself_is_no_plug_in(folder: Path) -> None:
     write(folder / "clients" / "base_only.py", "from fedcompress.client import ClientStrategy")
     assert "found none" in refusal(Plugins((folder,)), "clients", "base-only")
     assert ClientStrategy.actions() == frozenset()
+
+
+def test_modules_are_imported_where_their_folder_is_not(folder: Path, tmp_path: Path) -> None:
+    here = Plugins((folder,))
+    contents = dict(here.modules)
+    folder.rename(tmp_path / "elsewhere")
+    there = Plugins(tuple(contents), contents)
+    assert there.digest == here.digest
+    kind = there.load("clients", "counted")
+    assert (kind.__name__, kind.__mro__[1]) == ("Counted", SGD)
+    assert "class Counted(SGD)" in inspect.getsource(kind)
+    assert "counted" in there.names("clients")
+
+
+def test_an_import_leaves_the_folder_as_it_is(folder: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    Plugins((folder,)).load("clients", "counted")
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_what_runs_is_what_the_digest_is_of(folder: Path) -> None:
+    found = Plugins((folder,))
+    digest = found.digest
+    (folder / "clients" / "counted.py").write_text("raise RuntimeError('edited in the meantime')")
+    assert found.load("clients", "counted").__name__ == "Counted"
+    assert Plugins((folder,)).digest != digest

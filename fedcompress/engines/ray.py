@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
@@ -66,7 +66,7 @@ class _Call:
 class _Worker:
     """The actor: builds the experiment from what the driver sent, and answers requests one at a time."""
 
-    def __init__(self, scenario: str, data: Any, plugin_files: list[Mapping[str, bytes]]) -> None:
+    def __init__(self, scenario: str, data: Any, modules: Mapping[Path, Mapping[str, bytes]]) -> None:
         import tomllib
 
         from fedcompress import keras
@@ -77,10 +77,8 @@ class _Worker:
 
         identify()
         keras.tf  # noqa: B018  imports TensorFlow now, so that no request pays for it
-        self._folder = tempfile.TemporaryDirectory()
-        folders = tuple(_unpacked(Path(self._folder.name) / str(i), files) for i, files in enumerate(plugin_files))
         parsed = Scenario.parse(tomllib.loads(scenario))
-        self._experiment = Experiment.load(parsed, Plugins(folders), data=data)
+        self._experiment = Experiment.load(parsed, Plugins(tuple(modules), modules), data=data)
         self._app = make_client_app(lambda _: self._experiment)
 
     def ready(self) -> bool:
@@ -117,10 +115,17 @@ class RayGrid(LocalGrid):
         super().__init__(len(experiment.clients), states)
         self._connection = Connection(settings)
         self._ray: Any = self._connection.ray
+        try:
+            self._prepare(experiment, settings)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, experiment: Experiment, settings: RaySettings) -> None:
         remote = self._ray.remote(num_cpus=settings.cpus, num_gpus=settings.gpus, max_restarts=0)(_Worker)
         data = self._ray.put(experiment.data)
-        files = [_packed(folder) for folder in experiment.plugins.folders]
-        self._spawn: Callable[[], Any] = lambda: remote.remote(experiment.scenario.toml(), data, files)
+        modules = dict(experiment.plugins.modules)
+        self._spawn: Callable[[], Any] = lambda: remote.remote(experiment.scenario.toml(), data, modules)
         self._idle: list[Any] = []
         self._starting: dict[Any, Any] = {}
         for _ in range(settings.workers):
@@ -212,7 +217,7 @@ class Connection:
         address = cluster_address(settings.address)
         self.ray: Any = _imported({} if address is None else {_JOIN_VARIABLE: f"{JOIN_LIMIT:g}"})
         try:
-            with _own_handlers():
+            with _own_signals():
                 if address is None:
                     self._start(settings)
                 else:
@@ -376,14 +381,20 @@ def _on_loopback() -> Iterator[None]:
 
 
 @contextmanager
-def _own_handlers() -> Iterator[None]:
-    """Keeps this process' handling of SIGTERM, which `ray.init` replaces."""
-    before = signal.getsignal(signal.SIGTERM)
+def _own_signals() -> Iterator[None]:
+    """Keeps what `ray.init` changes of how signals reach this process.
+
+    That is the handler of SIGTERM, and the process group: outside of its terminal's, Ctrl-C would not arrive.
+    """
+    handler, group = signal.getsignal(signal.SIGTERM), os.getpgrp()
     try:
         yield
     finally:
         if current_thread() is main_thread():
-            signal.signal(signal.SIGTERM, before)
+            signal.signal(signal.SIGTERM, handler)
+        if os.getpgrp() != group:
+            with suppress(OSError):  # there is nobody left in it
+                os.setpgid(0, group)
 
 
 def _short_folder() -> str:
@@ -394,16 +405,3 @@ def _short_folder() -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
-
-
-def _packed(folder: Path) -> dict[str, bytes]:
-    """Returns the modules of a plug-in folder, which other machines need not have."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.py"))}
-
-
-def _unpacked(folder: Path, files: Mapping[str, bytes]) -> Path:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text)
-    return folder

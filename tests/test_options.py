@@ -1,0 +1,56 @@
+"""How a run is carried out: numbers that no engine can work with are refused before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedcompress.errors import InputError
+from fedcompress.options import Options
+
+EXPECTED = "; expected 0 to 10000, whole from 1 on, in steps of 0.0001 below."
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e308", "10001", "1.5", "0.00001"])
+@pytest.mark.parametrize("option", ["--cpus-per-worker", "--gpus-per-worker"])
+def test_an_amount_that_ray_cannot_set_aside(
+    call: Callable[..., Any], tiny_file: Path, option: str, value: str
+) -> None:
+    done = call("run", tiny_file, "--engine", "ray", option, value, "--out", "out")
+    assert (done.code, done.err) == (2, f"error: {option}: received {float(value):g}{EXPECTED}\n")
+    assert not Path("out").exists()
+
+
+def test_a_sweep_is_refused_before_its_directory_is_made(
+    call: Callable[..., Any], tiny_file: Path, tmp_path: Path
+) -> None:
+    with tiny_file.open("a") as file:
+        file.write("\n[sweep]\nseeds = [1, 2]\n")
+    done = call("run", tiny_file, "--engine", "ray", "--cpus-per-worker", "nan", "--out", "out")
+    assert (done.code, done.err) == (2, f"error: --cpus-per-worker: received nan{EXPECTED}\n")
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("workers", [0, -1, 10_001, 10**30])
+def test_a_number_of_workers_that_is_a_slip(workers: int) -> None:
+    with pytest.raises(InputError) as error:
+        Options(workers=workers).check()
+    assert str(error.value) == f"--workers: received {workers}; expected 1 to 10000."
+
+
+def test_all_problems_are_named_at_once() -> None:
+    with pytest.raises(InputError) as error:
+        Options("ray", 0, cpus_per_worker=-1.0, gpus_per_worker=float("nan")).check()
+    assert [problem.partition(":")[0] for problem in error.value.problems] == [
+        "--workers",
+        "--cpus-per-worker",
+        "--gpus-per-worker",
+    ]
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.0001, 0.3333, 0.5, 1.0, 2.0, 10_000.0])
+def test_amounts_that_ray_can_set_aside(amount: float) -> None:
+    Options("ray", 10_000, cpus_per_worker=amount, gpus_per_worker=amount).check()
