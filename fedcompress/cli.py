@@ -13,7 +13,7 @@ import typer
 
 from fedcompress import __version__, quiet
 from fedcompress.distillation.settings import METHODS, DistillSettings
-from fedcompress.errors import FedcompressError, InputError, RunError
+from fedcompress.errors import MOST_CHARACTERS, FedcompressError, InputError, RunError, cut
 
 INTERRUPTED = 130
 SHOWN = 8
@@ -272,6 +272,7 @@ def show(
 
     from fedcompress.data.plot import render_plot, render_table, write_plot
     from fedcompress.experiment import Experiment
+    from fedcompress.files import check_output
     from fedcompress.plugins import Plugins
 
     console = Console(highlight=False)
@@ -280,6 +281,8 @@ def show(
         raise InputError(
             f"--plot {plot}: the scenario is a sweep of {len(runs)} runs; choose one with --set and --seed."
         )
+    if plot is not None:
+        check_output(plot, "--plot")
     for label, single in runs[:SHOWN]:
         experiment = Experiment.load(single, Plugins(tuple(plugins)), data_dir)
         console.rule(label)
@@ -475,6 +478,11 @@ def main() -> None:
     except click.ClickException as error:
         print(f"error: {error.format_message()}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {cut(str(error.filename), MOST_CHARACTERS)}: {error.strerror}", file=sys.stderr)
+        sys.exit(InputError.exit_code)
     except (KeyboardInterrupt, click.Abort):
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

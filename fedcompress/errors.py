@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any
+
+MOST_PROBLEMS, MOST_CHARACTERS = 20, 1000
+"""What is shown of many problems, and of a long one."""
 
 
 class FedcompressError(Exception):
@@ -17,13 +22,31 @@ class InputError(FedcompressError):
 
     Args:
         problems: One message, or several; each says what was received, what was expected and how to fix it.
+        further: Number of problems beyond these.
     """
 
     exit_code = 2
 
-    def __init__(self, problems: str | Iterable[str]) -> None:
+    def __init__(self, problems: str | Iterable[str], further: int = 0) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
-        super().__init__("\n".join(self.problems))
+        self.further = further
+        lines = [cut(problem, MOST_CHARACTERS) for problem in self.problems[:MOST_PROBLEMS]]
+        if more := len(self.problems) - len(lines) + further:
+            lines.append(f"and {more:,} more problems")
+        super().__init__("\n".join(lines))
+
+
+def cut(text: str, most: int) -> str:
+    """Returns a text without what goes beyond so many characters."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
+def shown(value: Any) -> str:
+    """Returns a received value as a message shows it."""
+    try:
+        return cut(repr(value), 200)
+    except (ValueError, RecursionError):  # an integer of more digits than Python writes; a table inside itself
+        return f"a {type(value).__name__} that is too large to show"
 
 
 class RunError(FedcompressError):
@@ -36,7 +59,11 @@ class PayloadError(FedcompressError):
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Returns `" Did you mean 'x'?"` for a near miss, and the known names otherwise."""
-    names = sorted(known)
+    return _suggestion(name, tuple(sorted(known)))
+
+
+@lru_cache(maxsize=1024)
+def _suggestion(name: str, names: tuple[str, ...]) -> str:
     close = get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f" Did you mean {close[0]!r}?"

@@ -11,6 +11,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from ..files import write_text
+
 MOST_ROWS = 30
 """With more clients than this, the first `SHOWN` are listed and the others summed up."""
 
@@ -109,6 +111,9 @@ def write_plot(distribution: NDArray[np.int64], path: Path, names: Sequence[str]
         distribution: (clients, classes) numbers of examples.
         path: Of the page; its folder is created.
         names: Of the classes; their numbers by default.
+
+    Raises:
+        OSError: It cannot be written, or something else than a regular file is there.
     """
     import plotly.graph_objects as go  # takes long to import, and is seldom needed
 
@@ -126,8 +131,7 @@ def write_plot(distribution: NDArray[np.int64], path: Path, names: Sequence[str]
         yaxis_title="examples",
         legend_title="class",
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.write_html(path, include_plotlyjs=True, config={"displaylogo": False})
+    write_text(path, figure.to_html(include_plotlyjs=True, config={"displaylogo": False}))
 
 
 def _shown(clients: int) -> int:

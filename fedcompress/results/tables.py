@@ -11,6 +11,7 @@ from typing import Any
 
 from fedcompress.devices import ABOUT
 from fedcompress.errors import InputError
+from fedcompress.files import check_output
 from fedcompress.results import comparison as compared
 from fedcompress.results.comparison import Cell, Comparison, Row
 from fedcompress.results.run_directory import RunDirectory
@@ -211,6 +212,8 @@ def write(comparison: Comparison, path: Path) -> list[Path]:
     if path.suffix and not single and not path.is_dir():
         raise InputError(f"--out {path}: expected a directory, or a file ending in {', '.join(FORMATS)}.")
     paths = [path] if single else [path / f"comparison{suffix}" for suffix in FORMATS]
+    for file in paths:
+        check_output(file, "--out")
     try:
         for file in paths:
             _write_one(comparison, file)
