@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ import typer
 
 from fedcompress import __version__, quiet
 from fedcompress.distillation.settings import METHODS, DistillSettings
-from fedcompress.errors import MOST_CHARACTERS, FedcompressError, InputError, RunError, cut
+from fedcompress.errors import MOST_CHARACTERS, FedcompressError, InputError, RunError, cut, located
 
 INTERRUPTED = 130
 SHOWN = 8
@@ -276,7 +277,8 @@ def show(
     from fedcompress.plugins import Plugins
 
     console = Console(highlight=False)
-    runs = _load(scenario, set_, seed).runs()
+    loaded = _load(scenario, set_, seed)
+    runs = loaded.runs()
     if plot is not None and len(runs) > 1:
         raise InputError(
             f"--plot {plot}: the scenario is a sweep of {len(runs)} runs; choose one with --set and --seed."
@@ -284,7 +286,8 @@ def show(
     if plot is not None:
         check_output(plot, "--plot")
     for label, single in runs[:SHOWN]:
-        experiment = Experiment.load(single, Plugins(tuple(plugins)), data_dir)
+        with located(f"sweep variant {label.rpartition(' seed ')[0]!r}") if loaded.sweep else nullcontext():
+            experiment = Experiment.load(single, Plugins(tuple(plugins)), data_dir)
         console.rule(label)
         print(experiment.scenario.toml())
         distribution = experiment.data.distribution

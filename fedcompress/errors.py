@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -47,6 +48,15 @@ def shown(value: Any) -> str:
         return cut(repr(value), 200)
     except (ValueError, RecursionError):  # an integer of more digits than Python writes; a table inside itself
         return f"a {type(value).__name__} that is too large to show"
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Puts a place before every problem of an `InputError` that passes."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError([f"{where}: {problem}" for problem in error.problems], error.further) from None
 
 
 class RunError(FedcompressError):

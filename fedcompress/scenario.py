@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fedcompress.errors import MOST_PROBLEMS, InputError, cut, shown, suggestion
+from fedcompress.errors import MOST_PROBLEMS, InputError, cut, located, shown, suggestion
 from fedcompress.files import read_text
 
 
@@ -353,11 +353,8 @@ class Scenario(Section):
 
 
 def _variant(base: Mapping[str, Any], variant: Variant, seed: int) -> Scenario:
-    try:
+    with located(f"sweep variant {variant.name!r}"):
         return Scenario.parse(base, {**variant.set, "seed": seed})
-    except InputError as error:
-        named = [f"sweep variant {variant.name!r}: {problem}" for problem in error.problems]
-        raise InputError(named, error.further) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
