@@ -10,7 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcompress.errors import FedcompressError, InputError, RunError
+from fedcompress.errors import MOST_PROBLEMS, FedcompressError, InputError, RunError
 from fedcompress.experiment import Experiment
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
@@ -207,6 +207,8 @@ def _check_sweep(scenario: Scenario, options: Options) -> None:
     fit: set[str] = set()
     for label, single in scenario.runs():
         variant, _, seed = label.rpartition(" seed ")
+        if seed == seeds[0] and len(found) > MOST_PROBLEMS:
+            break  # more would not be shown
         try:
             experiment = Experiment.load(single, plugins, options.data_dir)
         except InputError as error:
