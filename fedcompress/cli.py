@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -15,7 +15,7 @@ import typer
 
 from fedcompress import __version__, quiet
 from fedcompress.distillation.settings import METHODS, DistillSettings
-from fedcompress.errors import FedcompressError, InputError, RunError
+from fedcompress.errors import MOST_CHARACTERS, FedcompressError, InputError, RunError, cut, located
 
 INTERRUPTED = 130
 SHOWN = 8
@@ -277,17 +277,22 @@ def show(
     """Print the resolved scenario and the label distribution over clients."""
     from fedcompress.data.plot import render_plot, render_table, write_plot
     from fedcompress.experiment import Experiment
+    from fedcompress.files import check_output
     from fedcompress.plugins import Plugins
     from fedcompress.progress import console
 
     screen = console()
-    runs = _load(scenario, set_, seed).runs()
+    loaded = _load(scenario, set_, seed)
+    runs = loaded.runs()
     if plot is not None and len(runs) > 1:
         raise InputError(
             f"--plot {plot}: the scenario is a sweep of {len(runs)} runs; choose one with --set and --seed."
         )
+    if plot is not None:
+        check_output(plot, "--plot")
     for label, single in runs[:SHOWN]:
-        experiment = Experiment.load(single, Plugins(tuple(plugins)), data_dir)
+        with located(f"sweep variant {label.rpartition(' seed ')[0]!r}") if loaded.sweep else nullcontext():
+            experiment = Experiment.load(single, Plugins(tuple(plugins)), data_dir)
         screen.rule(label)
         print(experiment.scenario.toml())
         distribution = experiment.data.distribution
@@ -491,6 +496,11 @@ def main() -> None:
         except click.ClickException as error:
             print(f"error: {error.format_message()}", file=sys.stderr)
             sys.exit(error.exit_code)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            print(f"error: {cut(str(error.filename), MOST_CHARACTERS)}: {error.strerror}", file=sys.stderr)
+            sys.exit(InputError.exit_code)
         except (KeyboardInterrupt, click.Abort):
             print("interrupted", file=sys.stderr)
             sys.exit(128 + received[0] if received else INTERRUPTED)

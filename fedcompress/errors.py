@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any
+
+MOST_PROBLEMS, MOST_CHARACTERS = 20, 1000
+"""What is shown of many problems, and of a long one."""
 
 LONGEST = 2000
 """Characters that are kept of the text of an error that is not ours."""
@@ -22,13 +28,40 @@ class InputError(FedcompressError):
 
     Args:
         problems: One message, or several; each says what was received, what was expected and how to fix it.
+        further: Number of problems beyond these.
     """
 
     exit_code = 2
 
-    def __init__(self, problems: str | Iterable[str]) -> None:
+    def __init__(self, problems: str | Iterable[str], further: int = 0) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
-        super().__init__("\n".join(self.problems))
+        self.further = further
+        lines = [cut(problem, MOST_CHARACTERS) for problem in self.problems[:MOST_PROBLEMS]]
+        if more := len(self.problems) - len(lines) + further:
+            lines.append(f"and {more:,} more problems")
+        super().__init__("\n".join(lines))
+
+
+def cut(text: str, most: int) -> str:
+    """Returns a text without what goes beyond so many characters."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
+def shown(value: Any) -> str:
+    """Returns a received value as a message shows it."""
+    try:
+        return cut(repr(value), 200)
+    except (ValueError, RecursionError):  # an integer of more digits than Python writes; a table inside itself
+        return f"a {type(value).__name__} that is too large to show"
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Puts a place before every problem of an `InputError` that passes."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError([f"{where}: {problem}" for problem in error.problems], error.further) from None
 
 
 class RunError(FedcompressError):
@@ -75,7 +108,11 @@ def _printable(text: str) -> str:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Returns `" Did you mean 'x'?"` for a near miss, and the known names otherwise."""
-    names = sorted(known)
+    return _suggestion(name, tuple(sorted(known)))
+
+
+@lru_cache(maxsize=1024)
+def _suggestion(name: str, names: tuple[str, ...]) -> str:
     close = get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f" Did you mean {close[0]!r}?"

@@ -263,6 +263,7 @@ def _found(scenario: Scenario, plugins: Plugins) -> _Found:
     found = _Found(scenario, plugins)
     if found.problems:
         raise InputError(found.problems)
+    deal(scenario.groups, scenario.data.clients, scenario.seed)
     return found
 
 

@@ -19,7 +19,7 @@ def shipped(what: str = "scenarios") -> list[Path]:
 
 def named(path: Path, what: str = "scenarios") -> Path:
     """Returns a file, or the one that ships under that name."""
-    if path.exists() or path.suffix == ".toml":
+    if path.is_file() or path.suffix == ".toml":
         return path
     return next((known for known in shipped(what) if known.stem == str(path)), path)
 

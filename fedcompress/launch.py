@@ -10,7 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcompress.errors import FedcompressError, InputError, RunError
+from fedcompress.errors import MOST_PROBLEMS, FedcompressError, InputError, RunError
 from fedcompress.experiment import Experiment
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
@@ -101,14 +101,19 @@ def prepared(scenario: Scenario, options: Options) -> Experiment:
 
     options.check()
     experiment = Experiment.load(scenario, Plugins(options.plugins), options.data_dir)
+    _check(experiment, options)
+    engines.check(options, len(experiment.clients))
+    return experiment
+
+
+def _check(experiment: Experiment, options: Options) -> None:
+    """Raises InputError if an experiment is nothing for the engine, a tracker is absent or a model does not fit."""
     if options.engine == "superlink":
         from fedcompress.engines import superlink
 
         superlink.check(experiment)
     trackers.check(experiment)
-    engines.check(options, len(experiment.clients))
     experiment.check_models()
-    return experiment
 
 
 def resume_one(path: Path, observer: Observer | None = None, *, report: bool = True) -> Row:
@@ -191,12 +196,42 @@ def begin_sweep(scenario: Scenario, path: Path, options: Options) -> None:
     """Checks every run of a sweep, then makes its directory.
 
     Raises:
-        InputError: A run would be wrong, or the directory is in use; nothing has been written then.
+        InputError: Runs would be wrong, or the directory is in use; nothing has been written then.
     """
-    for _, single in scenario.runs():
-        Experiment.load(single, Plugins(options.plugins), options.data_dir)
+    _check_sweep(scenario, options)
     _check_sweep_engine(scenario, options)
     RunDirectory.made(path, {"options.json": as_json(options.table()), "scenario.toml": scenario.toml()})
+
+
+def _check_sweep(scenario: Scenario, options: Options) -> None:
+    """Raises InputError with all that is wrong with a sweep's runs: each problem once, with its variant, and with its
+    seeds if others do not have it. Models, which are the same for all seeds, are built for one."""
+    assert scenario.sweep is not None
+    plugins, seeds = Plugins(options.plugins), [str(seed) for seed in scenario.sweep.seeds]
+    found: dict[tuple[str, str], list[str]] = {}
+    fit: set[str] = set()
+    for label, single in scenario.runs():
+        variant, _, seed = label.rpartition(" seed ")
+        if seed == seeds[0] and len(found) > MOST_PROBLEMS:
+            break  # more would not be shown
+        try:
+            experiment = Experiment.load(single, plugins, options.data_dir)
+        except InputError as error:
+            for problem in error.problems:
+                found.setdefault((variant, problem), []).append(seed)
+            continue
+        if variant not in fit:
+            fit.add(variant)
+            try:
+                _check(experiment, options)
+            except InputError as error:
+                found |= {(variant, problem): seeds for problem in error.problems}
+    problems = [
+        f"sweep variant {variant!r}{'' if having == seeds else ', seed ' + ', '.join(having)}: {problem}"
+        for (variant, problem), having in found.items()
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def _check_sweep_engine(scenario: Scenario, options: Options) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from fedcompress.errors import InputError, suggestion
+from fedcompress.errors import MOST_PROBLEMS, InputError, shown, suggestion
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ class Plugins:
     _loaded: dict[Path, ModuleType] = field(default_factory=dict, compare=False, repr=False)
     _imported: set[str] = field(default_factory=set, compare=False, repr=False)
     """Modules of the plug-ins that were found by path or as entry points."""
+    _names: dict[str, list[str]] = field(default_factory=dict, compare=False, repr=False)
+    _classes: dict[tuple[str, str], type[Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for folder in self.folders if self.contents is None else ():
@@ -87,7 +89,12 @@ class Plugins:
                 raise InputError(f"--plugins {folder}: expected a folder that holds at least one of {expected}.")
 
     def names(self, folder: str) -> list[str]:
-        """Returns all names of a kind, without importing any plug-in."""
+        """Returns all names of a kind, without importing any plug-in; they are looked for once."""
+        if folder not in self._names:
+            self._names[folder] = self._found(folder)
+        return list(self._names[folder])
+
+    def _found(self, folder: str) -> list[str]:
         kind = KINDS[folder]
         found = {name.replace("_", "-") for name in _module_names(kind.package)}
         found |= {path.stem.replace("_", "-") for path in self._files(folder)}
@@ -106,6 +113,11 @@ class Plugins:
         Raises:
             InputError: The name is unknown, its module does not import, or defines no subclass of the interface.
         """
+        if (folder, name) not in self._classes:
+            self._classes[folder, name] = self._class(folder, name)
+        return self._classes[folder, name]
+
+    def _class(self, folder: str, name: str) -> type[Any]:
         kind = KINDS[folder]
         interface = _attribute(kind.interface)
         if ":" in name:
@@ -210,7 +222,8 @@ class _Loader(SourceLoader):
 
 def parameter_problems(error: ValidationError, kind: type[BaseModel], where: str) -> Iterable[str]:
     """Returns what is wrong with a plug-in's own parameters, one problem per key."""
-    for item in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    for item in errors[:MOST_PROBLEMS]:
         key = ".".join([where, *map(str, item["loc"])])
         if item["type"] == "extra_forbidden":
             known = suggestion(str(item["loc"][-1]), kind.model_fields) or " There are none."
@@ -219,7 +232,9 @@ def parameter_problems(error: ValidationError, kind: type[BaseModel], where: str
             yield f"{key}: is missing; {kind.model_fields[str(item['loc'][0])].description}."
         else:
             message = str(item["msg"]).removeprefix("Value error, ").replace("Input should", "input should").rstrip(".")
-            yield f"{key}: received {item['input']!r}; {message}{'' if message.endswith('?') else '.'}"
+            yield f"{key}: received {shown(item['input'])}; {message}{'' if message.endswith('?') else '.'}"
+    if len(errors) > MOST_PROBLEMS:
+        yield f"{where}: {len(errors) - MOST_PROBLEMS:,} more problems."
 
 
 def _module_names(package: str) -> list[str]:

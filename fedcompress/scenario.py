@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fedcompress.errors import InputError, suggestion
+from fedcompress.errors import MOST_PROBLEMS, InputError, cut, located, shown, suggestion
+from fedcompress.files import read_text
 
 
 class Section(BaseModel):
@@ -25,11 +26,22 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
+def _held_by_a_file_name(name: str) -> str:
+    if (size := len(name.encode())) > MOST_BYTES:
+        raise ValueError(f"has {size} bytes of UTF-8; expected at most {MOST_BYTES}, so that a file name can hold it")
+    return name
+
+
+MOST_BYTES = 200
+"""Of a name: with date and time, seed, digest or suffix, a file name of 255 bytes holds it."""
+Name = Annotated[str, AfterValidator(_held_by_a_file_name)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Partition = Literal["iid", "dirichlet", "pathological", "shard", "quantity", "feature"]
 Values = Literal["float32", "float16", "int8", "int4", "ternary", "clustered"]
+MOST_RUNS = 10_000
+"""Of a sweep or a recipe: every one of them is checked before the first one starts."""
 PUBLIC_SOURCES = "gan, holdout (kept out of the training data), noise, or dataset:NAME"
 
 
@@ -179,7 +191,7 @@ class ServerSettings(Section):
 class GroupSettings(Section):
     """`[[groups]]`: clients that are alike in model, strategy and compression."""
 
-    name: str = Field("all", min_length=1, pattern=r"^[\w-]+$", description="letters, digits, - and _")
+    name: Name = Field("all", min_length=1, pattern=r"^[\w-]+$", description="letters, digits, - and _")
     share: Share = Field(1.0, description="fraction of the clients; shares sum to 1")
     model: str = Field("small-cnn", description="name of a model")
     client: str = Field("sgd", description="name of a client strategy")
@@ -248,7 +260,7 @@ class TrackingSettings(Section):
 class Variant(Section):
     """`[[sweep.variants]]`: a named set of overrides."""
 
-    name: str = Field(min_length=1, pattern=r"^[^/\\\x00-\x1f]+$")  # part of the name of a directory
+    name: Name = Field(min_length=1, pattern=r"^[^/\\\x00-\x1f]+$")  # part of the name of a directory
     set: dict[str, Any] = Field(default_factory=dict, description="keys as for --set")
 
 
@@ -260,6 +272,8 @@ class SweepSettings(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
+        if (runs := len(self.variants) * len(self.seeds)) > MOST_RUNS:
+            raise ValueError(f"{runs:,} runs are more than a sweep may have, {MOST_RUNS:,}; use several sweeps")
         names = [variant.name.replace(" ", "-") for variant in self.variants]
         if len(set(names)) < len(names) or len(set(self.seeds)) < len(self.seeds):
             raise ValueError("names of variants and seeds have to differ from each other")
@@ -271,7 +285,7 @@ class SweepSettings(Section):
 class Scenario(Section):
     """A whole experiment; `Scenario.load` reads it from a file."""
 
-    name: str = Field(min_length=1, pattern=r"^[\w. -]+$", description="letters, digits, space, . - and _")
+    name: Name = Field(min_length=1, pattern=r"^[\w. -]+$", description="letters, digits, space, . - and _")
     rounds: Positive = Field(10, description="federated rounds")
     seed: int = Field(1, ge=0, description="every random number derives from it")
     data: DataSettings = Field(default_factory=DataSettings)
@@ -290,10 +304,10 @@ class Scenario(Section):
     def _groups_fit(self) -> Self:
         names = [group.name for group in self.groups]
         if len(set(names)) < len(names):
-            raise ValueError(f"groups: names have to differ, received {', '.join(names)}")
+            raise ValueError(f"groups: names have to differ, received {cut(', '.join(names), 200)}")
         total = sum(group.share for group in self.groups)
         if abs(total - 1.0) > 1e-6:
-            shares = " + ".join(f"{group.share:g}" for group in self.groups)
+            shares = cut(" + ".join(f"{group.share:g}" for group in self.groups), 200)
             raise ValueError(f"groups: shares have to sum to 1, received {shares} = {total:g}")
         return self
 
@@ -336,10 +350,7 @@ class Scenario(Section):
         Raises:
             InputError: One problem per line: the key, what was received, what is expected.
         """
-        nested = copied(dict(table))
-        for key, value in (overrides or {}).items():
-            override(nested, key, value)
-        return validated(cls, nested)
+        return validated(cls, overridden(table, overrides or {}))
 
     @classmethod
     def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Scenario:
@@ -374,20 +385,20 @@ class Scenario(Section):
 
 
 def _variant(base: Mapping[str, Any], variant: Variant, seed: int) -> Scenario:
-    try:
+    with located(f"sweep variant {variant.name!r}"):
         return Scenario.parse(base, {**variant.set, "seed": seed})
-    except InputError as error:
-        raise InputError(f"sweep variant {variant.name!r}: {problem}" for problem in error.problems) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Reads a TOML file, with one clear error if that is not possible."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = read_text(path, "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"{path}: cannot be read: {reason}. Expected a TOML scenario.") from None
-    except tomllib.TOMLDecodeError as error:
+    try:
+        return _parsed(text)
+    except ValueError as error:
         raise InputError(f"{path}: is not valid TOML: {error}.") from None
 
 
@@ -401,10 +412,79 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not equals or not all(part.strip() for part in key.split(".")):
         raise InputError(f"--set {text}: expected KEY=VALUE, for example --set training.epochs=3.")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
+        parsed = _parsed(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()
+    except ValueError as error:
+        raise InputError(f"--set {key.strip()}: {error}.") from None
     return key.strip(), parsed
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Parses TOML, within what every reader of TOML has to take.
+
+    Raises:
+        ValueError: It is no TOML, or is nested too deeply, or has an integer of more than 128 bits.
+    """
+    if _dotted(text):
+        raise ValueError(_DEEP)
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError(_DEEP) from None
+    except ValueError:  # more digits than Python turns into an integer
+        raise ValueError(_LARGE) from None
+    if problem := beyond_toml(table):
+        raise ValueError(problem)
+    return table
+
+
+MOST_DEPTH = 64
+"""Tables and lists within each other: far more than a scenario needs, and few enough for whoever walks through them."""
+_DEEP = f"it is nested more than {MOST_DEPTH} deep"
+_BETWEEN_KEYS = re.compile(r"[\n,=\[\]{}]")
+_LARGE = "an integer has more than 128 bits"
+
+
+def _dotted(text: str) -> bool:
+    """Says whether a key has so many parts that reading it would take minutes: the parser's time is quadratic there."""
+    parts = 0
+    for piece in text.split("."):
+        parts = 0 if _BETWEEN_KEYS.search(piece) else parts + 1
+        if parts > 16 * MOST_DEPTH:
+            return True
+    return False
+
+
+def beyond_toml(value: Any) -> str | None:
+    """Returns in what nested values are beyond what is taken of TOML, or None."""
+    waiting = [(value, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        if depth > MOST_DEPTH:
+            return _DEEP
+        if isinstance(node, int) and not -(2**127) <= node < 2**127:
+            return _LARGE
+        inner = node.values() if isinstance(node, Mapping) else node if isinstance(node, list | tuple) else ()
+        waiting += ((item, depth + 1) for item in inner)
+    return None
+
+
+def overridden(table: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a copy of a nested table with overrides (dotted key -> value) set in it.
+
+    Raises:
+        InputError: A key leads nowhere, or something is beyond what is taken of TOML.
+    """
+    for key, value in {"": table, **overrides}.items():
+        if problem := _DEEP if key.count(".") > MOST_DEPTH else beyond_toml(value):
+            raise InputError(f"{cut(key, 100)}: {problem}." if key else f"{problem}.")
+    nested: dict[str, Any] = copied(table)
+    for key, value in overrides.items():
+        override(nested, key, value)
+    return nested
 
 
 def copied(value: Any) -> Any:
@@ -456,14 +536,15 @@ def validated(kind: type[Kind], table: Mapping[str, Any]) -> Kind:
     try:
         return kind.model_validate(table)
     except ValidationError as error:
-        raise InputError(list(_problems(error, table, kind))) from None
+        # pydantic counts only the valid items of a list; the invalid ones have messages of their own
+        found = [e for e in error.errors(include_url=False) if not (e["type"] == "too_short" and e["input"])]
+        first = list(_problems(found[:MOST_PROBLEMS], table, kind))
+        raise InputError(first, further=len(found) - len(first)) from None
 
 
-def _problems(error: ValidationError, table: Mapping[str, Any], kind: type[Section]) -> Iterable[str]:
-    for item in error.errors(include_url=False):
+def _problems(errors: Iterable[Any], table: Mapping[str, Any], kind: type[Section]) -> Iterable[str]:
+    for item in errors:
         where = _location(item["loc"], table)
-        if item["type"] == "too_short" and item["input"]:
-            continue  # pydantic counts only the valid items; the invalid ones have messages of their own
         if item["type"] == "extra_forbidden":
             yield f"{where}: unknown key.{suggestion(str(item['loc'][-1]), _known_keys(item['loc'], kind))}"
         elif item["type"] == "missing":
@@ -476,10 +557,10 @@ def _problems(error: ValidationError, table: Mapping[str, Any], kind: type[Secti
             yield f"{where}: unknown key, or a table for a content is meant.{suggestion(str(item['loc'][-1]), known)}"
         elif item["type"] == "literal_error":
             known = re.findall(r"'([^']*)'", str(item["ctx"]["expected"]))
-            yield f"{where}: unknown value {item['input']!r}.{suggestion(str(item['input']), known)}"
+            yield f"{where}: unknown value {shown(item['input'])}.{suggestion(str(item['input']), known)}"
         else:
             expected = EXPECTED.get(item["type"], f"{str(item['msg'])[:1].lower()}{str(item['msg'])[1:]}")
-            yield f"{where}: received {item['input']!r}; {expected}."
+            yield f"{where}: received {shown(item['input'])}; {expected}."
 
 
 def _location(loc: tuple[int | str, ...], table: Mapping[str, Any]) -> str:

@@ -112,7 +112,7 @@ def run_sweep(
         watcher.ended(outcome)
     ended = list(outcomes.values())
     directory.write_json("sweep.json", _table(scenario, ended))
-    problems = [f"{outcome.job.label}: {outcome.problem}" for outcome in ended if outcome.problem]
+    problems = [f"{outcome.job.label}: {line}" for outcome in ended for line in outcome.problem.splitlines()]
     return _rows(scenario, ended), problems
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fedcompress
+from fedcompress.data.loading import load_dataset
 from fedcompress.errors import InputError
 from fedcompress.results import export
 from fedcompress.results.run_directory import RunDirectory
@@ -40,6 +41,7 @@ def test_a_run_and_its_tables(tiny: dict[str, Any], tmp_path: Path, capsys: pyte
     up = run.ledger[run.ledger["direction"] == "uplink"]
     assert up["wire_bytes"].sum() == run.summary["uplink_bytes"]
     assert run.provenance["command"][0] == "fedcompress.run"
+    assert run.dataset_digest == run.provenance["dataset_digest"] == load_dataset("digits").digest
     assert str(out) in repr(run)
     model = run.model("pruned")
     assert model.predict(np.zeros((2, 8, 8, 1), np.float32), verbose=0).shape == (2, 10)

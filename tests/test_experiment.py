@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients.fedprox import FedProxParams
-from fedcompress import keras
+from fedcompress import experiment, keras
+from fedcompress import plugins as plugins_module
 from fedcompress.errors import InputError
-from fedcompress.experiment import ClientInfo, Experiment, deal
+from fedcompress.experiment import ClientInfo, Experiment, deal, resolved
 from fedcompress.launch import run_one
 from fedcompress.plugins import Plugins
 from fedcompress.scenario import GroupSettings, Scenario
@@ -93,6 +94,21 @@ def test_a_group_without_clients_is_refused(tiny: Table) -> None:
     assert refusal(tiny, {"data.clients": 1}) == [
         "groups.pruned.share: 0.33 of 1 clients gives it none; raise it, or data.clients."
     ]
+
+
+def test_many_groups_are_checked_at_once(tiny: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are looked for once, not for each group; and groups without clients are found before any data is read."""
+    looked: list[str] = []
+    original = plugins_module._module_names
+    monkeypatch.setattr(plugins_module, "_module_names", lambda package: looked.append(package) or original(package))
+    groups = [{"name": f"g{i}", "share": 1 / 300, "model": "mini-cnn"} for i in range(300)]
+    table = {**tiny, "groups": groups, "data": {**tiny["data"], "clients": 300}}
+    assert len(resolved(Scenario.parse(table), Plugins()).groups) == 300
+    assert len(looked) <= 12
+    monkeypatch.setattr(experiment, "load_dataset", lambda *_, **__: pytest.fail("the data is read"))
+    problems = refusal({**table, "data": {**tiny["data"], "clients": 10}}, {})
+    assert problems[0] == "groups.g10.share: 0.00333333 of 10 clients gives it none; raise it, or data.clients."
+    assert len(problems) == 290
 
 
 def test_the_clients_that_a_server_sees(tiny: Table) -> None:

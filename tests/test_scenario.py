@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import tomllib
+from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from pydantic import BaseModel
 
 from fedcompress import scenario as module
 from fedcompress.errors import InputError
+from fedcompress.recipes.recipe import Recipe
 from fedcompress.scenario import Scenario, parse_assignment, read_toml
 
 SHIPPED = sorted((Path(__file__).parents[1] / "scenarios").glob("*.toml"))
@@ -488,3 +491,101 @@ def test_a_minimum_that_is_not_given_follows_from_balanced(data: dict[str, Any],
         }
     )
     assert [single.data.least for _, single in swept.runs()] == [least]
+
+
+def said(act: Callable[[], object]) -> list[str]:
+    """Returns the lines of the error that something ends with."""
+    with pytest.raises(InputError) as caught:
+        act()
+    return str(caught.value).splitlines()
+
+
+DEEP, LARGE = "it is nested more than 64 deep.", "an integer has more than 128 bits."
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a = " + "[" * 5000 + "]" * 5000, DEEP),
+        ("a = " + "{b = " * 200 + "1" + "}" * 200, DEEP),
+        ("a = " + "[" * 80 + "]" * 80, DEEP),
+        (".".join("a" * 100) + " = 1", DEEP),
+        (".".join("a" * 100_000) + " = 1", DEEP),
+        ("[" + " . ".join(["'a'"] * 100_000) + "]", DEEP),
+        ("rounds = " + "9" * 5000, LARGE),
+        ("rounds = 0x" + "f" * 5000, LARGE),
+        ("seed = 170141183460469231731687303715884105728", LARGE),
+        ("[server.params]\nx = [[1, -170141183460469231731687303715884105729]]", LARGE),
+    ],
+)
+def test_toml_beyond_what_is_taken_is_one_clear_error(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    assert said(lambda: read_toml(path)) == [f"{path}: is not valid TOML: {problem}"]
+    if text.startswith(("a = ", "rounds = ")):
+        key, _, value = text.partition(" = ")
+        assert said(lambda: parse_assignment(f"{key}={value}")) == [f"--set {key}: {problem}"]
+
+
+def test_what_is_taken_of_toml(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(
+        "a = " + "[" * 60 + "]" * 60 + "\nb = [" + "0.5, " * 5000 + f"]\nc = '{'.' * 1000}'\nd = {2**127 - 1}\n"
+    )
+    assert read_toml(path)["d"] == 2**127 - 1
+    assert parse_assignment("a=" + "." * 1000) == ("a", "." * 1000)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        ({"rounds": 10**5000}, f"rounds: {LARGE}"),
+        ({"server.params.x": [[[2**127]]]}, f"server.params.x: {LARGE}"),
+        ({"server.params.x": reduce(lambda inner, _: [inner], range(2000), 0)}, f"server.params.x: {DEEP}"),
+        ({".".join("a" * 5000): 1}, "a." * 50 + f"... (9,999 characters): {DEEP}"),
+    ],
+)
+def test_values_from_python_are_bounded_too(overrides: dict[str, Any], problem: str) -> None:
+    assert said(lambda: Scenario.parse({"name": "a"}, overrides)) == [problem]
+
+
+def test_many_problems_are_a_short_message() -> None:
+    """The first 20, each of at most 1,000 characters, and how many more there are; whatever they are about."""
+    lines = said(lambda: Scenario.parse({"name": "a", **{f"rounds{i}": 1 for i in range(50_000)}}))
+    assert lines[:2] == ["rounds0: unknown key. Did you mean 'rounds'?", "rounds1: unknown key. Did you mean 'rounds'?"]
+    assert (len(lines), lines[-1]) == (21, "and 49,980 more problems")
+    lines = said(lambda: Scenario.parse({"name": "a", "data": {"classes": ["x"] * 3000}}))
+    assert (len(lines), lines[-1]) == (21, "and 2,980 more problems")
+    (line,) = said(lambda: Scenario.parse({"name": "a", "rounds": "9" * 100_000}))
+    assert line == "rounds: received '" + "9" * 199 + "... (100,002 characters); input should be a valid integer."
+    (line,) = said(lambda: Scenario.parse({"name": "a", "k" * 100_000: 1}))
+    assert len(line) < 1100
+    variants = [{"name": "bad", "set": {f"rounds{i}": 1 for i in range(30)}}]
+    lines = said(Scenario.parse({"name": "a", "sweep": {"variants": variants}}).runs)
+    assert (lines[0], lines[-1]) == (
+        "sweep variant 'bad': rounds0: unknown key. Did you mean 'rounds'?",
+        "and 10 more problems",
+    )
+
+
+def test_a_sweep_has_a_number_of_runs_that_can_be_checked() -> None:
+    variants = [{"name": f"v{i}"} for i in range(101)]
+    message = "sweep: 10,100 runs are more than a sweep may have, 10,000; use several sweeps."
+    assert said(lambda: Scenario.parse({"name": "a", "sweep": {"variants": variants, "seeds": [*range(100)]}})) == [
+        message
+    ]
+    assert Scenario.parse({"name": "a", "sweep": {"variants": variants[:100], "seeds": [*range(100)]}}).sweep
+
+
+@pytest.mark.parametrize("name", ["n" * 201, "\u00e9" * 101, "\U00020000" * 51], ids=["one", "two", "four"])
+def test_a_name_that_no_file_name_could_hold_is_refused(name: str) -> None:
+    size = len(name.encode())
+    problem = f"has {size} bytes of UTF-8; expected at most 200, so that a file name can hold it."
+    assert said(lambda: Scenario.parse({"name": name})) == [f"name: {problem}"]
+    assert said(lambda: Scenario.parse({"name": "a", "groups": [{"name": name}]})) == [f"groups.{name}.name: {problem}"]
+    table = {"name": "a", "sweep": {"variants": [{"name": name}]}}
+    assert said(lambda: Scenario.parse(table)) == [f"sweep.variants.{name}.name: {problem}"]
+    assert said(lambda: Recipe.parse({"name": name, "experiments": [{}]})) == [f"name: {problem}"]
+    recipe = {"name": "a", "experiments": [{"name": name}]}
+    assert said(lambda: Recipe.parse(recipe)) == [f"experiments.{name}.name: {problem}"]
+    assert Scenario.parse({"name": name[:50]}).name == name[:50]

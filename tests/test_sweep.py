@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tomli_w
 
@@ -267,3 +268,77 @@ def test_a_run_of_another_scenario_is_never_taken_over(tiny: dict[str, Any], tmp
     watch = Watch()
     run_sweep(rates(tiny, {"a": 0.1, "b": 0.2, "c": 0.3}, seeds=[1, 2]), tmp_path, pretended, watch)
     assert watch.counts == (6, 1)
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "a key": ({"data.cliens": 3}, "data.cliens: unknown key. Did you mean 'clients'?"),
+    "a name": (
+        {"groups.dense.model": "mini-cn"},
+        "groups.dense.model: unknown model 'mini-cn'. Did you mean 'mini-cnn'?",
+    ),
+    "a parameter": ({"server.params.plian": True}, "server.params.plian: unknown parameter. Did you mean 'plain'?"),
+    "the wire": (
+        {"wire.valuess": "int8"},
+        "wire.valuess: unknown key, or a table for a content is meant. Did you mean ",
+    ),
+    "a content on the wire": ({"wire.mask.delta": True}, "wire.mask.delta: only weights can be sent as differences."),
+    "a combination on the wire": ({"wire.top_k": 0.5}, "wire"),
+    "the data": (
+        {"data.clients": 684},
+        "684 clients x at least 2 examples are 1368, but there are only 1366 examples; ",
+    ),
+    "the deal": (
+        {"data.clients": 1},
+        "groups.pruned.share: 0.33 of 1 clients gives it none; raise it, or data.clients.",
+    ),
+    "a model": (
+        {"data.dataset": "DATA", "groups.dense.model": "two-layer-cnn"},
+        "model 'two-layer-cnn' does not fit '",
+    ),
+    "a sparsity": (
+        {"groups.dense.sparsity": 0.5},
+        "groups.dense.sparsity: received 0.5, but compression 'none' never ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("override", "problem"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_names_its_variant(
+    override: dict[str, Any], problem: str, tiny: dict[str, Any], tmp_path: Path, call: Any
+) -> None:
+    """Once for all seeds, before anything is written, whichever layer finds it; `show` says the same."""
+    x, y = np.zeros((40, 2, 2), np.uint8), np.arange(40) % 2
+    np.savez(tmp_path / "data.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    override = {key: f"npz:{tmp_path}/data.npz" if value == "DATA" else value for key, value in override.items()}
+    variants = [{"name": "good"}, {"name": "bad one", "set": override}]
+    (tmp_path / "a.toml").write_text(tomli_w.dumps({**tiny, "sweep": {"seeds": [1, 2], "variants": variants}}))
+    before = sorted(tmp_path.rglob("*"))
+    done = call("run", "a.toml")
+    (line,) = done.err.splitlines()
+    assert (done.code, line.startswith(f"error: sweep variant 'bad one': {problem}")) == (2, True), line
+    assert sorted(tmp_path.rglob("*")) == before
+    if not problem.startswith(("model", "wire.mask")):  # models are not built there
+        assert call("show", "a.toml").err.splitlines() == [line]
+
+
+def test_what_is_wrong_with_some_seeds_names_them(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = launch.Experiment.load
+
+    def picky(single: Scenario, *arguments: Any) -> Any:
+        if single.seed in (2, 3) and single.data.alpha == 0.1:
+            raise InputError(["client 3 would have no examples", "and no validation"])
+        return load(single, *arguments)
+
+    monkeypatch.setattr(launch.Experiment, "load", picky)
+    variants = [{"name": "a"}, {"name": "b", "set": {"data.alpha": 0.1}}]
+    with pytest.raises(InputError) as caught:
+        launch.begin_sweep(
+            Scenario.parse({**tiny, "sweep": {"seeds": [1, 2, 3], "variants": variants}}), tmp_path / "out", Options()
+        )
+    assert caught.value.problems == [
+        "sweep variant 'b', seed 2, 3: client 3 would have no examples",
+        "sweep variant 'b', seed 2, 3: and no validation",
+    ]
+    assert not (tmp_path / "out").exists()

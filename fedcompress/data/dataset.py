@@ -82,6 +82,9 @@ def _input_problems(x: NDArray[Any]) -> Iterable[str]:
         yield f"has {x.dtype} inputs; expected uint8 (0..255) or float32: convert with .astype()"
     elif x.dtype.kind == "f" and not np.isfinite(x).all():
         yield f"has {int(np.sum(~np.isfinite(x)))} inputs that are infinite or not a number"
+    elif x.dtype.kind == "f" and max(x.max(), -x.min()) > np.finfo(np.float32).max:
+        largest = float(max(x.max(), -x.min()))
+        yield f"has inputs of up to {largest:.3g}, which float32 does not hold; scale them"
 
 
 def _label_problems(y: NDArray[Any], classes: int) -> Iterable[str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rich.console import Group
 from rich.text import Text
 
+from fedcompress.files import write_text
 from fedcompress.fitted_table import FittedTable
 
 MOST_ROWS = 30
@@ -119,6 +120,9 @@ def write_plot(distribution: NDArray[np.int64], path: Path, names: Sequence[str]
         distribution: (clients, classes) numbers of examples.
         path: Of the page; its folder is created.
         names: Of the classes; their numbers by default.
+
+    Raises:
+        OSError: It cannot be written, or something else than a regular file is there.
     """
     import plotly.graph_objects as go  # takes long to import, and is seldom needed
 
@@ -136,8 +140,7 @@ def write_plot(distribution: NDArray[np.int64], path: Path, names: Sequence[str]
         yaxis_title="examples",
         legend_title="class",
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.write_html(path, include_plotlyjs=True, config={"displaylogo": False})
+    write_text(path, figure.to_html(include_plotlyjs=True, config={"displaylogo": False}))
 
 
 def _shown(clients: int) -> int:

@@ -5,16 +5,28 @@ Structure only: what a method accepts as its own parameters is validated by `run
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import Field, model_validator
 
-from fedcompress.scenario import Fraction, Positive, Section, TrainingSettings, copied, override, read_toml, validated
+from fedcompress.scenario import (
+    MOST_RUNS,
+    Fraction,
+    Name,
+    Positive,
+    Section,
+    TrainingSettings,
+    overridden,
+    read_toml,
+    validated,
+)
 
 
 class RecipeData(Section):
@@ -41,7 +53,7 @@ class ExperimentSettings(Section):
     `each` maps a parameter, or "model", to a list of values; with several keys, every combination is an experiment.
     """
 
-    name: str | None = Field(None, min_length=1, pattern=r"^[^/\\\x00-\x1f]+$", description="default: what differs")
+    name: Name | None = Field(None, min_length=1, pattern=r"^[^/\\\x00-\x1f]+$", description="default: what differs")
     method: str = Field("plain", description="name of a method")
     model: str | None = Field(None, description="instead of the recipe's")
     epochs: Positive | None = Field(None, description="instead of [training] epochs")
@@ -81,7 +93,7 @@ def _named(params: Mapping[str, Any]) -> list[str]:
 class Recipe(Section):
     """Experiments on one data set; `Recipe.load` reads it from a file."""
 
-    name: str = Field(min_length=1, pattern=r"^[\w. -]+$", description="letters, digits, space, . - and _")
+    name: Name = Field(min_length=1, pattern=r"^[\w. -]+$", description="letters, digits, space, . - and _")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1, strict=False)
     model: str = Field("two-layer-cnn", description="name of a model, or a Keras file: FILE.keras, FILE.h5")
     data: RecipeData = Field(default_factory=RecipeData)
@@ -93,8 +105,13 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        labels = [experiment.label for experiment in self.plan()]
-        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        runs = sum(prod(map(len, e.each.values())) for e in self.experiments) * len(self.seeds)
+        if runs > MOST_RUNS:
+            raise ValueError(
+                f"experiments: {runs:,} are more than a recipe may have, {MOST_RUNS:,}; use several recipes"
+            )
+        counts = Counter(experiment.label for experiment in self.plan())
+        if twice := sorted(label for label, count in counts.items() if count > 1):
             raise ValueError(f"experiments: two are called {twice[0]!r}; give each a name of its own")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds have to differ from each other")
@@ -107,10 +124,7 @@ class Recipe(Section):
         Raises:
             InputError: One problem per line: the key, what was received, what is expected.
         """
-        nested = copied(dict(table))
-        for key, value in (overrides or {}).items():
-            override(nested, key, value)
-        return validated(cls, nested)
+        return validated(cls, overridden(table, overrides or {}))
 
     @classmethod
     def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:

@@ -18,13 +18,14 @@ from fedcompress.compression import size, tflite
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
 from fedcompress.errors import FedcompressError, InputError, RunError
+from fedcompress.files import shortened
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.saved import SUFFIXES, SavedModel
 from fedcompress.plugins import Plugins, parameter_problems
 from fedcompress.recipes.bench import Bench, CurvePoint, Split, split
 from fedcompress.recipes.method import Method, Outcome
 from fedcompress.recipes.recipe import ExperimentSettings, Recipe
-from fedcompress.results.run_directory import RunDirectory, shortened
+from fedcompress.results.run_directory import RunDirectory
 from fedcompress.training.trainer import PREDICTION_BATCH, predict
 
 Row = dict[str, Any]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedcompress.errors import InputError
+from fedcompress.files import read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,9 +65,9 @@ def read_rows(path: Path, *, cut_off: bool) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        *lines, last = path.read_text(encoding="utf-8").split("\n")
+        *lines, last = read_text(path).split("\n")
         rows = json.loads(f"[{','.join(lines)}]")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); {EXPECTED}.") from None
     if last and not cut_off:
         raise InputError(f"{path}: ends within a line, though the run is completed: it was cut off.")

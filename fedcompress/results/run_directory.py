@@ -16,6 +16,7 @@ from typing import Any
 from unicodedata import normalize
 
 from fedcompress.errors import InputError
+from fedcompress.files import irregular, part_name, read_text, write_text
 
 ROWS = ("rounds", "clients", "ledger")
 _RUN = (*(f"{name}.jsonl" for name in ROWS), "scenario.toml", "provenance.json")
@@ -64,9 +65,9 @@ class RunDirectory:
                 check_free(path)
                 directory.clear_unbegun()
                 for name, text in (files or {}).items():
-                    (path / _part(name)).write_text(text, encoding="utf-8")
+                    (path / part_name(name)).write_text(text, encoding="utf-8")
                 for name in files or {}:
-                    (path / _part(name)).replace(path / name)
+                    (path / part_name(name)).replace(path / name)
         except OSError as error:
             raise InputError(f"--out {path}: cannot be written: {error.strerror}.") from None
         return directory
@@ -104,20 +105,20 @@ class RunDirectory:
             return
         with self._being_made():
             for name in names:
-                if (self.path / _part(name)).exists():
-                    (self.path / _part(name)).replace(self.path / name)
+                if (self.path / part_name(name)).exists():
+                    (self.path / part_name(name)).replace(self.path / name)
 
     def clear_unbegun(self) -> None:
         """Removes what is left of making a directory, if that was broken off: files of ours alone."""
         for name in self._broken_off() or ():
             (self.path / name).unlink(missing_ok=True)
-            (self.path / _part(name)).unlink(missing_ok=True)
+            (self.path / part_name(name)).unlink(missing_ok=True)
 
     def _broken_off(self) -> tuple[str, ...] | None:
         """Returns the files that were being made here, if there is nothing else and the last has not got its name."""
         found = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
         for names in _MAKINGS:
-            parts = set(map(_part, names))
+            parts = set(map(part_name, names))
             if found & parts and found <= parts | set(names[:-1]):
                 return names
         rows = set(_RUN[: len(ROWS)])  # of a version that gave names one by one, these first
@@ -169,8 +170,8 @@ class RunDirectory:
         """
         path = self.path / name
         try:
-            table = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            table = json.loads(read_text(path))
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: cannot be read ({error}); expected the directory of a run.") from None
         if not isinstance(table, dict):
             raise InputError(f"{path}: holds no table; expected the directory of a run.")
@@ -178,20 +179,12 @@ class RunDirectory:
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file in one step."""
-        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-        temporary = (self.path / name).with_name(_part(Path(name).name))
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self.path / name)
+        write_text(self.path / name, text)
 
 
 def as_json(table: Mapping[str, Any]) -> str:
     """Returns a table as the text of a JSON file."""
     return json.dumps(finite(table), indent=2) + "\n"
-
-
-def _part(name: str) -> str:
-    """Returns the name under which a file is written before it gets its own."""
-    return f".{name}.part"
 
 
 def directory_name(label: str) -> str:
@@ -217,20 +210,16 @@ def _folded(name: str) -> str:
     return normalize("NFC", normalize("NFC", name).casefold())
 
 
-def shortened(name: str, most: int) -> str:
-    """Returns a name of at most so many bytes of UTF-8: a longer one is cut, and ends in its digest."""
-    if len(name.encode()) <= most:
-        return name
-    cut = name.encode()[: most - 9].decode(errors="ignore")
-    return f"{cut}-{sha256(name.encode()).hexdigest()[:8]}"
-
-
 def check_free(path: Path) -> None:
     """Raises InputError if a run cannot be written to `path`."""
-    if path.is_file():
-        raise InputError(f"--out {path}: is a file; name a directory that is new or empty.")
-    if path.is_dir() and any(path.iterdir()) and not RunDirectory(path).unbegun:
-        raise InputError(f"--out {path}: is in use; name a directory that is new or empty.")
+    try:
+        kind = "a file" if path.is_file() else irregular(path)
+        if kind not in (None, "a directory"):
+            raise InputError(f"--out {path}: is {kind}; name a directory that is new or empty.")
+        if kind is not None and any(path.iterdir()) and not RunDirectory(path).unbegun:
+            raise InputError(f"--out {path}: is in use; name a directory that is new or empty.")
+    except OSError as error:
+        raise InputError(f"--out {path}: cannot be written: {error.strerror}.") from None
 
 
 def finite(value: Any) -> Any:

@@ -6,33 +6,20 @@ The file carries the digest of what it holds, so that damage anywhere in it is f
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcompress.data.formats import read_arrays
 from fedcompress.errors import InputError
 
 _ARRAY = "__array__"
 _TUPLE = "__tuple__"
-_DAMAGE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    RuntimeError,
-    MemoryError,
-)
-"""What NumPy and `zipfile` raise for archives that are not what they claim."""
 _HOLDS = "use arrays of numbers, numbers, strings, None, and lists, tuples and dicts of them"
 
 
@@ -71,17 +58,17 @@ def load_tree(path: Path) -> Any:
     Raises:
         InputError: The file is absent or damaged, or of a version that wrote no digest.
     """
-    expected = "expected a file that a run has written"
+    expected = "a file that a run has written"
+    found = read_arrays(path, None, expected)
+    if "shape" in found and "digest" not in found:
+        raise InputError(f"{path}: has no digest: an earlier version of fedcompress wrote it. Start a new run.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if "shape" in file and "digest" not in file:
-                raise InputError(f"{path}: has no digest: an earlier version of fedcompress wrote it. Start a new run.")
-            shape, arrays = file["shape"], [file[f"a{i}"] for i in range(len(file.files) - 2)]
-            if not np.array_equal(file["digest"], _digest([shape, *arrays])):
-                raise InputError(f"{path}: is damaged: its content does not have the digest that it names; {expected}.")
-            return _restored(json.loads(shape.tobytes()), arrays)
-    except _DAMAGE as error:
-        raise InputError(f"{path}: cannot be read ({error}); {expected}.") from None
+        shape, arrays = found["shape"], [found[f"a{i}"] for i in range(len(found) - 2)]
+        if not np.array_equal(found["digest"], _digest([shape, *arrays])):
+            raise InputError(f"{path}: is damaged: its content does not have the digest that it names.")
+        return _restored(json.loads(shape.tobytes()), arrays)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read: {error!r}; expected {expected}.") from None
 
 
 def _digest(arrays: Iterable[NDArray[Any]]) -> NDArray[np.uint8]:

@@ -42,6 +42,12 @@ def test_features_stay_two_dimensional() -> None:
         ({"x_train": np.zeros((0, 2, 2, 1), np.uint8)}, "train set is empty"),
         ({"x_train": np.zeros((4, 2, 2, 1), np.int64)}, "int64 inputs; expected uint8"),
         ({"x_train": np.full((4, 2, 2, 1), np.nan)}, "16 inputs that are infinite or not a number"),
+        (
+            {"x_train": np.full((4, 2, 2, 1), 1e300)},
+            r"inputs of up to 1e\+300, which float32 does not hold; scale them",
+        ),
+        ({"x_test": np.full((2, 2, 2, 1), -1e39)}, r"test set has inputs of up to 1e\+39, which float32 does not hold"),
+        ({"x_train": np.full((4, 9), 3.5e38, np.longdouble)}, r"inputs of up to 3.5e\+38, which float32 does not hold"),
         ({"y_train": np.array([0, 1, 2, 0])}, "labels from 0 to 2; expected 0 to 1"),
         ({"y_train": np.array([0, -1, 1, 0])}, "labels from -1 to 1"),
         ({"y_train": np.zeros(4)}, "float64 labels"),
@@ -53,6 +59,13 @@ def test_features_stay_two_dimensional() -> None:
 def test_bad_arrays_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         dataset(**changes)
+
+
+def test_what_float32_just_holds_is_kept() -> None:
+    x = np.full((4, 7), np.finfo(np.float32).max, np.float64)
+    found = dataset(x_train=x, x_test=-x[:2])
+    assert found.x_train.max() == np.finfo(np.float32).max
+    assert found.x_test.min() == np.finfo(np.float32).min
 
 
 def test_every_problem_is_listed() -> None:

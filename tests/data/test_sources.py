@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import pickle
 import tarfile
 from collections.abc import Callable
@@ -186,6 +187,37 @@ def test_cifar10_archive(tmp_path: Path, batches: dict[str, Any]) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InputError, match="cannot be read"):
         load_dataset("cifar10", data_dir=tmp_path, classes=[0, 1])
+
+
+@pytest.mark.parametrize("bomb", ["member", "header", "many"])
+def test_a_cifar10_archive_that_is_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bomb: str) -> None:
+    """A member of a gigabyte, a header of 100 MB, or members without end: refused at the size that it can have."""
+    monkeypatch.setattr(cifar10, "MOST_OF_ARCHIVE", 100_000)
+    member = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
+    member.size = {"member": 10**9, "header": 10**8, "many": 0}[bomb]
+    member.type = tarfile.XHDTYPE if bomb == "header" else tarfile.REGTYPE
+    head = member.tobuf(tarfile.GNU_FORMAT)
+    content = head * 1000 if bomb == "many" else head + bytes(2_000_000)
+    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(InputError, match=r"cifar-10-binary\.tar\.gz cannot be read: it has more than 100,000 bytes"):
+        load_dataset("cifar10", data_dir=tmp_path)
+
+
+def test_a_cifar10_batch_that_is_no_file_or_far_too_long(
+    tmp_path: Path, batches: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, batch in batches.items():
+        (tmp_path / f"{name}.bin").write_bytes(binary(*batch))
+    path = tmp_path / "data_batch_2.bin"
+    monkeypatch.setattr(cifar10, "MOST_OF_BATCH", 20_000)
+    with path.open("wb") as file:
+        file.truncate(2**40)  # takes no room on disk
+    with pytest.raises(InputError, match=r"data_batch_2\.bin is damaged: it has 20000 bytes"):
+        load_dataset("cifar10", data_dir=tmp_path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=r"data_batch_2\.bin cannot be read: .*it is a pipe; expected all six files"):
+        load_dataset("cifar10", data_dir=tmp_path)
 
 
 @pytest.mark.parametrize("place", ["cifar-10-batches-py", "cifar-10-batches-py-target/cifar-10-batches-py"])

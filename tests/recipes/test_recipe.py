@@ -56,3 +56,13 @@ def test_bad_recipes(keys: dict[str, Any], problem: str) -> None:
     with pytest.raises(InputError) as caught:
         parse(**{"experiments": [{}], **keys})
     assert str(caught.value).startswith(problem)
+
+
+def test_a_recipe_has_a_number_of_experiments_that_can_be_run() -> None:
+    """A product of lists is counted before it is made."""
+    each = {key: list(range(1000)) for key in "abc"}
+    with pytest.raises(InputError) as caught:
+        parse({"each": each}, {"name": "one"}, seeds=[1, 2])
+    expected = "experiments: 2,000,000,002 are more than a recipe may have, 10,000; use several recipes."
+    assert str(caught.value) == expected
+    assert len(parse({"each": {"a": list(range(100)), "b": list(range(100))}}).plan()) == 10_000

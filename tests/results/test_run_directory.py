@@ -14,8 +14,9 @@ from unicodedata import normalize
 import pytest
 
 from fedcompress.errors import InputError
+from fedcompress.files import shortened
 from fedcompress.launch import new_directory
-from fedcompress.results.run_directory import RunDirectory, directory_name, file_names, shortened
+from fedcompress.results.run_directory import RunDirectory, directory_name, file_names
 
 SCENARIO, PROVENANCE = "name = 'a'\n", {"start": "now"}
 RUN = {"scenario.toml": SCENARIO, "provenance.json": json.dumps(PROVENANCE, indent=2) + "\n"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import tarfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
+from ...files import irregular
 from ..cifar_pickle import read_batch
 from ..dataset import DataRoots, Dataset, DatasetSource
 from ..fetch import Remote, fetch, not_found
-from ..formats import damaged
+from ..formats import damaged, opened
 
 RECORDS = 10_000
 """Images in each of the six files."""
 
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
+
+MOST_OF_BATCH, MOST_OF_ARCHIVE = 2 * RECORDS * (1 + PIXELS), 8 * RECORDS * (1 + PIXELS)
+"""Bytes that are read of a batch, which has half as many or a little more, and of an archive of six."""
 
 BINARY = "cifar-10-batches-bin"
 PYTHON = "cifar-10-batches-py"
@@ -66,26 +70,52 @@ def _in_folder(folder: Path) -> Dataset | None:
 
 def _file_reader(folder: Path) -> Reader:
     def read(name: str) -> bytes:
+        path = folder / name
         try:
-            return (folder / name).read_bytes()
+            if kind := irregular(path):
+                raise OSError(errno.EINVAL, f"it is {kind}")
+            with path.open("rb") as file:
+                return file.read(MOST_OF_BATCH)
         except OSError as error:
-            raise InputError(f"{folder / name} cannot be read: {error}; expected all six files of CIFAR-10.") from error
+            raise InputError(f"{path} cannot be read: {error}; expected all six files of CIFAR-10.") from error
 
     return read
 
 
 def _from_archive(path: Path) -> Dataset:
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            # In one pass: going back in a compressed archive would decompress it again.
+        # In one pass: going back in a compressed archive would decompress it again.
+        with opened(path) as read, _tar(read) as archive:
             files = {}
             for member in archive:
                 if member.isfile() and member.name.endswith(".bin") and member.size == RECORDS * (1 + PIXELS):
                     content = archive.extractfile(member)
                     files[Path(member.name).name] = content.read() if content else b""
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except InputError:
+        raise
+    except Exception as error:  # damaged bytes make tarfile raise nearly anything
         raise InputError(f"{path} cannot be read: {error}. Delete it and get it again.") from error
     return _from_binary(lambda name: files.get(name, b""), path)
+
+
+class _Bounded:
+    """A stream that ends in an error once more has been read than the archive can have."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self._left = MOST_OF_ARCHIVE
+
+    def read(self, most: int) -> bytes:
+        """Returns so many of the next bytes."""
+        if most > self._left:
+            raise ValueError(f"it has more than {MOST_OF_ARCHIVE:,} bytes")
+        piece = self._read(most)
+        self._left -= len(piece)
+        return piece
+
+
+def _tar(read: Callable[[int], bytes]) -> tarfile.TarFile:
+    return tarfile.open(fileobj=_Bounded(read), mode="r|")  # type: ignore[call-overload, no-any-return]  # only read
 
 
 def _from_binary(read: Reader, place: Path) -> Dataset:

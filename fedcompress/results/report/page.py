@@ -12,6 +12,7 @@ from typing import Any
 
 from fedcompress import __version__
 from fedcompress.errors import InputError
+from fedcompress.files import check_output
 from fedcompress.results import comparison as compared
 from fedcompress.results.comparison import Comparison, Row, compare
 from fedcompress.results.report import library, modelled, plots, population
@@ -89,6 +90,7 @@ def write_report(
     path = out or found.first / FILE
     if path.is_dir():
         raise InputError(f"--out {path}: is a directory; name a file, for example {path / FILE}.")
+    check_output(path, "--out")
     page = make_page(found, target=target, baseline=baseline)
     try:
         RunDirectory(path.parent).write_text(path.name, page)
