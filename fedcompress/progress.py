@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from fedcompress.units import duration
+from fedcompress.units import duration, shortened
 
 _MARGIN = 3
 """Columns that a live line leaves free: the terminal echoes ^C behind it, and a line that wraps cannot be redrawn."""
@@ -172,7 +172,7 @@ class ProgressLine:
         needed = cell_len(", ".join(filter(None, [counted, *status, *ahead])))
         label = self._label
         if cell_len(label) + 1 + _LEAST_BAR + 1 + needed > width:
-            label = _shortened(label, max(width // 3, _LEAST_LABEL))
+            label = shortened(label, max(width // 3, _LEAST_LABEL))
         room = width - cell_len(label) - 1 - needed
 
         def fits(columns: int) -> bool:
@@ -206,13 +206,3 @@ class _NotebookOutput:
             self._handle = display({"text/plain": text}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
             self._handle.update({"text/plain": text}, raw=True)
-
-
-def _shortened(text: str, width: int) -> str:
-    """Returns a text without its middle, which tells less than its ends."""
-    if cell_len(text) <= width:
-        return text
-    head, tail = text[: len(text) // 2], text[len(text) // 2 :]
-    while cell_len(head) + cell_len(tail) + 1 > width and head + tail:
-        head, tail = (head[:-1], tail) if cell_len(head) >= cell_len(tail) else (head, tail[1:])
-    return f"{head}…{tail}"
