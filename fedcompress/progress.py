@@ -35,10 +35,16 @@ def console(*, stderr: bool = False) -> Console:
 
     It is as wide as the terminal; elsewhere as the variable COLUMNS says, or `PIPED` columns.
     """
-    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, force_jupyter=False)
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "force_jupyter": False}
+    # A notebook's kernel says that it is a terminal.
+    made = Console(stderr=stderr, force_terminal=False if _in_notebook() else None, **plain)
     if not made.is_terminal or made.width < 1:
         made.width = shutil.get_terminal_size((PIPED, 24)).columns
     return made
+
+
+def _in_notebook() -> bool:
+    return Console().is_jupyter
 
 
 class Pace:
@@ -89,7 +95,7 @@ class ProgressLine:
         if self._console.is_interactive:
             to_terminal = sys.stdout.isatty()  # what is printed into a file or pipe meanwhile belongs there
             self._display = Live(self, console=self._console, redirect_stdout=to_terminal)
-        elif Console().is_jupyter:
+        elif _in_notebook():
             self._display = _NotebookOutput()
 
     @property
