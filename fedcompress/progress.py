@@ -50,11 +50,14 @@ def _in_notebook() -> bool:
 class Pace:
     """How long the rest will take, from the steps that this process has done.
 
-    The first step compiles, so it counts only as long as it is the only one.
+    Args:
+        done: Steps that were done before.
+        clock: Tells the seconds.
+        compiles: Whether the first step does, and so counts only as long as it is the only one.
     """
 
-    def __init__(self, done: int, clock: Clock = time.perf_counter) -> None:
-        self._clock = clock
+    def __init__(self, done: int, clock: Clock = time.perf_counter, *, compiles: bool = True) -> None:
+        self._clock, self._compiles = clock, compiles
         self._marks = [(clock(), done)]
 
     def reached(self, done: int) -> None:
@@ -66,7 +69,7 @@ class Pace:
         """Returns the seconds until `total` steps are done; None before the first one is."""
         if len(self._marks) == 1:
             return None
-        (begun, before), (last, done) = self._marks[1 if len(self._marks) > 2 else 0], self._marks[-1]
+        (begun, before), (last, done) = self._marks[self._compiles and len(self._marks) > 2], self._marks[-1]
         each = (last - begun) / (done - before)
         in_progress = min(self._clock() - last, each)
         return each * (total - done) - in_progress if done < total else 0.0
@@ -81,11 +84,12 @@ class ProgressLine:
         label: What runs.
         unit: What is counted, in the plural.
         clock: Tells the seconds.
+        compiles: Whether the first step takes longer than the others will.
     """
 
-    def __init__(self, label: str, unit: str, clock: Clock = time.perf_counter) -> None:
+    def __init__(self, label: str, unit: str, clock: Clock = time.perf_counter, *, compiles: bool = True) -> None:
         self._console = console(stderr=True)
-        self._label, self._unit, self._clock = label, unit, clock
+        self._label, self._unit, self._clock, self._compiles = label, unit, clock, compiles
         self._done, self._total = 0, 0
         self._status: Sequence[str] = ("starting",)
         self._ending: str | None = None
@@ -123,7 +127,7 @@ class ProgressLine:
     def begin(self, total: int, done: int = 0, status: Sequence[str] = ()) -> None:
         """Shows how many steps there are; those done so far are no measure of the others."""
         self._total, self._done, self._status = total, done, status
-        self._pace = Pace(done, self._clock)
+        self._pace = Pace(done, self._clock, compiles=self._compiles)
         self._draw(now=True)
 
     def update(self, done: int, status: Sequence[str] = (), label: str | None = None) -> None:
