@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from fedcompress.units import duration
+from fedcompress.units import duration, shortened
 
 _MARGIN = 3
 """Columns that a live line leaves free: the terminal echoes ^C behind it, and a line that wraps cannot be redrawn."""
@@ -35,20 +35,29 @@ def console(*, stderr: bool = False) -> Console:
 
     It is as wide as the terminal; elsewhere as the variable COLUMNS says, or `PIPED` columns.
     """
-    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, force_jupyter=False)
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "force_jupyter": False}
+    # A notebook's kernel says that it is a terminal.
+    made = Console(stderr=stderr, force_terminal=False if _in_notebook() else None, **plain)
     if not made.is_terminal or made.width < 1:
         made.width = shutil.get_terminal_size((PIPED, 24)).columns
     return made
 
 
+def _in_notebook() -> bool:
+    return Console().is_jupyter
+
+
 class Pace:
     """How long the rest will take, from the steps that this process has done.
 
-    The first step compiles, so it counts only as long as it is the only one.
+    Args:
+        done: Steps that were done before.
+        clock: Tells the seconds.
+        compiles: Whether the first step does, and so counts only as long as it is the only one.
     """
 
-    def __init__(self, done: int, clock: Clock = time.perf_counter) -> None:
-        self._clock = clock
+    def __init__(self, done: int, clock: Clock = time.perf_counter, *, compiles: bool = True) -> None:
+        self._clock, self._compiles = clock, compiles
         self._marks = [(clock(), done)]
 
     def reached(self, done: int) -> None:
@@ -60,7 +69,7 @@ class Pace:
         """Returns the seconds until `total` steps are done; None before the first one is."""
         if len(self._marks) == 1:
             return None
-        (begun, before), (last, done) = self._marks[1 if len(self._marks) > 2 else 0], self._marks[-1]
+        (begun, before), (last, done) = self._marks[self._compiles and len(self._marks) > 2], self._marks[-1]
         each = (last - begun) / (done - before)
         in_progress = min(self._clock() - last, each)
         return each * (total - done) - in_progress if done < total else 0.0
@@ -75,11 +84,12 @@ class ProgressLine:
         label: What runs.
         unit: What is counted, in the plural.
         clock: Tells the seconds.
+        compiles: Whether the first step takes longer than the others will.
     """
 
-    def __init__(self, label: str, unit: str, clock: Clock = time.perf_counter) -> None:
+    def __init__(self, label: str, unit: str, clock: Clock = time.perf_counter, *, compiles: bool = True) -> None:
         self._console = console(stderr=True)
-        self._label, self._unit, self._clock = label, unit, clock
+        self._label, self._unit, self._clock, self._compiles = label, unit, clock, compiles
         self._done, self._total = 0, 0
         self._status: Sequence[str] = ("starting",)
         self._ending: str | None = None
@@ -89,7 +99,7 @@ class ProgressLine:
         if self._console.is_interactive:
             to_terminal = sys.stdout.isatty()  # what is printed into a file or pipe meanwhile belongs there
             self._display = Live(self, console=self._console, redirect_stdout=to_terminal)
-        elif Console().is_jupyter:
+        elif _in_notebook():
             self._display = _NotebookOutput()
 
     @property
@@ -117,7 +127,7 @@ class ProgressLine:
     def begin(self, total: int, done: int = 0, status: Sequence[str] = ()) -> None:
         """Shows how many steps there are; those done so far are no measure of the others."""
         self._total, self._done, self._status = total, done, status
-        self._pace = Pace(done, self._clock)
+        self._pace = Pace(done, self._clock, compiles=self._compiles)
         self._draw(now=True)
 
     def update(self, done: int, status: Sequence[str] = (), label: str | None = None) -> None:
@@ -172,7 +182,7 @@ class ProgressLine:
         needed = cell_len(", ".join(filter(None, [counted, *status, *ahead])))
         label = self._label
         if cell_len(label) + 1 + _LEAST_BAR + 1 + needed > width:
-            label = _shortened(label, max(width // 3, _LEAST_LABEL))
+            label = shortened(label, max(width // 3, _LEAST_LABEL))
         room = width - cell_len(label) - 1 - needed
 
         def fits(columns: int) -> bool:
@@ -206,13 +216,3 @@ class _NotebookOutput:
             self._handle = display({"text/plain": text}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
             self._handle.update({"text/plain": text}, raw=True)
-
-
-def _shortened(text: str, width: int) -> str:
-    """Returns a text without its middle, which tells less than its ends."""
-    if cell_len(text) <= width:
-        return text
-    head, tail = text[: len(text) // 2], text[len(text) // 2 :]
-    while cell_len(head) + cell_len(tail) + 1 > width and head + tail:
-        head, tail = (head[:-1], tail) if cell_len(head) >= cell_len(tail) else (head, tail[1:])
-    return f"{head}…{tail}"

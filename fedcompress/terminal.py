@@ -70,7 +70,7 @@ class SweepDisplay:
     """
 
     def __init__(self, *, side_by_side: bool = False) -> None:
-        self._line = ProgressLine("sweep", "runs")
+        self._line = ProgressLine("sweep", "runs", compiles=False)
         self._side_by_side = side_by_side
         self._total = self._done = self._failed = 0
 

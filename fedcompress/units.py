@@ -1,6 +1,8 @@
-"""Numbers as a person reads them."""
+"""Numbers and names as a person reads them."""
 
 from __future__ import annotations
+
+from rich.cells import cell_len
 
 
 def size(count: float | None) -> str:
@@ -24,3 +26,13 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def shortened(text: str, width: int) -> str:
+    """Returns a text in at most so many columns of a terminal, without its middle, which tells less than its ends."""
+    if cell_len(text) <= width:
+        return text
+    head, tail = text[: len(text) // 2][:width], text[len(text) // 2 :][-width:]
+    while cell_len(head) + cell_len(tail) >= width:
+        head, tail = (head[:-1], tail) if cell_len(head) >= cell_len(tail) else (head, tail[1:])
+    return f"{head}…{tail}"

@@ -8,7 +8,9 @@ variances of batch normalisation, is averaged where the strategy would take step
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,8 +71,21 @@ def make(name: str, options: dict[str, Any]) -> Any:
 
     if taken := sorted(_OURS & options.keys()):
         raise TypeError(f"{', '.join(taken)} follow from [server] cohort")
-    kind = getattr(flower, name)
-    return kind(fraction_train=0.0, fraction_evaluate=0.0, **options)
+    strategy = getattr(flower, name)(**options)
+    strategy.fraction_train = strategy.fraction_evaluate = 0.0  # not in the call, which would warn of it
+    return strategy
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keeps Flower from writing a line about every aggregation: what a user has to know is an event of the round."""
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 class Flower(FedAvg):
@@ -84,7 +99,7 @@ class Flower(FedAvg):
 
     def round(self, fed: Federation, state: State) -> State:
         self._moments: dict[str, Any] = dict(state["moments"])
-        self._round = fed.round
+        self._fed = fed
         return {**super().round(fed, state), "moments": self._moments}
 
     def aggregate(self, model: str, replies: Sequence[Reply], old: Arrays) -> Arrays:
@@ -93,20 +108,21 @@ class Flower(FedAvg):
         strategy = make(self.params.name, self.params.options)
         vars(strategy).update(self._moments.get(model, {}))
         # With fraction_train = 0 this sends nothing; it tells adaptive strategies what the round started from.
-        strategy.configure_train(self._round, ArrayRecord(list(old)), ConfigRecord(), None)
+        strategy.configure_train(self._fed.round, ArrayRecord(list(old)), ConfigRecord(), None)
         messages = []
         for reply in replies:
             metrics = MetricRecord({"num-examples": reply.client.examples})
             content = RecordDict({"arrays": ArrayRecord(self._rebased(model, reply, old)), "metrics": metrics})
             messages.append(Message(content, dst_node_id=1, message_type="train"))
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at below
-            arrays, _ = strategy.aggregate_train(self._round, messages)
+        with _unlogged(), np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at below
+            arrays, _ = strategy.aggregate_train(self._fed.round, messages)
         if arrays is None:
+            self._fed.event(f"{self.params.name} did not aggregate {len(replies)} replies of {model}: they are too few")
             return old
         moments = {k: v for k, v in vars(strategy).items() if k != "current_arrays" and _is_arrays(v)}
         if bad := [name for name, value in moments.items() if not _are_finite(value)]:
             raise RunError(
-                f"round {self._round}: {self.params.name}'s {', '.join(bad)} of {model} overflowed: a client changed "
+                f"round {self._fed.round}: {self.params.name}'s {', '.join(bad)} of {model} overflowed: a client changed "
                 "its weights too much. Nothing of this round is kept; lower server.implausible in a new run."
             )
         self._moments[model] = moments

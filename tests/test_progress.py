@@ -53,6 +53,15 @@ def test_steps_that_another_process_did_are_no_measure(before: int) -> None:
     assert pace.left(before + 2) == 0.0
 
 
+def test_runs_side_by_side_that_end_together_are_counted_from_the_start() -> None:
+    """Two of six after 100 s and 101 s: four more take 202 s, not four."""
+    clock = Clock()
+    pace = Pace(0, clock, compiles=False)
+    for done, clock.now in ((1, 100.0), (2, 101.0)):
+        pace.reached(done)
+    assert pace.left(6) == 202.0
+
+
 def test_steps_told_twice_or_several_at_once() -> None:
     clock = Clock()
     pace = Pace(0, clock)

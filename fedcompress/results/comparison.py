@@ -240,7 +240,7 @@ class Comparison:
                 failed.append(f"{row.variant!r}: {figures}")
         if not failed:
             return None
-        return ComparisonError("\n".join(f"--fail-if {condition.text!r} holds for {text}" for text in failed))
+        return ComparisonError("\n".join(f"--fail-if {condition.shown} holds for {text}" for text in failed))
 
 
 def _needed(row: Row, name: Name) -> float:

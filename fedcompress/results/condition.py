@@ -19,13 +19,18 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from fedcompress.errors import InputError, suggestion
+from fedcompress.units import shortened
 
 PARTS = ("mean", "std", "low", "high", "difference", "difference_low", "difference_high")
 """What follows a figure's name after a dot; the mean over seeds if nothing does."""
 DEEPEST = 50
 """Parentheses inside each other, at most."""
+
+SHOWN, SHOWN_TOKEN = 200, 40
+"""Characters of a condition, and of a part of it, that a message quotes."""
 
 _TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)|([A-Za-z_][\w.]*)|(<=|>=|==|!=|[-+*/()<>%]))")
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
@@ -85,6 +90,11 @@ class _Baseline:
         return lookup(self.name)
 
 
+def _named_in(nodes: Iterable[_Node]) -> tuple[Name, ...]:
+    """Returns the figures in some nodes, each once."""
+    return tuple(dict.fromkeys(name for node in nodes for name in node.names))
+
+
 class Condition:
     """A condition on figures of a variant and of the baseline.
 
@@ -102,7 +112,7 @@ class Condition:
         self._tokens, self._at, self._depth = self._split(), 0, 0
         node = self._condition()
         if self._at < len(self._tokens):
-            raise self._problem(f"did not expect {self._tokens[self._at]!r}")
+            raise self._problem(f"did not expect {shortened(self._tokens[self._at], SHOWN_TOKEN)!r}")
         if not node.truth:
             raise self._problem("is a number, not a comparison")
         if not node.names:
@@ -129,7 +139,12 @@ class Condition:
 
     def _problem(self, what: str) -> InputError:
         example = "expected a comparison, for example 'accuracy < baseline - 0.01'"
-        return InputError(f"--fail-if {self.text!r}: {what}; {example}.")
+        return InputError(f"--fail-if {self.shown}: {what}; {example}.")
+
+    @property
+    def shown(self) -> str:
+        """The text as messages quote it: without its middle if it is long."""
+        return repr(shortened(self.text, SHOWN))
 
     def _next(self, *wanted: str) -> str | None:
         """Takes the next token if it is one of those wanted."""
@@ -142,15 +157,13 @@ class Condition:
         return self._joined("or", lambda: self._joined("and", self._denied))
 
     def _joined(self, word: str, part: Callable[[], _Node]) -> _Node:
-        node = part()
+        nodes = [part()]
         while self._next(word):
-            node = self._both(self._truth(node), self._truth(part()), any if word == "or" else all)
-        return node
-
-    @staticmethod
-    def _both(left: _Node, right: _Node, combine: Callable[[Iterable[float]], bool]) -> _Node:
-        value = lambda lookup: combine(side.value(lookup) for side in (left, right))  # noqa: E731
-        return _Node(value, True, left.names + right.names)
+            nodes.append(part())
+        if len(nodes) == 1:
+            return nodes[0]
+        truths, combine = list(map(self._truth, nodes)), any if word == "or" else all
+        return _Node(lambda lookup: combine(node.value(lookup) for node in truths), True, _named_in(truths))
 
     def _denied(self) -> _Node:
         if not self._next("not"):
@@ -163,28 +176,36 @@ class Condition:
         if not (sign := self._next(*_COMPARE)):
             return left
         left, right = self._number(left), self._number(self._sum())
-        compare, names = _COMPARE[sign], left.names + right.names
-        for baseline in left.open + right.open:
+        compare, names, opened = _COMPARE[sign], left.names + right.names, left.open + right.open
+        if opened:
             about = {Name(name.figure, baseline=True) for name in names}
             if len(about) != 1:
                 raise self._problem("'baseline' alone goes with one figure; write baseline.FIGURE")
-            (baseline.name,) = about
-            names += (baseline.name,)
+            names += tuple(about)
+            for baseline in opened:
+                (baseline.name,) = about
         return _Node(lambda lookup: compare(left.value(lookup), right.value(lookup)), True, names)
 
     def _sum(self) -> _Node:
         return self._chain(_SUM, lambda: self._chain(_PRODUCT, self._signed))
 
     def _chain(self, signs: Mapping[str, Callable[[float, float], float]], part: Callable[[], _Node]) -> _Node:
-        node = part()
+        nodes, calculations = [part()], []
         while sign := self._next(*signs):
-            node = self._calculated(signs[sign], self._number(node), self._number(part()))
-        return node
+            calculations.append(signs[sign])
+            nodes.append(part())
+        if not calculations:
+            return nodes[0]
+        first, *others = map(self._number, nodes)
 
-    @staticmethod
-    def _calculated(calculate: Callable[[float, float], float], left: _Node, right: _Node) -> _Node:
-        value = lambda lookup: calculate(left.value(lookup), right.value(lookup))  # noqa: E731
-        return _Node(value, False, left.names + right.names, left.open + right.open)
+        def value(lookup: Lookup) -> float:
+            """From the left, in a loop: a nested call for each term would have an end."""
+            result = first.value(lookup)
+            for calculate, node in zip(calculations, others, strict=True):
+                result = calculate(result, node.value(lookup))
+            return result
+
+        return _Node(value, False, _named_in(nodes), tuple(baseline for node in nodes for baseline in node.open))
 
     def _signed(self) -> _Node:
         if self._next("-"):
@@ -208,12 +229,14 @@ class Condition:
         self._at += 1
         if token[0].isdigit() or token[0] == ".":
             number = float(token) * _UNITS.get(self._next(*_UNITS) or "", 1.0)
+            if not isfinite(number):
+                raise self._problem(f"{shortened(token, SHOWN_TOKEN)} is too large a number")
             return _Node(lambda _: number)
         if token == "baseline":
             baseline = _Baseline()
             return _Node(baseline, open=(baseline,))
         if token in _WORDS or not (token[0].isalpha() or token[0] == "_"):
-            raise self._problem(f"did not expect {token!r}")
+            raise self._problem(f"did not expect {shortened(token, SHOWN_TOKEN)!r}")
         name = self._named(token)
         return _Node(lambda lookup: lookup(name), names=(name,))
 
@@ -222,10 +245,12 @@ class Condition:
         baseline = first == "baseline"
         if baseline:
             first, *rest = rest
+        prefix, said = f"--fail-if {self.shown}", shortened(token, SHOWN_TOKEN)
         if first not in self._figures:
-            raise InputError(f"--fail-if {self.text!r}: unknown column {first!r}.{suggestion(first, self._figures)}")
+            known = suggestion(first, self._figures)
+            raise InputError(f"{prefix}: unknown column {shortened(first, SHOWN_TOKEN)!r}.{known}")
         if len(rest) > 1 or (rest and rest[0] not in PARTS):
-            raise InputError(f"--fail-if {self.text!r}: {token!r} has no such part.{suggestion(rest[-1], PARTS)}")
+            raise InputError(f"{prefix}: {said!r} has no such part.{suggestion(rest[-1], PARTS)}")
         return Name(first, rest[0] if rest else "mean", baseline)
 
     def _number(self, node: _Node) -> _Node:

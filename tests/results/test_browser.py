@@ -116,6 +116,35 @@ def test_a_report(open_page: Callable[..., Any], report: Path, width: int, heigh
     assert text < 100 if scheme == "light" else text > 150
 
 
+LONG = {
+    "one word": "groups.phone_with_a_long_name.compression_params.sparsity=0.9_and_more_underscores_",
+    "words": "a name that is as long as people like to make them and then some more words until it is too long ",
+    "wide": "手机" * 40,
+    "x": "x" * 200,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "width"), [*((kind, 390) for kind in LONG), ("one word", 320), ("wide", 1280), ("x", 1280)]
+)
+def test_long_names_fit_the_screen(
+    open_page: Callable[..., Any], make_sweep: Make, tmp_path: Path, kind: str, width: int
+) -> None:
+    names = [f"{LONG[kind]}{n}" for n in (1, 2)]
+    found = find_runs([make_sweep("sweep", dict(zip(names, [(0.80, 0.84), (0.70, 0.71)], strict=True)), (1, 2))])
+    comparison, *_ = tables.write(compare(found), tmp_path / "comparison.html")
+    for path in (write_report(found, tmp_path / "report.html", target=0.5), comparison):
+        page = open_page(path, width)
+        draw_all(page)
+        page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate(CUT_OFF) == []
+        for text in page.locator(".plot .legendtext, .plot .ytick text").all():  # names can be told apart by their ends
+            assert text.evaluate(WITHIN), text.text_content()
+        legend = page.locator("#plot-0 .legendtext").all_text_contents()
+        assert [name[-1] for name in legend] == (["1", "2"] if path != comparison else [])
+
+
 @pytest.mark.parametrize(("width", "height", "scheme"), SCREENS[1:3])
 def test_a_comparison(
     open_page: Callable[..., Any], make_sweep: Make, tmp_path: Path, width: int, height: int, scheme: str

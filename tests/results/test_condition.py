@@ -56,6 +56,48 @@ def test_conditions(text: str, holds: bool) -> None:
     assert Condition(text, FIGURES).holds(lookup) is holds
 
 
+TERMS = 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("accuracy < " + " + ".join(["0.001"] * TERMS), True),  # 0.8 < 1
+        ("accuracy < baseline" + " - 0.0001" * TERMS, False),  # 0.8 < 0.85 - 0.1
+        ("accuracy > " + "0.5 * " * TERMS + "1", True),
+        (" or ".join(["accuracy < 0.1"] * TERMS + ["loss == 0.5"]), True),
+        (" and ".join(["accuracy > 0.1"] * TERMS + ["loss < baseline"]), False),
+        (" + ".join(["accuracy"] * TERMS) + " < 900 and loss > baseline", True),  # 800 < 900
+        (" + ".join(["baseline"] * 9000) + " > accuracy", True),
+        ("(" * 50 + "accuracy" + ")" * 50 + " < 1", True),
+        ("accuracy < 1e308", True),
+    ],
+)
+def test_long_conditions_have_an_answer(text: str, holds: bool) -> None:
+    assert Condition(text, FIGURES).holds(lookup) is holds
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("(" * 5000 + "accuracy" + ")" * 5000 + " < 1", "has too many parentheses"),
+        ("accuracy < " + "9" * 5000, f"{'9' * 19}…{'9' * 20} is too large a number"),
+        ("accuracy < 1e999 kB", "1e999 is too large a number"),
+        ("accuracy < 1e308 GB", "1e308 is too large a number"),
+        ("accuracy < " + "- " * 5000 + "1", "did not expect '-'"),
+        ("not " * 5000 + "accuracy < 1", "did not expect 'not'"),
+        ("accuracy < 1 and " * 5000 + "loss", "joins what is no comparison"),
+        ("accuracy < 1 " * 5000, "did not expect 'accuracy'"),
+        ("x" * 5000 + " < 1", f"unknown column '{'x' * 19}…{'x' * 20}'"),
+    ],
+)
+def test_what_is_too_much_is_one_short_message(text: str, message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        Condition(text, FIGURES)
+    assert message in str(raised.value)
+    assert len(str(raised.value)) < 500
+
+
 def test_names() -> None:
     names = Condition("accuracy < baseline and loss.high > 1", FIGURES).names
     assert names == (Name("accuracy"), Name("accuracy", baseline=True), Name("loss", "high"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,31 @@ def test_fedadam_by_hand() -> None:
         change = new.astype(np.float64) - w
         expected = w + rate * 0.1 * change / (0.1 * np.abs(change) + 0.01)
         np.testing.assert_allclose(result, expected, rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["FedAvg", "FedAdam", "Krum", "FedTrimmedAvg"])
+def test_flowers_log_says_nothing(name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither of fractions that are zero, nor of each aggregation; its level is what it was in the end."""
+    logger = logging.getLogger("flwr")
+    monkeypatch.setattr(logger, "propagate", True)
+    with caplog.at_level(logging.DEBUG, logger="flwr"):
+        made = experiment(server__strategy="flower", server__params={"name": name})
+        fed = federation(made)
+        made.server.round(fed, made.server.initial(fed))
+        assert logger.level == logging.DEBUG
+    assert [record.getMessage() for record in caplog.records if record.name == "flwr"] == []
+
+
+def test_replies_that_are_too_few_for_a_strategy_are_an_event() -> None:
+    """Bulyan needs 4 f + 3 replies: with f = 1 seven, of which there are four."""
+    params = {"name": "Bulyan", "options": {"num_malicious_nodes": 1}}
+    made = experiment(server__strategy="flower", server__params=params)
+    fed = federation(made)
+    first = made.server.initial(fed)
+    state = made.server.round(fed, first)
+    assert fed.record.events == ["Bulyan did not aggregate 4 replies of mini-cnn: they are too few"]
+    for new, old in zip(state["weights"]["mini-cnn"], first["weights"]["mini-cnn"], strict=True):
+        np.testing.assert_array_equal(new, old)
 
 
 @pytest.mark.parametrize(

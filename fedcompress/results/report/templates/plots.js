@@ -25,6 +25,24 @@
   };
   const COLOURS = new Set(["color", "fgcolor", "fillcolor", "colorscale", "gridcolor", "bgcolor", "bordercolor"]);
 
+  // A long name without its middle, which tells less than its ends; an entity is one sign, and ideographs are wide.
+  const room = (signs) => signs.reduce((sum, sign) => sum + (sign.codePointAt(0) < 0x1100 ? 1 : 2), 0);
+  const shortened = (name, most) => {
+    const head = name.match(/&\w+;|./gsu) ?? [];
+    if (room(head) <= most) return name;
+    const tail = head.splice(head.length / 2);
+    while (room(head) + room(tail) >= most) room(head) > room(tail) ? head.pop() : tail.shift();
+    return [...head, "…", ...tail].join("");
+  };
+  // The figure with names that fit: in the legend all of the width, beside bars four tenths of it.
+  const fitted = (figure, width) => {
+    const [legend, beside] = [(width - 70) / 7, (0.4 * width) / 7].map((most) => Math.max(9, Math.floor(most)));
+    const data = figure.data.map((trace) => (trace.name ? { ...trace, name: shortened(trace.name, legend) } : trace));
+    const bars = data.find((trace) => trace.orientation === "h");
+    const ticks = bars ? { tickvals: bars.y, ticktext: bars.y.map((name) => shortened(String(name), beside)) } : {};
+    return { data, layout: { ...figure.layout, yaxis: { ...figure.layout.yaxis, ...ticks } } };
+  };
+
   // Rows that the legend takes at this width, so that a narrow screen leaves room for the plot.
   const legendHeight = (figure, width) => {
     if (!figure.layout.showlegend) return 0;
@@ -50,7 +68,7 @@
   });
 
   const draw = (plot) => {
-    const figure = figures[plot.id];
+    const figure = fitted(figures[plot.id], plot.clientWidth);
     plot.querySelector(".waiting")?.remove();
     const height = Number(plot.dataset.height) + legendHeight(figure, plot.clientWidth);
     const config = { displayModeBar: false, responsive: true, displaylogo: false };
