@@ -32,6 +32,8 @@ from fedcompress.wire.records import from_record, message_bytes, to_record
 from fedcompress.wire.references import Base, Contents, References, bases_of
 
 Encodings = Mapping[str, Encoded]
+_BY_FLOWER = re.compile(r"<class 'fedcompress[\w.]*Error'>:<'(.*)'>", re.DOTALL)
+"""How Flower's runtime writes an error of ours."""
 
 
 @dataclass(frozen=True)
@@ -299,7 +301,9 @@ class Federation:
         if answer is None:
             return _Arrival("lost", "no reply within the time limit")
         if answer.has_error():
-            return _Arrival("failed", answer.error.reason or "the client failed")
+            reason = answer.error.reason or "the client failed"
+            wrapped = _BY_FLOWER.fullmatch(reason)
+            return _Arrival("failed", wrapped[1] if wrapped else reason)
         blobs: dict[str, bytes] = {}
         declared = self._contents[client.group]
         try:

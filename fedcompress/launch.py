@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcompress.errors import FedcompressError, InputError, RunError
+from fedcompress.errors import FedcompressError, InputError, RunError, described
 from fedcompress.experiment import Experiment
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
@@ -141,7 +141,7 @@ def sweep_runner(options: Options, display: Callable[[str], AbstractContextManag
             except Exception as error:
                 if options.fail_fast:
                     raise
-                reason = str(error) if isinstance(error, FedcompressError) else f"{type(error).__name__}: {error}"
+                reason = str(error) if isinstance(error, FedcompressError) else described(error)
                 outcome = Outcome(job, None, reason)
             yield outcome
 

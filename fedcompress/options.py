@@ -47,13 +47,14 @@ class Options:
 
     @classmethod
     def of(cls, made_with: dict[str, Any]) -> Options:
-        """Returns the options that a provenance records."""
+        """Returns the options that a provenance records, or that one process hands to another."""
         data_dir = made_with["data_dir"]
         return cls(
             made_with["engine"],
             made_with["workers"],
             None if data_dir is None else Path(data_dir),
             tuple(map(Path, made_with["plugins"])),
+            made_with.get("fail_fast", False),
             ray_address=made_with["ray_address"],
             cpus_per_worker=made_with["cpus_per_worker"],
             gpus_per_worker=made_with["gpus_per_worker"],
