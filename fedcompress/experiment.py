@@ -76,6 +76,17 @@ class Experiment:
             InputError: All problems that can be found before the data is read, or else those of the data.
         """
         plugins = plugins or Plugins()
+        try:
+            return cls._loaded(scenario, plugins, data_dir, data)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # `sys.exit` in a plug-in would look like success
+            raise InputError(f"scenario {scenario.name!r}: a plug-in ended with {described(error)}.") from error
+
+    @classmethod
+    def _loaded(
+        cls, scenario: Scenario, plugins: Plugins, data_dir: Path | None, data: FederatedData | None
+    ) -> Experiment:
         if unknown := list(_unknown_names(scenario, plugins)):
             raise InputError(unknown)
         found = _Found(scenario, plugins)

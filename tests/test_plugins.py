@@ -283,15 +283,19 @@ def test_files_that_are_no_plug_in(folder: Path, text: str, message: str) -> Non
             "@classmethod\n    def contents(cls, model):",
             "groups.dense.client: client strategy 'odd': ",
         ),
+        ("models/odd.py", "def __init__(self, argument=''):", "scenario 'tiny': a plug-in ended with SystemExit: 0."),
     ],
 )
 def test_a_plug_in_that_exits_before_the_run_is_bad_input(
     call: Callable[..., Any], tiny_file: Path, folder: Path, file: str, method: str, message: str
 ) -> None:
-    base = "strategies.fedavg import FedAvg" if file.startswith("strategies") else "clients.sgd import SGD"
+    base, key = {
+        "strategies": ("strategies.fedavg import FedAvg", "server.strategy"),
+        "clients": ("clients.sgd import SGD", "groups.dense.client"),
+        "models": ("fedcompress.models.mini_cnn import MiniCNN", "groups.dense.model"),
+    }[file.partition("/")[0]]
     text = f"import sys\nfrom {base} as Base\nclass Odd(Base):\n    {method}\n        sys.exit(0)\n"
     write(folder / file, text)
-    key = "server.strategy" if file.startswith("strategies") else "groups.dense.client"
     done = call("run", tiny_file, "--plugins", folder, "--set", f"{key}=odd", "--out", "out")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"error: {message}")
