@@ -15,7 +15,15 @@ import typer
 
 from fedcompress import __version__, quiet
 from fedcompress.distillation.settings import METHODS, DistillSettings
-from fedcompress.errors import MOST_CHARACTERS, FedcompressError, InputError, RunError, cut, located
+from fedcompress.errors import (
+    MOST_CHARACTERS,
+    FedcompressError,
+    InputError,
+    RunError,
+    cut,
+    located,
+    printable_lines,
+)
 
 INTERRUPTED = 130
 SHOWN = 8
@@ -72,7 +80,7 @@ def run(
         list[str], typer.Option("--track", metavar="TRACKER", help="tensorboard, wandb or mlflow; may be repeated.")
     ] = [],  # noqa: B006
     json: Annotated[bool, typer.Option("--json", help="Print the summary alone on standard output.")] = False,
-    debug: Annotated[bool, typer.Option(help="Stop at the first client that fails.")] = False,
+    debug: Annotated[bool, typer.Option(help="Stop at the first client that fails, and show where.")] = False,
 ) -> None:
     """Run a scenario, or all variants and seeds of its sweep."""
     from fedcompress.launch import begin_sweep, new_directory, run_one
@@ -487,7 +495,7 @@ def main() -> None:
                 raise KeyboardInterrupt
             sys.exit(code)
         except FedcompressError as error:
-            for line in str(error).splitlines():
+            for line in printable_lines(str(error)).splitlines():
                 print(f"error: {line}", file=sys.stderr)
             sys.exit(error.exit_code)
         except click.exceptions.NoArgsIsHelpError as error:

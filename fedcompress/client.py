@@ -30,7 +30,8 @@ class Result:
 
     Attributes:
         payload: Contents that are sent to the server.
-        metrics: Numbers for the client's row in `clients.jsonl`, such as `train_loss`; not model content.
+        metrics: Numbers for the client's row in `clients.jsonl`, such as `train_loss`; not model content. One that is
+            called like a column that is measured, or the server's, is `reported_NAME` there.
         model: The client's model after the action, if it is not what the payload carries as "weights"; it is
             measured, not sent.
         spec: What `model` is, if it is not the group's model.
@@ -60,7 +61,7 @@ class ClientStrategy:
         compression: The group's compression.
         public: Draws public data, if the scenario has `[public]`.
         server_model: The server's own model, if the scenario has `[server] model`.
-        state: Content name -> arrays, kept between actions and rounds, and through a resume.
+        state: Content name -> arrays of numbers, kept between actions and rounds, and through a resume.
     """
 
     Params: ClassVar[type[BaseModel]] = Params

@@ -69,7 +69,7 @@ def _act(experiment: Experiment, action: str, message: Message, context: Context
     group, request = experiment.group_of(partition), message.content.config_records["request"]
     where = f"round {request['round']!r}, action {action!r}, client {partition} (group {group.name!r})"
     with _costs_the_contribution(where, debug=bool(request.get("debug"))):
-        return _answered(experiment, action, message, context)
+        return _answered(experiment, action, message, context, where)
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def _costs_the_contribution(where: str, received: Payload | None = None, *, debu
         raise ActionError(f"{text}\n{traced(error)}" if debug else text) from error
 
 
-def _answered(experiment: Experiment, action: str, message: Message, context: Context) -> Message:
+def _answered(experiment: Experiment, action: str, message: Message, context: Context, where: str) -> Message:
     partition = int(context.node_config["partition-id"])
     group = experiment.group_of(partition)
     contents = experiment.contents(group)
@@ -109,7 +109,6 @@ def _answered(experiment: Experiment, action: str, message: Message, context: Co
     references = references.after(payload, received).sent(bases_of(payload, received, round_number))
     client = experiment.client(partition, round_number, action, state)
     started = time.perf_counter()
-    where = f"round {round_number}, action {action!r}, client {partition} (group {group.name!r})"
     with _costs_the_contribution(where, payload, debug=bool(request.get("debug"))):
         with counted() if group.settings.device else nullcontext() as work:
             result = getattr(client, action)(payload, round_number)

@@ -62,6 +62,11 @@ def renamed(metrics: Iterable[str]) -> list[str]:
     return sorted(name for name in names if is_taken(name, SERVER | MEASURED))
 
 
+def as_reported(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Returns metrics for a server strategy: also under the names that its clients gave them, where those are free."""
+    return {**{name: metrics[PREFIX + name] for name in renamed(metrics)}, **metrics}
+
+
 def _number(value: Any, name: str) -> float:
     try:
         return float(value)

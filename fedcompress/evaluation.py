@@ -124,8 +124,12 @@ class Evaluator:
             raise RunError(f"{where}: server strategy {self._guard.strategy!r} returned {problem}.")
 
     def _deployed(self, state: State, client: ClientInfo) -> Arrays | None:
-        with self._guard.calling(f"deployed of client {client.partition}"):
-            return self._experiment.deployed(state, client)
+        where = f"deployed of client {client.partition}"
+        with self._guard.calling(where):
+            weights = self._experiment.deployed(state, client)
+        if weights is not None:
+            self._check_shapes(weights, self._experiment.groups[client.group].model, where)
+        return weights
 
     def score(self, state: State, rows: Rows) -> Scores:
         """Scores every group: by its global model, or by its clients' own models where it has none."""
@@ -176,8 +180,7 @@ class Evaluator:
                 accuracies.append(_figure(rows.get(client.partition, {}), "accuracy"))
                 continue
             weights = self._deployed(state, client)
-            assert weights is not None
-            accuracies.append(self._own(group, client.partition, weights))
+            accuracies.append(nan if weights is None else self._own(group, client.partition, weights))
         return accuracies
 
     def _own(self, group: Group, partition: int, weights: Arrays) -> float:

@@ -5,7 +5,8 @@ Driver, worker and remote node all build it from the same scenario and get the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -25,7 +26,7 @@ from fedcompress.data.loading import load_dataset
 from fedcompress.devices import DEVICES, DeviceModel
 from fedcompress.distillation.public import TRAIN, PublicData, teacher_contents
 from fedcompress.distillation.source import PublicSource, make_source
-from fedcompress.errors import InputError, suggestion
+from fedcompress.errors import FedcompressError, InputError, described, suggestion
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import UncountedError, multiply_adds
@@ -76,6 +77,17 @@ class Experiment:
             InputError: All problems that can be found before the data is read, or else those of the data.
         """
         plugins = plugins or Plugins()
+        try:
+            return cls._loaded(scenario, plugins, data_dir, data)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # `sys.exit` in a plug-in would look like success
+            raise InputError(f"scenario {scenario.name!r}: a plug-in ended with {described(error)}.") from error
+
+    @classmethod
+    def _loaded(
+        cls, scenario: Scenario, plugins: Plugins, data_dir: Path | None, data: FederatedData | None
+    ) -> Experiment:
         found = _found(scenario, plugins)
         return cls._assemble(found, plugins, data or _federated(scenario, plugins, data_dir))
 
@@ -192,8 +204,13 @@ class Experiment:
                 raise InputError(f"groups.{name}.compression: {problem}" for problem in error.problems) from None
             if group.settings.device:
                 _check_countable(name, group.model)
-        unsupported = [p for group in self.groups.values() for p in self.wire.unsupported(self._declared(group))]
-        if problems := [*dict.fromkeys(unsupported), *self.server.problems()]:
+        with _prepared(f"server strategy {self.scenario.server.strategy!r}"):
+            problems = self.server.problems()
+        unsupported: list[str] = []
+        for name, group in self.groups.items():
+            with _prepared(f"groups.{name}.client: client strategy {group.settings.client!r}"):
+                unsupported += self.wire.unsupported(self._declared(group))
+        if problems := [*dict.fromkeys(unsupported), *problems]:
             raise InputError(problems)
 
     def contents(self, group: Group) -> dict[str, Content]:
@@ -235,6 +252,17 @@ class Experiment:
 
     def _rng(self, round_number: int, client: int, action: str) -> Callable[[str], np.random.Generator]:
         return lambda purpose: generator(self.scenario.seed, round_number, client, f"{action}.{purpose}")
+
+
+@contextmanager
+def _prepared(what: str) -> Iterator[None]:
+    """Makes what a plug-in raises before the run an InputError, `sys.exit` included."""
+    try:
+        yield
+    except (FedcompressError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise InputError(f"{what}: cannot be prepared: {described(error)}.") from error
 
 
 def _check_countable(group: str, model: ModelSpec) -> None:

@@ -33,6 +33,8 @@ from fedcompress.wire.references import Base, Contents, References, bases_of
 from fedcompress.wire.values import FLOAT16_MAX
 
 Encodings = Mapping[str, Encoded]
+_BY_FLOWER = re.compile(r"<class 'fedcompress[\w.]*Error'>:<'(.*)'>", re.DOTALL)
+"""How Flower's runtime writes an error of ours."""
 
 _NAMED = 5
 """Clients that an event names; the others are counted."""
@@ -45,7 +47,7 @@ class Reply:
     Attributes:
         client: Who sent it.
         payload: Decoded contents.
-        metrics: What the client reported: train_loss, examples, ...
+        metrics: What the client reported, and what was measured: train_loss, examples, ...
         request: What the client had received, decoded: after a lossy transfer not what was sent. With error feedback
             it is what was sent, and `payload` that plus the client's change, since what the transfer left out will
             follow.
@@ -115,6 +117,7 @@ class _Arrival:
         reason: The same as a sentence.
         answer: What crossed; None if nothing did.
         crossed: Its contents: measured if they decode.
+        metrics: Columns of the client's row.
         references: What both ends hold once the reply is taken.
         reply: What the strategy gets, if it is a good one.
         modelled: What the action took on the client's device.
@@ -124,6 +127,7 @@ class _Arrival:
     reason: str = ""
     answer: Message | None = None
     crossed: Mapping[str, Encoded | bytes] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
     references: References | None = None
     reply: Reply | None = None
     modelled: Modelled | None = None
@@ -308,7 +312,9 @@ class Federation:
         if answer is None:
             return _Arrival("lost", "no reply within the time limit")
         if answer.has_error():
-            return _Arrival("failed", answer.error.reason or "the client failed")
+            reason = answer.error.reason or "the client failed"
+            wrapped = _BY_FLOWER.fullmatch(reason)
+            return _Arrival("failed", wrapped[1] if wrapped else reason)
         blobs: dict[str, bytes] = {}
         declared = self._contents[client.group]
         try:
@@ -331,8 +337,8 @@ class Federation:
             metrics |= modelled.row()
             if modelled.problem is not None:
                 status, reason = modelled.problem, modelled.reason
-        reply = Reply(client, received, metrics, {**sent.decoded, **sent.meant})
-        return _Arrival(status, reason, answer, read, references.after(payload, contents), reply, modelled)
+        reply = Reply(client, received, columns.as_reported(metrics), {**sent.decoded, **sent.meant})
+        return _Arrival(status, reason, answer, read, metrics, references.after(payload, contents), reply, modelled)
 
     def _plausible(self, arrivals: Sequence[_Arrival], sent: Sequence[_Sent]) -> list[_Arrival]:
         """Returns the answers to one call, those refused that cannot be the result of training."""
@@ -350,16 +356,22 @@ class Federation:
         if answer is not None:
             self._count(answer, "uplink", action, client, arrival.crossed)
         if arrival.status != "ok" or answer is None or reply is None or references is None:
-            self._fail(client, action, arrival.status, arrival.reason, reply.metrics if reply else None)
+            self._fail(client, action, arrival.status, arrival.reason, arrival.metrics)
             return None
         self.references[client.partition] = replace(references, accepted=self._exchange)
-        if names := columns.renamed(reply.metrics):
+        if names := columns.renamed(arrival.metrics):
             shown, new = ", ".join(names), ", ".join(columns.PREFIX + name for name in names)
             text = f"clients of {client.group} report {shown}, which is measured or the server's own; see {new}"
             self.record.events += [] if text in self.record.events else [text]
         report = answer.content.config_records.get("report")
         self.record.clients.append(
-            {"round": self.round, "action": action, "client": client.partition, "group": client.group, **reply.metrics}
+            {
+                "round": self.round,
+                "action": action,
+                "client": client.partition,
+                "group": client.group,
+                **arrival.metrics,
+            }
             | {"status": "ok", "error": None}
             | ({"model_digest": report["model_digest"]} if report else {})
         )
@@ -390,9 +402,7 @@ class Federation:
             if isinstance(item, Encoded) and item.saturated:
                 self._saturated.setdefault((direction, name), {})[client.partition] = item.saturated
 
-    def _fail(
-        self, client: ClientInfo, action: str, status: str, reason: str, metrics: Mapping[str, float] | None = None
-    ) -> None:
+    def _fail(self, client: ClientInfo, action: str, status: str, reason: str, metrics: Mapping[str, float]) -> None:
         """Writes down why an exchange came to nothing."""
         # After a failure neither end can be sure of what the other holds: the next exchange is self-contained.
         held = self.references.pop(client.partition, None)
@@ -400,7 +410,7 @@ class Federation:
             self.references[client.partition] = References(accepted=held.accepted)
         row = {"round": self.round, "action": action, "client": client.partition, "group": client.group}
         # What our own client app writes has been cut by it: so far, and a traceback, only foreign ones go.
-        row |= {**(metrics or {}), "status": status, "error": one_line(reason, 3 * LONGEST)}
+        row |= {**metrics, "status": status, "error": one_line(reason, 3 * LONGEST)}
         self.record.clients.append(row)
         if self._fail_fast and status not in (DROPPED_OUT, LATE):
             where = f"client {client.partition} {status} in round {self.round}, action {action!r}"

@@ -82,7 +82,7 @@ class Options:
 
     @classmethod
     def of(cls, made_with: dict[str, Any], file: Path | str = "options") -> Options:
-        """Returns the options that a provenance records.
+        """Returns the options that a provenance records, or that one process hands to another.
 
         Raises:
             InputError: They are not there, or something else is; it names the file.
@@ -96,6 +96,7 @@ class Options:
             made_with["workers"],
             None if data_dir is None else Path(data_dir),
             tuple(map(Path, made_with["plugins"])),
+            made_with.get("fail_fast", False),
             ray_address=made_with["ray_address"],
             cpus_per_worker=made_with["cpus_per_worker"],
             gpus_per_worker=made_with["gpus_per_worker"],

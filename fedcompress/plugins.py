@@ -26,7 +26,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from fedcompress.errors import MOST_PROBLEMS, InputError, shown, suggestion
+from fedcompress.errors import MOST_PROBLEMS, InputError, described, shown, suggestion
 
 
 @dataclass(frozen=True)
@@ -193,9 +193,11 @@ class Plugins:
             sys.modules[name] = module
             try:
                 spec.loader.exec_module(module)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # `sys.exit` in a plug-in would look like success
                 del sys.modules[name]
-                raise InputError(f"{kind.name} {path}: does not import: {type(error).__name__}: {error}.") from error
+                raise InputError(f"{kind.name} {path}: does not import: {described(error)}.") from error
             self._loaded[path] = module
         return self._loaded[path]
 
@@ -311,11 +313,12 @@ def _attribute(path: str, kind: Kind | None = None) -> Any:
     module, _, name = path.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         what = kind.name if kind else "interface"
-        raise InputError(
-            f"{what} {path!r}: cannot be loaded: {type(error).__name__}: {error}. Expected package.module:Class."
-        ) from error
+        problem = f"{what} {path!r}: cannot be loaded: {described(error)}. Expected package.module:Class."
+        raise InputError(problem) from error
 
 
 def _checked(found: Any, interface: type[Any], kind: Kind, name: str) -> type[Any]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from fedcompress.groups import ClientInfo, Group
 
 State = dict[str, Any]
-"""Arrays, numbers, strings, and lists and dicts of them: what a checkpoint can hold."""
+"""Arrays of numbers, numbers, strings, None, and lists, tuples and dicts (with strings as keys) of them: what a
+checkpoint can hold. Anything else in it ends the run."""
 
 
 class ServerStrategy(ABC):

@@ -122,8 +122,8 @@ class Flower(FedAvg):
         moments = {k: v for k, v in vars(strategy).items() if k != "current_arrays" and _is_arrays(v)}
         if bad := [name for name, value in moments.items() if not _are_finite(value)]:
             raise RunError(
-                f"round {self._fed.round}: {self.params.name}'s {', '.join(bad)} of {model} overflowed: a client changed "
-                "its weights too much. Nothing of this round is kept; lower server.implausible in a new run."
+                f"round {self._fed.round}: {self.params.name}'s {', '.join(bad)} of {model} overflowed: a client "
+                "changed its weights too much. Nothing of this round is kept; lower server.implausible in a new run."
             )
         self._moments[model] = moments
         new: Arrays = [array.astype(np.float32) for array in arrays.to_numpy_ndarrays()]

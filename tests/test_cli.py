@@ -239,6 +239,19 @@ def test_a_server_strategy_that_raises_is_a_failed_run(call: Call, tiny_file: Pa
     assert RunDirectory(tmp_path / "out").read_json("summary.json")["status"] == "failed"
 
 
+def test_what_a_client_says_does_nothing_to_a_terminal(call: Call, tiny: dict[str, Any], tmp_path: Path) -> None:
+    """One line, with escapes instead of colours, and markup as it is."""
+    plugins = Path(__file__).parent / "plugins"
+    groups = [{"name": "all", "model": "mini-cnn", "client": "misbehaving", "params": {"what": "surrogate"}}]
+    (tmp_path / "said.toml").write_text(tomli_w.dumps({**tiny, "rounds": 1, "groups": groups}))
+    done = call("run", "said.toml", "--plugins", plugins, "--out", "out")
+    assert done.code == 1
+    (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert "Reasons: ValueError: \\ud800 and \\x1b[31m red\\x07 [bold]not bold[/bold]; received weights: " in line
+    assert "\x1b" not in done.err
+    done.err.encode("utf-8", "strict")
+
+
 def test_a_sweep_of_failed_runs_has_failed(call: Call, tiny: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "mine" / "clients" / "broken.py"
     path.parent.mkdir(parents=True)

@@ -12,7 +12,7 @@ import pytest
 from fedcompress.client_app import make_client_app
 from fedcompress.engines.inline import InlineGrid
 from fedcompress.errors import RunError
-from fedcompress.federation import Federation
+from fedcompress.federation import Federation, Reply
 from fedcompress.launch import run_one
 from fedcompress.options import Options
 from fedcompress.results.run_directory import RunDirectory
@@ -35,6 +35,11 @@ def table(what: str) -> dict[str, Any]:
 
 def called(what: str, workers: int = 1, *, debug: bool = False) -> tuple[Row, Federation]:
     """Has four clients train, one of which misbehaves; returns its row."""
+    row, fed, _ = answered(what, workers, debug=debug)
+    return row, fed
+
+
+def answered(what: str, workers: int = 1, *, debug: bool = False) -> tuple[Row, Federation, list[Reply]]:
     made = experiment(table(what))
     fed = Federation(InlineGrid(make_client_app(lambda _: made), 4, workers), made, fail_fast=debug)
     fed.begin(1)
@@ -46,7 +51,7 @@ def called(what: str, workers: int = 1, *, debug: bool = False) -> tuple[Row, Fe
     assert (len(replies) == 4) == (row["status"] == "ok")
     assert json.loads(json.dumps(row).encode("utf-8", "strict"))["error"] == row["error"]
     assert str(row["error"]).isprintable()
-    return row, fed
+    return row, fed, replies
 
 
 TEXTS = "expected lists of arrays of numbers, by name"
@@ -126,12 +131,14 @@ def test_a_client_cannot_write_the_servers_columns() -> None:
 
 
 def test_a_client_cannot_write_what_is_measured() -> None:
-    row, fed = called("measured columns")
+    row, fed, replies = answered("measured columns")
     assert (row["sparsity"], row["mine"]) == (0.0, 1.0)
     assert not {"accuracy", "test_accuracy", "modelled_joules"} & row.keys()
     names = ("accuracy", "sparsity", "test_accuracy", "modelled_joules")
     assert [row[f"reported_{name}"] for name in names] == [99.0] * 4
     assert len(fed.record.events) == 1
+    (reply,) = [reply for reply in replies if reply.client.group == "bad"]
+    assert (reply.metrics["accuracy"], reply.metrics["sparsity"]) == (99.0, 0.0)  # as reported where nothing measures
 
 
 @pytest.mark.parametrize("debug", [False, True])

@@ -255,12 +255,14 @@ def test_names_that_stand_for_nothing(folder: Path, kind: str, name: str, messag
         ("import no_such_package", "does not import: ModuleNotFoundError: No module named 'no_such_package'."),
         ("def broken(:", "does not import: SyntaxError: invalid syntax (bad.py, line 1)."),
         ("1 / 0", "does not import: ZeroDivisionError: division by zero."),
+        ("import sys; sys.exit(0)", "does not import: SystemExit: 0."),
+        ("raise ValueError('\\ud800\\n' + 5000 * 'x')", "x ... (3,014 more characters)."),
         ("", "expected one subclass of fedcompress.client:ClientStrategy, found none."),
         ("from clients.sgd import SGD", "expected one subclass of fedcompress.client:ClientStrategy, found none."),
         (STRATEGY, "expected one subclass of fedcompress.client:ClientStrategy, found none."),
         (CLIENT + "class Again(Counted): pass", "fedcompress.client:ClientStrategy, found Counted, Again."),
     ],
-    ids=["import", "syntax", "raises", "empty", "imported", "wrong-interface", "two"],
+    ids=["import", "syntax", "raises", "exits", "long", "empty", "imported", "wrong-interface", "two"],
 )
 def test_files_that_are_no_plug_in(folder: Path, text: str, message: str) -> None:
     path = write(folder / "clients" / "bad.py", text)
@@ -269,7 +271,37 @@ def test_files_that_are_no_plug_in(folder: Path, text: str, message: str) -> Non
     assert str(path) in problem
     assert problem.endswith(message)
     left = {name for name in set(sys.modules) - before if name.endswith("_bad")}
-    assert len(left) == (0 if message.startswith("does not import") else 1)
+    assert len(left) == (1 if "expected one subclass" in problem else 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "method", "message"),
+    [
+        ("strategies/odd.py", "def problems(self):", "server strategy 'odd': cannot be prepared: SystemExit: 0."),
+        ("strategies/odd.py", "def __init__(self, params, **given):", "server strategy 'odd': cannot be prepared: "),
+        (
+            "clients/odd.py",
+            "@classmethod\n    def contents(cls, model):",
+            "groups.dense.client: client strategy 'odd': ",
+        ),
+        ("models/odd.py", "def __init__(self, argument=''):", "scenario 'tiny': a plug-in ended with SystemExit: 0."),
+    ],
+)
+def test_a_plug_in_that_exits_before_the_run_is_bad_input(
+    call: Callable[..., Any], tiny_file: Path, folder: Path, file: str, method: str, message: str
+) -> None:
+    base, key = {
+        "strategies": ("strategies.fedavg import FedAvg", "server.strategy"),
+        "clients": ("clients.sgd import SGD", "groups.dense.client"),
+        "models": ("fedcompress.models.mini_cnn import MiniCNN", "groups.dense.model"),
+    }[file.partition("/")[0]]
+    text = f"import sys\nfrom {base} as Base\nclass Odd(Base):\n    {method}\n        sys.exit(0)\n"
+    write(folder / file, text)
+    done = call("run", tiny_file, "--plugins", folder, "--set", f"{key}=odd", "--out", "out")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"error: {message}")
+    assert done.err.count("\n") == 1
+    assert not Path("out").exists()
 
 
 def test_an_abstract_base_beside_the_class_is_not_counted(folder: Path) -> None:

@@ -48,6 +48,10 @@ def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 CASES = {
     "pruning with int8": ({**PRUNING, "wire": {"values": "int8"}}, {}),
     "client state": ({}, {"server.strategy": "local"}),
+    "own models of part of the clients, without validation data": (
+        {},
+        {"server.strategy": "local", "server.cohort": 0.5, "data.server_validation": 0.0},
+    ),
     "moments": ({}, {"server.strategy": "flower", "server.params": {"name": "FedAdam"}}),
     "generator, buffer and client state": (FEDPKDG, {}),
     "part of the clients": (PRUNING, {"server.cohort": 0.5}),

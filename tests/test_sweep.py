@@ -170,6 +170,13 @@ def test_debugging_ends_with_the_first_run_that_fails(
         carry_out(sweep, tmp_path / "sweep", Options(fail_fast=True))
 
 
+def test_a_run_in_another_process_is_debugged_as_well() -> None:
+    """What a provenance records is not how a run was debugged, so that a resumed one is not."""
+    options = Options(workers=2, fail_fast=True)
+    assert Options.of(options.table() | {"fail_fast": True}) == options
+    assert Options.of(options.table()) == Options(workers=2)
+
+
 def test_progress_over_the_sweep(tiny: dict[str, Any], tmp_path: Path) -> None:
     """In a process of its own, killed with SIGKILL once a run is finished, then resumed."""
     table = {**tiny, "rounds": 1, "groups": [{"model": "mini-cnn"}], "sweep": {"seeds": [1, 2, 3]}}

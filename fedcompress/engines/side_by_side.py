@@ -63,7 +63,7 @@ def run_side_by_side(jobs: Sequence[Job], options: Options) -> Iterator[Outcome]
     connection = Connection(RaySettings(workers, None, options.cpus_per_worker, options.gpus_per_worker))
     ray: Any = connection.ray
     remote = ray.remote(num_cpus=options.cpus_per_worker, num_gpus=options.gpus_per_worker, max_restarts=0)(_Worker)
-    own = replace(options, engine="inline", workers=1).table()
+    own = replace(options, engine="inline", workers=1).table() | {"fail_fast": options.fail_fast}
     try:
         waiting, idle = list(jobs), [remote.remote() for _ in range(workers)]
         attempts = dict.fromkeys((job.number for job in jobs), 0)

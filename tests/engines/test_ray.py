@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from fedcompress.engines import ray as engine
-from fedcompress.errors import InputError
+from fedcompress.errors import InputError, RunError
 from fedcompress.experiment import Experiment
 from fedcompress.launch import run_one
 from fedcompress.options import Options
@@ -110,6 +110,8 @@ def test_the_same_model_as_inline(cluster: str, tmp_path: Path, table: dict[str,
     ("fault", "status", "reason"),
     [
         ("raise", "failed", "sensor unplugged"),
+        ("quit", "failed", "SystemExit: 0"),
+        ("interrupt", "failed", "KeyboardInterrupt"),
         ("exit", "failed", "worker died 2 times"),
         ("hang", "lost", "no reply within the time limit"),
         ("nan", "failed", "non-finite"),
@@ -128,6 +130,18 @@ def test_a_fault_costs_one_contribution_and_leaves_nothing_behind(
     assert {row["client"] for row in rows if row["status"] == status and reason in row["error"]} == bad
     assert {row["client"] for row in rows if row["status"] == "ok"} == {0, 1, 2} - bad
     assert not list(temporary.iterdir())
+
+
+def test_debugging_shows_where_a_client_failed(cluster: str, tmp_path: Path) -> None:
+    groups = [{"name": "all", "model": "mini-cnn", "client": "faulty", "params": {"fault": "quit", "everywhere": True}}]
+    made = scenario({"groups": groups}, rounds=1, data__clients=2)
+    options = Options("ray", 1, plugins=(PLUGINS,), ray_address=cluster, fail_fast=True)
+    with pytest.raises(RunError) as caught:
+        run_one(made, tmp_path / "run", options)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "client 0 failed in round 1, action 'train':"
+    assert lines[2] == "Traceback (most recent call last):"
+    assert any("clients/faulty.py" in line for line in lines)
 
 
 def test_more_workers_than_the_cluster_has_are_refused(cluster: str, tmp_path: Path) -> None:

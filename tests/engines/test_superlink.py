@@ -212,7 +212,7 @@ def test_a_run_whose_driver_was_killed_is_resumed_to_the_same_bits(
 @pytest.mark.slow
 def test_a_client_that_raises_and_a_node_that_is_killed_cost_themselves(tmp_path: Path, started: Started) -> None:
     """A SuperNode that is killed is noticed when its heartbeats stay away for 60 s, or at `[server] timeout`."""
-    made = scenario(groups("good", "good", "raise", "node-killed"), rounds=2, server__timeout=150.0)
+    made = scenario(groups("good", "quit", "raise", "node-killed"), rounds=2, server__timeout=150.0)
     built = experiment_of({"scenario-toml": made.toml(), "plugins": str(PLUGINS)})
     (killed,) = built.groups["3-node-killed"].clients
     summary = run_one(made, tmp_path / "run", SUPERLINK, KillsNode(started, killed))
@@ -223,6 +223,8 @@ def test_a_client_that_raises_and_a_node_that_is_killed_cost_themselves(tmp_path
         assert found[number, "good"] == ("ok", None)
         assert found[number, "raise"][0] == "failed"
         assert "sensor unplugged" in str(found[number, "raise"][1])
+        assert found[number, "quit"][0] == "failed"
+        assert "SystemExit: 0" in str(found[number, "quit"][1])
     assert found[1, "node-killed"] == ("ok", None)
     assert found[2, "node-killed"][0] in ("failed", "lost")
 

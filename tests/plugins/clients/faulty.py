@@ -1,6 +1,7 @@
 """faulty: a client strategy from a plug-in folder whose clients misbehave on request."""
 
 import os
+import sys
 import time
 
 import numpy as np
@@ -31,6 +32,10 @@ class Faulty(SGD):
         if self.params.everywhere or len(self.data) % 2 == 0:
             if self.params.fault == "raise":
                 raise RuntimeError("sensor unplugged")
+            if self.params.fault == "quit":
+                sys.exit(0)
+            if self.params.fault == "interrupt":
+                raise KeyboardInterrupt
             if self.params.fault == "exit":
                 os._exit(1)
             if self.params.fault == "hang":

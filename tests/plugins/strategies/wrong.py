@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedcompress.federation import Federation
-from fedcompress.groups import Group
+from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import State
 from fedcompress.wire.content import Arrays
@@ -101,6 +101,11 @@ class Wrong(FedAvg):
             "objects": [*weights[:-1], np.array(["a"] * 10, object)],
         }
         return changed.get(what, weights)
+
+    def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
+        weights = super().deployed(state, client)
+        assert weights is not None
+        return weights[1:] if self.params.what == "deployed" else weights
 
     def own_model(self, state: State) -> tuple[ModelSpec, Arrays] | None:
         weights, model = state["weights"]["mini-cnn"], self.models["mini-cnn"]
