@@ -150,6 +150,11 @@ class ModelSpec:
         return sum(sizes[position] for position in self.dense_kernels) / max(sum(sizes.values()), 1)
 
     @property
+    def dense_text(self) -> str:
+        """Names what stays dense, and its part: "embedding, lstm: 12 % of the kernels' weights"."""
+        return f"{', '.join(self.dense_kernels.values())}: {100 * self.dense_share:.2g} % of the kernels' weights"
+
+    @property
     def biases(self) -> tuple[int, ...]:
         """Positions of the biases that are trained."""
         return self._layout.biases

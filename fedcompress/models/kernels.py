@@ -123,3 +123,10 @@ def simple_layers(model: Any) -> list[Any]:
 def is_functional(layer: Any) -> bool:
     """Says whether a layer is itself a model made of layers, sequential or functional."""
     return isinstance(layer, keras.Model) and bool(getattr(layer, "_is_graph_network", False))
+
+
+def described(model: Any) -> str:
+    """Returns the kinds and widths of the layers with kernels, those of nested models in their places."""
+    owners = {id(owner) for weight in weights(model) if weight.is_kernel for owner, _ in weight.places}
+    found = [layer for layer in simple_layers(model) if owners & {id(layer), *map(id, layer.submodules)}]
+    return " ".join(f"{type(layer).__name__} {layer.get_output_shape_at(0)[-1]}" for layer in found)

@@ -53,7 +53,9 @@ def spread(rows: Sequence[Row], key: str, digits: int) -> str:
 def result_table(title: str, rows: Sequence[Row]) -> Table:
     """Returns the closing table, a row per experiment and step."""
     style: Any = {"title_justify": "left", "caption_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
-    table = Table(title=title, collapse_padding=True, **style)
+    dense = dict.fromkeys(row["stays_dense"] for row in rows if "stays_dense" in row)
+    caption = "\n".join(f"stays dense: {text}" for text in dense) or None
+    table = Table(title=title, caption=caption, collapse_padding=True, **style)
     table.add_column("experiment", overflow="fold", min_width=14)
     timed = any("tflite_bytes" in row for row in rows)
     columns = ["bits", "sparsity", "train", "valid.", "test", "deflated", "weights"]
