@@ -157,7 +157,7 @@ def _measure(
     raw = b"".join(np.ascontiguousarray(a).tobytes() for a in small)
     parameters = sum(a.size for a in small)
     row: dict[str, float] = {
-        "sparsity": masking.sparsity(model, spec.prunable),
+        "sparsity": masking.sparsity(model, spec.kernels),
         "parameters": float(parameters),
         "compressed_bytes": float(len(zlib.compress(raw, 6))),
     }

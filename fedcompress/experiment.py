@@ -40,6 +40,8 @@ from fedcompress.wire.content import Arrays, Content
 from fedcompress.wire.payload import WireFormat
 from fedcompress.wire.references import Base, References
 
+NOTICED = 0.01
+"""By how much a model's sparsity may miss the one asked for, because some layers stay dense, without a warning."""
 ALL_TESTS, LEAST_TEST, MOST_TEST = 100_000, 50, 1000
 """Examples for tests on own distributions: of all clients together, and bounds for one client."""
 
@@ -142,9 +144,21 @@ class Experiment:
     @property
     def warnings(self) -> list[str]:
         """What the user should know about this run beforehand."""
-        if self.public is None or self.public.gan is None or not self.strategy.needs_public:
-            return []
-        return ["Generators are trained without differential privacy and exchanged: they can reveal training data."]
+        return [*self._privacy_warnings(), *self._sparsity_warnings()]
+
+    def _privacy_warnings(self) -> Iterable[str]:
+        if self.public is not None and self.public.gan is not None and self.strategy.needs_public:
+            yield "Generators are trained without differential privacy and exchanged: they can reveal training data."
+
+    def _sparsity_warnings(self) -> Iterable[str]:
+        """A sparsity is that of what can be pruned; what is reported is the whole model's."""
+        for name, group in self.groups.items():
+            asked, whole = group.settings.sparsity, group.settings.sparsity * (1 - group.model.dense_share)
+            if asked - whole > NOTICED:
+                yield (
+                    f"groups.{name}: layers stay dense: {group.model.dense_text}; a sparsity of {asked:g} of the "
+                    f"others is one of {whole:.3g} of the model."
+                )
 
     @cached_property
     def devices(self) -> DeviceModel:

@@ -1,7 +1,7 @@
 """The one door to TensorFlow, tf_keras and tfmot: nothing else imports them, and nothing imports `keras`.
 
 `from fedcompress import keras` costs nothing; the first attribute that is used imports TensorFlow (5 to 15 s).
-`keras.tf` is TensorFlow, `keras.tfmot` the model optimization toolkit, any other name comes from `tf_keras`.
+`keras.tf` is TensorFlow, `keras.Pruning` that of the model optimization toolkit, any other name is from `tf_keras`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fedcompress import quiet
 LOCK = threading.RLock()
 """Held while a model or a graph is built: Keras' building is not thread-safe, running is."""
 
-_modules: dict[str, ModuleType] = {}
+_modules: dict[str, Any] = {}
 _thread = threading.local()
 
 
@@ -124,7 +124,7 @@ def every_operation() -> Iterator[list[Operation]]:
             tf.config.run_functions_eagerly(before)
 
 
-def _load() -> dict[str, ModuleType]:
+def _load() -> dict[str, Any]:
     """Imports the three once, on one intra-op thread, which is what makes sums repeat to the bit."""
     with LOCK:
         if not _modules:
@@ -163,21 +163,21 @@ def _keep_generated_code_in_memory() -> None:
     loader.load_source = load_source  # type: ignore[attr-defined]
 
 
-def _load_tfmot() -> Any:
-    """Imports tfmot, which only what prunes or quantises needs (1 to 2 s)."""
+def _load_pruning() -> Any:
+    """Imports tfmot's masks on variables, which are below its wrappers for layers (1 to 2 s)."""
     modules = _load()
     with LOCK:
-        if "tfmot" not in modules:
+        if "Pruning" not in modules:
             with silent_stderr():
-                import tensorflow_model_optimization as tfmot
-            modules["tfmot"] = tfmot
-        return modules["tfmot"]
+                from tensorflow_model_optimization.python.core.sparsity.keras.pruning_impl import Pruning
+            modules["Pruning"] = Pruning
+        return modules["Pruning"]
 
 
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
-    if name == "tfmot":
-        return _load_tfmot()
+    if name == "Pruning":
+        return _load_pruning()
     modules = _load()
     return modules[name] if name in modules else getattr(modules["tf_keras"], name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -34,6 +35,10 @@ class Wrapping:
 
     def begin(self, inputs: Sequence[Any]) -> None:
         """Runs in the graph before the first step, on tensors of what `Compression.inputs` returned."""
+
+    def step(self) -> AbstractContextManager[None]:
+        """Surrounds the forward pass of each step in the graph, under the gradient tape."""
+        return nullcontext()
 
     def finish(self) -> None:
         """Runs in the graph after the last step."""

@@ -10,7 +10,8 @@ of its variance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -23,8 +24,8 @@ from fedcompress.compression import masks as masking
 from fedcompress.compression import quantisers
 from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
 from fedcompress.compression.pruning import PruningWrapping
-from fedcompress.compression.quantise import rounding_layer
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.kernels import replaced
 from fedcompress.wire.content import Arrays
 
 MOST = 256
@@ -120,32 +121,36 @@ def nearest(array: NDArray[Any], centroids: NDArray[np.float32]) -> NDArray[np.f
 
 
 class ClusterWrapping(PruningWrapping):
-    """Layers that compute with the centroids that their weights belong to."""
+    """Has layers compute with the centroids that their weights belong to."""
 
     def wrap(self, model: Any) -> Any:
-        self._books: list[Any] = []
-        return super().wrap(model)
+        tf, wrapped = keras.tf, super().wrap(model)
+        # Infinite where there is no cluster.
+        self._books = [tf.Variable(tf.zeros([MOST]), trainable=False) for _ in self.kernels]
+        return wrapped
 
-    def layer(self, layer: Any) -> Any:
-        tf = keras.tf
-        book = tf.Variable(tf.zeros([MOST]), trainable=False)  # infinite where there is no cluster
-        self._books.append(book)
-
-        def clustered(layer: Any) -> dict[str, Any]:
-            weights = layer.kernel
-            flat = tf.stop_gradient(tf.reshape(weights, [-1]))
-            at = tf.searchsorted((book[1:] + book[:-1]) / 2, flat)
-            filled = tf.cast(tf.not_equal(flat, 0.0), tf.float32)
-            sums = tf.math.unsorted_segment_sum(flat, at, MOST)
-            sizes = tf.math.unsorted_segment_sum(filled, at, MOST)
-            book.assign(tf.where(sizes > 0, tf.math.divide_no_nan(sums, sizes), book))
-            rounded = tf.where(tf.not_equal(flat, 0.0), tf.gather(book, at), 0.0)
-            return {"kernel": quantisers.straight_through(weights, tf.reshape(rounded, weights.shape))}
-
-        return rounding_layer(layer, clustered, lambda _: None)
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        with super().step():
+            pairs = zip(self.kernels, self._books, strict=True)
+            with replaced([(weight, _clustered(weight.variable, book)) for weight, book in pairs]):
+                yield
 
     def begin(self, inputs: Sequence[Any]) -> None:
         books, *rest = inputs
         for i, book in enumerate(self._books):
             book.assign(books[i])
         super().begin(rest)
+
+
+def _clustered(weights: Any, book: Any) -> Any:
+    """Returns a tensor of the centroids that weights belong to, and moves the centroids to their means."""
+    tf = keras.tf
+    flat = tf.stop_gradient(tf.reshape(weights, [-1]))
+    at = tf.searchsorted((book[1:] + book[:-1]) / 2, flat)
+    filled = tf.cast(tf.not_equal(flat, 0.0), tf.float32)
+    sums = tf.math.unsorted_segment_sum(flat, at, MOST)
+    sizes = tf.math.unsorted_segment_sum(filled, at, MOST)
+    book.assign(tf.where(sizes > 0, tf.math.divide_no_nan(sums, sizes), book))
+    rounded = tf.where(tf.not_equal(flat, 0.0), tf.gather(book, at), 0.0)
+    return quantisers.straight_through(weights, tf.reshape(rounded, weights.shape))

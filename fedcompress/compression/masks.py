@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import prod
 from typing import Any, Literal
 
@@ -126,10 +126,15 @@ def trim(weights: Arrays, masks: Arrays, prunable: Sequence[int], keep: Sequence
     return trimmed
 
 
-def sparsity(weights: Arrays, prunable: Sequence[int]) -> float:
-    """Returns the fraction of zeros among the prunable weights, counted on the real values."""
-    total = sum(weights[i].size for i in prunable)
-    return 1.0 - sum(int(np.count_nonzero(weights[i])) for i in prunable) / total if total else 0.0
+def sparsity(weights: Arrays, kernels: Collection[int]) -> float:
+    """Returns the fraction of zeros, counted on the real values.
+
+    Args:
+        weights: The model.
+        kernels: Positions of what is counted: `ModelSpec.kernels` for a model as a whole, frozen layers included.
+    """
+    total = sum(weights[i].size for i in kernels)
+    return 1.0 - sum(int(np.count_nonzero(weights[i])) for i in kernels) / total if total else 0.0
 
 
 def density(masks: Arrays) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from fedcompress import keras
 from fedcompress.compression.base import Compression, Wrapping
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.kernels import compressible
 from fedcompress.wire.content import Arrays
 
 
@@ -47,61 +49,61 @@ class Masked(Compression):
 
 
 class PruningWrapping(Wrapping):
-    """tfmot's pruning wrappers, with targets, frequency and masks as variables that one graph reads."""
+    """tfmot's pruning of single weights, with targets, frequency and masks as variables that one graph reads.
+
+    tfmot's own wrappers are for top-level layers with a `kernel`; here its pruning works on every kernel there is.
+    """
 
     def wrap(self, model: Any) -> Any:
         tf = keras.tf
-        sparsity: Any = keras.tfmot.sparsity.keras
-        targets: list[Any] = []
-        self._targets = targets
-        frequency = self._frequency = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.kernels = compressible(model)
+        self._frequency = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._done = tf.Variable(0, dtype=tf.int64, trainable=False)  # steps
+        self._targets = [tf.Variable(0.0, trainable=False) for _ in self.kernels]
+        self._masks = [tf.Variable(tf.ones(w.variable.shape), trainable=False) for w in self.kernels]
+        self._pruned = [
+            keras.Pruning(
+                training_step_fn=lambda: self._done,
+                pruning_vars=[(weight.variable, mask, tf.Variable(0.0, trainable=False))],
+                pruning_schedule=self._schedule(target),
+                block_size=(1, 1),
+                block_pooling_type="AVG",
+            )
+            for weight, mask, target in zip(self.kernels, self._masks, self._targets, strict=True)
+        ]
+        return model
 
-        class RoundSchedule(sparsity.PruningSchedule):  # type: ignore[misc]
-            """Says when the masks of one layer are updated and to which sparsity; a frequency of 0 keeps them."""
+    def _schedule(self, target: Any) -> Callable[[Any], tuple[Any, Any]]:
+        """Says when the mask of one kernel is updated and to which sparsity; a frequency of 0 keeps it."""
+        tf, frequency = keras.tf, self._frequency
 
-            def __init__(self) -> None:
-                self.target = tf.Variable(0.0, trainable=False)
-                targets.append(self.target)
+        def due(step: Any) -> tuple[Any, Any]:
+            now = tf.equal(tf.math.floormod(step, tf.maximum(frequency, 1)), 0)
+            return tf.logical_and(frequency > 0, now), target
 
-            def __call__(self, step: Any) -> Any:
-                # tfmot counts from 1 and adds one before it asks, so the first step of a call is 2.
-                due = tf.equal(tf.math.floormod(step - 2, tf.maximum(frequency, 1)), 0)
-                return tf.logical_and(frequency > 0, due), self.target
-
-            def get_config(self) -> dict[str, Any]:
-                return {}
-
-        def wrapped_layer(layer: Any) -> Any:
-            if not (hasattr(layer, "kernel") and layer.trainable):
-                return self.other_layer(layer)
-            return sparsity.prune_low_magnitude(self.layer(layer), pruning_schedule=RoundSchedule())
-
-        wrapped = keras.models.clone_model(model, clone_function=wrapped_layer)
-        self._layers = [layer for layer in wrapped.layers if hasattr(layer, "pruning_obj")]
-        return wrapped
-
-    def layer(self, layer: Any) -> Any:
-        """Returns what is to be pruned in place of a layer with a kernel; it has the same variables."""
-        return layer
-
-    def other_layer(self, layer: Any) -> Any:
-        """Returns what stands in place of a layer that is not pruned."""
-        return layer
+        return due
 
     def begin(self, inputs: Sequence[Any]) -> None:
         sparsities, frequency, *masks = inputs
         for i, target in enumerate(self._targets):
             target.assign(sparsities[i])
         self._frequency.assign(frequency)
-        for layer in self._layers:
-            layer.pruning_step.assign(1)
-        for variable, mask in zip(self.masks(), masks, strict=True):
+        self._done.assign(0)
+        for variable, mask in zip(self._masks, masks, strict=True):
             variable.assign(mask)
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        for pruned in self._pruned:
+            pruned.conditional_mask_update()
+            pruned.weight_mask_op()
+        self._done.assign_add(1)
+        yield
 
     def finish(self) -> None:
         # The masks are applied before each step; without this the last step brings every pruned weight back.
-        for layer in self._layers:
-            layer.pruning_obj.weight_mask_op()
+        for pruned in self._pruned:
+            pruned.weight_mask_op()
 
     def masks(self) -> Sequence[Any]:
-        return [mask for layer in self._layers for _, mask, _ in layer.pruning_vars]
+        return self._masks

@@ -11,7 +11,9 @@ activations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -24,6 +26,7 @@ from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
 from fedcompress.compression.pruning import PruningWrapping
 from fedcompress.compression.quantisers import FLOAT_BITS, Kind
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.kernels import biases, is_functional, replaced, simple_layers
 from fedcompress.wire.content import Arrays
 
 UNSIGNED = frozenset({"relu", "relu6", "sigmoid", "softplus"})
@@ -86,21 +89,12 @@ class Quantise(Magnitude):
         kind = self.params.activations
         if kind == "float" or bits == FLOAT_BITS:
             return model
-        tensors = {id(tensor): tensor for tensor in model.inputs}
         ranges = iter(observed)
-        for layer in model.layers:
-            for node in tuple(layer.inbound_nodes):  # calling a layer adds to them
-                if node.is_input:
-                    continue
-                args, kwargs = keras.tf.nest.map_structure(
-                    lambda item: tensors.get(id(item), item), (node.call_args, node.call_kwargs)
-                )
-                y = layer(*args, **kwargs)
-                function = activation_of(layer) if rounds_activation(layer) else None
-                if function is not None:
-                    y = _rounds_output(y, function, kind, int(bits), int(integer), ranges)
-                tensors[id(node.outputs)] = y
-        return keras.Model(model.inputs, [tensors[id(tensor)] for tensor in model.outputs], name=model.name)
+        rounds = {}
+        for layer, function in rounded_activations(model):
+            limits = _limits(function, kind, int(bits), int(integer), ranges)
+            rounds[id(layer)] = partial(_rounds_output, kind=kind, bits=int(bits), limits=limits)
+        return _rebuilt(model, rounds)
 
     def rounded(self, weights: Arrays, spec: ModelSpec) -> Arrays:
         if self.bits == FLOAT_BITS:
@@ -113,19 +107,55 @@ class Quantise(Magnitude):
         return result
 
 
-def _rounds_output(y: Any, function: str, kind: Kind, bits: int, integer: int, observed: Iterator[NDArray[Any]]) -> Any:
-    """Returns a Keras tensor of activations, rounded by operations that are saved with the model."""
-    tf = keras.tf
-    if kind == "ternary":
-        threshold, scale = map(float, next(observed))
-        return tf.where(tf.abs(y) > threshold, tf.sign(y) * scale, 0.0)
-    if kind == "uniform":
-        low, high = map(float, next(observed))
+def _limits(
+    function: str, kind: Kind, bits: int, integer: int, observed: Iterator[NDArray[Any]]
+) -> tuple[float, float]:
+    """Returns the least and the largest activation; of ternary ones threshold and scale."""
+    if kind == "fixed":
+        low, high, _ = quantisers.fixed_range(bits, integer, signed=function not in UNSIGNED)
     else:
-        low, high, _ = map(float, quantisers.fixed_range(bits, integer, signed=function not in UNSIGNED))
-    if low == high:  # activations that were always zero
+        low, high = next(observed)
+    return float(low), float(high)
+
+
+def _rounds_output(y: Any, kind: Kind, bits: int, limits: tuple[float, float]) -> Any:
+    """Returns a Keras tensor of activations, rounded by operations that are saved with the model."""
+    tf, (low, high) = keras.tf, limits
+    x = y if y.dtype == tf.float32 else tf.cast(y, tf.float32)
+    if kind == "ternary":
+        rounded = tf.where(tf.abs(x) > low, tf.sign(x) * high, 0.0)
+    elif low == high:  # activations that were always zero
         return y
-    return tf.quantization.fake_quant_with_min_max_args(y, min=low, max=high, num_bits=bits)
+    else:
+        rounded = tf.quantization.fake_quant_with_min_max_args(x, min=low, max=high, num_bits=bits)
+    return rounded if x is y else tf.cast(rounded, y.dtype)
+
+
+def _rebuilt(model: Any, rounds: Mapping[int, Callable[[Any], Any]]) -> Any:
+    """Returns a functional model of the same layers, with something after the outputs of some.
+
+    Args:
+        model: Functional; so may be models inside it, which are made anew likewise.
+        rounds: `id` of a layer -> what is made of its output, at each of its calls.
+    """
+    flatten = keras.tf.nest.flatten
+    tensors = {id(tensor): tensor for tensor in model.inputs}
+    inner = {id(layer): _rebuilt(layer, rounds) for layer in model.layers if is_functional(layer)}
+    waiting = [(layer, node) for layer in model.layers for node in tuple(layer.inbound_nodes) if not node.is_input]
+    while waiting:
+        ready = [pair for pair in waiting if all(id(t) in tensors for t in flatten(pair[1].keras_inputs))]
+        for layer, node in ready:
+            args, kwargs = keras.tf.nest.map_structure(
+                lambda item: tensors.get(id(item), item), (node.call_args, node.call_kwargs)
+            )
+            outputs = inner.get(id(layer), layer)(*args, **kwargs)
+            if id(layer) in rounds:
+                outputs = rounds[id(layer)](outputs)
+            tensors.update(zip(map(id, flatten(node.outputs)), flatten(outputs), strict=True))
+        if not ready:  # the rest are calls of the same layers in other models
+            break
+        waiting = [pair for pair in waiting if pair not in ready]
+    return keras.Model(model.inputs, [tensors[id(tensor)] for tensor in model.outputs], name=model.name)
 
 
 def rounded(values: Any, kind: Kind, bits: Any, integer: Any) -> Any:
@@ -147,7 +177,7 @@ def rounded(values: Any, kind: Kind, bits: Any, integer: Any) -> Any:
 
 
 class QuantiseWrapping(PruningWrapping):
-    """Layers that compute with rounded weights, under tfmot's pruning wrappers; every width in one graph."""
+    """Has layers compute with rounded weights, under tfmot's pruning; every width in one graph."""
 
     def __init__(self, params: QuantiseParams) -> None:
         self._params = params
@@ -155,15 +185,12 @@ class QuantiseWrapping(PruningWrapping):
 
     def wrap(self, model: Any) -> Any:
         self._numbers = [keras.tf.Variable(0.0, trainable=False) for _ in range(4)]
-        return super().wrap(model)
-
-    def layer(self, layer: Any) -> Any:
-        return rounding_layer(layer, self._rounded_weights, self._rounded_outputs)
-
-    def other_layer(self, layer: Any) -> Any:
-        if self._params.activations == "float" or not rounds_activation(layer):
-            return layer
-        return rounding_layer(layer, lambda _: {}, self._rounded_outputs)
+        wrapped = super().wrap(model)
+        self._biases = biases(model)
+        if self._params.activations != "float":
+            for layer, function in rounded_activations(wrapped):
+                _after(layer, self._rounded_output(function))
+        return wrapped
 
     def begin(self, inputs: Sequence[Any]) -> None:
         for variable, value in zip(self._numbers, inputs, strict=False):
@@ -172,40 +199,39 @@ class QuantiseWrapping(PruningWrapping):
             variable.assign([0.0, 0.0])
         super().begin(inputs[len(self._numbers) :])
 
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        bits, integer = self._numbers[:2]
+        with super().step():
+            kinds = ((self.kernels, self._params.weights), (self._biases, self._params.biases))
+            tensors = [(w, rounded(w.variable, kind, bits, integer)) for found, kind in kinds for w in found]
+            with replaced(tensors):
+                yield
+
     def observed(self) -> Sequence[Any]:
         return self._ranges
 
-    def _rounded_weights(self, layer: Any) -> dict[str, Any]:
-        bits, integer = self._numbers[:2]
-        kinds = {"kernel": self._params.weights, "bias": self._params.biases}
-        present = {name: getattr(layer, name, None) for name in kinds}
-        return {name: rounded(v, kinds[name], bits, integer) for name, v in present.items() if v is not None}
-
-    def _rounded_outputs(self, layer: Any) -> Any:
-        """Returns what rounds a layer's output, None if nothing does."""
-        function = activation_of(layer)
+    def _rounded_output(self, function: str) -> Callable[[Any], Any]:
+        """Returns what rounds the output of a layer that ends in an activation function."""
         kind = self._params.activations
-        if kind == "float" or function is None:
-            return None
         bits, integer = self._numbers[2:]
         if kind == "fixed":
-            return lambda x, training: quantisers.fixed(x, bits, integer, signed=function not in UNSIGNED)
+            return lambda x: quantisers.fixed(x, bits, integer, signed=function not in UNSIGNED)
         tf = keras.tf
-        # The range of the activations, or threshold and scale of ternary ones: of the batch in training, and from there
-        # on a running mean that starts with the first batch.
+        # The range of the activations, or threshold and scale of ternary ones: what counts is that of the batch; what
+        # is kept is a running mean that starts with the first batch.
         kept = tf.Variable([0.0, 0.0], trainable=False, dtype=tf.float32)
         self._ranges.append(kept)
 
-        def round_output(x: Any, training: bool) -> Any:
+        def round_output(x: Any) -> Any:
             if kind == "uniform":
                 now = tf.stack([tf.minimum(tf.reduce_min(x), 0.0), tf.maximum(tf.reduce_max(x), 0.0)])
             else:
                 now = tf.stack(quantisers.ternary_constants(x))
             now = tf.stop_gradient(now)
-            if training:
-                first = tf.reduce_all(tf.equal(kept, 0.0))
-                kept.assign(tf.where(first, now, MOMENTUM * kept + (1 - MOMENTUM) * now))
-            first_number, second = tf.unstack(now if training else kept)
+            first = tf.reduce_all(tf.equal(kept, 0.0))
+            kept.assign(tf.where(first, now, MOMENTUM * kept + (1 - MOMENTUM) * now))
+            first_number, second = tf.unstack(now)
             if kind == "uniform":
                 return quantisers.affine(x, bits, first_number, second)
             return tf.where(bits >= FLOAT_BITS, x, quantisers.apply_ternary(x, first_number, second))
@@ -213,9 +239,18 @@ class QuantiseWrapping(PruningWrapping):
         return round_output
 
 
-def rounds_activation(layer: Any) -> bool:
-    """Says whether a layer is one whose output is rounded: it has a kernel that is trained, or is an activation."""
-    return type(layer).__name__ in ("Activation", "ReLU") or (hasattr(layer, "kernel") and bool(layer.trainable))
+def rounded_activations(model: Any) -> list[tuple[Any, str]]:
+    """Returns the layers whose output is rounded, and the activation functions that they end in.
+
+    They have kernels that are trained, or are activations; a softmax is not rounded.
+    """
+    pairs = [(layer, activation_of(layer)) for layer in simple_layers(model)]
+    return [(layer, function) for layer, function in pairs if function is not None and _computes(layer)]
+
+
+def _computes(layer: Any) -> bool:
+    own = any(hasattr(layer, name) for name in ("kernel", "depthwise_kernel"))
+    return type(layer).__name__ in ("Activation", "ReLU") or (own and bool(layer.trainable))
 
 
 def activation_of(layer: Any) -> str | None:
@@ -227,28 +262,12 @@ def activation_of(layer: Any) -> str | None:
     return None if function in (None, "linear", "softmax") else str(function)
 
 
-def rounding_layer(layer: Any, weights: Any, outputs: Any) -> Any:
-    """Returns a layer that does what `layer` does, with rounded weights and outputs; it shares the variables.
+def _after(layer: Any, function: Callable[[Any], Any]) -> None:
+    """Has a function follow every call of a layer; it is given float32, whatever the layer computes in."""
+    call, tf = layer.call, keras.tf
 
-    Args:
-        layer: Built.
-        weights: Given the layer, returns attribute name -> rounded tensor, in the graph.
-        outputs: Given the layer, returns a function (output, training) -> rounded output, or None.
-    """
-    round_output = outputs(layer)
+    def followed(*args: Any, **kwargs: Any) -> Any:
+        y = call(*args, **kwargs)
+        return tf.cast(function(tf.cast(y, tf.float32)), y.dtype)
 
-    class RoundingLayer(keras.layers.Wrapper):  # type: ignore[misc]
-        def get_prunable_weights(self) -> list[Any]:
-            return [self.layer.kernel]
-
-        def call(self, inputs: Any, training: Any = None) -> Any:
-            own, in_place = self.layer.__dict__, weights(self.layer)
-            held = {name: own[name] for name in in_place}
-            own.update(in_place)  # not by assignment, which would have Keras track the tensors
-            try:
-                result = self.layer.call(inputs)
-            finally:
-                own.update(held)
-            return result if round_output is None else round_output(result, bool(training))
-
-    return RoundingLayer(layer, name=f"rounding_{layer.name}")
+    layer.call = followed

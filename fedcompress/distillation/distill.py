@@ -43,7 +43,7 @@ class Run:
         method: One of `METHODS`, or `TEACHER`.
         seed: Of data split, initial weights and order of examples, which all methods share.
         parameters: Number of weights that inference needs, projector and reused head included.
-        sparsity: Fraction of zeros among the weights that may be pruned.
+        sparsity: Fraction of zeros among the weights of all kernels.
         validation: Accuracy on the examples held out; NaN if there are none.
         test: Accuracy on the test set.
         seconds: Of training; the teacher's own is not part of its students'.
@@ -207,7 +207,7 @@ class _Repetition:
             method=method,
             seed=self._seed,
             parameters=spec.parameters,
-            sparsity=masking.sparsity(weights, spec.prunable),
+            sparsity=masking.sparsity(weights, spec.kernels),
             validation=evaluate(spec, weights, self._validation).accuracy,
             test=evaluate(spec, weights, self._test).accuracy,
             seconds=seconds,

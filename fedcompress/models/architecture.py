@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fedcompress import keras
 from fedcompress.errors import InputError
+from fedcompress.models import kernels
 from fedcompress.models.kinds import kinds_of
 from fedcompress.models.random_layers import RandomLayers
 from fedcompress.wire.content import Arrays, Content, Kind, weights_content
@@ -49,6 +50,7 @@ class _Layout:
     """What building a model once tells about it; positions are those among its weights."""
 
     template: Arrays
+    kernels: dict[int, str]
     prunable: tuple[int, ...]
     biases: tuple[int, ...]
     trainable: tuple[int, ...]
@@ -118,13 +120,13 @@ class ModelSpec:
             for layer in model.layers
             if hasattr(layer, "kernel")
         }
-        biased = {id(layer.bias) for layer in model.layers if getattr(layer, "bias", None) is not None}
         learned = {id(v) for v in model.trainable_variables}
         trainable = tuple(i for i, v in enumerate(model.weights) if id(v) in learned)
         return _Layout(
             template=[w.copy() for w in model.get_weights()],
-            prunable=tuple(i for i in trainable if id(model.weights[i]) in initializers),
-            biases=tuple(i for i in trainable if id(model.weights[i]) in biased),
+            kernels=kernels.kernels(model),
+            prunable=tuple(weight.position for weight in kernels.compressible(model)),
+            biases=tuple(weight.position for weight in kernels.biases(model)),
             trainable=trainable,
             initializers=tuple(initializers.get(id(v)) for v in model.weights),
             features=int(model.get_layer(HEAD).input.shape[-1]),
@@ -138,8 +140,29 @@ class ModelSpec:
 
     @property
     def prunable(self) -> tuple[int, ...]:
-        """Positions of the kernels that are trained; biases and normalisation are never pruned."""
+        """Positions of the kernels that compression can work on: those that are trained, but for embeddings."""
         return self._layout.prunable
+
+    @property
+    def kernels(self) -> Mapping[int, str]:
+        """Position of every kernel, whether or not it can be pruned -> its layer's name; zeros are counted in these."""
+        return self._layout.kernels
+
+    @property
+    def dense_kernels(self) -> Mapping[int, str]:
+        """Those kernels that stay dense whatever a compression does: frozen ones, embeddings."""
+        return {position: name for position, name in self.kernels.items() if position not in self.prunable}
+
+    @property
+    def dense_share(self) -> float:
+        """Their part of the weights of all kernels."""
+        sizes = {position: self.template[position].size for position in self.kernels}
+        return sum(sizes[position] for position in self.dense_kernels) / max(sum(sizes.values()), 1)
+
+    @property
+    def dense_text(self) -> str:
+        """Names what stays dense, and its part: "embedding, lstm: 12 % of the kernels' weights"."""
+        return f"{', '.join(self.dense_kernels.values())}: {100 * self.dense_share:.2g} % of the kernels' weights"
 
     @property
     def biases(self) -> tuple[int, ...]:
@@ -190,6 +213,18 @@ class ModelSpec:
             raise InputError(
                 f"model {self.name!r} does not fit {data!r}, whose examples are {shape}: {reason}"
             ) from error
+        self.check_weights()
+
+    def check_weights(self) -> None:
+        """Raises InputError if some weights are not float32, in which they are trained, averaged and measured."""
+        other = {
+            str(a.dtype) for a in self.template if a.dtype != np.float32 and not np.issubdtype(a.dtype, np.integer)
+        }
+        if other:
+            raise InputError(
+                f"model {self.name!r}: some of its weights are {' and '.join(sorted(other))}; expected float32. For "
+                'layers that compute in half precision use the policy "mixed_float16", which has float32 weights.'
+            )
 
     def _check_real(self) -> None:
         if others := [i for i, array in enumerate(self.template) if array.dtype.kind != "f"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class SavedModel(ModelSpec):
         self._problems(model, path)
         self._config = _ending_in_head(model.get_config())
         self._weights: Arrays = model.get_weights()
+        self.check_weights()
 
     @property
     def trained(self) -> Arrays:
@@ -43,12 +45,16 @@ class SavedModel(ModelSpec):
 
     def build(self, seed: int = 0) -> Any:
         with keras.seeded(seed):
-            return keras.Model.from_config(self._config)
+            return keras.Model.from_config(deepcopy(self._config))  # some layers change what they are made from
 
     def _problems(self, model: Any, path: Path) -> None:
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            raise InputError(
+                f"model {path}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs; expected one of each."
+            )
         last = model.layers[-1]
         shape = tuple(model.input_shape[1:])
-        if type(last).__name__ != "Dense" or last.units != self.classes or len(model.inputs) != 1:
+        if type(last).__name__ != "Dense" or last.units != self.classes:
             outputs = "x".join(map(str, model.output_shape[1:]))
             raise InputError(
                 f"model {path}: ends in a {type(last).__name__} with {outputs} outputs; expected one input, and at the "
@@ -62,11 +68,11 @@ class SavedModel(ModelSpec):
 
 
 def _ending_in_head(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns the configuration of a functional model whose last layer is the head, without softmax."""
+    """Returns the configuration of a functional model whose last layer is the head, without softmax, in float32."""
     ((name, *_),) = config["output_layers"]
     (last,) = [layer for layer in config["layers"] if layer["name"] == name]
     last["name"] = last["config"]["name"] = HEAD
-    last["config"]["activation"] = "linear"
+    last["config"] |= {"activation": "linear", "dtype": "float32"}
     config["output_layers"][0][0] = HEAD
     return config
 

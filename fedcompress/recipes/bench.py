@@ -200,7 +200,7 @@ class Bench:
             score = self.validate(trained.weights, spec)
             fitted = Fitted(trained.weights, trained.masks, score, trained.latent, trained.observed)
             zeros = [masking.sparsity(trained.weights, [i]) for i in spec.prunable]
-            total = masking.sparsity(trained.weights, spec.prunable)
+            total = masking.sparsity(trained.weights, spec.kernels)
             point = CurvePoint(phase, epoch, trained.loss, score, total, tuple(zeros))
             self.curve.append(point)
             if self._progress:

@@ -53,7 +53,7 @@ class Method(ABC):
 
     Params: ClassVar[type[BaseModel]] = Params
 
-    layers: ClassVar[frozenset[str] | None] = frozenset({"Dense", "Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose"})
+    layers: ClassVar[frozenset[str] | None] = None
     """Keras' names of the layers with weights that it can work on, None for any. Normalisation is left as it is."""
 
     def __init__(self, params: Any) -> None:

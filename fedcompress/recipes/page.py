@@ -52,9 +52,9 @@ def html(title: str, recipe: str, rows: Sequence[Row]) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style>'
         f"<script>{plotly_js(traces)}</script></head><body><h1>{escape(title)}</h1>{_table(rows)}"
-        "<p>sparsity: zeros among the kernels. parameters: of the network's shape, which no mask changes; nonzero: "
-        "those that are left. deflated_bytes: the .h5 file after deflate. int8 columns: a conversion by TFLite, of the "
-        "first seed. Latencies: one example on one thread of the machine that ran this.</p>"
+        "<p>sparsity: zeros among the weights of all kernels. parameters: of the network's shape, which no mask "
+        "changes; nonzero: those that are left. deflated_bytes: the .h5 file after deflate. int8 columns: a conversion "
+        "by TFLite, of the first seed. Latencies: one example on one thread of the machine that ran this.</p>"
         f"<h2>Pictures, seed {rows[0]['seed']}</h2>{drawn}"
         f"<h2>Recipe</h2><pre>{escape(recipe)}</pre></body></html>\n"
     )

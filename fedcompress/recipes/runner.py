@@ -20,6 +20,7 @@ from fedcompress.data.loading import load_dataset
 from fedcompress.errors import FedcompressError, InputError, RunError
 from fedcompress.files import shortened
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.kernels import described
 from fedcompress.models.saved import SUFFIXES, SavedModel
 from fedcompress.plugins import Plugins, parameter_problems
 from fedcompress.recipes.bench import Bench, CurvePoint, Split, split
@@ -223,7 +224,6 @@ def measured(task: Task, recipe: Recipe, outcome: Outcome, bench: Bench, stem: P
     predicted = logits(data.test.x)
     confusion = np.zeros((spec.classes, spec.classes), np.int64)
     np.add.at(confusion, (data.test.y, predicted.argmax(axis=1)), 1)
-    layers = [layer for layer in plain.layers if hasattr(layer, "kernel")]
     stem.parent.mkdir(parents=True, exist_ok=True)
     model.save(stem.with_name(f"{stem.name}.keras"))
     return {
@@ -232,22 +232,20 @@ def measured(task: Task, recipe: Recipe, outcome: Outcome, bench: Bench, stem: P
         "seed": task.seed,
         "data": recipe.data.dataset,
         "model": spec.name,
-        "layers": " ".join(f"{type(layer).__name__} {layer.kernel.shape[-1]}" for layer in layers),
+        "layers": described(plain),
         "method": task.settings.method,
         "bits": outcome.bits,
-        "sparsity": masking.sparsity(outcome.weights, spec.prunable),
+        "sparsity": masking.sparsity(outcome.weights, spec.kernels),
         "train": scores["train"],
         "validation": scores["val"],
         "test": _accuracy(predicted, data.test),
         **asdict(size.measure(plain)),
         **(_tflite(plain, outcome, data, stem) if recipe.tflite and task.seed == recipe.seeds[0] else {}),
         **outcome.figures,
+        **({"stays_dense": spec.dense_text} if spec.dense_kernels else {}),
         "file": f"models/{stem.name}.keras",
         "layer_sparsity": dict(outcome.layers)
-        or {
-            layer.name: masking.sparsity(outcome.weights, [i])
-            for layer, i in zip([la for la in layers if la.trainable], spec.prunable, strict=True)
-        },
+        or {name: masking.sparsity(outcome.weights, [i]) for i, name in spec.kernels.items()},
         "confusion": confusion.tolist(),
     }
 

@@ -50,10 +50,12 @@ def spread(rows: Sequence[Row], key: str, digits: int) -> str:
 
 def result_table(title: str, rows: Sequence[Row]) -> FittedTable:
     """Returns the closing table, a row per experiment and step."""
+    dense = dict.fromkeys(row["stays_dense"] for row in rows if "stays_dense" in row)
+    caption = "\n".join(f"stays dense: {text}" for text in dense)
     timed = any("tflite_bytes" in row for row in rows)
     columns = ["experiment", "bits", "sparsity", "train", "valid.", "test", "deflated", "weights"]
     columns += ["latency", "int8", "int8 test"] if timed else []
-    return FittedTable(title, columns, [_cells(group, timed=timed) for group in over_seeds(rows)])
+    return FittedTable(title, columns, [_cells(group, timed=timed) for group in over_seeds(rows)], caption)
 
 
 def _cells(group: Sequence[Row], *, timed: bool) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from hashlib import sha256
 from math import isfinite
 from types import TracebackType
@@ -18,7 +17,6 @@ import numpy as np
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
 from fedcompress.groups import Group
-from fedcompress.models.architecture import ModelSpec
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.results.runs import flat_settings
 from fedcompress.strategy import State
@@ -94,7 +92,7 @@ class Trackers:
         return Tracked(path.name, scenario.name, key, dict(flat_settings(scenario.table())), path / FOLDER)
 
     def _of_layers(self, state: State) -> Iterable[tuple[str, float]]:
-        """Zeros of each prunable layer of what the first client of each group would deploy."""
+        """Zeros of each layer of what the first client of each group would deploy."""
         for name, group in self._experiment.groups.items():
             weights = self._experiment.server.deployed(state, self._experiment.clients[group.clients[0]])
             if weights is not None:
@@ -136,13 +134,7 @@ def _of_groups(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _layers(group: Group) -> list[tuple[str, int]]:
-    return [(name, position) for name, position in _names(group.model) if position in group.model.prunable]
-
-
-@cache
-def _names(spec: ModelSpec) -> list[tuple[str, int]]:
-    """Name of the layer and position of every weight."""
-    return [(weight.name.rpartition("/")[0], i) for i, weight in enumerate(spec.build().weights)]
+    return [(name, position) for position, name in group.model.kernels.items()]
 
 
 def _finite(scalars: Mapping[str, Any]) -> dict[str, float]:

@@ -97,7 +97,7 @@ class TrainingLoop:
     ) -> Any:
         tf = keras.tf
         for variable, value in zip(self._weights, tf.split(weights, self._sizes), strict=True):
-            variable.assign(tf.reshape(value, variable.shape))
+            variable.assign(tf.cast(tf.reshape(value, variable.shape), variable.dtype))  # some layers count in integers
         for slot in self._optimizer.variables():
             slot.assign(tf.zeros_like(slot))
         self._optimizer.learning_rate.assign(rate)
@@ -109,9 +109,10 @@ class TrainingLoop:
             batch, labels = scaled(tf.gather(x, rows)), tf.gather(y, rows)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
-                losses = self._objective.loss(
-                    self._model, batch, labels, [tf.gather(t, rows) for t in targets], constants
-                )
+                with self._wrapping.step():
+                    losses = self._objective.loss(
+                        self._model, batch, labels, [tf.gather(t, rows) for t in targets], constants
+                    )
                 loss = tf.reduce_mean(losses)
             gradients = self._objective.gradients(variables, tape.gradient(loss, variables), constants)
             self._optimizer.apply_gradients(
@@ -124,7 +125,7 @@ class TrainingLoop:
             lambda index, _: index < steps, step, (tf.constant(0), tf.constant(0.0)), parallel_iterations=1
         )
         self._wrapping.finish()
-        trained = tf.concat([tf.reshape(v, [-1]) for v in self._weights], axis=0)
+        trained = tf.concat([tf.cast(tf.reshape(v, [-1]), tf.float32) for v in self._weights], axis=0)
         masks, observed = ([tf.identity(v) for v in vs] for vs in (self._wrapping.masks(), self._wrapping.observed()))
         return trained, masks, observed, total
 

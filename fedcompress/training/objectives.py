@@ -157,7 +157,7 @@ class FeatureMatching(Objective):
     def loss(self, model: Any, x: Any, y: Any, targets: Sequence[Any], constants: Sequence[Any]) -> Any:
         tf = keras.tf
         features, _ = model(x, training=True)
-        return tf.reduce_mean(tf.math.squared_difference(features, targets[0]), axis=1)
+        return tf.reduce_mean(tf.math.squared_difference(tf.cast(features, tf.float32), targets[0]), axis=1)
 
     def gradients(self, variables: Sequence[Any], gradients: list[Any], constants: Sequence[Any]) -> list[Any]:
         pairs = zip(gradients, variables, strict=True)

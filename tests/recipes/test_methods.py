@@ -194,7 +194,6 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_trained(
 ) -> None:
     layers = keras.layers
     save(tmp_path / "one.keras", layers.Flatten(), layers.Dense(1, activation="sigmoid"))
-    save(tmp_path / "deep.keras", layers.DepthwiseConv2D(3), layers.Flatten(), layers.Dense(10))
     keras.Sequential([keras.Input((5,)), layers.Dense(10)]).save(tmp_path / "table.h5")
     (tmp_path / "broken.keras").write_bytes(b"nothing")
     for name, problem in (
@@ -202,7 +201,6 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_trained(
             "one.keras",
             "ends in a Dense with 1 outputs; expected one input, and at the end a Dense layer",
         ),
-        ("deep.keras", "is a DepthwiseConv2D; method 'qat' supports Conv1D, Conv2D"),
         ("table.h5", "takes inputs of 5; the examples of the data are 8x8x1"),
         ("broken.keras", "cannot be read: "),
         ("absent.h5", "cannot be read: "),
@@ -211,6 +209,46 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_trained(
         assert (done.code, done.err.count("\n"), done.out) == (2, 1, ""), done.err
         assert problem in done.err
         assert not (tmp_path / "found").exists()
+
+
+def test_channels_of_layers_that_mix_none_are_refused(call: Callable[..., Any], tmp_path: Path) -> None:
+    layers = keras.layers
+    save(tmp_path / "deep.keras", layers.DepthwiseConv2D(3), layers.Flatten(), layers.Dense(10))
+    done = call(
+        "compress", "--model", "deep.keras", "--data", "digits", "--method", "channel", "--sparsity", 0.5,
+        "--out", "found",
+    )  # fmt: skip
+    assert (done.code, done.err.count("\n"), done.out) == (2, 1, ""), done.err
+    assert "is a DepthwiseConv2D; method 'channel' supports Conv1D, Conv2D, Dense." in done.err
+
+
+def test_the_sparsity_is_that_of_the_whole_file(call: Callable[..., Any], tmp_path: Path) -> None:
+    """Frozen: 6 x 6 maps, 9 weights to 4 channels. Half of 9 * 4 depthwise and 64 * 10 weights of the head are pruned,
+    so that 338 of 712 are zero; the table names what stays dense, and the file says the same.
+    """
+    layers = keras.layers
+    backbone = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(4, 3, name="seen")], name="backbone")
+    backbone.trainable = False
+    save(
+        tmp_path / "frozen.keras", backbone, layers.DepthwiseConv2D(3, name="deep"), layers.Flatten(), layers.Dense(10)
+    )
+    done = call(
+        "compress", "--model", "frozen.keras", "--data", "digits", "--method", "magnitude", "--sparsity", 0.5,
+        "--epochs", 1, "--set", "tflite=false", "--out", "found",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "stays dense: seen: 5.1 % of the kernels' weights" in done.out
+    written = tmp_path / "found" / "experiments" / "02-magnitude-sparsity-0.5-seed1.json"
+    (row,) = json.loads(written.read_text(encoding="utf-8"))["rows"]
+    assert row["sparsity"] == pytest.approx(338 / 712)
+    assert row["stays_dense"] == "seen: 5.1 % of the kernels' weights"
+    assert row["layer_sparsity"] == {"seen": 0.0, "deep": 0.5, "head": 0.5}
+    assert row["layers"] == "Conv2D 4 DepthwiseConv2D 4 Dense 10"
+    own = keras.models.load_model(tmp_path / "found" / row["file"], compile=False)
+    zeros = sum(int((w == 0).sum()) for w in own.get_weights() if w.ndim > 1)
+    assert zeros == 338
+    assert row["multiply_adds"] == 36 * 9 * 4 + 16 * 9 * 4 + 640
+    assert row["multiply_adds_nonzero"] == 36 * 9 * 4 + 16 * 9 * 2 + 320
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def _found(bench: Bench, kept: Kept, **more: Any) -> dict[str, Any]:
     """Returns what is said of a rung: zeros of the model as it was trained, channels, layers that were emptied."""
     removed = ranking.by_layer(bench.spec, kept)
     figures: dict[str, float | str] = {
-        "sparsity": ranking.reached(bench.spec, kept, "weights"),
+        "sparsity": ranking.reached(bench.spec, kept, "weights") * (1 - bench.spec.dense_share),
         "channels_removed": ranking.reached(bench.spec, kept, "channels"),
         "emptied": " ".join(layer for layer, fraction in removed.items() if fraction == 1.0),
     }

@@ -15,8 +15,6 @@ from fedcompress.recipes.method import Method, Outcome
 class DynamicRange(Method):
     """Post-training dynamic-range quantisation."""
 
-    layers = None
-
     def run(self, bench: Bench) -> Iterator[Outcome]:
         weights = bench.dense()
         yield Outcome(weights, bits=8, tflite=tflite.convert(bench.network(weights), "dynamic-range"))

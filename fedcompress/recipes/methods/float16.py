@@ -12,8 +12,6 @@ from fedcompress.recipes.method import Method, Outcome
 class Float16(Method):
     """Post-training float16 quantisation."""
 
-    layers = None
-
     def run(self, bench: Bench) -> Iterator[Outcome]:
         weights = bench.dense()
         yield Outcome(weights, bits=16, tflite=tflite.convert(bench.network(weights), "float16"))

@@ -11,7 +11,5 @@ from fedcompress.recipes.method import Method, Outcome
 class Plain(Method):
     """No compression."""
 
-    layers = None
-
     def run(self, bench: Bench) -> Iterator[Outcome]:
         yield Outcome(bench.dense())

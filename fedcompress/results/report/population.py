@@ -125,7 +125,7 @@ def sparsity(variants: Variants) -> Panel | None:
     if not rows:
         return None
     columns = ("group", "asked", "achieved", "largest difference in a round")
-    note = "Zeros among the prunable weights, mean over the group's clients. The broad lines are what was asked for."
+    note = "Zeros among all kernels' weights, mean over the group's clients. The broad lines are what was asked for."
     layout = axes("round", "sparsity")
     table = TextTable("Sparsity at the end", columns, tuple(rows))
     return Panel("Sparsity asked and achieved", note, drawn(data, layout), table)

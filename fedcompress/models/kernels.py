@@ -1,0 +1,132 @@
+"""Kernels: the weights of a model that multiply what goes in, wherever they are: in nested models, in recurrent cells.
+
+A kernel has rank 2 at least, and is neither bias nor part of a normalisation nor of an activation function. Tables of
+embeddings are kernels, too: looking a row up is a product with a vector of zeros and a one. What is trained can be
+pruned and rounded, but for embeddings, of which each row is learned from few examples.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fedcompress import keras
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """A weight of a Keras model and who computes with it.
+
+    Attributes:
+        position: Among the model's weights.
+        variable: Its variable.
+        places: Layers and the names under which they have it: one, or several that share it; none if it is in a list.
+    """
+
+    position: int
+    variable: Any
+    places: tuple[tuple[Any, str], ...]
+
+    @property
+    def name(self) -> str:
+        """As Keras names it: "conv2d/kernel", "lstm/lstm_cell/recurrent_kernel"."""
+        return str(self.variable.name.partition(":")[0])
+
+    @property
+    def layer(self) -> str:
+        """The same without what it is to its layer."""
+        return self.name.rpartition("/")[0]
+
+    @property
+    def is_kernel(self) -> bool:
+        """Whether it multiplies what goes in."""
+        owners = [type(owner).__name__ for owner, _ in self.places]
+        beside = any("Normalization" in owner or owner == "PReLU" for owner in owners)
+        learned = bool(self.variable.trainable)  # of the variable: still true in a layer that is frozen
+        return learned and len(self.variable.shape) > 1 and not self.is_bias and not beside
+
+    @property
+    def is_bias(self) -> bool:
+        """Whether it is a bias; some have two axes."""
+        return "bias" in self.name.rpartition("/")[2]
+
+    @property
+    def can_change(self) -> bool:
+        """Whether compression knows how to work on it, where it is trained."""
+        return bool(self.places) and not any(type(owner).__name__ == "Embedding" for owner, _ in self.places)
+
+
+def weights(model: Any) -> list[Weight]:
+    """Returns the weights of a Keras model, in its own order."""
+    places: dict[int, list[tuple[Any, str]]] = {id(variable): [] for variable in model.weights}
+    for part in model.submodules:
+        for name, value in vars(part).items():
+            if id(value) in places and isinstance(part, keras.layers.Layer):
+                places[id(value)].append((part, name))
+    return [Weight(i, variable, tuple(places[id(variable)])) for i, variable in enumerate(model.weights)]
+
+
+def kernels(model: Any) -> dict[int, str]:
+    """Returns the position of each kernel, frozen or not, and a name for it: its layer's, if that has no other."""
+    found = [weight for weight in weights(model) if weight.is_kernel]
+    of_layer: dict[str, set[str]] = {}
+    for weight in found:
+        of_layer.setdefault(weight.layer, set()).add(weight.name)
+    named, seen = {}, Counter[str]()
+    for weight in found:
+        name = weight.layer if len(of_layer[weight.layer]) == 1 else weight.name
+        seen[name] += 1
+        named[weight.position] = name if seen[name] == 1 else f"{name} {seen[name]}"
+    return named
+
+
+def compressible(model: Any) -> list[Weight]:
+    """Returns the kernels that are trained and that compression works on."""
+    trained = {id(variable) for variable in model.trainable_variables}
+    return [w for w in weights(model) if w.is_kernel and w.can_change and id(w.variable) in trained]
+
+
+def biases(model: Any) -> list[Weight]:
+    """Returns the biases that are trained."""
+    trained = {id(variable) for variable in model.trainable_variables}
+    return [w for w in weights(model) if w.is_bias and w.places and id(w.variable) in trained]
+
+
+@contextmanager
+def replaced(tensors: Iterable[tuple[Weight, Any]]) -> Iterator[None]:
+    """Has layers compute with tensors in the place of weights, while a graph is made."""
+    before = []
+    try:
+        for weight, tensor in tensors:
+            for owner, name in weight.places:
+                own = vars(owner)  # not by assignment, which would have Keras track the tensor
+                before.append((own, name, own[name]))
+                own[name] = keras.tf.cast(tensor, owner.compute_dtype)
+        yield
+    finally:
+        for own, name, value in reversed(before):
+            own[name] = value
+
+
+def simple_layers(model: Any) -> list[Any]:
+    """Returns the layers of a functional model, and in their places those of functional models that are among them."""
+    found: dict[int, Any] = {}
+    for layer in model.layers:
+        inner = simple_layers(layer) if is_functional(layer) else [layer]
+        found.update((id(one), one) for one in inner)
+    return list(found.values())
+
+
+def is_functional(layer: Any) -> bool:
+    """Says whether a layer is itself a model made of layers, sequential or functional."""
+    return isinstance(layer, keras.Model) and bool(getattr(layer, "_is_graph_network", False))
+
+
+def described(model: Any) -> str:
+    """Returns the kinds and widths of the layers with kernels, those of nested models in their places."""
+    owners = {id(owner) for weight in weights(model) if weight.is_kernel for owner, _ in weight.places}
+    found = [layer for layer in simple_layers(model) if owners & {id(layer), *map(id, layer.submodules)}]
+    return " ".join(f"{type(layer).__name__} {layer.get_output_shape_at(0)[-1]}" for layer in found)
