@@ -62,10 +62,10 @@ class Weight:
 def weights(model: Any) -> list[Weight]:
     """Returns the weights of a Keras model, in its own order."""
     places: dict[int, list[tuple[Any, str]]] = {id(variable): [] for variable in model.weights}
-    for part in model.submodules:
-        for name, value in vars(part).items():
-            if id(value) in places and isinstance(part, keras.layers.Layer):
-                places[id(value)].append((part, name))
+    for layer in model._flatten_layers():
+        for name, value in vars(layer).items():
+            if id(value) in places:
+                places[id(value)].append((layer, name))
     return [Weight(i, variable, tuple(places[id(variable)])) for i, variable in enumerate(model.weights)]
 
 
@@ -128,5 +128,5 @@ def is_functional(layer: Any) -> bool:
 def described(model: Any) -> str:
     """Returns the kinds and widths of the layers with kernels, those of nested models in their places."""
     owners = {id(owner) for weight in weights(model) if weight.is_kernel for owner, _ in weight.places}
-    found = [layer for layer in simple_layers(model) if owners & {id(layer), *map(id, layer.submodules)}]
+    found = [layer for layer in simple_layers(model) if owners & set(map(id, layer._flatten_layers()))]
     return " ".join(f"{type(layer).__name__} {layer.get_output_shape_at(0)[-1]}" for layer in found)
