@@ -67,7 +67,7 @@ def test_sparsity_is_achieved_also_in_one_step(model: ModelSpec, sparsity: float
         rng.integers(0, 256, (examples, 28, 28, 1), np.uint8), rng.integers(0, 10, examples).astype(np.int32)
     )
     start = model.initial(np.random.default_rng(1))
-    trained = trainer(model, magnitude(sparsity, 1), 1).fit(start, data)
+    trained = trainer(model, magnitude(sparsity, 1, scope="layer"), 1).fit(start, data)
     assert masks.sparsity(trained.weights, model.prunable) == pytest.approx(sparsity, abs=0.01)
     for at, i in enumerate(model.prunable):
         assert trained.masks[at].sum() == masks.kept(start[i].size, sparsity)
@@ -138,5 +138,5 @@ def test_many_zero_weights_do_not_make_the_mask_dense(model: ModelSpec) -> None:
     """tfmot's threshold is zero where more weights are zero than the target asks for, and would keep all of them."""
     start = [np.zeros_like(a) for a in model.initial(np.random.default_rng(1))]
     data = Examples(np.zeros((8, 28, 28, 1), np.uint8), np.zeros(8, np.int32))
-    trained = trainer(model, magnitude(0.8, 1), 1).fit(start, data)
+    trained = trainer(model, magnitude(0.8, 1, scope="layer"), 1).fit(start, data)
     assert [m.sum() for m in trained.masks] == [masks.kept(start[i].size, 0.8) for i in model.prunable]

@@ -106,7 +106,7 @@ def quantise(bits: int, sparsity: float = 0.0, **params: Any) -> Quantise:
 def test_no_pruned_weight_comes_back_and_weights_are_on_the_grid(
     model: ModelSpec, examples: Examples, bits: int, sparsity: float
 ) -> None:
-    trained = fit(model, examples, quantise(bits, sparsity))
+    trained = fit(model, examples, quantise(bits, sparsity, scope="layer"))
     for at, i in enumerate(model.prunable):
         array = trained.weights[i].astype(np.float64)
         scale = np.abs(array).max() / (2 ** (bits - 1) - 1)
@@ -172,7 +172,7 @@ def test_the_number_of_clusters_adapts() -> None:
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.6])
 def test_clustered_training(model: ModelSpec, examples: Examples, sparsity: float) -> None:
-    params = ClusterParams(clusters=4, schedule="constant", begin_round=0)
+    params = ClusterParams(clusters=4, schedule="constant", begin_round=0, scope="layer")
     trained = fit(model, examples, Cluster(params, sparsity=sparsity, rounds=1))
     for at, i in enumerate(model.prunable):
         array = trained.weights[i]

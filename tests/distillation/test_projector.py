@@ -110,7 +110,9 @@ def test_training_and_pruning_leave_the_head_alone(feature_loss: bool, sparsity:
     objective: Objective = Distillation(0.9, 4.0, predict(teacher, taught, examples.x))
     if feature_loss:
         objective = FeatureMatching(predict(teacher, taught, examples.x, features=True))
-    compression = Magnitude(MagnitudeParams(schedule="constant", begin_round=0), sparsity=sparsity, rounds=1)
+    compression = Magnitude(
+        MagnitudeParams(schedule="constant", begin_round=0, scope="layer"), sparsity=sparsity, rounds=1
+    )
     settings = TrainingSettings(batch_size=16, epochs=2, learning_rate=0.01)
     trainer = Trainer(model, compression, settings, 1, lambda purpose: np.random.default_rng(0))
     start = model.with_head(weights(model), [taught[i] for i in teacher.head])
