@@ -54,7 +54,7 @@ KINDS = {
     )
 }
 _NOT_PLUGINS = {
-    *("architecture", "channels", "convolutional", "cost", "saved"),
+    *("architecture", "channels", "convolutional", "cost", "random_layers", "saved"),
     *("archive", "base", "masks", "pruning", "quantisers", "scheduled", "size", "tflite"),
 }
 
