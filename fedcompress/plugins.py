@@ -60,7 +60,7 @@ KINDS = {
 _SHIPPED = {"fedcompress", "clients", "strategies"}
 """Packages of this distribution, whose version and commit a run records."""
 _NOT_PLUGINS = {
-    *("architecture", "channels", "convolutional", "cost", "kinds", "random_layers", "reading", "saved"),
+    *("architecture", "channels", "convolutional", "cost", "kernels", "kinds", "random_layers", "reading", "saved"),
     *("archive", "base", "masks", "pruning", "quantisers", "scheduled", "size", "tflite"),
 }
 

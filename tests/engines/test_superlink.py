@@ -169,12 +169,19 @@ def test_knowledge_exchange_gives_the_same_model_as_inline(tmp_path: Path, start
 
 
 @pytest.mark.slow
-def test_random_layers_and_initial_weights_give_the_same_model_as_inline(tmp_path: Path, started: Started) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("lstm", "dropout", "augmentation"),
+        ("gru", "embedding", "nested"),
+        ("depthwise", "separable", "spatial-dropout", "noise"),
+    ],
+    ids=" ".join,
+)
+def test_random_layers_and_initial_weights_are_those_of_inline(
+    tmp_path: Path, started: Started, names: tuple[str, ...]
+) -> None:
     """Each message has a process of its own: nothing can come from what was built or drawn before in it."""
-    names = (
-        *("depthwise", "separable", "lstm", "gru", "embedding", "nested", "dropout", "spatial-dropout", "noise"),
-        "augmentation",
-    )
     summaries = [
         run_one(scenario(of_zoo(*names)), tmp_path / options.engine, options)
         for options in (Options(plugins=(PLUGINS,)), SUPERLINK)
