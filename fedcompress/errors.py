@@ -34,6 +34,12 @@ class PayloadError(FedcompressError):
     """A payload does not decode to what was declared; nothing of it is used."""
 
 
+def one_line(error: BaseException, most: int = 300) -> str:
+    """Returns the first line of what an error says, cut to a length; its kind, if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:most] if lines else type(error).__name__
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Returns `" Did you mean 'x'?"` for a near miss, and the known names otherwise."""
     names = sorted(known)

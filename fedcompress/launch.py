@@ -13,6 +13,7 @@ from fedcompress.errors import FedcompressError, InputError, RunError
 from fedcompress.experiment import Experiment
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
+from fedcompress.results.missing import optional
 from fedcompress.results.provenance import provenance
 from fedcompress.results.recorder import Observer, Recorder, Row, Silent
 from fedcompress.results.run_directory import RunDirectory
@@ -151,7 +152,7 @@ def sweep_runner(options: Options, display: Callable[[str], AbstractContextManag
 
 
 def conclude_sweep(path: Path) -> Comparison:
-    """Compares the runs of a sweep that are completed, and writes the comparison and the report.
+    """Compares the runs of a sweep that are completed, and writes the comparison, and the report if that is possible.
 
     Raises:
         InputError: None is, or it cannot be written.
@@ -164,7 +165,8 @@ def conclude_sweep(path: Path) -> Comparison:
     found = find_runs([path])
     comparison = compare(found)
     tables.write(comparison, path)
-    write_report(found)
+    with optional(f"{path}/report.html"):
+        write_report(found)
     return comparison
 
 
@@ -243,10 +245,8 @@ def _report(directory: RunDirectory) -> None:
     from fedcompress.results.report import write_report
     from fedcompress.results.runs import find_runs
 
-    try:
+    with optional(f"{directory.path}/report.html"):
         write_report(find_runs([directory.path]))
-    except (InputError, OSError) as error:
-        print(f"{directory.path}: no report.html: {error}", file=sys.stderr)
 
 
 def _run(
@@ -270,6 +270,7 @@ def _run(
     from fedcompress.tracking.trackers import Trackers
 
     summaries: list[Row] = []
+    missing: list[str] = []
 
     def main(grid: Grid, context: Context) -> None:
         with directory.locked(), Trackers(experiment, directory) as trackers:
@@ -281,15 +282,17 @@ def _run(
                 recorder,
                 checkpoints,
                 observer,
-                samples=SampleReport(experiment, directory),
+                samples=SampleReport(experiment, directory, missing),
                 trackers=trackers,
                 workers=options.workers,
                 fail_fast=options.fail_fast,
             )
             from fedcompress.results.export import export_models
 
-            for name, sizes in export_models(experiment, state, directory.path / "models").items():
+            exported = export_models(experiment, state, directory.path / "models", missing)
+            for name, sizes in exported.items():
                 summary["groups"][name] |= sizes
+            summary |= {"missing": missing} if missing else {}
             trackers.finished(summary)
             summaries.append(summary)
 

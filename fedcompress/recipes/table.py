@@ -9,6 +9,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from fedcompress.units import number, size
@@ -34,6 +35,16 @@ def label(row: Row) -> str:
     return " ".join(filter(None, (row["experiment"], row["step"])))
 
 
+def measured(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows of experiments that did not fail."""
+    return [row for row in rows if "problem" not in row]
+
+
+def problems(rows: Sequence[Row]) -> list[str]:
+    """Returns which experiments failed, and why."""
+    return [f"{row['experiment']}, seed {row['seed']}: {row['problem']}" for row in rows if "problem" in row]
+
+
 def over_seeds(rows: Sequence[Row]) -> list[list[Row]]:
     """Returns the rows of each experiment and step, one for each seed, in the order of the recipe."""
     groups: dict[tuple[str, str], list[Row]] = {}
@@ -54,14 +65,14 @@ def result_table(title: str, rows: Sequence[Row]) -> Table:
     """Returns the closing table, a row per experiment and step."""
     style: Any = {"title_justify": "left", "caption_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
     dense = dict.fromkeys(row["stays_dense"] for row in rows if "stays_dense" in row)
-    caption = "\n".join(f"stays dense: {text}" for text in dense) or None
-    table = Table(title=title, caption=caption, collapse_padding=True, **style)
+    lines = [*(f"stays dense: {text}" for text in dense), *problems(rows)]
+    table = Table(title=title, caption=escape("\n".join(lines)) or None, collapse_padding=True, **style)
     table.add_column("experiment", overflow="fold", min_width=14)
     timed = any("tflite_bytes" in row for row in rows)
     columns = ["bits", "sparsity", "train", "valid.", "test", "deflated", "weights"]
     for column in [*columns, *(["latency", "int8", "int8 test"] if timed else [])]:
         table.add_column(column, justify="right")
-    for group in over_seeds(rows):
+    for group in over_seeds(measured(rows)):
         first = group[0]
         table.add_row(
             label(first),
@@ -72,12 +83,15 @@ def result_table(title: str, rows: Sequence[Row]) -> Table:
             f"{first['parameters']:,}",
             *(_timed(group) if timed else ()),
         )
+    for row in rows:
+        if "problem" in row:
+            table.add_row(f"{label(row)}, seed {row['seed']}: failed", *["-"] * (len(table.columns) - 1))
     return table
 
 
 def _timed(group: Sequence[Row]) -> tuple[str, ...]:
     """Returns the columns of the TFLite files."""
-    if "tflite_bytes" not in group[0]:
-        return ("-",) * 3
     first = group[0]  # only the first seed is converted
-    return f"{first['latency_us']:.0f} us", size(first["int8_bytes"]), number(first["int8_test"], 3)
+    latency, int8 = first.get("latency_us"), first.get("int8_bytes")
+    timed = "-" if latency is None else f"{latency:.0f} us"
+    return timed, "-" if int8 is None else size(int8), spread([first], "int8_test", 3)
