@@ -429,16 +429,18 @@ def _compress(path: Path, recipe: Any, options: Any, *, as_json: bool) -> None:
     """Runs a recipe into a directory, or what is missing there of the one that it holds, and shows the table."""
     from fedcompress.recipes import launch
     from fedcompress.recipes.display import RecipeDisplay
-    from fedcompress.recipes.table import DETAILS, result_table
+    from fedcompress.recipes.table import DETAILS, problems, result_table
 
     try:
         with RecipeDisplay() as display:
             rows = launch.resume(path, display) if recipe is None else launch.start(recipe, path, options, display)
+        shown = [{key: value for key, value in row.items() if key not in DETAILS} for row in rows]
+        _show({"run": path.name, "rows": shown}, result_table(path.name, rows), as_json=as_json)
+        if failed := problems(rows):
+            raise RunError("\n".join(f"experiment {problem}" for problem in failed))
     except (RunError, KeyboardInterrupt):
         _say_how_to_go_on(path, "recipe.toml")
         raise
-    shown = [{key: value for key, value in row.items() if key not in DETAILS} for row in rows]
-    _show({"run": path.name, "rows": shown}, result_table(path.name, rows), as_json=as_json)
     print(f"results: {path}", file=sys.stderr)
 
 

@@ -106,6 +106,12 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def first_line(error: BaseException, longest: int = 300) -> str:
+    """Returns the first line of what an error says, as `one_line`; its kind, if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return one_line(lines[0] if lines else type(error).__name__, longest)
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Returns `" Did you mean 'x'?"` for a near miss, and the known names otherwise."""
     return _suggestion(name, tuple(sorted(known)))

@@ -75,8 +75,8 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Holds back what native code prints, which no log level reaches, and shows it if the block fails."""
+def silent_stderr(*, failing: bool = False) -> Iterator[None]:
+    """Holds back what native code prints, which no log level reaches; shows it if the block fails, unless `failing`."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as file:
@@ -84,8 +84,9 @@ def silent_stderr() -> Iterator[None]:
         try:
             yield
         except Exception:
-            file.seek(0)
-            os.write(kept, file.read())
+            if not failing:
+                file.seek(0)
+                os.write(kept, file.read())
             raise
         finally:
             os.dup2(kept, 2)

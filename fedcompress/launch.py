@@ -14,6 +14,7 @@ from fedcompress.errors import MOST_PROBLEMS, FedcompressError, InputError, RunE
 from fedcompress.experiment import Experiment
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
+from fedcompress.results.missing import optional
 from fedcompress.results.provenance import provenance
 from fedcompress.results.reading import BEGUN, checked
 from fedcompress.results.recorder import Observer, Recorder, Row, Silent
@@ -246,7 +247,7 @@ def _check_sweep_engine(scenario: Scenario, options: Options) -> None:
 
 
 def conclude_sweep(path: Path) -> Comparison:
-    """Compares the runs of a sweep that are completed, and writes the comparison and the report.
+    """Compares the runs of a sweep that are completed, and writes the comparison, and the report if that is possible.
 
     Raises:
         InputError: None is, or it cannot be written.
@@ -259,7 +260,8 @@ def conclude_sweep(path: Path) -> Comparison:
     found = find_runs([path])
     comparison = compare(found)
     tables.write(comparison, path)
-    write_report(found)
+    with optional(f"{path}/report.html"):
+        write_report(found)
     return comparison
 
 
@@ -349,10 +351,8 @@ def _report(directory: RunDirectory) -> None:
     from fedcompress.results.report import write_report
     from fedcompress.results.runs import find_runs
 
-    try:
+    with optional(f"{directory.path}/report.html"):
         write_report(find_runs([directory.path]))
-    except (InputError, OSError) as error:
-        print(f"{directory.path}: no report.html: {error}", file=sys.stderr)
 
 
 def _run(
@@ -376,6 +376,7 @@ def _run(
     from fedcompress.tracking.trackers import Trackers
 
     summaries: list[Row] = []
+    missing: list[str] = []
 
     def main(grid: Grid, context: Context) -> None:
         with directory.locked(), Trackers(experiment, directory) as trackers:
@@ -387,15 +388,17 @@ def _run(
                 recorder,
                 checkpoints,
                 observer,
-                samples=SampleReport(experiment, directory),
+                samples=SampleReport(experiment, directory, missing),
                 trackers=trackers,
                 workers=options.workers,
                 fail_fast=options.fail_fast,
             )
             from fedcompress.results.export import export_models
 
-            for name, sizes in export_models(experiment, state, directory.path / "models").items():
+            exported = export_models(experiment, state, directory.path / "models", missing)
+            for name, sizes in exported.items():
                 summary["groups"][name] |= sizes
+            summary |= {"missing": missing} if missing else {}
             trackers.finished(summary)
             summaries.append(summary)
 

@@ -212,6 +212,7 @@ class EvaluationSettings(Section):
     own_every: Positive = Field(
         1, description="rounds between tests, on the whole test set, of clients' own models where they have such"
     )
+    tflite: bool = Field(True, description="convert the final models to TFLite; it changes no result")
 
 
 class StopSettings(Section):
@@ -369,6 +370,7 @@ class Scenario(Section):
     def digest(self) -> str:
         """SHA-256 of everything that decides the result."""
         table = {key: value for key, value in self.table().items() if key != "tracking"}
+        del table["evaluation"]["tflite"]
         return sha256(tomli_w.dumps(table).encode()).hexdigest()
 
     def runs(self) -> list[tuple[str, Scenario]]:

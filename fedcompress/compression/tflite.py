@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
+import warnings
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress import keras
+from fedcompress.errors import FedcompressError, first_line
+from fedcompress.models.kernels import simple_layers
 
 Form = Literal["float32", "float16", "dynamic-range", "int8"]
 
@@ -16,36 +20,97 @@ BATCH = 500
 CALIBRATION = 300
 """Examples at most that ranges of activations are taken from."""
 
+MOST_UNROLLED = 100
+"""Time steps up to which a recurrent layer is unrolled: each is a copy of its operations in the file."""
+
 RUNS = 200
 """Timed runs of a single example, after a tenth as many that are not timed."""
 
 
+class ConversionError(FedcompressError):
+    """TFLite has no form of a model; the message says why, in one line."""
+
+
 def convert(model: Any, form: Form = "float32", examples: NDArray[Any] | None = None) -> bytes:
     """Returns a Keras model as a TFLite file.
+
+    It computes in float32, and loops of recurrent layers are unrolled unless they are long. What TFLite's own
+    operations do not cover is tried again with operations of TensorFlow, which a device has to bring along.
 
     Args:
         model: With one input and one output.
         form: float16: weights stored in half precision, computed with in float32. dynamic-range: weights stored as
             int8, activations rounded to int8 as they come. int8: both, by ranges that are measured beforehand.
         examples: Inputs (n, ...) to measure them on, for int8.
+
+    Raises:
+        ConversionError: Neither gives a file.
     """
+    first: Exception | None = None
+    for select in (False, True):
+        try:
+            with keras.LOCK, keras.silent_stderr(failing=True):
+                return _converted(_plain(model), select, form, examples)
+        except Exception as error:  # whatever the converter raises
+            first = first or error
+    assert first is not None
+    reason = re.sub(r"^.*?error: ", "", first_line(first, 10_000))[:200]
+    raise ConversionError(f"TFLite cannot convert the model: {reason}") from first
+
+
+def _converted(model: Any, select: bool, form: Form, examples: NDArray[Any] | None) -> bytes:
+    """Returns a TFLite file; `select`: of operations of TensorFlow, too."""
     tf = keras.tf
-    shape = [None, *model.input_shape[1:]]
-    with keras.LOCK, keras.silent_stderr():
-        function = tf.function(lambda x: model(x, training=False), autograph=False)
-        concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32))
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model)
-        if form != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if form == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if form == "int8":
-            assert examples is not None
-            sample = as_float(examples[:CALIBRATION])
-            converter.representative_dataset = lambda: ([x[np.newaxis]] for x in sample)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        data: bytes = converter.convert()
+    function = tf.function(lambda x: model(x, training=False), autograph=False)
+    concrete = function.get_concrete_function(tf.TensorSpec([None, *model.input_shape[1:]], tf.float32))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model)
+    operations = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if form != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if form == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if form == "int8":
+        assert examples is not None
+        sample = as_float(examples[:CALIBRATION])
+        converter.representative_dataset = lambda: ([x[np.newaxis]] for x in sample)
+        operations = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    if select:
+        converter._experimental_lower_tensor_list_ops = False
+        operations.append(tf.lite.OpsSet.SELECT_TF_OPS)
+    converter.target_spec.supported_ops = operations
+    data: bytes = converter.convert()
     return data
+
+
+def operations(data: bytes) -> Literal["builtin", "select-TF"]:
+    """Says whether a TFLite file is made of TFLite's own operations, or needs some of TensorFlow."""
+    return "select-TF" if b"Flex" in data else "builtin"
+
+
+def _plain(model: Any) -> Any:
+    """Returns a Keras model in float32 and without short loops: itself, or a copy, if its layers can be made anew."""
+    recurrent = (keras.layers.RNN, keras.layers.Bidirectional)
+    steps = [layer.get_input_shape_at(0)[1] for layer in simple_layers(model) if isinstance(layer, recurrent)]
+    try:
+        config = model.get_config()
+        changed = _changed(config, all(count is not None and count <= MOST_UNROLLED for count in steps))
+        if changed == config:
+            return model
+        copy = type(model).from_config(changed)
+    except Exception:  # a layer of the user's own that has no configuration
+        return model
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _changed(config: Any, unroll: bool) -> Any:
+    """Returns a nested configuration of layers with float32 for every policy, and with loops unrolled."""
+    if isinstance(config, dict):
+        fixed: dict[str, Any] = {"dtype": "float32"} if "mixed_" in str(config.get("dtype", "")) else {}
+        if unroll and "unroll" in config:
+            fixed["unroll"] = True
+        return {key: fixed.get(key, _changed(value, unroll)) for key, value in config.items()}
+    return type(config)(_changed(item, unroll) for item in config) if isinstance(config, list | tuple) else config
 
 
 def as_float(x: NDArray[Any]) -> NDArray[np.float32]:
@@ -54,7 +119,8 @@ def as_float(x: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _interpreter(data: bytes, batch: int) -> Any:
-    with keras.silent_stderr():
+    with keras.silent_stderr(failing=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the interpreter is to move to another package
         interpreter = keras.tf.lite.Interpreter(model_content=data, num_threads=1)
         details = interpreter.get_input_details()[0]
         interpreter.resize_tensor_input(details["index"], [batch, *details["shape"][1:]])
@@ -75,7 +141,10 @@ def predict(data: bytes, x: NDArray[Any]) -> NDArray[np.float32]:
 
 def _run(interpreter: Any, batch: NDArray[np.float32]) -> NDArray[np.float32]:
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], batch)
-    interpreter.invoke()
+    try:
+        interpreter.invoke()
+    except RuntimeError as error:
+        raise ConversionError(f"TFLite cannot run the model here: {first_line(error, 120)}") from error
     output: NDArray[np.float32] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
     return output
 

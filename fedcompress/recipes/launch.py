@@ -13,16 +13,16 @@ from fedcompress.recipes.page import html
 from fedcompress.recipes.recipe import Recipe
 from fedcompress.recipes.runner import Observer, Row, Session
 from fedcompress.recipes.table import to_csv
+from fedcompress.results.missing import optional
 from fedcompress.results.provenance import provenance_of
 from fedcompress.results.run_directory import RunDirectory, as_json
 
 
 def start(recipe: Recipe, path: Path, options: Options, observer: Observer, command: Sequence[str] = ()) -> list[Row]:
-    """Runs a recipe into a new directory and returns its rows.
+    """Runs a recipe into a new directory and returns its rows; one of an experiment that failed has a `problem`.
 
     Raises:
         InputError: Recipe, data, models, methods or directory; nothing has been written then.
-        RunError: Experiments failed; the others are on disk.
     """
     plugins = Plugins(options.plugins)
     session = Session(recipe, plugins, options.data_dir)
@@ -34,11 +34,10 @@ def start(recipe: Recipe, path: Path, options: Options, observer: Observer, comm
 
 
 def resume(path: Path, observer: Observer) -> list[Row]:
-    """Runs what is missing in a directory of `start`, and returns all rows.
+    """Runs what is missing in a directory of `start`, or has failed, and returns all rows.
 
     Raises:
         InputError: It is no such directory, or what it was made from cannot be had any more, or is not what it was.
-        RunError: As `start`.
     """
     directory = RunDirectory(path)
     made_with = directory.read_json("provenance.json")
@@ -61,4 +60,5 @@ def _finish(session: Session, directory: RunDirectory, observer: Observer) -> li
     finally:
         if rows := session.rows(directory):
             directory.write_text("results.csv", to_csv(rows))
-            directory.write_text("report.html", html(session.recipe.name, session.recipe.toml(), rows))
+            with optional(f"{directory.path}/report.html"):
+                directory.write_text("report.html", html(session.recipe.name, session.recipe.toml(), rows))

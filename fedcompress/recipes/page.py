@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from fedcompress.recipes.pictures import blank, ladders
-from fedcompress.recipes.table import DETAILS, label
+from fedcompress.recipes.table import DETAILS, label, measured
 from fedcompress.results.report.library import plotly_js
 
 Row = Mapping[str, Any]
@@ -39,10 +39,11 @@ def html(title: str, recipe: str, rows: Sequence[Row]) -> str:
     Args:
         title: Of the recipe.
         recipe: The recipe itself, as TOML.
-        rows: All rows, of every seed; pictures show the first seed.
+        rows: All rows, of every seed, and of experiments that failed; pictures show the first seed.
     """
-    first = [row for row in rows if row["seed"] == rows[0]["seed"]]
-    figures = [_curves(first), *ladders(first), _layers(first), _confusion(first)]
+    done = measured(rows)
+    first = [row for row in done if row["seed"] == done[0]["seed"]]
+    figures = [_curves(first), *ladders(first), _layers(first), _confusion(first)] if first else []
     traces = frozenset(str(trace.type) for figure in figures for trace in figure.data)
     drawn = "".join(
         f"<figure>{figure.to_html(full_html=False, include_plotlyjs=False, config={'displaylogo': False})}</figure>"

@@ -17,7 +17,7 @@ from fedcompress.compression import masks as masking
 from fedcompress.compression import size, tflite
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
-from fedcompress.errors import FedcompressError, InputError, RunError
+from fedcompress.errors import FedcompressError, InputError, first_line
 from fedcompress.files import shortened
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.kernels import described
@@ -26,6 +26,7 @@ from fedcompress.plugins import Plugins, parameter_problems
 from fedcompress.recipes.bench import Bench, CurvePoint, Split, split
 from fedcompress.recipes.method import Method, Outcome
 from fedcompress.recipes.recipe import ExperimentSettings, Recipe
+from fedcompress.results.missing import optional
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.training.trainer import PREDICTION_BATCH, predict
 
@@ -161,22 +162,20 @@ class Session:
     def run(self, directory: RunDirectory, observer: Observer) -> list[Row]:
         """Runs every task that is not finished in the directory, and returns all rows.
 
-        Raises:
-            RunError: Experiments failed; the others are finished.
+        An experiment that fails, for whatever reason, costs itself: it gets a row with its `problem`, and the next time
+        it is tried again.
         """
-        failures = []
         for number, task in enumerate(self.tasks, 1):
-            if _finished(directory, task):
+            if _written(directory, task).get("finished"):
                 continue
             observer.started(task.settings.label, task.seed, number, len(self.tasks))
             try:
                 self._run(task, directory, observer)
-            except (FloatingPointError, FedcompressError) as error:
-                failures.append(f"experiment {task.settings.label!r}, seed {task.seed}: {error}")
-        rows = self.rows(directory)
-        if failures:
-            raise RunError("\n".join(failures))
-        return rows
+            except Exception as error:
+                known = isinstance(error, FloatingPointError | FedcompressError)
+                reason = first_line(error) if known else f"{type(error).__name__}: {first_line(error)}"
+                directory.write_json(_file(task), {"finished": False, "problem": reason, "rows": []})
+        return self.rows(directory)
 
     def _run(self, task: Task, directory: RunDirectory, observer: Observer) -> None:
         bench = self.bench(task, observer.epoch_done)
@@ -189,20 +188,32 @@ class Session:
                 stem += f"-{len(rows) + 1}"
             row = measured(task, self.recipe, outcome, bench, directory.path / "models" / stem)
             rows.append({**row, "seconds": seconds, "curve": bench.take_curve()})
-            directory.write_json(f"experiments/{task.stem}.json", {"finished": False, "rows": rows})
+            directory.write_json(_file(task), {"finished": False, "rows": rows})
             observer.outcome(rows[-1])
             started = time.perf_counter()
-        directory.write_json(f"experiments/{task.stem}.json", {"finished": True, "rows": rows})
+        directory.write_json(_file(task), {"finished": True, "rows": rows})
 
     def rows(self, directory: RunDirectory) -> list[Row]:
-        """Returns the rows of all tasks that are finished."""
-        finished = [task for task in self.tasks if _finished(directory, task)]
-        return [row for task in finished for row in directory.read_json(f"experiments/{task.stem}.json")["rows"]]
+        """Returns the rows of all tasks that are finished, and one for each that failed."""
+        rows: list[Row] = []
+        for task in self.tasks:
+            written = _written(directory, task)
+            if written.get("finished"):
+                rows += written["rows"]
+            elif "problem" in written:
+                named = {"experiment": task.settings.label, "step": "", "seed": task.seed, "model": task.spec.name}
+                rows.append({**named, "method": task.settings.method, "problem": written["problem"]})
+        return rows
 
 
-def _finished(directory: RunDirectory, task: Task) -> bool:
-    name = f"experiments/{task.stem}.json"
-    return (directory.path / name).exists() and bool(directory.read_json(name).get("finished"))
+def _file(task: Task) -> str:
+    return f"experiments/{task.stem}.json"
+
+
+def _written(directory: RunDirectory, task: Task) -> Row:
+    """Returns what there is of a task."""
+    there = (directory.path / _file(task)).exists()
+    return directory.read_json(_file(task)) if there else {}
 
 
 def measured(task: Task, recipe: Recipe, outcome: Outcome, bench: Bench, stem: Path) -> Row:
@@ -262,15 +273,20 @@ def _run(model: Any, x: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _tflite(model: Any, outcome: Outcome, data: Split, stem: Path) -> Row:
-    """Writes TFLite files; returns sizes, latencies, and how accurate the int8 one is."""
-    own = tflite.convert(model) if outcome.tflite is None else outcome.tflite
-    int8 = tflite.convert(model, "int8", data.train.x)
-    stem.with_name(f"{stem.name}.tflite").write_bytes(own)
-    stem.with_name(f"{stem.name}-int8.tflite").write_bytes(int8)
-    return {
-        "tflite_bytes": len(own),
-        "latency_us": tflite.latency(own, data.test.x),
-        "int8_bytes": len(int8),
-        "int8_latency_us": tflite.latency(int8, data.test.x),
-        "int8_test": _accuracy(tflite.predict(int8, data.test.x), data.test),
-    }
+    """Writes TFLite files; returns sizes, latencies, how accurate the int8 one is, and why something is missing."""
+    missing: list[str] = []
+    row: Row = dict.fromkeys(("tflite_bytes", "latency_us", "int8_bytes", "int8_latency_us", "int8_test"))
+    with optional(f"{stem.name}.tflite", missing):
+        own = tflite.convert(model) if outcome.tflite is None else outcome.tflite
+        stem.with_name(f"{stem.name}.tflite").write_bytes(own)
+        row["tflite_bytes"] = len(own)
+        if (needed := tflite.operations(own)) != "builtin":
+            row["tflite_operations"] = needed
+        row["latency_us"] = tflite.latency(own, data.test.x)
+    with optional(f"{stem.name}-int8.tflite", missing):
+        int8 = tflite.convert(model, "int8", data.train.x)
+        stem.with_name(f"{stem.name}-int8.tflite").write_bytes(int8)
+        row["int8_bytes"] = len(int8)
+        row["int8_latency_us"] = tflite.latency(int8, data.test.x)
+        row["int8_test"] = _accuracy(tflite.predict(int8, data.test.x), data.test)
+    return row | ({"missing": "; ".join(missing)} if missing else {})

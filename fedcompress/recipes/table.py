@@ -32,6 +32,16 @@ def label(row: Row) -> str:
     return " ".join(filter(None, (row["experiment"], row["step"])))
 
 
+def measured(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows of experiments that did not fail."""
+    return [row for row in rows if "problem" not in row]
+
+
+def problems(rows: Sequence[Row]) -> list[str]:
+    """Returns which experiments failed, and why."""
+    return [f"{row['experiment']}, seed {row['seed']}: {row['problem']}" for row in rows if "problem" in row]
+
+
 def over_seeds(rows: Sequence[Row]) -> list[list[Row]]:
     """Returns the rows of each experiment and step, one for each seed, in the order of the recipe."""
     groups: dict[tuple[str, str], list[Row]] = {}
@@ -51,11 +61,14 @@ def spread(rows: Sequence[Row], key: str, digits: int) -> str:
 def result_table(title: str, rows: Sequence[Row]) -> FittedTable:
     """Returns the closing table, a row per experiment and step."""
     dense = dict.fromkeys(row["stays_dense"] for row in rows if "stays_dense" in row)
-    caption = "\n".join(f"stays dense: {text}" for text in dense)
+    caption = [*(f"stays dense: {text}" for text in dense), *problems(rows)]
     timed = any("tflite_bytes" in row for row in rows)
     columns = ["experiment", "bits", "sparsity", "train", "valid.", "test", "deflated", "weights"]
     columns += ["latency", "int8", "int8 test"] if timed else []
-    return FittedTable(title, columns, [_cells(group, timed=timed) for group in over_seeds(rows)], caption)
+    cells = [_cells(group, timed=timed) for group in over_seeds(measured(rows))]
+    failed = [f"{label(row)}, seed {row['seed']}: failed" for row in rows if "problem" in row]
+    cells += [(name, *["-"] * (len(columns) - 1)) for name in failed]
+    return FittedTable(title, columns, cells, "\n".join(caption))
 
 
 def _cells(group: Sequence[Row], *, timed: bool) -> tuple[str, ...]:
@@ -73,7 +86,7 @@ def _cells(group: Sequence[Row], *, timed: bool) -> tuple[str, ...]:
 
 def _timed(group: Sequence[Row]) -> tuple[str, ...]:
     """Returns the columns of the TFLite files."""
-    if "tflite_bytes" not in group[0]:
-        return ("-",) * 3
     first = group[0]  # only the first seed is converted
-    return f"{first['latency_us']:.0f} us", size(first["int8_bytes"]), number(first["int8_test"], 3)
+    latency, int8 = first.get("latency_us"), first.get("int8_bytes")
+    timed = "-" if latency is None else f"{latency:.0f} us"
+    return timed, "-" if int8 is None else size(int8), spread([first], "int8_test", 3)

@@ -9,42 +9,49 @@ from fedcompress.compression import tflite
 from fedcompress.compression.size import save_h5
 from fedcompress.experiment import Experiment
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.results.missing import optional
 from fedcompress.results.run_directory import file_names
 from fedcompress.strategy import State
 from fedcompress.wire.content import Arrays
 
 
-def export_models(experiment: Experiment, state: State, folder: Path) -> Mapping[str, Mapping[str, int]]:
+def export_models(
+    experiment: Experiment, state: State, folder: Path, missing: list[str]
+) -> Mapping[str, Mapping[str, int | str | None]]:
     """Writes `GROUP.h5` and `GROUP.tflite` for every group that has a global model, and returns their sizes in bytes.
 
     Groups whose names would be one file end in a digest there; see `file_names`. A model that is the server's own is
-    `server.h5` and `server.tflite`.
+    `server.h5` and `server.tflite`. A file that cannot be made is left out: its size is None, and `missing` says why.
+    A TFLite file that needs operations of TensorFlow says so beside its size.
 
     The model is what the group's first client would deploy: the global weights under its mask, without the channels
     that are pruned as a whole. With `mask = "server"` that is the same for the whole group.
     """
-    sizes: dict[str, Mapping[str, int]] = {}
+    sizes: dict[str, Mapping[str, int | str | None]] = {}
+    asked = experiment.scenario.evaluation.tflite
     files = file_names(experiment.groups)
     for name, group in experiment.groups.items():
         weights = experiment.deployed(state, experiment.clients[group.clients[0]])
         if weights is None:
             continue
-        sizes[name] = _write(*group.compression.deployed(group.model, weights), folder / files[name])
+        sizes[name] = _write(*group.compression.deployed(group.model, weights), folder / files[name], missing, asked)
     if own := experiment.server.own_model(state):
-        _write(*own, folder / "server")
+        _write(*own, folder / "server", missing, asked)
     return sizes
 
 
-def _write(spec: ModelSpec, weights: Arrays, stem: Path) -> dict[str, int]:
+def _write(spec: ModelSpec, weights: Arrays, stem: Path, missing: list[str], lite: bool) -> dict[str, int | str | None]:
     stem.parent.mkdir(exist_ok=True)
     model = spec.build()
     model.set_weights(weights)
-    return {
-        "h5_bytes": save_h5(model, stem.with_name(f"{stem.name}.h5")),
-        "tflite_bytes": _write_tflite(model, stem.with_name(f"{stem.name}.tflite")),
-    }
-
-
-def _write_tflite(model: object, path: Path) -> int:
-    path.write_bytes(tflite.convert(model))
-    return path.stat().st_size
+    found: dict[str, int | str | None] = {"h5_bytes": None, "tflite_bytes": None}
+    with optional(f"models/{stem.name}.h5", missing):
+        found["h5_bytes"] = save_h5(model, stem.with_name(f"{stem.name}.h5"))
+    if lite:
+        with optional(f"models/{stem.name}.tflite", missing):
+            data = tflite.convert(model)
+            stem.with_name(f"{stem.name}.tflite").write_bytes(data)
+            found["tflite_bytes"] = len(data)
+            if (needed := tflite.operations(data)) != "builtin":
+                found["tflite_operations"] = needed
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from fedcompress.distillation.source import GENERATOR, SEED
 from fedcompress.experiment import Experiment
 from fedcompress.gan.judge import classifier
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.results.missing import optional
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import State
@@ -38,10 +39,16 @@ class SampleReport:
 
     The classifier whose features are compared is trained on the clients' pooled data: the simulator's knowledge, of
     which nothing reaches a strategy.
+
+    Attributes:
+        experiment: The run's.
+        directory: Of the run.
+        missing: Takes a line for what could not be written.
     """
 
     experiment: Experiment
     directory: RunDirectory
+    missing: list[str] = field(default_factory=list)
 
     def due(self, number: int) -> bool:
         """Says whether a round's samples are judged, though it is not the last."""
@@ -49,7 +56,11 @@ class SampleReport:
         return bool(public and public.generated and public.quality_every and number % public.quality_every == 0)
 
     def write(self, fed: Federation, state: State, number: int) -> None:
-        """Draws from a state's generator, and writes the grid and its measurements."""
+        """Draws from a state's generator, and writes the grid and its measurements; a run is no worse without them."""
+        with optional(f"{FOLDER}/{_stem(number)}", self.missing):
+            self._write(fed, state, number)
+
+    def _write(self, fed: Federation, state: State, number: int) -> None:
         public = self.experiment.public
         trained = state.get("public", {}).get(GENERATOR)
         if public is None or public.gan is None or trained is None:

@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from hashlib import sha256
 from math import isfinite
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fedcompress.errors import InputError
+from fedcompress.errors import InputError, first_line
 from fedcompress.experiment import Experiment
 from fedcompress.groups import Group
 from fedcompress.results.run_directory import RunDirectory
@@ -47,24 +48,23 @@ class Trackers:
     def __init__(self, experiment: Experiment, directory: RunDirectory) -> None:
         self._experiment, self._directory = experiment, directory
         self._trackers: dict[str, Tracker] = {}
-        self._summary: Scalars = {}
+        self._summary: Mapping[str, Any] = {}
 
     def __enter__(self) -> Trackers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._each(lambda tracker: tracker.close(self._summary, completed=kind is None))
+        self._each(lambda tracker: tracker.close(_of_summary(self._summary), completed=kind is None))
 
     def begin(self, first_round: int) -> None:
         """Starts the trackers at the round that comes next."""
         settings = self._experiment.scenario.tracking
         if settings is None:
             return
-        run = self._tracked()
         for name in settings.trackers:
             with self._guarded(name):
                 kind = getattr(importlib.import_module(f"fedcompress.tracking.{name}"), CLASSES[name])
-                self._trackers[name] = kind(settings, run, first_round)
+                self._trackers[name] = kind(settings, self._tracked(), first_round)
 
     def round(self, row: Mapping[str, Any], clients: Sequence[Mapping[str, Any]], state: State) -> None:
         """Sends a round's scalars.
@@ -74,15 +74,12 @@ class Trackers:
             clients: Rows of `clients.jsonl` of the round.
             state: Of the server strategy after the round.
         """
-        if self._trackers:
-            scalars = _finite({**_of_round(row), **_of_groups(clients), **dict(self._of_layers(state))})
-            self._each(lambda tracker: tracker.log(row["round"], scalars))
+        scalars = cache(lambda: _finite({**_of_round(row), **_of_groups(clients), **dict(self._of_layers(state))}))
+        self._each(lambda tracker: tracker.log(row["round"], scalars()))
 
     def finished(self, summary: Mapping[str, Any]) -> None:
         """Takes the final figures, which are sent when the run is over."""
-        own = {f"final/{key}": summary[key] for key in _SUMMARY}
-        of_groups = {f"final group {name}/accuracy": group["accuracy"] for name, group in summary["groups"].items()}
-        self._summary = _finite({**own, **of_groups})
+        self._summary = summary
 
     def _tracked(self) -> Tracked:
         path = self._directory.path
@@ -110,7 +107,17 @@ class Trackers:
             yield
         except Exception as error:
             self._trackers.pop(name, None)
-            print(f"warning: tracking: {name} failed and is left out: {type(error).__name__}: {error}", file=sys.stderr)
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            print(f"warning: tracking: {name} failed and is left out: {reason}", file=sys.stderr)
+
+
+def _of_summary(summary: Mapping[str, Any]) -> Scalars:
+    """Returns the final figures; none of a run that did not get there."""
+    if not summary:
+        return {}
+    own = {f"final/{key}": summary[key] for key in _SUMMARY}
+    of_groups = {f"final group {name}/accuracy": group["accuracy"] for name, group in summary["groups"].items()}
+    return _finite({**own, **of_groups})
 
 
 def _of_round(row: Mapping[str, Any]) -> dict[str, Any]:
