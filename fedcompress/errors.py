@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
-MOST_PROBLEMS, MOST_CHARACTERS = 20, 1000
+MOST_PROBLEMS, MOST_CHARACTERS = 20, 4000
 """What is shown of many problems, and of a long one."""
 
 LONGEST = 2000

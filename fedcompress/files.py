@@ -30,6 +30,14 @@ def irregular(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no regular file")
 
 
+def is_file(path: Path) -> bool:
+    """Says whether a path leads to a regular file; one that no file can have does not."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def read_text(path: Path, encoding: str = "utf-8") -> str:
     """Returns the text of a file.
 

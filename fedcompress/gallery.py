@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcompress.errors import InputError
+from fedcompress.files import is_file
 from fedcompress.scenario import Scenario
 
 FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
@@ -19,7 +20,7 @@ def shipped(what: str = "scenarios") -> list[Path]:
 
 def named(path: Path, what: str = "scenarios") -> Path:
     """Returns a file, or the one that ships under that name."""
-    if path.is_file() or path.suffix == ".toml":
+    if is_file(path) or path.suffix == ".toml":
         return path
     return next((known for known in shipped(what) if known.stem == str(path)), path)
 

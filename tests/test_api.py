@@ -87,6 +87,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "key": ({"data__cliens": 3}, r"data\.cliens: unknown key\. Did you mean 'clients'"),
     "group": ({"groups__phnoe__sparsity": 0.1}, "no group is named 'phnoe'"),
     "scenario": ({"scenario": "quickstrat"}, "quickstrat: cannot be read"),
+    "a scenario's long name": ({"scenario": "q" * 300}, "cannot be read: File name too long"),
+    "a data set's long name": ({"data__dataset": "npz:" + "q" * 300}, "is not here: looked for 'qqq"),
     "directory": ({"out": Path(__file__).parent}, "is in use; name a directory that is new or empty"),
 }
 

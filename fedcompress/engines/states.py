@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 
@@ -125,4 +125,4 @@ class ClientStates:
 
 
 def _digest(state: bytes) -> str:
-    return blake2b(state, digest_size=16).hexdigest()
+    return sha256(state).hexdigest()[:32]

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class _Rows:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.length = 0
-        self._digest = blake2b(digest_size=16)
+        self._digest = sha256()
 
     def read(self, until: int | None = None) -> dict[str, Any]:
         """Takes in what follows, to the end of the file or until a length, and returns length and digest."""

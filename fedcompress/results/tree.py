@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,8 @@ def load_tree(path: Path) -> Any:
 
 
 def _digest(arrays: Iterable[NDArray[Any]]) -> NDArray[np.uint8]:
-    """Returns 16 bytes of BLAKE2b over types, shapes and values."""
-    digest = blake2b(digest_size=16)
+    """Returns SHA-256 over types, shapes and values, as bytes."""
+    digest = sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
+from ...files import is_file
 from ..dataset import DataRoots, Dataset, DatasetSource
 from ..fetch import not_found
 from ..formats import NPZ_ARRAYS, read_npz
@@ -42,7 +43,7 @@ class Npz(DatasetSource):
         folders = [Path(), *roots.given]
         for folder in folders:
             path = folder / Path(self.argument).expanduser()
-            if path.is_file():
+            if is_file(path):
                 return path
         raise not_found(
             f"npz:{self.argument}",
