@@ -109,7 +109,12 @@ class ProgressLine:
 
     def __enter__(self) -> Self:
         if isinstance(self._display, Live):
-            self._display.start(refresh=True)
+            try:
+                self._display.start(refresh=True)
+            except BaseException:  # Ctrl-C, when the cursor is hidden already
+                self._display.transient = True
+                self._display.stop()
+                raise
         return self
 
     def __exit__(

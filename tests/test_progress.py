@@ -129,6 +129,26 @@ def test_how_it_ends(done: int, end: str) -> None:
     assert line("tiny", 120, done=done, ended=True).rstrip().endswith(f", {end}")
 
 
+def test_the_cursor_comes_back_if_it_is_interrupted_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("TERM", "xterm"), ("TTY_COMPATIBLE", "1"), ("TTY_INTERACTIVE", "1")):
+        monkeypatch.setenv(name, value)
+    draw, calls = ProgressLine._line, [0]
+
+    def interrupted(self: ProgressLine, width: int) -> object:
+        calls[0] += 1
+        if calls[0] == 1:
+            raise KeyboardInterrupt
+        return draw(self, width)
+
+    monkeypatch.setattr(ProgressLine, "_line", interrupted)
+    with pytest.raises(KeyboardInterrupt), ProgressLine("tiny", "rounds"):
+        pass
+    written = capsys.readouterr().err
+    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
+
+
 def test_a_pipe_is_as_wide_as_columns_says(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for columns in (None, "61", "0", "-3", "wide"):

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from fedcompress.recipes.pictures import blank, ladders
 from fedcompress.recipes.table import DETAILS, label, measured
+from fedcompress.results.report.drawing import literal
 from fedcompress.results.report.library import plotly_js
 
 Row = Mapping[str, Any]
 
 STYLE = """
 :root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: auto; padding: 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: auto; padding: 1rem; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.85rem; }
 th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid #8886; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
+th:first-child, td:first-child { white-space: normal; min-width: 7rem; max-width: min(22rem, 40vw); }
+pre { overflow-x: auto; }
 figure { margin: 1rem 0; background: #fff; }
 @media print { .scroll { overflow: visible; } table { font-size: 0.5rem; } }
 """
@@ -43,7 +47,8 @@ def html(title: str, recipe: str, rows: Sequence[Row]) -> str:
     """
     done = measured(rows)
     first = [row for row in done if row["seed"] == done[0]["seed"]]
-    figures = [_curves(first), *ladders(first), _layers(first), _confusion(first)] if first else []
+    drawn_of = [_curves(first), *ladders(first), _layers(first), _confusion(first)] if first else []
+    figures = [_in_words(figure) for figure in drawn_of]
     traces = frozenset(str(trace.type) for figure in figures for trace in figure.data)
     drawn = "".join(
         f"<figure>{figure.to_html(full_html=False, include_plotlyjs=False, config={'displaylogo': False})}</figure>"
@@ -59,6 +64,13 @@ def html(title: str, recipe: str, rows: Sequence[Row]) -> str:
         f"<h2>Pictures, seed {rows[0]['seed']}</h2>{drawn}"
         f"<h2>Recipe</h2><pre>{escape(recipe)}</pre></body></html>\n"
     )
+
+
+def _in_words(figure: Any) -> Any:
+    """Returns a figure in which names are text: plotly takes them for HTML."""
+    import plotly.graph_objects as go
+
+    return go.Figure(literal(json.loads(figure.to_json())))
 
 
 def _table(rows: Sequence[Row]) -> str:

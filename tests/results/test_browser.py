@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fedcompress.gan.png import write_png
+from fedcompress.recipes import page as recipe_page
 from fedcompress.results import tables
 from fedcompress.results.comparison import compare
 from fedcompress.results.report import write_report
@@ -203,6 +204,32 @@ def test_names_do_not_act(open_page: Callable[..., Any], make_run: Make, tmp_pat
     assert page.locator("img").count() == 0
     assert page.get_by_text(name).count() >= 3
     assert page.locator(".plot text").filter(has_text="<b>bold</b>").count() >= 1
+
+
+def test_a_recipe_with_long_names_that_do_not_act(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    name = "<b>bold</b><img src=x onerror=alert(1)>"
+    row = {
+        "step": "",
+        "seed": 1,
+        "bits": 8,
+        "sparsity": 0.5,
+        "train": 0.9,
+        "validation": 0.8,
+        "test": 0.8,
+        "deflated_bytes": 1000,
+        "parameters": 100,
+        "confusion": [[3, 1], [0, 4]],
+        "layer_sparsity": {f"dense{'_x' * 40}": 0.5},
+        "curve": [{"phase": "dense", "epoch": n, "loss": 0.1, "sparsity": 0.5, "validation": 0.5} for n in (1, 2)],
+    }
+    rows = [{**row, "experiment": f"{name}{n}_{'x' * 90}"} for n in (1, 2)]
+    path = tmp_path / "report.html"
+    path.write_text(recipe_page.html(f"{name}_{'y' * 90}", f"key = '{'z' * 300}'", rows), encoding="utf-8")
+    page = open_page(path, 390)
+    page.locator(".main-svg").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.locator("img, b").count() == 0
+    assert page.locator("svg text").filter(has_text="<b>bold</b>").count() >= 2
 
 
 @pytest.fixture(scope="module")

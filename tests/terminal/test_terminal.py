@@ -97,6 +97,13 @@ def test_ctrl_c_ends_a_run_that_can_be_resumed(interrupted: Session, folder: Pat
     assert RunDirectory(folder / "broken-off").read_json("summary.json")["status"] == "interrupted"
 
 
+def test_ctrl_c_before_anything_is_there(folder: Path) -> None:
+    command = [PROGRAM, "run", scenario(folder, "early"), "--out", "nothing"]
+    session = run_in_terminal(command, folder, keys=lambda text: CTRL_C if "starting" in text else "")
+    assert good(session, 130).removeprefix("^C").strip() == "interrupted"
+    assert not (folder / "nothing").exists()
+
+
 def test_resume_goes_on_with_the_totals(interrupted: Session, folder: Path) -> None:
     """In a wider terminal, with JSON alone on standard output, which is the same terminal."""
     assert interrupted.code == 130
