@@ -199,10 +199,8 @@ def test_a_layer_of_ones_own_is_read_where_it_is_registered(
     examples = np.ones((1, 8, 8, 1), np.float32)
     np.testing.assert_array_equal(reading.read(path)(examples), model(examples))
     monkeypatch.delitem(registered, "mine>Doubled")
-    known_as = (
-        "'mine>Doubled' is none of tf_keras" if suffix == "h5" else f"'Doubled' comes from the module {__name__!r}"
-    )
-    with pytest.raises(InputError, match=known_as):
+    refused = {"h5": "'mine>Doubled' is none of tf_keras", "keras": f"'Doubled' comes from the module {__name__!r}"}
+    with pytest.raises(InputError, match=refused[suffix]):
         reading.read(path)
 
 
