@@ -485,40 +485,9 @@ def _command() -> Any:
     return command
 
 
-def main() -> None:
-    """Runs the command line; every expected failure is one clear message and an exit code."""
-    quiet.apply()
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # plug-ins as package.module:Class from where the user stands
-    with _signals_as_interruptions() as received:
-        try:
-            code = _command()(standalone_mode=False)
-            if code == INTERRUPTED:
-                raise KeyboardInterrupt
-            sys.exit(code)
-        except FedcompressError as error:
-            for line in printable_lines(str(error)).splitlines():
-                print(f"error: {line}", file=sys.stderr)
-            sys.exit(error.exit_code)
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            sys.exit(2)
-        except click.ClickException as error:
-            print(f"error: {error.format_message()}", file=sys.stderr)
-            sys.exit(error.exit_code)
-        except OSError as error:
-            if error.filename is None:
-                raise
-            print(f"error: {cut(str(error.filename), MOST_CHARACTERS)}: {error.strerror}", file=sys.stderr)
-            sys.exit(InputError.exit_code)
-        except (KeyboardInterrupt, click.Abort):
-            print("interrupted", file=sys.stderr)
-            sys.exit(128 + received[0] if received else INTERRUPTED)
-
-
 @contextmanager
-def _signals_as_interruptions() -> Iterator[list[int]]:
-    """Has the signals that ask a process to end do what Ctrl-C does, within the block; yields those that came."""
+def _ended_by_signals() -> Iterator[None]:
+    """Has the signals that ask a process to end do what Ctrl-C does, but for the exit code: 128 and the signal."""
     received: list[int] = []
 
     def interrupt(number: int, _: Any) -> None:
@@ -530,7 +499,42 @@ def _signals_as_interruptions() -> Iterator[list[int]]:
     for number in asking:
         signal.signal(number, interrupt)
     try:
-        yield received
+        yield
+    except SystemExit:
+        if received:
+            sys.exit(128 + received[0])
+        raise
     finally:
         for number in asking:
             signal.signal(number, signal.SIG_DFL)
+
+
+@_ended_by_signals()
+def main() -> None:
+    """Runs the command line; every expected failure is one clear message and an exit code."""
+    quiet.apply()
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # plug-ins as package.module:Class from where the user stands
+    try:
+        code = _command()(standalone_mode=False)
+        if code == INTERRUPTED:
+            print("interrupted", file=sys.stderr)
+        sys.exit(code)
+    except FedcompressError as error:
+        for line in printable_lines(str(error)).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {cut(str(error.filename), MOST_CHARACTERS)}: {error.strerror}", file=sys.stderr)
+        sys.exit(InputError.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)

@@ -14,8 +14,8 @@ from fedcompress.errors import InputError
 ENGINES = ("inline", "ray", "superlink")
 MOST = 10_000
 """Workers, and CPUs or GPUs of one: more is a slip of the keyboard."""
-_STEP = 1e-4
-"""What Ray counts a part of a CPU or GPU in."""
+_LEAST = 1e-4
+"""The smallest part of a CPU or GPU that Ray knows."""
 
 
 _RECORDED: Mapping[str, tuple[type, ...]] = {
@@ -62,8 +62,7 @@ class Options:
         for name, value in (("cpus", self.cpus_per_worker), ("gpus", self.gpus_per_worker)):
             if not _countable(value):
                 problems.append(
-                    f"--{name}-per-worker: received {value:g}; expected 0 to {MOST}, whole from 1 on, in steps of "
-                    f"{_STEP:g} below."
+                    f"--{name}-per-worker: received {value:g}; expected 0, or {_LEAST:g} to {MOST}, whole above 1."
                 )
         if problems:
             raise InputError(problems)
@@ -105,7 +104,6 @@ class Options:
 
 def _countable(value: float) -> bool:
     """Says whether Ray can set so much aside."""
-    if not (isfinite(value) and 0 <= value <= MOST):
-        return False
-    steps = value if value > 1 else value / _STEP
-    return abs(steps - round(steps)) < 1e-6
+    if value == 0:
+        return True
+    return isfinite(value) and _LEAST <= value <= MOST and (value < 1 or value == int(value))

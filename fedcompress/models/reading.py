@@ -170,6 +170,8 @@ def _problem(config: dict[str, Any], inner: Any) -> str | None:
         function = str(inner.get("function")) if isinstance(inner, dict) else ""
         known = function in _FUNCTIONS or function.startswith(_FUNCTION_PREFIXES)
         return None if known else f"the TensorFlow function {function[:100]!r} is not known to be without effects"
+    if _is_registered(kind, inner if kind == "function" else config.get("registered_name", kind)):
+        return None
     if not isinstance(module, str | None) or (module and module.partition(".")[0]) not in _MODULES:
         return f"{text} comes from the module {str(module)[:100]!r}"
     if kind == "function":
@@ -177,6 +179,13 @@ def _problem(config: dict[str, Any], inner: Any) -> str | None:
         return None if known and registered in (None, "function", inner) else f"{text} is none of tf_keras"
     known = kind in _PLAIN or kind in _known_classes()
     return None if known and registered in (None, kind) else f"{text} is none of tf_keras"
+
+
+def _is_registered(kind: str, name: Any) -> bool:
+    """Says whether a name stands for code that this process has registered with Keras, which then looks no further."""
+    if not isinstance(name, str) or keras.saving.get_registered_object(name) is None:
+        return False
+    return kind == "function" or kind in (name, name.rpartition(">")[2])
 
 
 @cache

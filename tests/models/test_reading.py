@@ -128,6 +128,7 @@ def _initializer(value: Any) -> Callable[[dict[str, Any]], None]:
             _layer(class_name="SlicingOpLambda", config={"name": "op", "function": "raw_ops.ReadFile"}),
             "the TensorFlow function 'raw_ops.ReadFile' is not known to be without effects",
         ),
+        (_layer(class_name="ClassMethod", registered_name="Custom>Adam"), "'ClassMethod' is none of tf_keras"),
         (_layer(class_name="InstanceMethod"), "'InstanceMethod' is none of tf_keras"),
         (
             _activation({"class_name": "function", "module": "os", "config": "system", "registered_name": "system"}),
@@ -180,6 +181,27 @@ def test_models_of_built_in_layers_are_read(tmp_path: Path, suffix: str) -> None
     examples = np.random.default_rng(1).random((3, 8, 8, 1), np.float32)
     read, kept = (m(examples, training=False).numpy() for m in (reading.read(path), model))
     np.testing.assert_array_equal(read, kept)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_layer_of_ones_own_is_read_where_it_is_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    registered = keras.saving.get_custom_objects()
+
+    class Doubled(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, inputs: Any) -> Any:
+            return 2 * inputs
+
+    own = keras.saving.register_keras_serializable("mine")(Doubled)
+    model = digits(own())
+    path = saved(model, tmp_path / f"model.{suffix}")
+    examples = np.ones((1, 8, 8, 1), np.float32)
+    np.testing.assert_array_equal(reading.read(path)(examples), model(examples))
+    monkeypatch.delitem(registered, "mine>Doubled")
+    refused = {"h5": "'mine>Doubled' is none of tf_keras", "keras": f"'Doubled' comes from the module {__name__!r}"}
+    with pytest.raises(InputError, match=refused[suffix]):
+        reading.read(path)
 
 
 def _weights_of(path: Path) -> h5py.File:
