@@ -16,6 +16,7 @@ from fedcompress.launch import resume_one, run_one
 from fedcompress.recipes.methods.float16 import Float16
 from fedcompress.results import export
 from fedcompress.results import report as reports
+from fedcompress.results.run_directory import RunDirectory
 from fedcompress.results.samples import SampleReport
 from fedcompress.scenario import Scenario
 from fedcompress.tracking import trackers
@@ -47,7 +48,8 @@ def test_a_model_that_cannot_be_converted_costs_its_file(call: Callable[..., Any
     assert [group["tflite_bytes"] for group in summary["groups"].values()] == [None, None]
     assert all(group["h5_bytes"] > 0 for group in summary["groups"].values())
     assert sorted(path.name for path in Path("found/models").iterdir()) == ["dense.h5", "pruned.h5"]
-    assert Path("found/report.html").exists()
+    page = Path("found/report.html").read_text(encoding="utf-8")
+    assert "<li>No models/dense.tflite: TFLite cannot convert the model" in page
 
 
 @pytest.mark.usefixtures("unconvertible")
@@ -130,6 +132,14 @@ def test_samples_that_cannot_be_drawn(monkeypatch: pytest.MonkeyPatch, capsys: p
     SampleReport(experiment(), None, missing).write(None, {}, 3)  # type: ignore[arg-type]
     assert missing == ["no samples/round-0003: OSError: no picture"]
     assert capsys.readouterr().err == "warning: no samples/round-0003: OSError: no picture\n"
+
+
+def test_measurements_of_samples_that_are_damaged(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "round-0002.json").write_text("{", encoding="utf-8")
+    missing: list[str] = []
+    assert SampleReport(experiment(), RunDirectory(tmp_path), missing).final(2) == {}
+    assert missing[0].startswith("no samples/round-0002.json: ")
 
 
 RECIPE = {

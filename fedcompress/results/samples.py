@@ -88,7 +88,10 @@ class SampleReport:
     def final(self, number: int) -> dict[str, Any]:
         """Returns the measurements of the last round for the summary; nothing for a run without a generator."""
         name = f"{FOLDER}/{_stem(number)}.json"
-        return {"samples": self.directory.read_json(name)} if (self.directory.path / name).exists() else {}
+        if (self.directory.path / name).exists():
+            with optional(name, self.missing):
+                return {"samples": self.directory.read_json(name)}
+        return {}
 
     @property
     def _spec(self) -> ModelSpec:

@@ -151,7 +151,6 @@ class FeatureMatching(Objective):
         return [np.asarray(self.teacher, np.float32)]
 
     def outputs(self, model: Any) -> Any:
-        # The logits stay: a last layer that is being pruned counts its own forward passes.
         return features_and_logits(model)
 
     def loss(self, model: Any, x: Any, y: Any, targets: Sequence[Any], constants: Sequence[Any]) -> Any:

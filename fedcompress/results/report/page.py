@@ -292,8 +292,9 @@ def _tiles_of_many(comparison: Comparison, found: Found) -> list[tuple[str, str,
 
 
 def _said(runs: Sequence[RunResult]) -> list[str]:
-    """Warnings of the runs themselves."""
-    return list(dict.fromkeys(text for run in runs for text in run.summary.get("warnings") or ()))
+    """Warnings of the runs themselves, and what they lack."""
+    said = [run.summary.get(key) or () for run in runs for key in ("warnings", "missing")]
+    return list(dict.fromkeys(text for texts in said for text in texts))
 
 
 def _setup(run: RunResult, variants: Variants) -> TextTable:
