@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fedcompress.engines.cluster import RaySettings
     from fedcompress.engines.grid import LocalGrid
-    from fedcompress.engines.ray import RaySettings
     from fedcompress.engines.states import ClientStates
     from fedcompress.experiment import Experiment
     from fedcompress.options import Options
@@ -26,9 +26,9 @@ def check(options: Options, clients: int) -> None:
     """
     options.check()
     if options.engine == "ray":
-        from fedcompress.engines import ray
+        from fedcompress.engines import cluster
 
-        ray.check(_ray_settings(options, clients))
+        cluster.check(_ray_settings(options, clients))
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def start(options: Options, experiment: Experiment, states: ClientStates) -> Ite
 
 
 def _ray_settings(options: Options, most: int) -> RaySettings:
-    from fedcompress.engines.ray import RaySettings
+    from fedcompress.engines.cluster import RaySettings
 
     workers = min(options.workers, most)
     return RaySettings(workers, options.ray_address, options.cpus_per_worker, options.gpus_per_worker)

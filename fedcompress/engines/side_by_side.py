@@ -23,7 +23,7 @@ ATTEMPTS = 2
 def fits(options: Options) -> bool:
     """Says whether a sweep's runs go side by side: on Ray, on this machine. On a cluster, whose machines need not see
     the run directory, the clients of one run after the other are spread instead."""
-    from fedcompress.engines.ray import cluster_address
+    from fedcompress.engines.cluster import cluster_address
 
     return options.engine == "ray" and options.workers > 1 and cluster_address(options.ray_address) is None
 
@@ -55,7 +55,7 @@ def run_side_by_side(jobs: Sequence[Job], options: Options) -> Iterator[Outcome]
 
     A worker that dies is replaced, and its run resumed once.
     """
-    from fedcompress.engines.ray import Connection, RaySettings
+    from fedcompress.engines.cluster import Connection, RaySettings
 
     workers = min(options.workers, len(jobs))
     if not workers:

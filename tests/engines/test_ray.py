@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from fedcompress.engines import ray as engine
+from fedcompress.engines import cluster as clusters
 from fedcompress.errors import InputError, RunError
 from fedcompress.experiment import Experiment
 from fedcompress.launch import run_one
@@ -190,10 +190,10 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytes
         answered.wait(60)
         raise OSError
 
-    monkeypatch.setattr(engine.socket, "create_connection", ask)
-    monkeypatch.setattr(engine, "REACH_LIMIT", 0.2)
+    monkeypatch.setattr(clusters.socket, "create_connection", ask)
+    monkeypatch.setattr(clusters, "REACH_LIMIT", 0.2)
     with pytest.raises(InputError, match=r"no Ray cluster answers at slow:6379: no answer in 0\.2 s; check"):
-        engine.check(engine.RaySettings(address="slow:6379"))
+        clusters.check(clusters.RaySettings(address="slow:6379"))
     answered.set()
 
 
