@@ -9,7 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -77,10 +77,13 @@ class RunDirectory:
         """Keeps other processes from making the same directory; the lock ends with this process, however it ends."""
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(OSError):  # a file system may lock no directories
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    text = f"--out {self.path}: is in use: another process has just begun there."
+                    raise InputError(text) from None
             yield
-        except BlockingIOError:
-            raise InputError(f"--out {self.path}: is in use: another process has just begun there.") from None
         finally:
             os.close(descriptor)
 
