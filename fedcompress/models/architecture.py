@@ -273,22 +273,31 @@ class ModelSpec:
 
         Kernels of the model's own layers are drawn one by one, whatever seed their initializer names. What else follows
         from the seed of a build (nested layers, recurrent and depthwise kernels, embeddings) comes from a new build.
+        Weights that building loads, as of a backbone that was trained before, stay what they are.
         """
-        seeds = [int(rng.integers(2**31)) if _seedable(i) else None for i in self._layout.initializers]
+        initializers = self._layout.initializers
+        seeds = [int(rng.integers(2**31)) if _seedable(i) else None for i in initializers]
         weights = self._layout.template
-        if self._drawn:
+        if any(not _seedable(initializers[i]) for i in self._varying):
             weights = self.build(int(rng.integers(2**31))).get_weights()
         return [
-            array.copy() if seed is None else _redrawn(initializer, seed, array)
-            for array, initializer, seed in zip(weights, self._layout.initializers, seeds, strict=True)
+            array.copy() if seed is None or i in self._loaded else _drawn(initializers[i], array, seed)
+            for i, (array, seed) in enumerate(zip(weights, seeds, strict=True))
         ]
 
     @cached_property
-    def _drawn(self) -> bool:
-        """Whether anything but the kernels that `initial` draws one by one depends on the seed of a build."""
-        initializers = self._layout.initializers
-        other = self.build(seed=1).get_weights()
-        return any(not _seedable(initializers[i]) for i in _differing(self._layout.template, other))
+    def _varying(self) -> frozenset[int]:
+        """Positions of the weights that depend on the seed of a build."""
+        return frozenset(_differing(self._layout.template, self.build(seed=1).get_weights()))
+
+    @cached_property
+    def _loaded(self) -> frozenset[int]:
+        """Positions of the kernels that are the same in every build and are not what their initializer draws."""
+        pairs = enumerate(zip(self._layout.initializers, self._layout.template, strict=True))
+        fixed = [(i, pair) for i, pair in pairs if i not in self._varying and _seedable(pair[0])]
+        return frozenset(
+            i for i, (initializer, array) in fixed if not np.array_equal(_drawn(initializer, array), array)
+        )
 
     def with_head(self, weights: Arrays, head: Sequence[NDArray[Any]]) -> Arrays:
         """Returns the weights with another head.
@@ -322,8 +331,10 @@ def _seedable(initializer: Any) -> bool:
     return "seed" in getattr(initializer, "get_config", dict)()
 
 
-def _redrawn(initializer: Any, seed: int, array: NDArray[Any]) -> NDArray[Any]:
-    drawn: NDArray[Any] = type(initializer).from_config(initializer.get_config() | {"seed": seed})(array.shape).numpy()
+def _drawn(initializer: Any, array: NDArray[Any], seed: int | None = None) -> NDArray[Any]:
+    """Returns what an initializer draws for an array: with a seed, or with the one that it has itself."""
+    config = initializer.get_config() | ({} if seed is None else {"seed": seed})
+    drawn: NDArray[Any] = type(initializer).from_config(config)(array.shape).numpy()
     return drawn
 
 

@@ -167,3 +167,24 @@ def test_what_no_seed_reaches_is_refused() -> None:
         "model 'fresh': initial weights 'fresh/alpha:0' differ each time that the model is built; expected draws by an "
         "initializer of Keras, or by `tf.random`, `np.random` or `random`."
     )
+
+
+class Pretrained(Architecture):
+    """A backbone of one convolution whose weights are loaded, beside one with a seed of its own."""
+
+    def features(self, inputs: Any) -> Any:
+        layer = keras.layers.Conv2D(2, 3, trainable=False)
+        x = layer(inputs)
+        layer.set_weights([np.arange(18, dtype=np.float32).reshape(3, 3, 1, 2), np.ones(2, np.float32)])
+        return keras.layers.Dense(4, kernel_initializer=keras.initializers.GlorotUniform(seed=5))(
+            keras.layers.Flatten()(x)
+        )
+
+
+def test_loaded_weights_stay_what_they_are() -> None:
+    """A seed that an initializer names is no loaded value: with several clients or runs it would repeat itself."""
+    model = ModelSpec("pretrained", Pretrained(), (8, 8, 1), 10)
+    one, other = initial(model, 1), initial(model, 2)
+    assert equal(one, other) == [True, True, False, True, False, True]
+    assert one[0].ravel().tolist() == list(range(18))
+    assert one[1].tolist() == [1.0, 1.0]
