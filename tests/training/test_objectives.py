@@ -60,7 +60,7 @@ def train(model: ModelSpec, objective: Objective, examples: Examples, start: lis
 def trainer(model: ModelSpec, sparsity: float = 0.0, optimizer: str = "adam") -> Trainer:
     compression: Compression = NoCompression(Params(), sparsity=0.0, rounds=1)
     if sparsity:
-        params = MagnitudeParams(schedule="constant", begin_round=0, freeze_round=0)
+        params = MagnitudeParams(schedule="constant", begin_round=0, freeze_round=0, scope="layer")
         compression = Magnitude(params, sparsity=sparsity, rounds=1)
     settings = TrainingSettings(batch_size=50, optimizer=optimizer, learning_rate=0.01)
     return Trainer(model, compression, settings, 1, lambda purpose: np.random.default_rng(len(purpose)))
