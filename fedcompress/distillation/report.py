@@ -63,6 +63,8 @@ def comparison_table(comparison: Comparison) -> Table:
     caption = (
         f"test accuracy in percent, mean and 95 % interval over {settings.seeds} seeds; differences paired by seed"
     )
+    if settings.sparsity and {"simkd", "head-reuse"} & set(settings.methods):
+        caption += "; sparsity is that of all kernels, of which a reused head stays dense"
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("method")
     columns = ["parameters", *(["sparsity"] if settings.sparsity else []), "test accuracy", "against plain", "seconds"]
