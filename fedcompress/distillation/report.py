@@ -65,6 +65,8 @@ def comparison_table(comparison: Comparison) -> FittedTable:
     caption = (
         f"test accuracy in percent, mean and 95 % interval over {settings.seeds} seeds; differences paired by seed"
     )
+    if settings.sparsity and {"simkd", "head-reuse"} & set(settings.methods):
+        caption += "; sparsity is that of all kernels, of which a reused head stays dense"
     sparsity = ["sparsity"] if settings.sparsity else []
     rows = [
         (

@@ -15,9 +15,12 @@ import pytest
 from rich.console import Console
 
 from fedcompress.distillation.distill import TEACHER, Comparison, distill
+from fedcompress.distillation.projector import projected
 from fedcompress.distillation.report import comparison_table, summary, write
 from fedcompress.distillation.settings import METHODS, DistillSettings
 from fedcompress.errors import InputError
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.plugins import Plugins
 from fedcompress.results.statistics import Interval
 
 SETTINGS = DistillSettings("mini-cnn", "mlp", "digits", epochs=2, teacher_epochs=3, seeds=2, examples=300)
@@ -55,10 +58,19 @@ def test_alpha_zero_is_plain_training() -> None:
 
 
 def test_students_are_pruned_while_they_learn() -> None:
-    settings = replace(SETTINGS, methods=("simkd",), sparsity=0.8, epochs=4, seeds=1, teacher_epochs=1)
-    teacher, student = distill(settings).runs
+    """The teacher's head, 8 * 10 weights, is frozen and stays dense: the whole student is a little less sparse."""
+    settings = replace(
+        SETTINGS, teacher="mlp:8", student="mlp:20", methods=("plain", "simkd"), sparsity=0.8, epochs=4, seeds=1
+    )
+    teacher, plain, student = distill(settings).runs
     assert teacher.sparsity == 0
-    assert student.sparsity == pytest.approx(0.8, abs=0.002)
+    assert plain.sparsity == pytest.approx(0.8, abs=0.002)
+    wide, narrow = (ModelSpec(name, Plugins().architecture(name), (8, 8, 1), 10) for name in ("mlp:8", "mlp:20"))
+    spec = projected(narrow, wide, settings.reduction)
+    kernels = sum(spec.template[i].size for i in spec.kernels)
+    assert spec.dense_text.startswith("head: ")
+    assert student.sparsity == pytest.approx(0.8 * (kernels - 80) / kernels, abs=0.002)
+    assert student.sparsity < 0.775
 
 
 def test_progress_counts_epochs() -> None:
