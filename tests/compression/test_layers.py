@@ -23,7 +23,7 @@ from fedcompress.training.loop import Trained
 from fedcompress.training.trainer import Trainer, predict
 
 SHAPE = (8, 8, 1)
-AT_ONCE: dict[str, Any] = {"schedule": "constant", "begin_round": 0}
+AT_ONCE: dict[str, Any] = {"schedule": "constant", "begin_round": 0, "scope": "layer"}
 
 
 def chain(*layers: Any, policy: str = "float32") -> Any:

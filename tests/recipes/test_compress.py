@@ -95,7 +95,7 @@ def test_what_was_made_with_other_plug_ins_is_not_resumed(call: Callable[..., An
     method.write_text(method.read_text() + "# changed\n")
     again = call("resume", "found")
     assert (again.code, again.out) == (2, "")
-    assert again.err == "error: resume found: the plug-ins changed since it began; start it anew.\n"
+    assert again.err == "error: resume found: the plug-ins changed since the recipe began; start it anew.\n"
 
 
 @pytest.mark.parametrize(
