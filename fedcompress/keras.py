@@ -1,8 +1,8 @@
 """The one door to TensorFlow, tf_keras and tfmot: nothing else imports them, and nothing imports `keras`.
 
 `from fedcompress import keras` costs nothing; the first attribute that is used imports TensorFlow (5 to 15 s).
-`keras.tf` is TensorFlow, `keras.TFLiteFile` the contents of a TFLite file, `keras.Pruning` that of the model optimization
-toolkit, any other name is from `tf_keras`.
+`keras.tf` is TensorFlow, `keras.Pruning` that of the model optimization toolkit, `keras.TFLiteFile` what a TFLite file
+holds, any other name is from `tf_keras`.
 """
 
 from __future__ import annotations
