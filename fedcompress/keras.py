@@ -1,7 +1,8 @@
 """The one door to TensorFlow, tf_keras and tfmot: nothing else imports them, and nothing imports `keras`.
 
 `from fedcompress import keras` costs nothing; the first attribute that is used imports TensorFlow (5 to 15 s).
-`keras.tf` is TensorFlow, `keras.Pruning` that of the model optimization toolkit, any other name is from `tf_keras`.
+`keras.tf` is TensorFlow, `keras.Pruning` that of the model optimization toolkit, `keras.TFLiteFile` what a TFLite file
+holds, any other name is from `tf_keras`.
 """
 
 from __future__ import annotations
@@ -181,4 +182,6 @@ def __getattr__(name: str) -> Any:
     if name == "Pruning":
         return _load_pruning()
     modules = _load()
+    if name == "TFLiteFile":
+        return importlib.import_module("tensorflow.lite.python.schema_py_generated").Model
     return modules[name] if name in modules else getattr(modules["tf_keras"], name)

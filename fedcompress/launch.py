@@ -379,7 +379,7 @@ def _run(
     missing: list[str] = []
 
     def main(grid: Grid, context: Context) -> None:
-        with directory.locked(), Trackers(experiment, directory) as trackers:
+        with directory.locked(), Trackers(experiment, directory, missing) as trackers:
             if not checkpoints.exists:
                 checkpoints.reset()
             state, summary = run_rounds(
@@ -398,7 +398,6 @@ def _run(
             exported = export_models(experiment, state, directory.path / "models", missing)
             for name, sizes in exported.items():
                 summary["groups"][name] |= sizes
-            summary |= {"missing": missing} if missing else {}
             trackers.finished(summary)
             summaries.append(summary)
 
@@ -408,7 +407,7 @@ def _run(
     else:
         with start(options, experiment, checkpoints.states) as started:
             make_server_app(main)(started, context)
-    return summaries[0]
+    return summaries[0] | ({"missing": missing} if missing else {})
 
 
 def _follow(

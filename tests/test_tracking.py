@@ -25,10 +25,10 @@ LAYERS = ("conv2d", "conv2d_1", "head")
 
 
 def scenario(*names: str, **overrides: Any) -> Scenario:
+    """Pruned layer by layer, so that each layer's sparsity is known."""
     dotted = {key.replace("__", "."): value for key, value in overrides.items()}
-    return Scenario.parse(
-        {**TINY, **PRUNING, "data": {"dataset": "digits", "clients": 4}}, {"tracking.trackers": list(names), **dotted}
-    )
+    set_ = {"tracking.trackers": list(names), "groups.pruned.compression_params.scope": "layer", **dotted}
+    return Scenario.parse({**TINY, **PRUNING, "data": {"dataset": "digits", "clients": 4}}, set_)
 
 
 @pytest.fixture(autouse=True)
@@ -179,9 +179,27 @@ def test_a_tracker_that_fails_does_not_cost_the_run(
         raise ConnectionError("the server is away")
 
     monkeypatch.setattr(TensorBoard, "log", log)
-    assert run_one(scenario("tensorboard"), tmp_path / "run")["status"] == "completed"
+    summary = run_one(scenario("tensorboard"), tmp_path / "run")
+    line = "tracking: tensorboard failed and is left out: ConnectionError: the server is away"
+    assert (summary["status"], summary["missing"]) == ("completed", [line])
     warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
-    assert warnings == ["warning: tracking: tensorboard failed and is left out: ConnectionError: the server is away"]
+    assert warnings == [f"warning: {line}"]
+
+
+def test_a_tracker_that_cannot_be_closed_is_missing_in_the_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is the last thing that a run does before it writes its summary."""
+    pytest.importorskip("tensorboard")
+    from fedcompress.tracking.tensorboard import TensorBoard
+
+    def close(*_: object, **__: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(TensorBoard, "close", close)
+    run_one(scenario("tensorboard", rounds=1), tmp_path / "run")
+    summary = RunDirectory(tmp_path / "run").read_json("summary.json")
+    assert summary["missing"] == ["tracking: tensorboard failed and is left out: OSError: no room"]
 
 
 def test_a_tracker_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,23 +84,33 @@ def _converted(model: Any, select: bool, form: Form, examples: NDArray[Any] | No
 
 def operations(data: bytes) -> Literal["builtin", "select-TF"]:
     """Says whether a TFLite file is made of TFLite's own operations, or needs some of TensorFlow."""
-    return "select-TF" if b"Flex" in data else "builtin"
+    file = keras.TFLiteFile.GetRootAs(data)
+    own = [file.OperatorCodes(i).CustomCode() or b"" for i in range(file.OperatorCodesLength())]
+    return "select-TF" if any(code.startswith(b"Flex") for code in own) else "builtin"
 
 
 def _plain(model: Any) -> Any:
     """Returns a Keras model in float32 and without short loops: itself, or a copy, if its layers can be made anew."""
     recurrent = (keras.layers.RNN, keras.layers.Bidirectional)
-    steps = [layer.get_input_shape_at(0)[1] for layer in simple_layers(model) if isinstance(layer, recurrent)]
     try:
+        steps = [_steps(layer) for layer in simple_layers(model) if isinstance(layer, recurrent)]
         config = model.get_config()
         changed = _changed(config, all(count is not None and count <= MOST_UNROLLED for count in steps))
         if changed == config:
             return model
         copy = type(model).from_config(changed)
-    except Exception:  # a layer of the user's own that has no configuration
+    except Exception:  # a layer of the user's own that has no configuration, or is called by one that is
         return model
     copy.set_weights(model.get_weights())
     return copy
+
+
+def _steps(layer: Any) -> int | None:
+    """Returns how many time steps a recurrent layer sees, None if that is open."""
+    shape = layer.get_input_shape_at(0)
+    sequence = shape[0] if isinstance(shape, list) else shape  # with initial states behind it
+    steps: int | None = sequence[1]
+    return steps
 
 
 def _changed(config: Any, unroll: bool) -> Any:

@@ -43,10 +43,15 @@ class Trackers:
     """The trackers that the scenario names, for the length of a run or of what is left of it; none by default.
 
     A tracker that fails says so once, on standard error, and is done without: it never costs the run.
+
+    Args:
+        experiment: The run's.
+        directory: Of the run.
+        missing: Takes a line for each tracker that has failed.
     """
 
-    def __init__(self, experiment: Experiment, directory: RunDirectory) -> None:
-        self._experiment, self._directory = experiment, directory
+    def __init__(self, experiment: Experiment, directory: RunDirectory, missing: list[str]) -> None:
+        self._experiment, self._directory, self._missing = experiment, directory, missing
         self._trackers: dict[str, Tracker] = {}
         self._summary: Mapping[str, Any] = {}
 
@@ -107,8 +112,9 @@ class Trackers:
             yield
         except Exception as error:
             self._trackers.pop(name, None)
-            reason = f"{type(error).__name__}: {first_line(error)}"
-            print(f"warning: tracking: {name} failed and is left out: {reason}", file=sys.stderr)
+            line = f"tracking: {name} failed and is left out: {type(error).__name__}: {first_line(error)}"
+            print(f"warning: {line}", file=sys.stderr)
+            self._missing.append(line)
 
 
 def _of_summary(summary: Mapping[str, Any]) -> Scalars:

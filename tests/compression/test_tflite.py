@@ -27,14 +27,29 @@ def nested() -> Any:
     return keras.Model(inputs, keras.layers.Dense(2)(inner(inputs)))
 
 
+def with_states() -> Any:
+    inputs = keras.Input((4, 3))
+    sequence, *states = keras.layers.LSTM(2, return_sequences=True, return_state=True)(inputs)
+    return keras.Model(inputs, keras.layers.Dense(2)(keras.layers.LSTM(2)(sequence, initial_state=states)))
+
+
+def called_flex() -> Any:
+    """Of itself and of its layers, as TFLite calls operations of TensorFlow: Flex and their kind."""
+    inputs = keras.Input((4, 3), name="FlexInput")
+    x = keras.layers.Dense(2, name="FlexMatMul")(keras.layers.Flatten(name="Flex")(inputs))
+    return keras.Model(inputs, x, name="FlexNet")
+
+
 @pytest.mark.parametrize(
     "make",
     [
         lambda: chain("L.LSTM(3)"),
         nested,
+        with_states,
+        called_flex,
         lambda: chain("L.Conv1D(3, 2, activation='relu')", "L.Flatten()", policy="mixed_float16"),
     ],
-    ids=["lstm", "nested", "half precision"],
+    ids=["lstm", "nested", "states", "names", "half precision"],
 )
 def test_recurrent_layers_and_half_precision_are_converted(make: Any, capfd: pytest.CaptureFixture[str]) -> None:
     """Unrolled, and in float32: TFLite's own operations are enough, and its outputs are the model's."""
