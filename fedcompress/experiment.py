@@ -211,6 +211,7 @@ class Experiment:
         own = {self.server_model.name: self.server_model} if self.server_model else {}
         for model in {**self.models, **own}.values():
             model.check(self.scenario.data.dataset)
+            model.check_averaged()
         for name, group in self.groups.items():
             try:
                 group.compression.check(group.model)

@@ -22,7 +22,7 @@ from fedcompress.engines.grid import LocalGrid
 from fedcompress.errors import LONGEST, PayloadError, RunError, described, one_line, printable_lines
 from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
-from fedcompress.plausibility import changes, implausible, root_mean_square
+from fedcompress.plausibility import changes, implausible, parts, root_mean_square
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Arrays, Content, Payload
@@ -78,9 +78,14 @@ class _Sent:
     meant: Payload
 
     @cached_property
+    def parts(self) -> dict[str, Arrays]:
+        """What of it the client's changes are measured against, part by part."""
+        return parts(self.decoded, self.contents)
+
+    @cached_property
     def sizes(self) -> dict[str, float]:
-        """Root mean square of each content that holds real numbers."""
-        measured = {name: root_mean_square(arrays) for name, arrays in self.decoded.items()}
+        """Root mean square of each part that holds real numbers."""
+        measured = {name: root_mean_square(arrays) for name, arrays in self.parts.items()}
         return {name: size for name, size in measured.items() if size is not None}
 
     def as_meant(self, name: str, content: Content, payload: Mapping[str, Arrays]) -> Arrays:
@@ -252,7 +257,7 @@ class Federation:
             self._read(client, answers.get(message.metadata.message_id), sent[client], expects)
             for client, message in zip(clients, messages, strict=True)
         ]
-        arrivals = self._plausible(arrivals, [sent[client] for client in clients])
+        arrivals = self._plausible(clients, arrivals, [sent[client] for client in clients])
         replies = []
         for client, message, arrival in zip(clients, messages, arrivals, strict=True):
             self._count(message, "downlink", action, client, sent[client].encodings)
@@ -340,10 +345,13 @@ class Federation:
         reply = Reply(client, received, columns.as_reported(metrics), {**sent.decoded, **sent.meant})
         return _Arrival(status, reason, answer, read, metrics, references.after(payload, contents), reply, modelled)
 
-    def _plausible(self, arrivals: Sequence[_Arrival], sent: Sequence[_Sent]) -> list[_Arrival]:
+    def _plausible(
+        self, clients: Sequence[ClientInfo], arrivals: Sequence[_Arrival], sent: Sequence[_Sent]
+    ) -> list[_Arrival]:
         """Returns the answers to one call, those refused that cannot be the result of training."""
         good = [i for i, arrival in enumerate(arrivals) if arrival.status == "ok"]
-        measured = [changes(arrivals[i].payload, sent[i].decoded, sent[i].sizes) for i in good]
+        returned = [parts(arrivals[i].payload, self._contents[clients[i].group]) for i in good]
+        measured = [changes(new, sent[i].parts, sent[i].sizes) for i, new in zip(good, returned, strict=True)]
         problems = dict(zip(good, implausible(measured, self._experiment.scenario.server.implausible), strict=True))
         return [
             replace(arrival, status="refused", reason=problems[i]) if problems.get(i) else arrival

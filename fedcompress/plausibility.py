@@ -1,8 +1,9 @@
 """Whether what a client returned can be the result of training: one that exploded must not end everybody's learning.
 
 A finite 1e30 passes every other check, and an average over clients hands it to all of them. What a client changed is
-compared with what the others of the same call changed. The bound is for explosions: it is far above what skewed data or
-few epochs make of a client, and no defence against one that lies within it.
+compared with what the others of the same call changed: what is learned by itself, so that large statistics hide nothing
+of it, and these by themselves. The bound is for explosions: it is far above what skewed data or few epochs make of a
+client, and no defence against one that lies within it.
 """
 
 from __future__ import annotations
@@ -11,15 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import median_low
+from typing import Final
 
 import numpy as np
 
-from fedcompress.wire.content import Arrays, Payload
+from fedcompress.wire.content import Arrays, Content, Kind, Payload
 
 LEAST_REPLIES = 3
 """Replies from which on their median says what is usual."""
 OWN_SIZE = 10.0
 """How many times its own size a content may change, whatever others do: they may have changed nothing at all."""
+
+_PARTS: Final[Mapping[Kind, str]] = {"learned": "", "statistic": " (statistics)", "constant": " (constants)"}
+"""Kind of an array -> what is put after its content's name."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,20 @@ class Change:
 
     size: float
     start: float = 0.0
+
+
+def parts(payload: Payload, contents: Mapping[str, Content]) -> dict[str, Arrays]:
+    """Returns what is compared by itself, by name: "weights", and apart from them "weights (statistics)".
+
+    Args:
+        payload: Decoded.
+        contents: Their declarations.
+    """
+    found: dict[str, Arrays] = {}
+    for name, arrays in payload.items():
+        for array, spec in zip(arrays, contents[name].arrays, strict=True):
+            found.setdefault(name + _PARTS[spec.kind], []).append(array)
+    return found
 
 
 def changes(returned: Payload, sent: Payload, sizes: Mapping[str, float]) -> dict[str, Change]:
@@ -68,7 +87,8 @@ def implausible(replies: Sequence[Mapping[str, Change]], factor: float) -> list[
 
     A content is refused if its change is more than `factor` times the median of the replies that hold it, and more than
     `OWN_SIZE` times what the client was sent. Of an even number the lower one of the two in the middle counts, so that
-    it takes a majority to move it. Where the others returned the zeros that they were sent, nothing is refused.
+    it takes a majority to move it. Where the others returned the zeros that they were sent, nothing is refused. Of
+    statistics both bounds are squared: a variance goes with the square of the data, which may have a long tail.
 
     Args:
         replies: Content name -> change, of each good reply.
@@ -79,10 +99,11 @@ def implausible(replies: Sequence[Mapping[str, Change]], factor: float) -> list[
         holders = [i for i, reply in enumerate(replies) if name in reply]
         if len(holders) < LEAST_REPLIES:
             continue
+        power = 2 if name.endswith(_PARTS["statistic"]) else 1
         usual = median_low(replies[i][name].size for i in holders)
         for i in holders:
             change = replies[i][name]
-            most = max(factor * usual, OWN_SIZE * change.start)
+            most = max(factor**power * usual, OWN_SIZE**power * change.start)
             if change.size > most > 0 and not problems[i]:
                 what = "changed by" if change.start else "is of size"
                 problems[i] = (

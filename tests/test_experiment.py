@@ -396,3 +396,19 @@ def test_rounding_in_a_federation(tiny: dict[str, Any], tmp_path: Path, kind: st
     model = keras.models.load_model(tmp_path / "run" / "models" / "all.h5", compile=False)
     kernels = [layer.kernel.numpy() for layer in model.layers if hasattr(layer, "kernel")]
     assert all(len(np.unique(kernel)) <= 16 for kernel in kernels)
+
+
+COUNTED = """
+from fedcompress import keras
+from fedcompress.models.architecture import Architecture
+
+class Counted(Architecture):
+    def features(self, inputs):
+        return keras.layers.Flatten()(keras.layers.Normalization()(inputs))
+"""
+
+
+def test_a_model_that_cannot_be_averaged_is_refused(tiny: Table, tmp_path: Path) -> None:
+    made = load(tiny, {"groups.dense.model": "counted"}, plug_in(tmp_path, "models/counted.py", COUNTED))
+    with pytest.raises(InputError, match=r"^model 'counted' has weights that are no real numbers .*count \(int64\)"):
+        made.check_models()

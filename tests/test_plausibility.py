@@ -13,10 +13,11 @@ from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation, Reply
 from fedcompress.launch import resume_one, run_one
 from fedcompress.options import Options
-from fedcompress.plausibility import Change, changes, implausible, root_mean_square
+from fedcompress.plausibility import Change, changes, implausible, parts, root_mean_square
 from fedcompress.results.recorder import Silent
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
+from fedcompress.wire.content import ArraySpec, Content
 from federating import PLUGINS, experiment, federation
 
 OPTIONS = Options(plugins=(PLUGINS,))
@@ -74,6 +75,29 @@ def test_changes_are_measured_against_what_was_sent() -> None:
 def test_more_architectures_are_compared_by_the_size_of_an_element() -> None:
     small, big = [np.full(10, 0.5, np.float32)], [np.full((1000, 10), 0.5, np.float32)]
     assert root_mean_square(small) == root_mean_square(big) == 0.5
+
+
+def test_large_statistics_hide_nothing_of_what_is_learned() -> None:
+    """Variances of 1e12, as batch normalisation of raw columns has: weights of 1e8 beside them are not usual."""
+    content = Content((ArraySpec((2,)), ArraySpec((1,), kind="statistic"), ArraySpec((1,), kind="constant")))
+    mask = Content((ArraySpec((2,), "bool"),), lossless=True)
+    one, frozen = np.float32([1e12]), np.float32([0.5])
+    start = {"weights": [np.float32([0.1, 0.1]), one, frozen]}
+
+    def reply(weight: float, variance: float) -> dict[str, Change]:
+        arrays = [np.float32([weight, weight]), np.float32([variance]), frozen]
+        payload = {"weights": arrays, "mask": [np.ones(2, bool)]}
+        was = parts(start, {"weights": content})
+        sizes = {name: root_mean_square(arrays) or 0.0 for name, arrays in was.items()}
+        return changes(parts(payload, {"weights": content, "mask": mask}), was, sizes)
+
+    usual = [reply(0.2, 1.1e12), reply(0.15, 1.2e12)]
+    assert usual[0].keys() == {"weights", "weights (statistics)", "weights (constants)"}
+    first, second, third = implausible([*usual, reply(1e8, 1.1e12)], 1000.0)
+    assert (first, second, third[:43]) == ("", "", "implausible: weights changed by 1e+08 (root")
+    assert implausible([*usual, reply(0.2, 1e16)], 1000.0) == ["", "", ""]  # columns with a long tail, 100 times wider
+    *_, last = implausible([*usual, reply(0.2, 1e30)], 1000.0)
+    assert last.startswith("implausible: weights (statistics) changed by 1e+30 ")
 
 
 STRATEGIES: dict[str, dict[str, Any]] = {

@@ -78,3 +78,49 @@ def test_a_difference_that_nobody_would_notice_is_no_warning(plugins: Plugins) -
     assert experiment(plugins, "magnitude", 0.2).warnings == []
     assert len(experiment(plugins, "magnitude", 0.21).warnings) == 1
     assert experiment(plugins, "none", 0.0).warnings == []
+
+
+TRANSFER = '''
+"""transfer: a frozen convolution (36 weights), and nothing to train but a head (1,440)."""
+
+from fedcompress import keras
+from fedcompress.models.architecture import Architecture
+
+
+class Transfer(Architecture):
+    """144 features."""
+
+    def features(self, inputs):
+        return keras.layers.Flatten()(keras.layers.Conv2D(4, 3, trainable=False)(inputs))
+'''
+
+
+@pytest.mark.parametrize("scope", ["layer", "model", "erk"])
+@pytest.mark.parametrize(
+    ("client", "server"),
+    [
+        ("fedpkdg", {"strategy": "fedpkdg"}),
+        ("simkd", {"strategy": "fedsimkd", "model": "transfer", "params": {"objective": "head-reuse"}}),
+    ],
+)
+def test_a_head_that_is_reused_leaves_a_frozen_backbone_nothing_to_prune(
+    tmp_path: Path, scope: str, client: str, server: dict[str, Any]
+) -> None:
+    """The global student of fedpkdg, and the clients of fedsimkd after their warm-up: 0 of 1,476 weights, then."""
+    (tmp_path / "models").mkdir(parents=True)
+    (tmp_path / "models" / "transfer.py").write_text(TRANSFER, encoding="utf-8")
+    group = {"name": "all", "model": "transfer", "client": client, "compression": "magnitude", "sparsity": 0.8}
+    table = {
+        **TINY,
+        "rounds": 2,
+        "data": {"dataset": "digits", "clients": 2, "examples": 200},
+        "public": {"source": "holdout", "examples": 40},
+        "server": server,
+        "groups": [{**group, "compression_params": {**AT_ONCE, "scope": scope}}],
+    }
+    made = Experiment.load(Scenario.parse(table), Plugins((tmp_path,)))
+    _, directory, _ = run(made, tmp_path / "run")
+    rows = [(row["round"], row["status"], row["sparsity"]) for row in directory.rows("clients")]
+    pruned = pytest.approx(1 - (36 + 288) / 1476)
+    second = pruned if client == "fedpkdg" else pytest.approx(0.0, abs=1e-3)
+    assert rows == 2 * [(1, "ok", pruned)] + 2 * [(2, "ok", second)]

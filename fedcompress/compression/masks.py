@@ -48,10 +48,11 @@ def counts(weights: Arrays, prunable: Sequence[int], sparsity: float, scope: Sco
 
     Returns:
         At least one for each tensor. Together they are what `kept` says of all, or with "layer" of each; with a higher
-        sparsity none of them is larger, so that masks are nested.
+        sparsity none of them is larger, so that masks are nested. Nothing for no tensors: all but the head may be
+        frozen, and that reused.
     """
     sizes = [weights[i].size for i in prunable]
-    if scope == "layer":
+    if scope == "layer" or not sizes:
         return [kept(size, sparsity) for size in sizes]
     total = max(kept(sum(sizes), sparsity), len(sizes))
     if scope == "erk":

@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from fedcompress import quiet
 from fedcompress.engines.keeper import Keeper
-from fedcompress.errors import InputError
+from fedcompress.errors import InputError, first_line
 
 quiet.apply()
 REACH_LIMIT, JOIN_LIMIT = 9.0, 15.0
@@ -90,7 +90,7 @@ class Connection:
             self.ray.init(address=address, **_common({}))
         except (ConnectionError, ValueError, RuntimeError, TimeoutError, self.ray.exceptions.RayError) as error:
             raise InputError(
-                f"engine ray: cannot join {address}: {_first_line(error)}. This machine has to be a node of the "
+                f"engine ray: cannot join {address}: {_reason(error)}. This machine has to be a node of the "
                 f"cluster: ray start --address={address}."
             ) from None
 
@@ -111,7 +111,7 @@ class Connection:
                     **_common({"TMPDIR": str(temporary)}),
                 )
         except (OSError, ValueError, RuntimeError, self.ray.exceptions.RayError) as error:
-            raise InputError(f"engine ray: cannot start Ray on this machine: {_first_line(error)}.") from None
+            raise InputError(f"engine ray: cannot start Ray on this machine: {_reason(error)}.") from None
 
     def _check_room(self, settings: RaySettings) -> None:
         offered = self.ray.cluster_resources()
@@ -253,5 +253,6 @@ def _short_folder() -> str:
     return usual if len(usual) <= 16 else "/tmp"
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
+def _reason(error: Exception) -> str:
+    """Returns what Ray says, to go on after it."""
+    return first_line(error).rstrip(".")

@@ -201,11 +201,10 @@ class ModelSpec:
             data: Name of the data set that it is for, for the message.
 
         Raises:
-            InputError: The model does not fit the data, has weights that are no real numbers, or something random
-                that no seed repeats.
+            InputError: The model does not fit the data, has weights of another width than float32, or something
+                random that no seed repeats.
         """
         try:
-            self._check_real()
             self._check_initial_weights()
             self._check_layers()
         except (ValueError, TypeError) as error:
@@ -216,17 +215,15 @@ class ModelSpec:
         self.check_weights()
 
     def check_weights(self) -> None:
-        """Raises InputError if some weights are not float32, in which they are trained, averaged and measured."""
-        other = {
-            str(a.dtype) for a in self.template if a.dtype != np.float32 and not np.issubdtype(a.dtype, np.integer)
-        }
-        if other:
+        """Raises InputError if some real weights are not float32, in which they are trained and measured."""
+        if other := {str(a.dtype) for a in self.template if a.dtype != np.float32 and a.dtype.kind not in "iub"}:
             raise InputError(
                 f"model {self.name!r}: some of its weights are {' and '.join(sorted(other))}; expected float32. For "
                 'layers that compute in half precision use the policy "mixed_float16", which has float32 weights.'
             )
 
-    def _check_real(self) -> None:
+    def check_averaged(self) -> None:
+        """Raises InputError if some weights are no real numbers, such as counters, which only one end can work with."""
         if others := [i for i, array in enumerate(self.template) if array.dtype.kind != "f"]:
             variables = self.build().weights
             names = ", ".join(f"{variables[i].name.partition(':')[0]} ({variables[i].dtype.name})" for i in others)

@@ -2,7 +2,8 @@
 
 A kernel has rank 2 at least, and is neither bias nor part of a normalisation nor of an activation function. Tables of
 embeddings are kernels, too: looking a row up is a product with a vector of zeros and a one. What is trained can be
-pruned and rounded, but for embeddings, of which each row is learned from few examples.
+pruned and rounded, but for embeddings, of which each row is learned from few examples, and for kernels that a layer
+around them rescales as training goes on, as spectral normalisation does.
 """
 
 from __future__ import annotations
@@ -43,8 +44,7 @@ class Weight:
     @property
     def is_kernel(self) -> bool:
         """Whether it multiplies what goes in."""
-        owners = [type(owner).__name__ for owner, _ in self.places]
-        beside = any("Normalization" in owner or owner == "PReLU" for owner in owners)
+        beside = any(_normalises(owner) or type(owner).__name__ == "PReLU" for owner, _ in self.places)
         learned = bool(self.variable.trainable)  # of the variable: still true in a layer that is frozen
         return learned and len(self.variable.shape) > 1 and not self.is_bias and not beside
 
@@ -56,7 +56,18 @@ class Weight:
     @property
     def can_change(self) -> bool:
         """Whether compression knows how to work on it, where it is trained."""
-        return bool(self.places) and not any(type(owner).__name__ == "Embedding" for owner, _ in self.places)
+        owners = [owner for owner, _ in self.places]
+        return bool(owners) and not any(type(o).__name__ == "Embedding" or _wraps(o) for o in owners)
+
+
+def _normalises(owner: Any) -> bool:
+    """Says whether what a layer has of its own shifts and scales what goes in."""
+    return "Normalization" in type(owner).__name__ and not _wraps(owner)
+
+
+def _wraps(owner: Any) -> bool:
+    """Says whether a layer is around another one and has that one's kernel."""
+    return isinstance(owner, keras.layers.Wrapper)
 
 
 def weights(model: Any) -> list[Weight]:

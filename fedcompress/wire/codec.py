@@ -27,7 +27,7 @@ class Encoded:
             nothing for masks, which it does not send.
         bound_bytes: Entropy of what the receiver does not know yet (see `fedcompress.wire.entropy`). For a mask:
             n H(p) of each array, with p the fraction of flips against the reference. For values: which of them are
-            zero, unless the mask says so, and the order-0 entropy of the symbols of the others, and the scales. Of a
+            zero, unless the mask says so, and the order-0 entropy of the symbols of the others, and scales. Of a
             difference, what it is a difference to is known, and so are constants that the receiver holds.
         error: What of the learned floats did not go along: what the sender wanted to send minus what the receiver
             decodes, all arrays as one vector. Known to the sender alone.

@@ -66,7 +66,8 @@ class Sent:
         """Returns the entropy of what the receiver does not know; the reference of a difference is known."""
         planes = numbers.byte_planes(self.symbols)
         filled = self.symbols.view(f"u{self.symbols.itemsize}") != 0
-        bits = sum(map(entropy.array_bits, self.others)) + 8.0 * self.scales.nbytes + 16.0 * self.codebook.size
+        scales = int(np.count_nonzero(self.scales))  # that an array is zero throughout is among its symbols
+        bits = sum(map(entropy.array_bits, self.others)) + 32.0 * scales + 16.0 * self.codebook.size
         if self.kept is None or self.layout in _WITH_MASK:
             whole = self.size if self.kept is None else int(np.count_nonzero(self.kept))
             absent = whole - self.symbols.size if self.layout in _WITH_SUPPORT else 0

@@ -82,3 +82,20 @@ def test_kernels_of_one_name_are_told_apart() -> None:
 def test_a_shared_layer_counts_once() -> None:
     inputs, layer = keras.Input((4,)), keras.layers.Dense(4)
     assert len(kernels(keras.Model(inputs, layer(layer(inputs))))) == 1
+
+
+def test_a_kernel_behind_its_spectral_norm_counts_and_stays_dense() -> None:
+    """The norm is no batch normalisation: 3 x 3 x 1 x 2 weights of 90 + 18; what rescales them has a hand on them."""
+
+    class Behind(Architecture):
+        def features(self, inputs: Any) -> Any:
+            layers = keras.layers
+            seen = layers.TimeDistributed(layers.Dense(3))(layers.Reshape((8, 8))(inputs))
+            map_ = layers.SpectralNormalization(layers.Conv2D(2, 3))(layers.Reshape((8, 3, 1))(seen))
+            return layers.Flatten()(layers.BatchNormalization()(map_))
+
+    spec = ModelSpec("behind", Behind(), (8, 8, 1), 3)
+    shapes = {name: spec.template[i].shape for i, name in spec.kernels.items()}
+    assert shapes == {"time_distributed": (8, 3), "spectral_normalization": (3, 3, 1, 2), "head": (12, 3)}
+    assert list(spec.dense_kernels.values()) == ["spectral_normalization"]
+    assert spec.dense_share == pytest.approx(18 / (24 + 18 + 36))

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tomli_w
 
+from fedcompress import keras
 from fedcompress.recipes.bench import Bench
 from fedcompress.recipes.method import Outcome
 from fedcompress.recipes.methods.plain import Plain
@@ -32,6 +34,25 @@ def test_one_method_beside_no_compression(call: Callable[..., Any], tmp_path: Pa
         rows = list(csv.DictReader(file))
     assert [float(row["test"]) for row in rows] == [plain["test"], pruned["test"]]
     assert call(*OPTIONS, "--method", "plain", "--out", "found").code == 2
+
+
+@pytest.mark.parametrize("method", ["magnitude", "qat"])
+def test_a_model_with_a_counter_is_compressed(call: Callable[..., Any], tmp_path: Path, method: str) -> None:
+    """Normalisation that has seen 40 examples counts their values in an integer; nothing is averaged here."""
+    layers = keras.layers
+    normalisation = layers.Normalization(axis=None)
+    normalisation.adapt(np.random.default_rng(0).random((40, 8, 8, 1), np.float32))
+    model = keras.Sequential([keras.Input((8, 8, 1)), normalisation, layers.Flatten(), layers.Dense(10)])
+    model.save(tmp_path / "counts.keras")
+    sparsity = ["--sparsity", 0.5] if method == "magnitude" else ["--bits", 4]
+    options = ("--data", "digits", "--epochs", 1, "--examples", 100, "--out", "found", "--json")
+    done = call("compress", "--model", "counts.keras", "--method", method, *sparsity, *options)
+    assert done.code == 0, done.err
+    row = json.loads(done.out)["rows"][-1]
+    written = keras.models.load_model(tmp_path / "found" / row["file"], compile=False)
+    mean, variance, count = written.layers[1].get_weights()
+    assert (mean, variance) == (normalisation.mean.numpy(), normalisation.variance.numpy())
+    assert (count.dtype, count) == (np.int64, 40 * 64)
 
 
 def test_what_is_finished_is_not_repeated(call: Callable[..., Any], tmp_path: Path) -> None:

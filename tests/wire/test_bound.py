@@ -82,3 +82,20 @@ def test_few_changes_of_float32_golden(codec: str, size: int, changed: int, boun
     got = read(sent.data, content, reference=[known])
     assert np.array_equal(got.arrays[0], new)
     assert got.bound_bytes == sent.bound_bytes == bound
+
+
+@pytest.mark.parametrize("values", ["int8", "int4", "clustered"])
+@pytest.mark.parametrize("entropy", [False, True])
+def test_scales_of_arrays_that_are_zero_say_nothing(values: Any, entropy: bool) -> None:
+    """Twelve scales of 32 bits, deflated, were less than their bound, as when nothing has changed since the start."""
+    known = [np.linspace(-1, 1, 60, dtype=np.float32) for _ in range(12)]
+    content = Content(tuple(ArraySpec((60,)) for _ in known))
+    sent = encode(known, content, Encoding("sparse", values, entropy=entropy), reference=known)
+    assert read(sent.data, content, reference=known).bound_bytes == sent.bound_bytes == 0
+
+
+def test_a_scale_of_what_is_not_zero_counts_golden() -> None:
+    """Two symbols of equal frequency are a bit each, 60 of them 7.5 bytes, and 4 are the scale's."""
+    content = Content((ArraySpec((60,)), ArraySpec((0,))))
+    pair = [np.repeat(np.float32([2, 3]), 30), np.zeros(0, np.float32)]
+    assert encode(pair, content, Encoding("dense", "int8")).bound_bytes == 12
