@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from fedcompress import quiet
 from fedcompress.engines.keeper import Keeper
-from fedcompress.errors import InputError
+from fedcompress.errors import InputError, first_line
 
 quiet.apply()
 REACH_LIMIT, JOIN_LIMIT = 9.0, 15.0
@@ -89,9 +89,10 @@ class Connection:
         try:
             self.ray.init(address=address, **_common({}))
         except (ConnectionError, ValueError, RuntimeError, TimeoutError, self.ray.exceptions.RayError) as error:
+            problem = first_line(error).rstrip(".")
             raise InputError(
-                f"engine ray: cannot join {address}: {_first_line(error)}. This machine has to be a node of the "
-                f"cluster: ray start --address={address}."
+                f"engine ray: cannot join {address}: {problem}. This machine has to be a node of the cluster: "
+                f"ray start --address={address}."
             ) from None
 
     def _start(self, settings: RaySettings) -> None:
@@ -111,7 +112,8 @@ class Connection:
                     **_common({"TMPDIR": str(temporary)}),
                 )
         except (OSError, ValueError, RuntimeError, self.ray.exceptions.RayError) as error:
-            raise InputError(f"engine ray: cannot start Ray on this machine: {_first_line(error)}.") from None
+            problem = first_line(error).rstrip(".")
+            raise InputError(f"engine ray: cannot start Ray on this machine: {problem}.") from None
 
     def _check_room(self, settings: RaySettings) -> None:
         offered = self.ray.cluster_resources()
@@ -251,7 +253,3 @@ def _short_folder() -> str:
     """Returns where to make a folder: Ray's sockets are some 70 characters deeper, and may have 100 at the most."""
     usual = tempfile.gettempdir()
     return usual if len(usual) <= 16 else "/tmp"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
