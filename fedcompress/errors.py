@@ -64,6 +64,21 @@ def located(where: str) -> Iterator[None]:
         raise InputError([f"{where}: {problem}" for problem in error.problems], error.further) from None
 
 
+@contextmanager
+def prepared(what: str) -> Iterator[None]:
+    """Makes whatever a plug-in raises before anything runs an `InputError`, `sys.exit` included; Ctrl-C passes.
+
+    Args:
+        what: As in messages: "method 'magnitude'".
+    """
+    try:
+        yield
+    except (FedcompressError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise InputError(f"{what}: cannot be prepared: {described(error)}.") from error
+
+
 class RunError(FedcompressError):
     """The run failed although its input was right; what was finished is on disk."""
 
@@ -74,11 +89,20 @@ class PayloadError(FedcompressError):
 
 def described(error: BaseException) -> str:
     """Returns any error as `Type: text`, fit for a row and for a terminal: see `one_line`."""
-    try:
-        text = str(error)
-    except BaseException as second:  # what raises here is a plug-in's exception class
-        text = f"its text cannot be read, that raises {type(second).__name__}"
+    text = _text(error)
     return one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def reason(error: BaseException) -> str:
+    """Returns why something failed: an error of ours says all itself, any other is `described`."""
+    return str(error) if isinstance(error, FedcompressError) else described(error)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as second:  # what raises here is a plug-in's exception class
+        return f"its text cannot be read, that raises {type(second).__name__}"
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:
@@ -108,7 +132,7 @@ def _printable(text: str) -> str:
 
 def first_line(error: BaseException, longest: int = 300) -> str:
     """Returns the first line of what an error says, as `one_line`; its kind, if it says nothing."""
-    lines = str(error).strip().splitlines()
+    lines = _text(error).strip().splitlines()
     return one_line(lines[0] if lines else type(error).__name__, longest)
 
 

@@ -5,8 +5,7 @@ Driver, worker and remote node all build it from the same scenario and get the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -26,7 +25,7 @@ from fedcompress.data.loading import load_dataset
 from fedcompress.devices import DEVICES, DeviceModel
 from fedcompress.distillation.public import TRAIN, PublicData, teacher_contents
 from fedcompress.distillation.source import PublicSource, make_source
-from fedcompress.errors import FedcompressError, InputError, described, suggestion
+from fedcompress.errors import InputError, described, prepared, suggestion
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import UncountedError, multiply_adds
@@ -219,11 +218,11 @@ class Experiment:
                 raise InputError(f"groups.{name}.compression: {problem}" for problem in error.problems) from None
             if group.settings.device:
                 _check_countable(name, group.model)
-        with _prepared(f"server strategy {self.scenario.server.strategy!r}"):
+        with prepared(f"server strategy {self.scenario.server.strategy!r}"):
             problems = self.server.problems()
         unsupported: list[str] = []
         for name, group in self.groups.items():
-            with _prepared(f"groups.{name}.client: client strategy {group.settings.client!r}"):
+            with prepared(f"groups.{name}.client: client strategy {group.settings.client!r}"):
                 unsupported += self.wire.unsupported(self._declared(group))
         if problems := [*dict.fromkeys(unsupported), *problems]:
             raise InputError(problems)
@@ -267,17 +266,6 @@ class Experiment:
 
     def _rng(self, round_number: int, client: int, action: str) -> Callable[[str], np.random.Generator]:
         return lambda purpose: generator(self.scenario.seed, round_number, client, f"{action}.{purpose}")
-
-
-@contextmanager
-def _prepared(what: str) -> Iterator[None]:
-    """Makes what a plug-in raises before the run an InputError, `sys.exit` included."""
-    try:
-        yield
-    except (FedcompressError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        raise InputError(f"{what}: cannot be prepared: {described(error)}.") from error
 
 
 def _check_countable(group: str, model: ModelSpec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from typing import Any
 from fedcompress.errors import InputError, RunError, described, one_line, traced
 from fedcompress.results.tree import check_tree
 from fedcompress.strategy import State
+
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+"""What a disk says where clients' states cannot be written; any other error of files is the strategy's own."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +32,18 @@ class Guard:
     def calling(self, where: str) -> Iterator[None]:
         """Makes an exception inside the block a RunError, `sys.exit` included: with its code 0 a run would seem done.
 
-        Errors that say all themselves, a full disk and Ctrl-C pass.
+        Errors that say all themselves, a disk that is full or fails, and Ctrl-C pass.
 
         Args:
             where: As in messages: "round 3".
         """
         try:
             yield
-        except (InputError, RunError, OSError, KeyboardInterrupt):
+        except (InputError, RunError, KeyboardInterrupt):
             raise
         except BaseException as error:
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                raise
             shown = f":\n{traced(error)}" if self.debug else " (--debug shows where)"
             raise RunError(f"{where}: server strategy {self.strategy!r} failed: {described(error)}{shown}") from error
 

@@ -10,7 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcompress.errors import MOST_PROBLEMS, FedcompressError, InputError, RunError, described
+from fedcompress.errors import MOST_PROBLEMS, InputError, RunError, reason
 from fedcompress.experiment import Experiment
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
@@ -184,8 +184,7 @@ def sweep_runner(options: Options, display: Callable[[str], AbstractContextManag
             except Exception as error:
                 if options.fail_fast:
                     raise
-                reason = str(error) if isinstance(error, FedcompressError) else described(error)
-                outcome = Outcome(job, None, reason)
+                outcome = Outcome(job, None, reason(error))
             yield outcome
 
     if side_by_side.fits(options):

@@ -26,7 +26,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from fedcompress.errors import MOST_PROBLEMS, InputError, described, shown, suggestion
+from fedcompress.errors import MOST_PROBLEMS, InputError, described, prepared, shown, suggestion
+from fedcompress.files import is_file
 
 
 @dataclass(frozen=True)
@@ -140,12 +141,12 @@ class Plugins:
             InputError: The name is unknown, or the argument wrong.
         """
         plain, colon, argument = name.partition(":")
-        if not colon or plain not in self.names("models"):
-            return self.load("models", name)()
-        kind = self.load("models", plain)
-        if not kind.argument_name:
+        has_argument = bool(colon) and plain in self.names("models")
+        kind = self.load("models", plain if has_argument else name)
+        if has_argument and not kind.argument_name:
             raise InputError(f"model {name!r}: {plain!r} takes no argument; write {plain!r}.")
-        return kind(argument)
+        with prepared(f"model {name!r}"):
+            return kind(argument) if has_argument else kind()
 
     def _by_path(self, path: str, interface: type[Any], kind: Kind, name: str) -> type[Any]:
         found = _checked(_attribute(path, kind), interface, kind, name)
@@ -203,7 +204,12 @@ class Plugins:
 
 
 def _read_modules(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.py"))}
+    return {str(path.relative_to(root)): path.read_bytes() for path in _python_files(root)}
+
+
+def _python_files(folder: Path) -> list[Path]:
+    """Returns all files of Python in a folder; no folders, pipes and links to nowhere, which may be called so, too."""
+    return [path for path in sorted(folder.rglob("*.py")) if is_file(path)]
 
 
 class _Loader(SourceLoader):
@@ -272,7 +278,7 @@ def _files_of(top: str) -> Iterator[tuple[Path, Path]]:
     """Yields (folder that the import system finds it in, file) of all files of a top-level module or package."""
     spec = _spec(top)
     for place in map(Path, (spec.submodule_search_locations or ()) if spec else ()):
-        yield from ((place.parent, path) for path in sorted(place.rglob("*.py")))
+        yield from ((place.parent, path) for path in _python_files(place))
     if spec and spec.submodule_search_locations is None and spec.has_location and Path(str(spec.origin)).is_file():
         yield Path(str(spec.origin)).parent, Path(str(spec.origin))
 

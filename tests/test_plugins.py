@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -284,7 +285,14 @@ def test_files_that_are_no_plug_in(folder: Path, text: str, message: str) -> Non
             "@classmethod\n    def contents(cls, model):",
             "groups.dense.client: client strategy 'odd': ",
         ),
-        ("models/odd.py", "def __init__(self, argument=''):", "scenario 'tiny': a plug-in ended with SystemExit: 0."),
+        ("models/odd.py", "def __init__(self, argument=''):", "model 'odd': cannot be prepared: SystemExit: 0."),
+        ("models/odd.py", "def features(self, inputs):", "model 'odd': cannot be prepared: SystemExit: 0."),
+        ("datasets/odd.py", "def load(self, roots):", "data set 'odd': cannot be prepared: SystemExit: 0."),
+        (
+            "compression/odd.py",
+            "def __init__(self, params, **given):",
+            "scenario 'tiny': a plug-in ended with SystemExit: 0.",
+        ),
     ],
 )
 def test_a_plug_in_that_exits_before_the_run_is_bad_input(
@@ -294,6 +302,8 @@ def test_a_plug_in_that_exits_before_the_run_is_bad_input(
         "strategies": ("strategies.fedavg import FedAvg", "server.strategy"),
         "clients": ("clients.sgd import SGD", "groups.dense.client"),
         "models": ("fedcompress.models.mini_cnn import MiniCNN", "groups.dense.model"),
+        "datasets": ("fedcompress.data.datasets.digits import Digits", "data.dataset"),
+        "compression": ("fedcompress.compression.magnitude import Magnitude", "groups.dense.compression"),
     }[file.partition("/")[0]]
     text = f"import sys\nfrom {base} as Base\nclass Odd(Base):\n    {method}\n        sys.exit(0)\n"
     write(folder / file, text)
@@ -302,6 +312,35 @@ def test_a_plug_in_that_exits_before_the_run_is_bad_input(
     assert done.err.startswith(f"error: {message}")
     assert done.err.count("\n") == 1
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        ("ValueError", "model 'odd' does not fit 'digits', whose examples are 8x8x1: ValueError"),
+        ("KeyError('a')", "model 'odd': cannot be prepared: KeyError: 'a'."),
+        ("AttributeError('no attribute')", "model 'odd': cannot be prepared: AttributeError: no attribute."),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_bad_input(
+    call: Callable[..., Any], tiny_file: Path, folder: Path, raised: str, message: str
+) -> None:
+    text = "from fedcompress.models.mini_cnn import MiniCNN\nclass Odd(MiniCNN):\n    def features(self, inputs):\n"
+    write(folder / "models" / "odd.py", f"{text}        raise {raised}\n")
+    done = call("run", tiny_file, "--plugins", folder, "--set", "groups.dense.model=odd", "--out", "out")
+    assert (done.code, done.out, done.err) == (2, "", f"error: {message}\n")
+    assert not Path("out").exists()
+
+
+def test_only_files_of_a_folder_are_plug_ins(folder: Path) -> None:
+    """An editor's lock, a link that leads nowhere, is called like the file; so may be a folder, or a pipe."""
+    before = Plugins((folder,)).digest
+    (folder / "clients" / ".#counted.py").symlink_to("user@host.1234")
+    (folder / "clients" / "package.py").mkdir()
+    os.mkfifo(folder / "clients" / "pipe.py")
+    found = Plugins((folder,))
+    assert (found.digest, found.check("clients", "counted")) == (before, None)
+    assert not {"package", "pipe"} & set(found.names("clients"))
 
 
 def test_an_abstract_base_beside_the_class_is_not_counted(folder: Path) -> None:

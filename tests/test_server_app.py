@@ -152,11 +152,13 @@ WRONG = {
     "record array": f"{KEPT}.note: an array of [('a', 'O'), ('b', '<i8')] cannot be kept; {HOLDS}.",
     "masked array": f"{KEPT}.note: a masked array cannot be kept; {HOLDS}.",
     "reserved key": f"{KEPT}.note: {KEYS} ['__array__'].",
+    "digits": f"{KEPT}: an integer has more than 4300 digits; {HOLDS}.",
     "cycle": f"{KEPT}: is nested too deeply, or holds itself; {HOLDS}.",
     "exits": f"{FAILED} SystemExit: 0 (--debug shows where)",
     "leaves": f"{FAILED} Leaves: good-bye (--debug shows where)",
     "generator exit": f"{FAILED} GeneratorExit (--debug shows where)",
     "unreadable": f"{FAILED} UnreadableError: its text cannot be read, that raises SystemExit (--debug shows where)",
+    "file": f"{FAILED} FileNotFoundError: [Errno 2] No such file or directory: 'labels.csv' (--debug shows where)",
     "long": f"{FAILED} ValueError: {'x' * 1988} ... (4,998,012 more characters) (--debug shows where)",
     "surrogate": f"{FAILED} ValueError: \\ud800 and \\x1b[31m red (--debug shows where)",
     "notes": f"{FAILED} PayloadError: fed.note: 'accuracy' is a column of rounds.jsonl; choose another name "

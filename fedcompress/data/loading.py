@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, suggestion
+from ..errors import InputError, prepared, suggestion
 from . import datasets
 from .dataset import DataRoots, Dataset, DatasetSource
 
@@ -58,8 +58,9 @@ def load_dataset(
         expected = f"{plain}:{source.argument_name}" if source.argument_name else plain
         raise InputError(f"The data set is {name!r}; expected {expected!r}.")
     roots = DataRoots(data_dir)
-    version = source(argument).fingerprint(roots)
-    return _loaded(source, argument, roots, None if classes is None else tuple(classes), version)
+    with prepared(f"data set {name!r}"):
+        version = source(argument).fingerprint(roots)
+        return _loaded(source, argument, roots, None if classes is None else tuple(classes), version)
 
 
 @lru_cache(maxsize=2)

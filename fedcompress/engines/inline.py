@@ -10,7 +10,7 @@ from flwr.clientapp import ClientApp
 
 from fedcompress.engines.grid import LocalGrid, answer
 from fedcompress.engines.states import ClientStates
-from fedcompress.errors import FedcompressError, described
+from fedcompress.errors import reason
 
 
 class InlineGrid(LocalGrid):
@@ -44,7 +44,7 @@ class InlineGrid(LocalGrid):
         try:
             reply, state = answer(self._app, partition, self._clients, request, self._states.get(partition))
         except Exception as error:
-            return str(error) if isinstance(error, FedcompressError) else described(error)
+            return reason(error)
         if timeout is not None and (took := time.monotonic() - started) > timeout:
             return f"took {took:.1f} s, server.timeout is {timeout:g} s"
         self._states.put(partition, state)

@@ -55,12 +55,12 @@ class _Worker:
     def answer(self, partition: int, request: bytes, state: bytes) -> tuple[bytes, bytes] | str:
         """Runs one request; an exception comes back as its text."""
         from fedcompress.engines.grid import answer
-        from fedcompress.errors import FedcompressError, described
+        from fedcompress.errors import reason
 
         try:
             return answer(self._app, partition, len(self._experiment.clients), request, state)
         except (Exception, KeyboardInterrupt) as error:  # Ctrl-C is the driver's: here a plug-in has raised it
-            return str(error) if isinstance(error, FedcompressError) else described(error)
+            return reason(error)
 
 
 class RayGrid(LocalGrid):

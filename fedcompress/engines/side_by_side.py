@@ -39,6 +39,7 @@ class _Worker:
         """
         import tomllib
 
+        from fedcompress.errors import reason
         from fedcompress.launch import start_or_resume
         from fedcompress.results.run_directory import finite
         from fedcompress.scenario import Scenario
@@ -46,8 +47,8 @@ class _Worker:
         parsed = Scenario.parse(tomllib.loads(scenario))
         try:
             return json.dumps(finite(start_or_resume(parsed, Path(path), Options.of(options), command=command)))
-        except Exception as error:
-            raise RuntimeError(str(error) or type(error).__name__) from None
+        except (Exception, KeyboardInterrupt) as error:  # Ctrl-C is the driver's: here a plug-in has raised it
+            raise RuntimeError(reason(error)) from None
 
 
 def run_side_by_side(jobs: Sequence[Job], options: Options) -> Iterator[Outcome]:

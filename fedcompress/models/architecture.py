@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress import keras
-from fedcompress.errors import InputError
+from fedcompress.errors import InputError, first_line, prepared
 from fedcompress.models import kernels
 from fedcompress.models.kinds import kinds_of
 from fedcompress.models.random_layers import RandomLayers
@@ -204,14 +204,15 @@ class ModelSpec:
             InputError: The model does not fit the data, has weights of another width than float32, or something
                 random that no seed repeats.
         """
-        try:
-            self._check_initial_weights()
-            self._check_layers()
-        except (ValueError, TypeError) as error:
-            shape, reason = "x".join(map(str, self.input_shape)), str(error).strip().splitlines()[0]
-            raise InputError(
-                f"model {self.name!r} does not fit {data!r}, whose examples are {shape}: {reason}"
-            ) from error
+        with prepared(f"model {self.name!r}"):
+            try:
+                self._check_initial_weights()
+                self._check_layers()
+            except (ValueError, TypeError) as error:
+                shape = "x".join(map(str, self.input_shape))
+                raise InputError(
+                    f"model {self.name!r} does not fit {data!r}, whose examples are {shape}: {first_line(error)}"
+                ) from error
         self.check_weights()
 
     def check_weights(self) -> None:

@@ -17,7 +17,7 @@ from fedcompress.compression import masks as masking
 from fedcompress.compression import size, tflite
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
-from fedcompress.errors import FedcompressError, InputError, first_line
+from fedcompress.errors import FedcompressError, InputError, first_line, one_line, prepared
 from fedcompress.files import shortened
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.kernels import described
@@ -127,7 +127,8 @@ class Session:
             where = f"experiment {settings.label!r}: params"
             problems += list(parameter_problems(error, kind.Params, where))
             return None
-        return kind(params)
+        with prepared(f"method {settings.method!r}"):
+            return kind(params)
 
     def model(self, name: str) -> ModelSpec:
         """Returns a model by name, for this recipe's data."""
@@ -149,7 +150,8 @@ class Session:
             for layer in task.spec.build().layers
             if supported is not None and layer.weights and type(layer).__name__ not in supported | WEIGHTLESS
         ]
-        return problems or list(task.method.problems(self.bench(task)))
+        with prepared(f"method {task.settings.method!r}"):
+            return problems or list(task.method.problems(self.bench(task)))
 
     def bench(self, task: Task, progress: Callable[[CurvePoint], None] | None = None) -> Bench:
         """Returns what a task's method works with."""
@@ -171,7 +173,9 @@ class Session:
             observer.started(task.settings.label, task.seed, number, len(self.tasks))
             try:
                 self._run(task, directory, observer)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # `sys.exit` in a plug-in would look like success
                 known = isinstance(error, FloatingPointError | FedcompressError)
                 reason = first_line(error) if known else f"{type(error).__name__}: {first_line(error)}"
                 directory.write_json(_file(task), {"finished": False, "problem": reason, "rows": []})
@@ -239,7 +243,7 @@ def measured(task: Task, recipe: Recipe, outcome: Outcome, bench: Bench, stem: P
     model.save(stem.with_name(f"{stem.name}.keras"))
     return {
         "experiment": task.settings.label,
-        "step": outcome.step,
+        "step": one_line(outcome.step),
         "seed": task.seed,
         "data": recipe.data.dataset,
         "model": spec.name,
@@ -252,7 +256,7 @@ def measured(task: Task, recipe: Recipe, outcome: Outcome, bench: Bench, stem: P
         "test": _accuracy(predicted, data.test),
         **asdict(size.measure(plain)),
         **(_tflite(plain, outcome, data, stem) if recipe.tflite and task.seed == recipe.seeds[0] else {}),
-        **outcome.figures,
+        **{one_line(name): figure for name, figure in outcome.figures.items()},
         **({"stays_dense": spec.dense_text} if spec.dense_kernels else {}),
         "file": f"models/{stem.name}.keras",
         "layer_sparsity": dict(outcome.layers)

@@ -6,6 +6,7 @@ The file carries the digest of what it holds, so that damage anywhere in it is f
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from io import BytesIO
@@ -44,12 +45,15 @@ def check_tree(tree: Any) -> None:
 
     Raises:
         TypeError: The tree holds something that is neither array, number, string, bool, None, dict, list nor tuple; an
-            array of objects, which only pickle could write; or a key that is no string. Says what and where.
+            array of objects, which only pickle could write; a key that is no string; or an integer of too many digits.
+            Says what and, but for the last, where.
     """
     try:
-        _plain(tree, [], "state")
+        json.dumps(_plain(tree, [], "state"))
     except RecursionError:
         raise TypeError(f"state: is nested too deeply, or holds itself; {_HOLDS}") from None
+    except ValueError:
+        raise TypeError(f"state: an integer has more than {sys.get_int_max_str_digits()} digits; {_HOLDS}") from None
 
 
 def load_tree(path: Path) -> Any:

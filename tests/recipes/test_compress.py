@@ -141,3 +141,54 @@ def test_bad_input_is_one_clear_error(call: Callable[..., Any], arguments: list[
     assert done.err.count("\n") == 1
     assert done.out == ""
     assert not Path("found").exists()
+
+
+EXITING = """
+import sys
+from fedcompress.recipes.methods.plain import Plain
+
+class Odd(Plain):
+    def {method}:
+        {does}
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "does", "code", "message"),
+    [
+        ("__init__(self, params)", "sys.exit(0)", 2, "error: method 'odd': cannot be prepared: SystemExit: 0."),
+        ("problems(self, bench)", "sys.exit(0)", 2, "error: method 'odd': cannot be prepared: SystemExit: 0."),
+        (
+            "problems(self, bench)",
+            "return [1][1]",
+            2,
+            "error: method 'odd': cannot be prepared: IndexError: list index",
+        ),
+        ("run(self, bench)", "sys.exit(0)", 1, "error: experiment odd, seed 1: SystemExit: 0"),
+        ("run(self, bench)", "raise GeneratorExit('now')", 1, "error: experiment odd, seed 1: GeneratorExit: now"),
+    ],
+)
+def test_a_method_that_exits_is_no_success(
+    call: Callable[..., Any], tmp_path: Path, method: str, does: str, code: int, message: str
+) -> None:
+    (tmp_path / "plug" / "methods").mkdir(parents=True)
+    (tmp_path / "plug" / "methods" / "odd.py").write_text(EXITING.format(method=method, does=does), encoding="utf-8")
+    done = call(*OPTIONS, "--method", "odd", "--plugins", "plug", "--set", "tflite=false", "--out", "found")
+    assert done.code == code
+    assert done.err.splitlines()[-1].startswith(message)
+    assert (tmp_path / "found").exists() == (code == 1)
+
+
+def test_what_a_method_calls_its_outcome_is_printable(call: Callable[..., Any], tmp_path: Path) -> None:
+    """A character that no file holds does not cost the table."""
+    (tmp_path / "plug" / "methods").mkdir(parents=True)
+    does = (
+        'yield from (o.__class__(o.weights, step="\\udc80 1", figures={"a\\udc81": 2.0}) for o in super().run(bench))'
+    )
+    text = EXITING.format(method="run(self, bench)", does=does)
+    (tmp_path / "plug" / "methods" / "odd.py").write_text(text, encoding="utf-8")
+    done = call(*OPTIONS, "--method", "odd", "--plugins", "plug", "--set", "tflite=false", "--out", "found", "--json")
+    assert done.code == 0, done.err
+    row = json.loads(done.out)["rows"][-1]
+    assert (row["step"], row["a\\udc81"]) == ("\\udc80 1", 2.0)
+    assert "\\udc80 1" in (tmp_path / "found" / "results.csv").read_text(encoding="utf-8")

@@ -44,6 +44,7 @@ RAISES = {
     "generator exit": GeneratorExit(),
     "unreadable": UnreadableError(),
     "long": ValueError("x" * 5_000_000),
+    "file": FileNotFoundError(2, "No such file or directory", "labels.csv"),
     "surrogate": ValueError("\ud800 and\n\x1b[31m red"),
 }
 STATES = {
@@ -56,6 +57,7 @@ STATES = {
     "object array": lambda state: {**state, "note": np.array([None, 1])},
     "record array": lambda state: {**state, "note": np.zeros(1, [("a", object), ("b", int)])},
     "masked array": lambda state: {**state, "note": np.ma.masked_array([1, 2], [0, 1])},
+    "digits": lambda state: {**state, "note": [10**4300]},
     "reserved key": lambda state: {**state, "note": {"__array__": 0}},
     "cycle": lambda state: {**state, "note": cyclic()},
 }
