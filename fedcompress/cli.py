@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from fedcompress.errors import (
 )
 
 INTERRUPTED = 130
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SHOWN = 8
 """Runs of a sweep that `show` prints."""
 
@@ -531,6 +533,9 @@ def main() -> None:
         print(f"error: {error.format_message()}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:
+            print(f"error: what was asked for cannot be written: {error.strerror}", file=sys.stderr)
+            sys.exit(RunError.exit_code)
         if error.filename is None:
             raise
         print(f"error: {cut(str(error.filename), MOST_CHARACTERS)}: {error.strerror}", file=sys.stderr)

@@ -35,7 +35,7 @@ def report(data_dir: Path | None = None, width: int | None = None) -> str:
 
     Args:
         data_dir: Where data sets are looked for first.
-        width: Longer lines are broken between words; None leaves them as they are.
+        width: Longer lines are broken between words, and go on under the states if there is room; None leaves them.
     """
     lines = [f"fedcompress {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores", "", "packages"]
     lines += [f"  {name:{_COLUMN - 2}}{installed(name) or f'missing: {how}'}" for name, how in _PACKAGES.items()]
@@ -44,7 +44,8 @@ def report(data_dir: Path | None = None, width: int | None = None) -> str:
     lines += ["", "data sets"]
     lines += [f"  {name:{_COLUMN - 2}}{_found(name, data_dir)}" for name in builtin_names()]
     if width is not None:
-        style = textwrap.TextWrapper(width, subsequent_indent=" " * _COLUMN, break_on_hyphens=False)
+        indent = _COLUMN if width >= 2 * _COLUMN else 4
+        style = textwrap.TextWrapper(width, subsequent_indent=" " * indent, break_on_hyphens=False)
         lines = [style.fill(line) if len(line) > width else line for line in lines]
     return "\n".join(lines)
 

@@ -369,9 +369,7 @@ class Scenario(Section):
     @property
     def digest(self) -> str:
         """SHA-256 of everything that decides the result."""
-        table = {key: value for key, value in self.table().items() if key != "tracking"}
-        del table["evaluation"]["tflite"]
-        return sha256(tomli_w.dumps(table).encode()).hexdigest()
+        return sha256(tomli_w.dumps(deciding(self.table())).encode()).hexdigest()
 
     def runs(self) -> list[tuple[str, Scenario]]:
         """Returns the runs of a sweep as (name of the run, scenario without sweep), variants outer, seeds inner."""
@@ -384,6 +382,14 @@ class Scenario(Section):
             for variant in self.sweep.variants
             for seed in self.sweep.seeds
         ]
+
+
+def deciding(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a scenario's table, of whatever version, without what decides no result: trackers and TFLite files."""
+    kept = {key: value for key, value in table.items() if key != "tracking"}
+    if isinstance(evaluation := kept.get("evaluation"), Mapping):
+        kept["evaluation"] = {key: value for key, value in evaluation.items() if key != "tflite"}
+    return kept
 
 
 def _variant(base: Mapping[str, Any], variant: Variant, seed: int) -> Scenario:

@@ -17,6 +17,7 @@ import pytest
 import tomli_w
 
 from fedcompress import __version__, quiet
+from fedcompress.doctor import report
 from fedcompress.results.run_directory import RunDirectory
 from fedcompress.scenario import Scenario
 
@@ -375,6 +376,23 @@ def test_show_shows_every_run_of_a_sweep(call: Call, tiny: dict[str, Any], tmp_p
         "flat seed 9",
         "skew seed 9",
     ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("command", [["list"], ["show", "tiny.toml"], ["doctor"]], ids=lambda command: command[0])
+def test_standard_output_that_takes_no_more(tiny_file: Path, command: list[str]) -> None:
+    told = {"cwd": tiny_file.parent, "stderr": subprocess.PIPE, "text": True, "check": False}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([PROGRAM, *command], stdout=full, **told)  # type: ignore[call-overload]
+    message = "error: what was asked for cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, message)
+
+
+def test_doctor_in_a_narrow_terminal() -> None:
+    """What goes on under the states elsewhere has a word or more on each line here, too."""
+    for line in report(width=36).splitlines():
+        assert len(line) <= 36 or " " not in line.strip()
+    assert max(len(line.split()) for line in report(width=36).splitlines() if line.startswith("    ")) > 1
 
 
 def test_doctor(call: Call) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fedcompress.errors import InputError
 from fedcompress.results.reading import EXPECTED, FEDERATION, PROVENANCE, SCENARIO, SUMMARY, checked, read_rows
 from fedcompress.results.run_directory import RunDirectory, file_names
-from fedcompress.scenario import read_toml
+from fedcompress.scenario import deciding, read_toml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +159,8 @@ def find_runs(names: Sequence[str | Path], *, unfinished: bool = False) -> Found
     """Opens runs and sweeps.
 
     A sweep's runs are its variants with its seeds. Runs named one by one are a variant if they differ only in their
-    seeds, on the same data; the same scenario and seed once more begins another variant: two versions of the code, say.
+    seeds, on the same data, or in what decides no result, such as trackers; the same scenario and seed once more begins
+    another variant: two versions of the code, say.
 
     Args:
         names: Paths; each may be `LABEL=PATH`, which names the variant.
@@ -201,7 +202,7 @@ class _Group:
 def _place(groups: list[_Group], run: RunResult, label: str | None, table: Mapping[str, Any]) -> None:
     """Puts a run to its like, or begins a new group."""
     data = {"data digest": run.dataset_digest[:12]} if run.dataset_digest and "sweep" not in table else {}
-    key: Any = label if label is not None else {k: v for k, v in table.items() if k != "seed"} | data
+    key: Any = label if label is not None else {k: v for k, v in deciding(table).items() if k != "seed"} | data
     run = run if label is None else replace(run, variant=label)
     alike = [group for group in groups if group.key == key]
     for group in alike:

@@ -102,6 +102,19 @@ def test_runs_that_differ_only_in_their_seeds_are_one_variant(make_run: Make) ->
     assert shape(paths) == {"made-up": [1, 2, 3]}
 
 
+def test_what_decides_no_result_tells_no_runs_apart(make_run: Make) -> None:
+    """Trackers, and whether there are TFLite files."""
+    several = [
+        make_run("r1", seed=1, settings={"tracking": {"trackers": ["wandb"], "project": "x"}}),
+        make_run("r2", seed=2, settings={"evaluation": {"tflite": False}}),
+        make_run("r3", seed=3, settings={"evaluation": {"tflite": True}}),
+    ]
+    assert list(shape([several[0], make_run("r4", seed=4)]).values()) == [[1, 4]]
+    assert list(shape(several[1:]).values()) == [[2, 3]]
+    rarely = make_run("r5", seed=5, settings={"evaluation": {"tflite": True, "clients_every": 5}})
+    assert list(shape([several[2], rarely]).values()) == [[3], [5]]
+
+
 def test_the_same_scenario_and_seed_once_more_is_another_variant(make_run: Make) -> None:
     """As after a change to the code, whichever way the runs are mixed."""
     before, after = ([make_run(f"{when}{seed}", seed=seed) for seed in (1, 2)] for when in ("before", "after"))
