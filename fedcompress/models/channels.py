@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcompress import keras
 from fedcompress.errors import InputError
 from fedcompress.models.architecture import Architecture, ModelSpec
 from fedcompress.wire.content import Arrays
@@ -181,7 +180,7 @@ def narrowed(spec: ModelSpec, widths: Sequence[int]) -> ModelSpec:
     names = dict(zip((layer.name for layer in spec.channels), widths, strict=False))
     return ModelSpec(
         f"{spec.name} {'-'.join(map(str, widths))}",
-        Narrow(spec.architecture, names),
+        Narrow(spec, names),
         spec.input_shape,
         spec.classes,
         spec.reuses_head,
@@ -189,26 +188,24 @@ def narrowed(spec: ModelSpec, widths: Sequence[int]) -> ModelSpec:
 
 
 class Narrow(Architecture):
-    """Another architecture with fewer channels.
+    """A chain of layers with fewer channels than another model has, which may come from a file.
 
     Args:
-        wide: The architecture.
+        wide: The other model.
         widths: Name of a layer -> its number of channels.
     """
 
-    def __init__(self, wide: Architecture, widths: Mapping[str, int]) -> None:
+    def __init__(self, wide: ModelSpec, widths: Mapping[str, int]) -> None:
         self.wide = wide
         self.widths = dict(widths)
 
     @property
     def key(self) -> tuple[Any, ...]:
-        return *self.wide.key, tuple(self.widths.items())
+        return *self.wide.architecture.key, tuple(self.widths.items())
 
     def features(self, inputs: Any) -> Any:
-        start = keras.Input(inputs.shape[1:])
-        model = keras.Model(start, self.wide.features(start))
         x = inputs
-        for layer in model.layers[1:]:
+        for layer in self.wide.build().layers[1:-1]:
             config = layer.get_config()
             if layer.name in self.widths:
                 config["units" if "units" in config else "filters"] = self.widths[layer.name]

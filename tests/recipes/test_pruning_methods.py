@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tomli_w
 
+from fedcompress import keras
 from fedcompress.compression.archive import Archive
 
 Call = Callable[..., Any]
@@ -50,6 +51,26 @@ def test_a_ladder_ends_in_smaller_dense_models_and_fills_an_archive(call: Call, 
     reused = {"method": "channel", "params": {"sparsity": 0.5, "epochs": 1, "archive": file, "reuse": True}}
     again, _ = compressed(call, tmp_path, reused, out="again")
     assert again["layer_sparsity"] == rows[1]["layer_sparsity"]
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_saved_model_becomes_smaller_as_well(call: Call, tmp_path: Path, suffix: str) -> None:
+    """Convolutions of 4 channels, of which the first is frozen, and a head of 16 features: without half of them."""
+    layers = keras.layers
+    blocks = [
+        [layers.Conv2D(4, 3, activation="relu", trainable=False), layers.BatchNormalization()],
+        [layers.Conv2D(4, 3, strides=2), layers.BatchNormalization(), layers.ReLU(), layers.Dropout(0.2)],
+    ]
+    last = [layers.Flatten(), layers.Dense(10, activation="softmax")]
+    keras.Sequential([keras.Input((8, 8, 1)), *blocks[0], *blocks[1], *last]).save(tmp_path / f"mine{suffix}")
+    params = {"sparsity": 0.5, "count": "channels", "epochs": 1}
+    experiment = {"method": "channel", "model": str(tmp_path / f"mine{suffix}"), "params": params}
+    masked, smaller = compressed(call, tmp_path, experiment)
+    assert (masked["step"], smaller["step"]) == ("0.50", "0.50 smaller")
+    assert masked["parameters"] == 40 + 16 + 148 + 16 + 170
+    assert smaller["parameters"] < masked["parameters"]
+    assert smaller["multiply_adds"] == smaller["multiply_adds_nonzero"]
+    assert smaller["test"] == pytest.approx(masked["test"])
 
 
 def test_adaptive_says_what_holds_and_what_fails(call: Call, tmp_path: Path) -> None:
