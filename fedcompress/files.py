@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from hashlib import sha256
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 
 from fedcompress.errors import InputError
@@ -45,10 +46,20 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
         OSError: It cannot be read, or is something that may have no end: a pipe, a device.
         UnicodeDecodeError: It is no text.
     """
+    with open_to_read(path) as file:
+        return TextIOWrapper(file, encoding=encoding).read()
+
+
+def open_to_read(path: Path) -> BufferedReader:
+    """Opens a file for reading bytes.
+
+    Raises:
+        OSError: It cannot be read, or is something that may have no end: a pipe, a device.
+    """
     kind = irregular(path)
-    if kind not in (None, "a directory"):  # reading a directory says so itself
+    if kind not in (None, "a directory"):  # opening a directory says so itself
         raise OSError(errno.EINVAL, f"it is {kind}", str(path))
-    return path.read_text(encoding=encoding)
+    return path.open("rb")
 
 
 def check_output(path: Path, option: str) -> None:

@@ -12,7 +12,7 @@ from fedcompress.errors import InputError, RunError, described, one_line, traced
 from fedcompress.results.tree import check_tree
 from fedcompress.strategy import State
 
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 """What a disk says where clients' states cannot be written; any other error of files is the strategy's own."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -329,7 +330,9 @@ def _finish(
     except InputError:
         raise
     except OSError as error:
-        raise RunError(f"{directory.path}: {error.strerror or error}; make room and resume the run.") from error
+        advice = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "put that right"
+        where = error.filename or directory.path
+        raise RunError(f"{where}: {error.strerror or error}; {advice} and resume the run.") from error
     except KeyboardInterrupt:
         directory.write_json("summary.json", recorder.summary("interrupted"))
         raise

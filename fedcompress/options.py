@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -61,9 +60,9 @@ class Options:
             problems.append(f"--workers: received {str(self.workers)[:40]}; expected 1 to {MOST}.")
         for name, value in (("cpus", self.cpus_per_worker), ("gpus", self.gpus_per_worker)):
             if not _countable(value):
-                problems.append(
-                    f"--{name}-per-worker: received {value:g}; expected 0, or {_LEAST:g} to {MOST}, whole above 1."
-                )
+                given = f"{value:g}" if isinstance(value, float) else str(value)[:40]
+                wanted = f"expected 0, or {_LEAST:g} to {MOST}, whole above 1"
+                problems.append(f"--{name}-per-worker: received {given}; {wanted}.")
         if problems:
             raise InputError(problems)
 
@@ -87,6 +86,8 @@ class Options:
             InputError: They are not there, or something else is; it names the file.
         """
         wrong = [key for key, kinds in _RECORDED.items() if not isinstance(made_with.get(key, ...), kinds)]
+        if "plugins" not in wrong and not all(isinstance(folder, str) for folder in made_with["plugins"]):
+            wrong.append("plugins")
         if wrong or made_with["engine"] not in ENGINES:
             raise InputError(f"{file}: lacks {', '.join(wrong) or 'a known engine'}; expected what a run writes there.")
         data_dir = made_with["data_dir"]
@@ -104,6 +105,4 @@ class Options:
 
 def _countable(value: float) -> bool:
     """Says whether Ray can set so much aside."""
-    if value == 0:
-        return True
-    return isfinite(value) and _LEAST <= value <= MOST and (value < 1 or value == int(value))
+    return value == 0 or (_LEAST <= value <= MOST and (value < 1 or value == int(value)))

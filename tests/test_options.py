@@ -54,3 +54,18 @@ def test_all_problems_are_named_at_once() -> None:
 @pytest.mark.parametrize("amount", [0.0, 0.0001, 1 / 3, 0.5, 1.0, 2.0, 10_000.0])
 def test_amounts_that_ray_can_set_aside(amount: float) -> None:
     Options("ray", 10_000, cpus_per_worker=amount, gpus_per_worker=amount).check()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("plugins", [1], "options.json: lacks plugins; expected what a run writes there."),
+        ("plugins", ["a", None], "options.json: lacks plugins; expected what a run writes there."),
+        ("cpus_per_worker", 10**400, f"--cpus-per-worker: received 1{'0' * 39}{EXPECTED}"),
+        ("gpus_per_worker", -(10**400), f"--gpus-per-worker: received -1{'0' * 38}{EXPECTED}"),
+    ],
+)
+def test_damaged_options_are_one_clear_error(key: str, value: Any, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        Options.of(Options().table() | {key: value}, "options.json").check()
+    assert str(error.value) == message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -211,6 +212,48 @@ def test_what_a_run_stands_on_is_checked_before_it_goes_on(
         assert {file: file.read_bytes() for file in interrupted.rglob("*") if file.is_file()} == before
         path.write_bytes(whole)
     assert call("resume", "run").code == 0
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "absent", "a directory"])
+def test_what_a_run_stands_on_is_read_from_files_alone(interrupted: Path, call: Any, kind: str) -> None:
+    """A pipe would be waited for without end."""
+    states = interrupted / "checkpoint" / "clients"
+    for path in (*(interrupted / f"{name}.jsonl" for name in ("rounds", "clients", "ledger")), min(states.iterdir())):
+        whole = path.read_bytes()
+        path.unlink()
+        if kind != "absent":
+            (os.mkfifo if kind == "a pipe" else os.mkdir)(path)
+        done = call("resume", "run")
+        assert (done.code, done.out) == (2, "")
+        reason = {"a pipe": "it is a pipe", "absent": "No such file or directory", "a directory": "Is a directory"}[
+            kind
+        ]
+        assert f"{path.relative_to(interrupted.parent)}: " in done.err
+        assert f"cannot be read: {reason}" in done.err
+        assert "Traceback" not in done.err
+        if kind != "absent":
+            (path.rmdir if kind == "a directory" else path.unlink)()
+        path.write_bytes(whole)
+    checkpoint = interrupted / "checkpoint" / "round.npz"
+    if kind == "a pipe":
+        checkpoint.unlink()
+        os.mkfifo(checkpoint)
+        done = call("resume", "run")
+        assert done.code == 2
+        assert done.err.splitlines()[-1] == (
+            "error: run/checkpoint/round.npz cannot be read: [Errno 22] it is a pipe: 'run/checkpoint/round.npz'; "
+            "expected a file that a run has written."
+        )
+
+
+def test_a_file_that_cannot_be_written_is_no_full_disk(interrupted: Path, call: Any) -> None:
+    (interrupted / "federation.json").unlink()
+    (interrupted / "federation.json").mkdir()
+    done = call("resume", "run")
+    assert done.code == 1
+    assert done.err.splitlines()[-1] == (
+        "error: run/federation.json: it is a directory; put that right and resume the run."
+    )
 
 
 def test_killed_in_its_first_moments_a_run_goes_on_or_begins_again(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..files import open_to_read
 
 MOST = 2**31
 """Bytes of a file once it is decompressed: three times the largest relative of MNIST. An archive may have more."""
@@ -50,7 +51,7 @@ def opened(path: Path) -> Iterator[Callable[[int], bytes]]:
         InputError: It cannot be read, or its compression is damaged.
     """
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             zipped = file.peek(2)[:2] == b"\x1f\x8b"
             with gzip.open(file) if zipped else nullcontext(file) as stream:
 
@@ -140,7 +141,7 @@ def read_arrays(path: Path, names: Collection[str] | None, expected: str) -> dic
         InputError: It cannot be read, or is not what was expected.
     """
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             if file.peek(6)[:6] == np.lib.format.MAGIC_PREFIX:
                 raise InputError(f"{path} holds one array; expected {expected}.")
             with ZipFile(file) as archive:

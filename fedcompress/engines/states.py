@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 
 from fedcompress.errors import InputError
+from fedcompress.files import open_to_read
 
 MEMORY_LIMIT = 64 * 2**20
 """Bytes of client states that stay in memory."""
@@ -103,7 +104,8 @@ class ClientStates:
         if named is None:
             return f"{path}: is not the state of client {partition}."
         try:
-            found = _digest(path.read_bytes())
+            with open_to_read(path) as file:
+                found = _digest(file.read())
         except OSError as error:
             return f"{path}: the state of client {partition} cannot be read: {error.strerror}."
         if found != named[1]:

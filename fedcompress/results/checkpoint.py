@@ -16,6 +16,7 @@ from typing import Any
 
 from fedcompress.engines.states import ClientStates
 from fedcompress.errors import InputError
+from fedcompress.files import open_to_read
 from fedcompress.results.run_directory import ROWS, RunDirectory
 from fedcompress.results.tree import load_tree, save_tree
 from fedcompress.strategy import State
@@ -52,7 +53,7 @@ class _Rows:
 
     def read(self, until: int | None = None) -> dict[str, Any]:
         """Takes in what follows, to the end of the file or until a length, and returns length and digest."""
-        with self.path.open("rb") as file:
+        with open_to_read(self.path) as file:
             file.seek(self.length)
             while chunk := file.read(_CHUNK if until is None else min(_CHUNK, until - self.length)):
                 self._digest.update(chunk)

@@ -16,7 +16,7 @@ from typing import Any
 from unicodedata import normalize
 
 from fedcompress.errors import InputError
-from fedcompress.files import irregular, part_name, read_text, write_text
+from fedcompress.files import irregular, open_to_read, part_name, read_text, write_text
 
 ROWS = ("rounds", "clients", "ledger")
 _RUN = (*(f"{name}.jsonl" for name in ROWS), "scenario.toml", "provenance.json")
@@ -134,9 +134,14 @@ class RunDirectory:
         """Keeps other processes from writing the same run; the lock ends with this process, however it ends.
 
         Raises:
-            InputError: Another process is writing it.
+            InputError: Another process is writing it, or its rounds cannot be read.
         """
-        with (self.path / "rounds.jsonl").open("rb") as file:
+        path = self.path / "rounds.jsonl"
+        try:
+            file = open_to_read(path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}; put it back, or start a new run.") from None
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

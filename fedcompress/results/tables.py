@@ -13,7 +13,7 @@ from typing import Any
 
 from fedcompress.devices import ABOUT
 from fedcompress.errors import InputError
-from fedcompress.files import check_output
+from fedcompress.files import check_output, irregular
 from fedcompress.fitted_table import FittedTable
 from fedcompress.results import comparison as compared
 from fedcompress.results.comparison import Cell, Comparison, Row
@@ -240,6 +240,8 @@ def write(comparison: Comparison, path: Path) -> list[Path]:
     single = path.suffix.lower() in FORMATS
     if path.suffix and not single and not path.is_dir():
         raise InputError(f"--out {path}: expected a directory, or a file ending in {', '.join(FORMATS)}.")
+    if not single and (kind := irregular(path)) not in (None, "a directory"):
+        raise InputError(f"--out {path}: is {kind}; name a directory, or a file ending in {', '.join(FORMATS)}.")
     paths = [path] if single else [path / f"comparison{suffix}" for suffix in FORMATS]
     for file in paths:
         check_output(file, "--out")

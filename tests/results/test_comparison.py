@@ -249,6 +249,11 @@ def test_files(make_sweep: Make, tmp_path: Path) -> None:
     assert rows_of(single) == rows_of(paths[0])
     with pytest.raises(InputError, match=r"mine\.pdf: expected a directory, or a file ending in \.csv, \.md"):
         tables.write(comparison, tmp_path / "mine.pdf")
+    for device in ("/dev/null", "/dev/full"):
+        with pytest.raises(
+            InputError, match=f"--out {device}: is a device; name a directory, or a file ending in .csv"
+        ):
+            tables.write(comparison, Path(device))
 
 
 @pytest.mark.parametrize(
