@@ -39,6 +39,20 @@ def compiled(key: Any, make: Callable[[], Any]) -> Any:
     return cache[key]
 
 
+def apart(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the body of a loop in a graph as a function that TensorFlow optimises apart from the loop.
+
+    A loop is a graph with a cycle, where no order puts each operation after those that it reads from. The one that
+    TensorFlow takes depends on addresses in memory, and with it the kernels: the gradient of max-pooling gets that of
+    oneDNN only if the pooling came first and had got its own (`MaxpoolGradRewrite` in TensorFlow's
+    `mkl_layout_pass.cc`). About 1 of 60 equal graphs differed in a sum's last bits. A body of its own has no cycle.
+    """
+    function: Callable[..., Any] = _load()["tf"].function(
+        body, autograph=False, experimental_attributes={"_noinline": True}
+    )
+    return function
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seeds whatever building a model may draw from; after the block all of it is as it was before.

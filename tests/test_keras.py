@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fedcompress import keras
+from graphs import all_kinds, kinds_in_loops
 
 
 def test_generated_code_is_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,6 +29,29 @@ def test_generated_code_is_kept_in_memory(tmp_path: Path, monkeypatch: pytest.Mo
     assert int(total(tf.constant(10), tf.constant(False))) == 45
     assert int(total(tf.constant(10), tf.constant(True))) == 20
     assert not list(tmp_path.iterdir())
+
+
+def test_the_body_of_a_loop_is_apart() -> None:
+    """3 steps from 1 that double and add a variable, 5, which each step increments: 2 + 5, 14 + 6, 40 + 7."""
+    tf = keras.tf
+    variable = tf.Variable(5.0)
+
+    def step(index: Any, value: Any) -> Any:
+        after = 2.0 * value + variable
+        variable.assign_add(1.0)
+        return index + 1, after
+
+    def run(body: Any) -> Any:
+        variable.assign(5.0)
+        return tf.while_loop(lambda index, _: index < 3, body, (tf.constant(0), tf.constant(1.0)))[1]
+
+    apart, within = (
+        tf.function(lambda body=body: run(body)).get_concrete_function() for body in (keras.apart(step), step)
+    )
+    assert float(apart()) == float(within()) == 47
+    assert "Mul" in all_kinds(apart)
+    assert "Mul" in kinds_in_loops(within)
+    assert not {"Mul", "AssignAddVariableOp"} & kinds_in_loops(apart)
 
 
 def test_generated_code_can_be_read(tmp_path: Path) -> None:

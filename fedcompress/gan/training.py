@@ -109,7 +109,7 @@ class GanLoop:
 
         steps = tf.size(edges) - 1
         _, totals = tf.while_loop(
-            lambda index, _: index < steps, step, (tf.constant(0), tf.zeros([2])), parallel_iterations=1
+            lambda index, _: index < steps, keras.apart(step), (tf.constant(0), tf.zeros([2])), parallel_iterations=1
         )
         return _flat(self._average), _flat(self._discriminator), totals
 

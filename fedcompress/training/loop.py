@@ -122,7 +122,7 @@ class TrainingLoop:
 
         steps = tf.size(edges) - 1
         _, total = tf.while_loop(
-            lambda index, _: index < steps, step, (tf.constant(0), tf.constant(0.0)), parallel_iterations=1
+            lambda index, _: index < steps, keras.apart(step), (tf.constant(0), tf.constant(0.0)), parallel_iterations=1
         )
         self._wrapping.finish()
         trained = tf.concat([tf.cast(tf.reshape(v, [-1]), tf.float32) for v in self._weights], axis=0)

@@ -17,6 +17,7 @@ from fedcompress.gan.judge import classifier
 from fedcompress.gan.quality import accuracy_score, collapsed
 from fedcompress.gan.spec import NAMES, Gan, GanSpec
 from fedcompress.gan.training import TrainedGan, balanced_labels, sample, train
+from graphs import all_kinds, kinds_in_loops
 
 SPEC = GanSpec("compact", (8, 8, 1), 10)
 CLASSIFIER = classifier((8, 8, 1), 10)
@@ -98,6 +99,16 @@ def test_one_graph_serves_every_client(digits: Examples, monkeypatch: pytest.Mon
     for guide_weight in (0.0, 1.0):
         trained(first(digits, 20), guide=(CLASSIFIER, weights), guide_weight=guide_weight)
     assert len(traces) == 2
+
+
+def test_no_step_is_part_of_a_cycle(digits: Examples) -> None:
+    """As of a classifier; the guide has max-pooling."""
+    examples, weights = first(digits, 20), CLASSIFIER.initial(np.random.default_rng(0))
+    loop = training.GanLoop(SPEC, CLASSIFIER)
+    loop.run(start(), examples, weights, 1.0, epochs=1, batch_size=16, rng=np.random.default_rng(0))
+    computed = {"MaxPool", "MaxPoolGrad", "ResourceApplyAdam"}
+    assert computed <= all_kinds(loop._graph)
+    assert not computed & kinds_in_loops(loop._graph)
 
 
 def test_a_guide_of_weight_zero_changes_nothing_else_does(digits: Examples) -> None:

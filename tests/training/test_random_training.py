@@ -96,7 +96,7 @@ class Noisy(CrossEntropy):
 
 
 def test_an_objective_that_draws_by_itself_is_refused() -> None:
-    with pytest.raises(InputError, match=r"model 'mini-cnn': 'while/random_normal/RandomStandardNormal' \(Random"):
+    with pytest.raises(InputError, match=r"model 'mini-cnn': 'random_normal/RandomStandardNormal' \(Random"):
         fit(spec("mini-cnn"), 1, Noisy())
 
 
