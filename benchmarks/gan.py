@@ -24,8 +24,8 @@ from benchmarks.report import console, print_machine, write
 from fedcompress.aggregation import weighted_mean
 from fedcompress.data.federated import Examples, FederatedData, federate
 from fedcompress.data.loading import load_dataset
-from fedcompress.gan.judge import classifier
-from fedcompress.gan.quality import (
+from fedcompress.generators.judge import classifier
+from fedcompress.generators.quality import (
     accuracy_score,
     collapsed,
     features,
@@ -34,8 +34,8 @@ from fedcompress.gan.quality import (
     grid_png,
     kernel_distance,
 )
-from fedcompress.gan.spec import Gan, GanSpec
-from fedcompress.gan.training import TrainedGan, balanced_labels, sample, train
+from fedcompress.generators.spec import Gan, GanSpec
+from fedcompress.generators.training import TrainedGan, balanced_labels, sample, train
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.codec import Encoding
 from fedcompress.wire.content import Arrays

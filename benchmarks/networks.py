@@ -20,12 +20,12 @@ import typer
 from rich.table import Table
 
 from benchmarks.report import console, print_machine, write
-from fedcompress.compression.none import NoCompression
+from fedcompress.compression.kinds.none import NoCompression
 from fedcompress.data.federated import Examples
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import multiply_adds
 from fedcompress.plugins import Plugins
-from fedcompress.scenario import TrainingSettings
+from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.trainer import Trainer
 
 NAMES = ("mini-cnn", "small-cnn", "medium-cnn", "big-cnn", "two-layer-cnn", "lenet5", "mlp:100-50-20:0.1")

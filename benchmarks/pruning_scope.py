@@ -25,10 +25,10 @@ from fedcompress.engines.inline import InlineGrid
 from fedcompress.experiment import Experiment
 from fedcompress.groups import Group
 from fedcompress.plugins import Plugins
-from fedcompress.results.checkpoint import Checkpoints
-from fedcompress.results.recorder import Recorder, Silent
-from fedcompress.results.run_directory import RunDirectory
-from fedcompress.results.statistics import Difference, Interval
+from fedcompress.results.compare.statistics import Difference, Interval
+from fedcompress.results.run.checkpoint import Checkpoints
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.recorder import Recorder, Silent
 from fedcompress.scenario import Scenario
 from fedcompress.server_app import run_rounds
 from fedcompress.strategy import State

@@ -19,11 +19,11 @@ from pathlib import Path
 import pandas as pd
 
 from fedcompress.errors import InputError
-from fedcompress.gallery import shipped
-from fedcompress.results.comparison import compare
+from fedcompress.results.compare.comparison import compare
+from fedcompress.results.compare.tables import to_markdown
 from fedcompress.results.runs import Found, RunResult, find_runs
-from fedcompress.results.tables import to_markdown
-from fedcompress.scenario import read_toml
+from fedcompress.scenario.gallery import shipped
+from fedcompress.scenario.overrides import read_toml
 from fedcompress.units import size
 from fedcompress.wire.ledger import ENVELOPE
 

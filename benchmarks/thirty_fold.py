@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from fedcompress.errors import InputError
-from fedcompress.results.run_directory import directory_name
+from fedcompress.results.run.directory import directory_name
 from fedcompress.units import size
 
 LOST, CONFIDENCE = 0.01, 0.95

@@ -23,8 +23,8 @@ from benchmarks.engines import DEBIAN, SCENARIO
 from benchmarks.report import Asked, console, print_asked, print_machine, write
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Compression
-from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
-from fedcompress.compression.none import NoCompression
+from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
+from fedcompress.compression.kinds.none import NoCompression
 from fedcompress.experiment import Experiment
 from fedcompress.scenario import Scenario
 from fedcompress.training.objectives import Proximal

@@ -20,12 +20,12 @@ from typing import Any
 
 import fedcompress
 from fedcompress.errors import FedcompressError
-from fedcompress.gallery import load_scenario, shipped
 from fedcompress.options import Options
 from fedcompress.recipes import launch as recipes
 from fedcompress.recipes.display import RecipeDisplay
 from fedcompress.recipes.recipe import Recipe
 from fedcompress.scenario import Scenario
+from fedcompress.scenario.gallery import load_scenario, shipped
 
 Found = dict[str, Any]
 SMALL = {"rounds": 2, "data.dataset": "mnist-5k", "public.epochs": 1}

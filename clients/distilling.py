@@ -48,8 +48,8 @@ class Distilling(SGD):
     @action
     def train_generator(self, payload: Payload, round_number: int) -> Result:
         """Trains the generator that it receives on its own examples; a discriminator that is not sent stays here."""
-        from fedcompress.gan.spec import Gan
-        from fedcompress.gan.training import train
+        from fedcompress.generators.spec import Gan
+        from fedcompress.generators.training import train
 
         public = self.public
         assert public is not None

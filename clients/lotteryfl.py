@@ -13,9 +13,9 @@ from __future__ import annotations
 from pydantic import Field
 
 from fedcompress.client import ClientStrategy, Result, action
-from fedcompress.compression import lottery
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Params
+from fedcompress.compression.kinds import lottery
 from fedcompress.data.federated import Examples
 from fedcompress.wire.content import Arrays, Payload
 

@@ -7,17 +7,17 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from fedcompress.engines import side_by_side
 from fedcompress.errors import InputError, RunError, suggestion
-from fedcompress.gallery import load_scenario
 from fedcompress.launch import begin_sweep, conclude_sweep, new_directory, run_one, sweep_runner
 from fedcompress.options import ENGINES, Options
 from fedcompress.plugins import Plugins
-from fedcompress.results.recorder import Observer, Silent
-from fedcompress.results.run_directory import file_names
+from fedcompress.results.run.directory import file_names
+from fedcompress.results.run.recorder import Observer, Silent
 from fedcompress.results.runs import RunResult
 from fedcompress.scenario import Scenario
-from fedcompress.sweep import Outcome, run_sweep
+from fedcompress.scenario.gallery import load_scenario
+from fedcompress.sweep import side_by_side
+from fedcompress.sweep.sequential import Outcome, run_sweep
 from fedcompress.terminal import ProgressDisplay, SweepDisplay
 
 Source = str | Path | Scenario

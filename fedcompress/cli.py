@@ -107,7 +107,7 @@ def resume(
     """Go on with a run that was interrupted, failed or killed, to the identical result."""
     from fedcompress.launch import resume_one
     from fedcompress.options import Options
-    from fedcompress.results.run_directory import RunDirectory
+    from fedcompress.results.run.directory import RunDirectory
     from fedcompress.scenario import Scenario
 
     RunDirectory(run).finish_making()
@@ -128,10 +128,10 @@ def resume(
 
 def _finish(loaded: Any, path: Path, options: Any, one: Callable[[Any], dict[str, Any]], *, as_json: bool) -> None:
     """Runs a scenario, or what its sweep consists of, and shows how it ended."""
-    from fedcompress.engines import side_by_side
     from fedcompress.launch import sweep_runner
     from fedcompress.plugins import Plugins
-    from fedcompress.sweep import run_sweep
+    from fedcompress.sweep import side_by_side
+    from fedcompress.sweep.sequential import run_sweep
     from fedcompress.terminal import ProgressDisplay, SweepDisplay, summary_table
 
     try:
@@ -161,7 +161,7 @@ def _say_how_to_go_on(path: Path, needed: str) -> None:
 def _close_sweep(path: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
     """Compares the runs of a sweep that are completed."""
     from fedcompress.launch import conclude_sweep
-    from fedcompress.results import tables
+    from fedcompress.results.compare import tables
 
     closing: dict[str, Any] = {"run": path.name, "variants": rows}
     if not any(row["seeds"] for row in rows):
@@ -202,10 +202,10 @@ def compare(
     json: Annotated[bool, typer.Option("--json", help="Print the comparison alone on standard output.")] = False,
 ) -> None:
     """Compare runs over seeds: means, 95 % intervals, and whether a difference is more than noise."""
-    from fedcompress.results import tables
-    from fedcompress.results.comparison import check_same_task
-    from fedcompress.results.comparison import compare as compare_runs
-    from fedcompress.results.condition import Condition
+    from fedcompress.results.compare import tables
+    from fedcompress.results.compare.comparison import check_same_task
+    from fedcompress.results.compare.comparison import compare as compare_runs
+    from fedcompress.results.compare.condition import Condition
     from fedcompress.results.runs import find_runs
 
     found = find_runs(runs)
@@ -259,9 +259,9 @@ def list_(
 
     from fedcompress.devices import DEVICES
     from fedcompress.errors import suggestion
-    from fedcompress.gallery import shipped
     from fedcompress.plugins import KINDS, Plugins
-    from fedcompress.scenario import Partition
+    from fedcompress.scenario.gallery import shipped
+    from fedcompress.scenario.sections import Partition
 
     found = Plugins(tuple(plugins))
     names = {folder: found.names(folder) for folder in KINDS}
@@ -396,11 +396,11 @@ def compress(
     json: Annotated[bool, typer.Option("--json", help="Print the rows alone on standard output.")] = False,
 ) -> None:
     """Train, compress and measure one model: a recipe, or one method given by options."""
-    from fedcompress.gallery import named
     from fedcompress.launch import new_directory
     from fedcompress.options import Options
     from fedcompress.recipes.recipe import Recipe, one_method
-    from fedcompress.scenario import parse_assignment
+    from fedcompress.scenario.gallery import named
+    from fedcompress.scenario.overrides import parse_assignment
 
     overrides: dict[str, Any] = {
         "model": model,
@@ -457,8 +457,8 @@ def doctor(data_dir: DataDir = None) -> None:
 
 
 def _load(scenario: Path, assignments: list[str], seed: int | None, also: dict[str, Any] | None = None) -> Any:
-    from fedcompress.gallery import load_scenario
-    from fedcompress.scenario import parse_assignment
+    from fedcompress.scenario.gallery import load_scenario
+    from fedcompress.scenario.overrides import parse_assignment
 
     return load_scenario(scenario, dict(map(parse_assignment, assignments)) | (also or {}), seed)
 
@@ -467,7 +467,7 @@ def _show(table: dict[str, Any], rendered: Any, *, as_json: bool) -> None:
     if as_json:
         import json
 
-        from fedcompress.results.run_directory import finite
+        from fedcompress.results.run.directory import finite
 
         print(json.dumps(finite(table)))
     else:

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from math import exp
 from typing import TYPE_CHECKING, Any
 
-from fedcompress.scenario import DeviceSettings, Scenario
+from fedcompress.scenario import Scenario
+from fedcompress.scenario.sections import DeviceSettings
 
 if TYPE_CHECKING:
     from fedcompress.groups import ClientInfo

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedcompress import __version__
 from fedcompress.data.loading import builtin_names, unavailable
-from fedcompress.results.provenance import installed
+from fedcompress.results.run.provenance import installed
 
 _PACKAGES = {
     "flwr": "pip install fedcompress",

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ValidationError
 
 from fedcompress.client import ClientStrategy
 from fedcompress.compression.base import Compression, unsupported_bits
-from fedcompress.compression.magnitude import Magnitude
-from fedcompress.compression.none import NoCompression
+from fedcompress.compression.kinds.magnitude import Magnitude
+from fedcompress.compression.kinds.none import NoCompression
 from fedcompress.data.dataset import Dataset, DatasetSource
 from fedcompress.data.federated import FederatedData, federate
 from fedcompress.data.loading import load_dataset
@@ -30,7 +30,8 @@ from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import UncountedError, multiply_adds
 from fedcompress.plugins import Plugins, parameter_problems
-from fedcompress.scenario import PUBLIC_SOURCES, GroupSettings, Scenario, WireSettings
+from fedcompress.scenario import Scenario
+from fedcompress.scenario.sections import PUBLIC_SOURCES, GroupSettings, WireSettings
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import ServerStrategy, State
 from fedcompress.training.trainer import Trainer

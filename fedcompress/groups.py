@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from fedcompress.client import ClientStrategy
 from fedcompress.compression.base import Compression
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.scenario import GroupSettings
+from fedcompress.scenario.sections import GroupSettings
 
 
 @dataclass(frozen=True)

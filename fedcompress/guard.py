@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedcompress.errors import InputError, RunError, described, one_line, traced
-from fedcompress.results.tree import check_tree
+from fedcompress.results.run.tree import check_tree
 from fedcompress.strategy import State
 
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}

@@ -15,21 +15,21 @@ from fedcompress.errors import MOST_PROBLEMS, InputError, RunError, reason
 from fedcompress.experiment import Experiment
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
-from fedcompress.results.missing import optional
-from fedcompress.results.provenance import provenance
 from fedcompress.results.reading import BEGUN, checked
-from fedcompress.results.recorder import Observer, Recorder, Row, Silent
-from fedcompress.results.run_directory import RunDirectory, as_json, check_free
+from fedcompress.results.run.directory import RunDirectory, as_json, check_free
+from fedcompress.results.run.missing import optional
+from fedcompress.results.run.provenance import provenance
+from fedcompress.results.run.recorder import Observer, Recorder, Row, Silent
 from fedcompress.scenario import Scenario
-from fedcompress.sweep import Job, Outcome, Runner
+from fedcompress.sweep.sequential import Job, Outcome, Runner
 from fedcompress.tracking import trackers
 
 if TYPE_CHECKING:
     from flwr.app import Context
     from flwr.serverapp import Grid
 
-    from fedcompress.results.checkpoint import Checkpoints
-    from fedcompress.results.comparison import Comparison
+    from fedcompress.results.compare.comparison import Comparison
+    from fedcompress.results.run.checkpoint import Checkpoints
 
 RUNS = Path("runs")
 
@@ -175,7 +175,7 @@ def sweep_runner(options: Options, display: Callable[[str], AbstractContextManag
         options: How runs are carried out.
         display: Makes an observer for the run of a label, where there is one run at a time.
     """
-    from fedcompress.engines import side_by_side
+    from fedcompress.sweep import side_by_side
 
     def one_by_one(jobs: Sequence[Job]) -> Iterator[Outcome]:
         for job in jobs:
@@ -238,7 +238,7 @@ def _check_sweep(scenario: Scenario, options: Options) -> None:
 def _check_sweep_engine(scenario: Scenario, options: Options) -> None:
     """Raises InputError if the runs of a sweep cannot have their engine."""
     from fedcompress import engines
-    from fedcompress.engines import side_by_side
+    from fedcompress.sweep import side_by_side
 
     runs = scenario.runs()
     options.check()
@@ -252,8 +252,8 @@ def conclude_sweep(path: Path) -> Comparison:
     Raises:
         InputError: None is, or it cannot be written.
     """
-    from fedcompress.results import tables
-    from fedcompress.results.comparison import compare
+    from fedcompress.results.compare import tables
+    from fedcompress.results.compare.comparison import compare
     from fedcompress.results.report import write_report
     from fedcompress.results.runs import find_runs
 
@@ -368,12 +368,12 @@ def _run(
     from flwr.app import Context, RecordDict
 
     from fedcompress.engines import start
-    from fedcompress.results.checkpoint import Checkpoints
+    from fedcompress.results.run.checkpoint import Checkpoints
 
     checkpoints = Checkpoints(directory)
     if options.engine == "superlink" and grid is None:
         return _follow(experiment, recorder, directory, options, observer)
-    from fedcompress.results.samples import SampleReport
+    from fedcompress.results.run.samples import SampleReport
     from fedcompress.server_app import make_server_app, run_rounds
     from fedcompress.tracking.trackers import Trackers
 
@@ -417,7 +417,7 @@ def _follow(
 ) -> Row:
     """Runs in other processes, and takes in what they leave if they do not get to the end."""
     from fedcompress.engines import superlink
-    from fedcompress.results.checkpoint import Checkpoints
+    from fedcompress.results.run.checkpoint import Checkpoints
 
     _take_back(Checkpoints(directory))
     try:

@@ -52,18 +52,14 @@ KINDS = {
     for kind in (
         Kind("server strategy", "strategies", "strategies", "fedcompress.strategy:ServerStrategy"),
         Kind("client strategy", "clients", "clients", "fedcompress.client:ClientStrategy"),
-        Kind("model", "models", "fedcompress.models", "fedcompress.models.architecture:Architecture"),
+        Kind("model", "models", "fedcompress.models.architectures", "fedcompress.models.architecture:Architecture"),
         Kind("data set", "datasets", "fedcompress.data.datasets", "fedcompress.data.dataset:DatasetSource"),
-        Kind("compression", "compression", "fedcompress.compression", "fedcompress.compression.base:Compression"),
+        Kind("compression", "compression", "fedcompress.compression.kinds", "fedcompress.compression.base:Compression"),
         Kind("method", "methods", "fedcompress.recipes.methods", "fedcompress.recipes.method:Method"),
     )
 }
 _SHIPPED = {"fedcompress", "clients", "strategies"}
 """Packages of this distribution, whose version and commit a run records."""
-_NOT_PLUGINS = {
-    *("architecture", "channels", "convolutional", "cost", "kernels", "kinds", "random_layers", "reading", "saved"),
-    *("archive", "base", "masks", "pruning", "quantisers", "scheduled", "size", "tflite"),
-}
 
 
 @dataclass(frozen=True)
@@ -248,9 +244,7 @@ def parameter_problems(error: ValidationError, kind: type[BaseModel], where: str
 def _module_names(package: str) -> list[str]:
     spec = importlib.util.find_spec(package)
     locations = list(spec.submodule_search_locations or []) if spec else []
-    return [
-        m.name for m in pkgutil.iter_modules(locations) if m.name not in _NOT_PLUGINS and not m.name.startswith("_")
-    ]
+    return [module.name for module in pkgutil.iter_modules(locations) if not module.name.startswith("_")]
 
 
 def _sources(modules: Iterable[str]) -> dict[str, bytes]:

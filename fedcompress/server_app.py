@@ -15,9 +15,9 @@ from fedcompress.evaluation import Evaluator, spread
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
 from fedcompress.guard import Guard
-from fedcompress.results.checkpoint import Checkpoint, Checkpoints
-from fedcompress.results.recorder import Observer, Recorder, Row
-from fedcompress.results.samples import SampleReport
+from fedcompress.results.run.checkpoint import Checkpoint, Checkpoints
+from fedcompress.results.run.recorder import Observer, Recorder, Row
+from fedcompress.results.run.samples import SampleReport
 from fedcompress.stopping import Stopping
 from fedcompress.strategy import State
 from fedcompress.tracking.trackers import Trackers

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
-from fedcompress.scenario import StopSettings
+from fedcompress.scenario.sections import StopSettings
 
 if TYPE_CHECKING:
     from fedcompress.experiment import Experiment

@@ -10,7 +10,7 @@ from fedcompress.devices import ABOUT
 from fedcompress.experiment import Experiment
 from fedcompress.fitted_table import FittedTable
 from fedcompress.progress import ProgressLine
-from fedcompress.sweep import Outcome
+from fedcompress.sweep.sequential import Outcome
 from fedcompress.units import number, size
 
 Row = Mapping[str, Any]

@@ -10,9 +10,9 @@ from fedcompress.engines.inline import InlineGrid
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
 from fedcompress.plugins import Plugins
-from fedcompress.results.checkpoint import Checkpoints
-from fedcompress.results.recorder import Recorder, Silent
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.checkpoint import Checkpoints
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.recorder import Recorder, Silent
 from fedcompress.scenario import Scenario
 from fedcompress.server_app import run_rounds
 

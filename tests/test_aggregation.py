@@ -8,7 +8,7 @@ from fedcompress.aggregation import masked_mean, union, weighted_mean
 from fedcompress.compression import masks as masking
 from fedcompress.models import channels
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.mini_cnn import MiniCNN
+from fedcompress.models.architectures.mini_cnn import MiniCNN
 
 MINI = ModelSpec("mini-cnn", MiniCNN(), (28, 28, 1), 10)
 

@@ -14,7 +14,7 @@ import fedcompress
 from fedcompress.data.loading import load_dataset
 from fedcompress.errors import InputError
 from fedcompress.results import export
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))

@@ -18,7 +18,7 @@ import tomli_w
 
 from fedcompress import __version__, quiet
 from fedcompress.doctor import report
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
 
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))

@@ -15,7 +15,7 @@ from fedcompress.errors import RunError
 from fedcompress.federation import Federation, Reply
 from fedcompress.launch import run_one
 from fedcompress.options import Options
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
 from federating import PLUGINS, experiment
 

@@ -14,7 +14,7 @@ from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
 from fedcompress.launch import resume_one, run_one
 from fedcompress.models.cost import UncountedError
-from fedcompress.results.recorder import Silent
+from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from fedcompress.seeding import generator
 from federating import TINY, experiment, run

@@ -18,7 +18,8 @@ from fedcompress.errors import InputError
 from fedcompress.experiment import ClientInfo, Experiment, deal, resolved
 from fedcompress.launch import run_one
 from fedcompress.plugins import Plugins
-from fedcompress.scenario import GroupSettings, Scenario
+from fedcompress.scenario import Scenario
+from fedcompress.scenario.sections import GroupSettings
 from strategies.fedavg import FedAvgParams
 
 Table = dict[str, Any]

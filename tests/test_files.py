@@ -14,7 +14,7 @@ import pytest
 
 from fedcompress.errors import InputError
 from fedcompress.files import check_output, read_text, write_text
-from fedcompress.scenario import read_toml
+from fedcompress.scenario.overrides import read_toml
 
 KINDS = {"pipe": "a pipe", "socket": "a socket", "device": "a device", "link": "a pipe", "null": "a device"}
 

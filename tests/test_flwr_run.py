@@ -23,7 +23,7 @@ import fedcompress
 from fedcompress.engines.keeper import descendants
 from fedcompress.engines.superlink import CONFIG, START_LIMIT
 from fedcompress.launch import run_one
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
 
 ROOT = Path(__file__).parents[1]

@@ -16,8 +16,8 @@ from fedcompress.launch import resume_one, run_one
 from fedcompress.recipes.methods.float16 import Float16
 from fedcompress.results import export
 from fedcompress.results import report as reports
-from fedcompress.results.run_directory import RunDirectory
-from fedcompress.results.samples import SampleReport
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.samples import SampleReport
 from fedcompress.scenario import Scenario
 from fedcompress.tracking import trackers
 from federating import experiment

@@ -14,8 +14,8 @@ from fedcompress.federation import Federation, Reply
 from fedcompress.launch import resume_one, run_one
 from fedcompress.options import Options
 from fedcompress.plausibility import Change, changes, implausible, parts, root_mean_square
-from fedcompress.results.recorder import Silent
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from fedcompress.wire.content import ArraySpec, Content
 from federating import PLUGINS, experiment, federation

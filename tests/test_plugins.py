@@ -20,15 +20,15 @@ import strategies
 from clients.sgd import SGD
 from fedcompress import plugins as module
 from fedcompress.client import ClientStrategy
-from fedcompress.compression.magnitude import Magnitude
+from fedcompress.compression.kinds.magnitude import Magnitude
 from fedcompress.data.datasets.digits import Digits
 from fedcompress.errors import InputError
 from fedcompress.launch import resume_one, run_one
 from fedcompress.models.architecture import Architecture
-from fedcompress.models.mini_cnn import MiniCNN
+from fedcompress.models.architectures.mini_cnn import MiniCNN
 from fedcompress.plugins import KINDS, Plugins
-from fedcompress.results.recorder import Silent
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from strategies.fedavg import FedAvg
 
@@ -194,8 +194,8 @@ def test_a_class_by_its_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_entry_point_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Installed plug-ins come last: they cannot take the name of one that ships."""
     points = {
-        "fedcompress.compression": [EntryPoint("rented", "fedcompress.compression.magnitude:Magnitude", "x")],
-        "fedcompress.models": [EntryPoint("mlp", "fedcompress.models.mini_cnn:MiniCNN", "x")],
+        "fedcompress.compression": [EntryPoint("rented", "fedcompress.compression.kinds.magnitude:Magnitude", "x")],
+        "fedcompress.models": [EntryPoint("mlp", "fedcompress.models.architectures.mini_cnn:MiniCNN", "x")],
         "fedcompress.clients": [EntryPoint("wrong", "strategies.fedavg:FedAvg", "x")],
     }
     monkeypatch.setattr(module, "entry_points", lambda *, group: points.get(group, []))
@@ -301,9 +301,9 @@ def test_a_plug_in_that_exits_before_the_run_is_bad_input(
     base, key = {
         "strategies": ("strategies.fedavg import FedAvg", "server.strategy"),
         "clients": ("clients.sgd import SGD", "groups.dense.client"),
-        "models": ("fedcompress.models.mini_cnn import MiniCNN", "groups.dense.model"),
+        "models": ("fedcompress.models.architectures.mini_cnn import MiniCNN", "groups.dense.model"),
         "datasets": ("fedcompress.data.datasets.digits import Digits", "data.dataset"),
-        "compression": ("fedcompress.compression.magnitude import Magnitude", "groups.dense.compression"),
+        "compression": ("fedcompress.compression.kinds.magnitude import Magnitude", "groups.dense.compression"),
     }[file.partition("/")[0]]
     text = f"import sys\nfrom {base} as Base\nclass Odd(Base):\n    {method}\n        sys.exit(0)\n"
     write(folder / file, text)
@@ -325,7 +325,8 @@ def test_a_plug_in_that_exits_before_the_run_is_bad_input(
 def test_a_model_that_cannot_be_built_is_bad_input(
     call: Callable[..., Any], tiny_file: Path, folder: Path, raised: str, message: str
 ) -> None:
-    text = "from fedcompress.models.mini_cnn import MiniCNN\nclass Odd(MiniCNN):\n    def features(self, inputs):\n"
+    text = "from fedcompress.models.architectures.mini_cnn import MiniCNN\n"
+    text += "class Odd(MiniCNN):\n    def features(self, inputs):\n"
     write(folder / "models" / "odd.py", f"{text}        raise {raised}\n")
     done = call("run", tiny_file, "--plugins", folder, "--set", "groups.dense.model=odd", "--out", "out")
     assert (done.code, done.out, done.err) == (2, "", f"error: {message}\n")

@@ -16,7 +16,7 @@ from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.recipes.recipe import Recipe
 from fedcompress.recipes.runner import Session
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
 
 ROOT = Path(__file__).parent.parent

@@ -19,8 +19,8 @@ from fedcompress.errors import InputError, RunError
 from fedcompress.launch import resume_one, run_one
 from fedcompress.options import Options
 from fedcompress.results import export
-from fedcompress.results.recorder import Silent
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from federating import FEDPKDG, PLUGINS, PRUNING, TINY
 

@@ -15,9 +15,9 @@ import pytest
 from fedcompress import engines
 from fedcompress.experiment import Experiment
 from fedcompress.options import Options
-from fedcompress.results.checkpoint import Checkpoints
-from fedcompress.results.recorder import Recorder, Silent
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.checkpoint import Checkpoints
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.recorder import Recorder, Silent
 from fedcompress.server_app import run_rounds
 from fedcompress.wire.content import digest
 from federating import PLUGINS, experiment, of_zoo

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from fedcompress import scenario as module
 from fedcompress.errors import InputError
 from fedcompress.recipes.recipe import Recipe
-from fedcompress.scenario import Scenario, parse_assignment, read_toml
+from fedcompress.scenario import Scenario, messages
+from fedcompress.scenario import sections as module
+from fedcompress.scenario.overrides import parse_assignment, read_toml
 
 SHIPPED = sorted((Path(__file__).parents[1] / "scenarios").glob("*.toml"))
 TWO_GROUPS: dict[str, Any] = {
@@ -274,7 +275,7 @@ def known_keys() -> list[tuple[str, str]]:
 
     found = of(Scenario, "")
     for section in ("data", "training", "wire", "server", "evaluation", "sweep"):
-        kinds = module._section(Scenario.model_fields[section].annotation)
+        kinds = messages._section(Scenario.model_fields[section].annotation)
         found += of(kinds, section)
     return [*found, *of(module.GroupSettings, "groups.g"), *of(module.ContentWire, "wire.logits")]
 

@@ -12,8 +12,8 @@ import pytest
 from fedcompress.errors import InputError, RunError
 from fedcompress.launch import resume_one, run_one
 from fedcompress.options import Options
-from fedcompress.results.checkpoint import Checkpoints
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.checkpoint import Checkpoints
+from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
 from federating import PLUGINS, experiment
 

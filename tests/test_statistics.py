@@ -17,8 +17,8 @@ from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
 from fedcompress.launch import resume_one, run_one
 from fedcompress.options import Options
-from fedcompress.results.checkpoint import Checkpoints
-from fedcompress.results.recorder import Silent
+from fedcompress.results.run.checkpoint import Checkpoints
+from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from fedcompress.strategy import State
 from federating import PLUGINS, TINY, experiment, federation, run

@@ -10,9 +10,10 @@ import pytest
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
 from fedcompress.launch import resume_one, run_one
-from fedcompress.results.recorder import Silent
-from fedcompress.results.run_directory import RunDirectory
-from fedcompress.scenario import Scenario, StopSettings
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.recorder import Silent
+from fedcompress.scenario import Scenario
+from fedcompress.scenario.sections import StopSettings
 from fedcompress.stopping import Stopping
 from federating import PRUNING, TINY, experiment, run
 

@@ -22,10 +22,10 @@ from fedcompress.experiment import resolved
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.results import export
-from fedcompress.results.recorder import Silent
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
-from fedcompress.sweep import Job, Outcome, run_sweep
+from fedcompress.sweep.sequential import Job, Outcome, run_sweep
 
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
 NAMES = ("flat-seed-1", "flat-seed-2", "skew-seed-1", "skew-seed-2")

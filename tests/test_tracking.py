@@ -15,8 +15,8 @@ from fedcompress.experiment import Experiment
 from fedcompress.launch import prepared, resume_one, run_one
 from fedcompress.options import Options
 from fedcompress.results import export
-from fedcompress.results.recorder import Silent
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from fedcompress.tracking import trackers
 from federating import PRUNING, TINY

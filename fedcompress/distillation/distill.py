@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Compression, Params
-from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
-from fedcompress.compression.none import NoCompression
+from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
+from fedcompress.compression.kinds.none import NoCompression
 from fedcompress.data.dataset import Dataset
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
@@ -25,7 +25,7 @@ from fedcompress.distillation.settings import DistillSettings
 from fedcompress.errors import InputError
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins
-from fedcompress.scenario import TrainingSettings
+from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.seeding import SERVER, generator
 from fedcompress.training.objectives import CrossEntropy, Distillation, FeatureMatching, Objective
 from fedcompress.training.trainer import Trainer, evaluate, predict

@@ -106,7 +106,7 @@ class PublicData:
             return self.source.draw(recipe)
         decoded = {**recipe, GENERATOR: fed.decoded(GENERATOR, recipe[GENERATOR])}
         drawn = self._mixture(state, decoded) if state["generators"] else self.source.draw(decoded)
-        from fedcompress.gan.quality import collapsed
+        from fedcompress.generators.quality import collapsed
 
         if problem := collapsed(drawn.x, drawn.y):
             fed.event(f"the generator has collapsed, this round does not distil: {problem}")

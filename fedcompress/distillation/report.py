@@ -14,9 +14,9 @@ from typing import Any, Self
 from fedcompress.distillation.distill import TEACHER, Comparison, Run
 from fedcompress.fitted_table import FittedTable
 from fedcompress.progress import ProgressLine
-from fedcompress.results.provenance import installed
-from fedcompress.results.run_directory import RunDirectory
-from fedcompress.results.statistics import BETWEEN_SHARES, SHARE, Interval
+from fedcompress.results.compare.statistics import BETWEEN_SHARES, SHARE, Interval
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.provenance import installed
 
 _PACKAGES = ("fedcompress", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
 

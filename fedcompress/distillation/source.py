@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from fedcompress.data.federated import Examples
 from fedcompress.errors import InputError
-from fedcompress.gan.spec import GanSpec
-from fedcompress.scenario import PublicSettings
+from fedcompress.generators.spec import GanSpec
+from fedcompress.scenario.sections import PublicSettings
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.content import Arrays, ArraySpec, Content, Payload
 
@@ -66,7 +66,7 @@ class PublicSource:
         count = count or self.settings.examples
         rng = generator(int(recipe[SEED][0][0]), 0, SERVER, "public")
         if self.gan is not None:
-            from fedcompress.gan.training import balanced_labels, sample
+            from fedcompress.generators.training import balanced_labels, sample
 
             labels = balanced_labels(count, self.classes, rng)
             return Examples(sample(self.gan, list(recipe[GENERATOR]), labels, rng), labels)

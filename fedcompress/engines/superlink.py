@@ -30,16 +30,17 @@ from fedcompress.engines.keeper import Keeper
 from fedcompress.errors import InputError, RunError
 from fedcompress.experiment import Experiment
 from fedcompress.plugins import Plugins
-from fedcompress.results.checkpoint import Checkpoints
-from fedcompress.results.run_directory import RunDirectory
-from fedcompress.scenario import Scenario, read_toml
+from fedcompress.results.run.checkpoint import Checkpoints
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.scenario import Scenario
+from fedcompress.scenario.overrides import read_toml
 
 if TYPE_CHECKING:
     from flwr.app import Context
     from flwr.serverapp import Grid
 
     from fedcompress.options import Options
-    from fedcompress.results.recorder import Observer, Row
+    from fedcompress.results.run.recorder import Observer, Row
 
 MOST_CLIENTS = 32
 """A client is a SuperNode here, which is three processes and up to 0.7 GB while it trains."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Compression
-from fedcompress.compression.none import NoCompression
+from fedcompress.compression.kinds.none import NoCompression
 from fedcompress.compression.pruning import Masked
 from fedcompress.data.dataset import Dataset
 from fedcompress.data.federated import Examples

@@ -13,9 +13,9 @@ from fedcompress.recipes.page import html
 from fedcompress.recipes.recipe import Recipe
 from fedcompress.recipes.runner import Observer, Row, Session
 from fedcompress.recipes.table import to_csv
-from fedcompress.results.missing import optional
-from fedcompress.results.provenance import provenance_of
-from fedcompress.results.run_directory import RunDirectory, as_json
+from fedcompress.results.run.directory import RunDirectory, as_json
+from fedcompress.results.run.missing import optional
+from fedcompress.results.run.provenance import provenance_of
 
 
 def start(recipe: Recipe, path: Path, options: Options, observer: Observer, command: Sequence[str] = ()) -> list[Row]:

@@ -16,17 +16,9 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import Field, model_validator
 
-from fedcompress.scenario import (
-    MOST_RUNS,
-    Fraction,
-    Name,
-    Positive,
-    Section,
-    TrainingSettings,
-    overridden,
-    read_toml,
-    validated,
-)
+from fedcompress.scenario.messages import validated
+from fedcompress.scenario.overrides import overridden, read_toml
+from fedcompress.scenario.sections import MOST_RUNS, Fraction, Name, Positive, Section, TrainingSettings
 
 
 class RecipeData(Section):

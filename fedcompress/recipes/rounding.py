@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from fedcompress.compression.base import spelled
-from fedcompress.compression.quantise import Quantise, QuantiseParams
+from fedcompress.compression.kinds.quantise import Quantise, QuantiseParams
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.recipes.bench import Bench, Fitted
 from fedcompress.recipes.method import Method, Outcome, Params

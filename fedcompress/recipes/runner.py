@@ -26,8 +26,8 @@ from fedcompress.plugins import Plugins, parameter_problems
 from fedcompress.recipes.bench import Bench, CurvePoint, Split, split
 from fedcompress.recipes.method import Method, Outcome
 from fedcompress.recipes.recipe import ExperimentSettings, Recipe
-from fedcompress.results.missing import optional
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.missing import optional
 from fedcompress.training.trainer import PREDICTION_BATCH, predict
 
 Row = dict[str, Any]

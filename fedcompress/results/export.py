@@ -9,8 +9,8 @@ from fedcompress.compression import tflite
 from fedcompress.compression.size import save_h5
 from fedcompress.experiment import Experiment
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.results.missing import optional
-from fedcompress.results.run_directory import file_names
+from fedcompress.results.run.directory import file_names
+from fedcompress.results.run.missing import optional
 from fedcompress.strategy import State
 from fedcompress.wire.content import Arrays
 

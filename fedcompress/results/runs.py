@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from fedcompress.errors import InputError
 from fedcompress.results.reading import EXPECTED, FEDERATION, PROVENANCE, SCENARIO, SUMMARY, checked, read_rows
-from fedcompress.results.run_directory import RunDirectory, file_names
-from fedcompress.scenario import deciding, read_toml
+from fedcompress.results.run.directory import RunDirectory, file_names
+from fedcompress.scenario.overrides import read_toml
+from fedcompress.scenario.scenario import deciding
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcompress.scenario import TrackingSettings
+from fedcompress.scenario.sections import TrackingSettings
 
 Scalars = Mapping[str, float]
 """`group/name` -> value; trackers show names of one group together."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
-from fedcompress.scenario import TrackingSettings
+from fedcompress.scenario.sections import TrackingSettings
 from fedcompress.tracking.base import Scalars, Tracked, Tracker
 
 MOST_PARAMETERS, LONGEST = 100, 500

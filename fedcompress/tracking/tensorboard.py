@@ -8,7 +8,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from fedcompress.scenario import TrackingSettings
+from fedcompress.scenario.sections import TrackingSettings
 from fedcompress.tracking.base import Scalars, Tracked, Tracker
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from fedcompress.errors import InputError, first_line
 from fedcompress.experiment import Experiment
 from fedcompress.groups import Group
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.runs import flat_settings
 from fedcompress.strategy import State
 from fedcompress.tracking.base import Scalars, Tracked, Tracker

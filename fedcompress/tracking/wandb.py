@@ -6,7 +6,7 @@ import os
 
 import wandb
 
-from fedcompress.scenario import TrackingSettings
+from fedcompress.scenario.sections import TrackingSettings
 from fedcompress.tracking.base import Scalars, Tracked, Tracker
 
 

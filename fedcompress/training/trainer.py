@@ -17,7 +17,7 @@ from fedcompress.compression.base import Compression
 from fedcompress.data.federated import Examples
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.random_layers import RandomLayers
-from fedcompress.scenario import TrainingSettings
+from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training import work
 from fedcompress.training.loop import Trained, TrainingLoop, scaled
 from fedcompress.training.objectives import CrossEntropy, Objective

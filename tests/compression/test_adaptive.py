@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcompress.compression import masks as masking
-from fedcompress.compression.adaptive import Adaptive, AdaptiveParams, Search
+from fedcompress.compression.kinds.adaptive import Adaptive, AdaptiveParams, Search
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.mini_cnn import MiniCNN
-from fedcompress.results.tree import load_tree, save_tree
+from fedcompress.models.architectures.mini_cnn import MiniCNN
+from fedcompress.results.run.tree import load_tree, save_tree
 
 MINI = ModelSpec("mini-cnn", MiniCNN(), (28, 28, 1), 10)
 

@@ -10,8 +10,8 @@ import pytest
 from fedcompress.compression.archive import FORMAT, Archive, entry
 from fedcompress.errors import InputError
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.lenet5 import LeNet5
-from fedcompress.models.mini_cnn import MiniCNN
+from fedcompress.models.architectures.lenet5 import LeNet5
+from fedcompress.models.architectures.mini_cnn import MiniCNN
 
 MINI = ModelSpec("mini-cnn", MiniCNN(), (28, 28, 1), 10)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcompress.compression import masks as masking
-from fedcompress.compression.channel import (
+from fedcompress.compression.kinds.channel import (
     Channel,
     ChannelParams,
     by_layer,
@@ -22,9 +22,9 @@ from fedcompress.data.federated import Examples
 from fedcompress.errors import InputError
 from fedcompress.models import channels
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.lenet5 import LeNet5
-from fedcompress.models.mini_cnn import MiniCNN
-from fedcompress.scenario import TrainingSettings
+from fedcompress.models.architectures.lenet5 import LeNet5
+from fedcompress.models.architectures.mini_cnn import MiniCNN
+from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.trainer import Trainer
 
 SPEC = ModelSpec("lenet5", LeNet5(), (28, 28, 1), 10)

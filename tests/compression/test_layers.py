@@ -12,13 +12,13 @@ import pytest
 from fedcompress import keras
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Compression
-from fedcompress.compression.cluster import Cluster, ClusterParams
-from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
-from fedcompress.compression.quantise import Quantise, QuantiseParams
+from fedcompress.compression.kinds.cluster import Cluster, ClusterParams
+from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
+from fedcompress.compression.kinds.quantise import Quantise, QuantiseParams
 from fedcompress.data.federated import Examples
 from fedcompress.errors import InputError
 from fedcompress.models.saved import SavedModel
-from fedcompress.scenario import TrainingSettings
+from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.loop import Trained
 from fedcompress.training.trainer import Trainer, predict
 

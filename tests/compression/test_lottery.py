@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedcompress.compression import lottery
 from fedcompress.compression import masks as masking
+from fedcompress.compression.kinds import lottery
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.mini_cnn import MiniCNN
+from fedcompress.models.architectures.mini_cnn import MiniCNN
 
 MINI = ModelSpec("mini-cnn", MiniCNN(), (28, 28, 1), 10)
 

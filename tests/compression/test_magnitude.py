@@ -5,11 +5,11 @@ import pytest
 from pydantic import ValidationError
 
 from fedcompress.compression import masks
-from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
+from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
 from fedcompress.data.federated import Examples
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.small_cnn import SmallCNN
-from fedcompress.scenario import TrainingSettings
+from fedcompress.models.architectures.small_cnn import SmallCNN
+from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.trainer import Trainer
 
 

@@ -9,12 +9,12 @@ import pytest
 
 from fedcompress import keras
 from fedcompress.compression import quantisers
-from fedcompress.compression.cluster import Cluster, ClusterParams, codebook, nearest
-from fedcompress.compression.quantise import Quantise, QuantiseParams
+from fedcompress.compression.kinds.cluster import Cluster, ClusterParams, codebook, nearest
+from fedcompress.compression.kinds.quantise import Quantise, QuantiseParams
 from fedcompress.data.federated import Examples
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.mini_cnn import MiniCNN
-from fedcompress.scenario import TrainingSettings
+from fedcompress.models.architectures.mini_cnn import MiniCNN
+from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.loop import Trained
 from fedcompress.training.trainer import Trainer
 from fedcompress.wire import values as wire
@@ -121,7 +121,7 @@ def test_no_pruned_weight_comes_back_and_weights_are_on_the_grid(
 
 
 def test_32_bits_are_plain_training(model: ModelSpec, examples: Examples) -> None:
-    from fedcompress.compression.none import NoCompression
+    from fedcompress.compression.kinds.none import NoCompression
 
     dense = NoCompression(NoCompression.Params(), sparsity=0.0, rounds=1)
     plain, quantised = fit(model, examples, dense), fit(model, examples, quantise(32))  # type: ignore[arg-type]

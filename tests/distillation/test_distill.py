@@ -21,7 +21,7 @@ from fedcompress.distillation.settings import METHODS, DistillSettings
 from fedcompress.errors import InputError
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins
-from fedcompress.results.statistics import Interval
+from fedcompress.results.compare.statistics import Interval
 
 SETTINGS = DistillSettings("mini-cnn", "mlp", "digits", epochs=2, teacher_epochs=3, seeds=2, examples=300)
 

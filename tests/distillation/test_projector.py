@@ -11,14 +11,14 @@ import pytest
 
 from fedcompress import keras
 from fedcompress.compression import masks as masking
-from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
+from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.projector import _pooled, compatible, head_reused, projected
 from fedcompress.errors import InputError
-from fedcompress.gan.judge import classifier
+from fedcompress.generators.judge import classifier
 from fedcompress.models.architecture import Architecture, ModelSpec
 from fedcompress.plugins import Plugins
-from fedcompress.scenario import TrainingSettings
+from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.objectives import Distillation, FeatureMatching, Objective
 from fedcompress.training.trainer import Trainer, predict
 

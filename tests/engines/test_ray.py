@@ -24,7 +24,7 @@ from fedcompress.errors import InputError, RunError
 from fedcompress.experiment import Experiment
 from fedcompress.launch import run_one
 from fedcompress.options import Options
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
 from federating import FEDPKDG, PLUGINS, PRUNING, TINY, experiment, run
 

@@ -26,8 +26,8 @@ from fedcompress.engines.superlink import CONFIG, experiment_of
 from fedcompress.errors import InputError, RunError
 from fedcompress.launch import resume_one, run_one
 from fedcompress.options import Options
-from fedcompress.results.recorder import Silent
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from fedcompress.wire.payload import encode_payload, present
 from fedcompress.wire.records import to_record

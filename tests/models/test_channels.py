@@ -12,12 +12,12 @@ from fedcompress.compression import masks as masking
 from fedcompress.errors import InputError
 from fedcompress.models import channels
 from fedcompress.models.architecture import Architecture, ModelSpec
-from fedcompress.models.big_cnn import BigCNN
-from fedcompress.models.lenet5 import LeNet5
-from fedcompress.models.medium_cnn import MediumCNN
-from fedcompress.models.mini_cnn import MiniCNN
-from fedcompress.models.mlp import MLP
-from fedcompress.models.small_cnn import SmallCNN
+from fedcompress.models.architectures.big_cnn import BigCNN
+from fedcompress.models.architectures.lenet5 import LeNet5
+from fedcompress.models.architectures.medium_cnn import MediumCNN
+from fedcompress.models.architectures.mini_cnn import MiniCNN
+from fedcompress.models.architectures.mlp import MLP
+from fedcompress.models.architectures.small_cnn import SmallCNN
 from fedcompress.training.trainer import predict
 
 

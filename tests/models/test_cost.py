@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from fedcompress import keras
-from fedcompress.compression.none import NoCompression
+from fedcompress.compression.kinds.none import NoCompression
 from fedcompress.compression.size import measure
 from fedcompress.data.federated import Examples
-from fedcompress.gan.spec import GanSpec
-from fedcompress.gan.training import sample, train
+from fedcompress.generators.spec import GanSpec
+from fedcompress.generators.training import sample, train
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.architectures.medium_cnn import MediumCNN
 from fedcompress.models.cost import UncountedError, cost, multiply_adds
-from fedcompress.models.medium_cnn import MediumCNN
-from fedcompress.scenario import TrainingSettings
+from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.trainer import Trainer
 from fedcompress.training.work import counted
 

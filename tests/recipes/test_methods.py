@@ -70,7 +70,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str,
     from fedcompress.recipes import launch
     from fedcompress.recipes.display import RecipeDisplay
     from fedcompress.recipes.recipe import Recipe
-    from fedcompress.scenario import tomllib
+    from fedcompress.scenario.overrides import tomllib
 
     path = tmp_path_factory.mktemp("recipe") / "run"
     with RecipeDisplay() as display:

@@ -14,7 +14,7 @@ from fedcompress.options import Options
 from fedcompress.recipes import launch
 from fedcompress.recipes.display import RecipeDisplay
 from fedcompress.recipes.recipe import Recipe
-from fedcompress.scenario import tomllib
+from fedcompress.scenario.overrides import tomllib
 from federating import PLUGINS
 
 RECIPE = """

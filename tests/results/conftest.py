@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from fedcompress.results.run_directory import file_names
+from fedcompress.results.run.directory import file_names
 
 MakeRun = Callable[..., Path]
 MakeSweep = Callable[..., Path]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedcompress.gan.png import write_png
+from fedcompress.generators.png import write_png
 from fedcompress.recipes import page as recipe_page
-from fedcompress.results import tables
-from fedcompress.results.comparison import compare
+from fedcompress.results.compare import tables
+from fedcompress.results.compare.comparison import compare
 from fedcompress.results.report import write_report
 from fedcompress.results.runs import find_runs
 

@@ -11,8 +11,8 @@ import pytest
 
 from fedcompress.engines import states as states_module
 from fedcompress.errors import InputError
-from fedcompress.results.checkpoint import Checkpoint, Checkpoints
-from fedcompress.results.run_directory import ROWS, RunDirectory
+from fedcompress.results.run.checkpoint import Checkpoint, Checkpoints
+from fedcompress.results.run.directory import ROWS, RunDirectory
 from fedcompress.wire.references import References
 
 IDENTITY = {"start": "2026-01-01", "seed": 1, "scenario_digest": "s", "data_digest": "d", "plugins_digest": ""}

@@ -14,8 +14,8 @@ import pytest
 from scipy import stats
 
 from fedcompress.errors import InputError
-from fedcompress.results import tables
-from fedcompress.results.comparison import Comparison, check_same_task, compare
+from fedcompress.results.compare import tables
+from fedcompress.results.compare.comparison import Comparison, check_same_task, compare
 from fedcompress.results.runs import find_runs
 
 Make = Callable[..., Path]

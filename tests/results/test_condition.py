@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fedcompress.errors import InputError
-from fedcompress.results.condition import Condition, Name
+from fedcompress.results.compare.condition import Condition, Name
 
 FIGURES = ("accuracy", "loss", "uplink_bytes")
 VALUES = {

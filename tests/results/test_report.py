@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 import pytest
 
 from fedcompress.errors import InputError
-from fedcompress.results.comparison import compare
+from fedcompress.results.compare.comparison import compare
 from fedcompress.results.report import modelled, plots, population, write_report
 from fedcompress.results.runs import find_runs
 

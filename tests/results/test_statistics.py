@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fedcompress.results.statistics import Difference, Interval
+from fedcompress.results.compare.statistics import Difference, Interval
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])

@@ -13,7 +13,7 @@ import tomli_w
 from pseudo_terminal import CTRL_C, PROGRAM, Session, run_in_terminal
 from rich.cells import cell_len
 
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
 from fedcompress.units import size
 
 LONG = "phones-whose-group-has-a-name-of-several-long-words"

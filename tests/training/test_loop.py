@@ -9,9 +9,9 @@ from fedcompress import keras
 from fedcompress.compression.base import Wrapping
 from fedcompress.compression.pruning import PruningWrapping, mask_inputs
 from fedcompress.models.architecture import Architecture, ModelSpec
-from fedcompress.models.lenet5 import LeNet5
-from fedcompress.models.mini_cnn import MiniCNN
-from fedcompress.models.small_cnn import SmallCNN
+from fedcompress.models.architectures.lenet5 import LeNet5
+from fedcompress.models.architectures.mini_cnn import MiniCNN
+from fedcompress.models.architectures.small_cnn import SmallCNN
 from fedcompress.training.loop import Trained, TrainingLoop, batches
 from fedcompress.training.objectives import CrossEntropy, Objective, Proximal
 from graphs import all_kinds, kinds_in_loops

@@ -9,12 +9,12 @@ import pytest
 
 from fedcompress import keras
 from fedcompress.compression.base import Compression, Params, Wrapping
-from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
-from fedcompress.compression.none import NoCompression
+from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
+from fedcompress.compression.kinds.none import NoCompression
 from fedcompress.data.federated import Examples
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.mini_cnn import MiniCNN
-from fedcompress.scenario import TrainingSettings
+from fedcompress.models.architectures.mini_cnn import MiniCNN
+from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.loop import Trained, TrainingLoop
 from fedcompress.training.objectives import CrossEntropy, Distillation, FeatureMatching, Objective
 from fedcompress.training.trainer import Trainer

@@ -10,17 +10,17 @@ import pytest
 
 from fedcompress import keras
 from fedcompress.compression.base import Compression, Params
-from fedcompress.compression.cluster import Cluster
-from fedcompress.compression.magnitude import Magnitude
-from fedcompress.compression.none import NoCompression
-from fedcompress.compression.quantise import Quantise
+from fedcompress.compression.kinds.cluster import Cluster
+from fedcompress.compression.kinds.magnitude import Magnitude
+from fedcompress.compression.kinds.none import NoCompression
+from fedcompress.compression.kinds.quantise import Quantise
 from fedcompress.data.federated import Examples
 from fedcompress.errors import InputError
-from fedcompress.gan.spec import GanSpec
-from fedcompress.gan.training import train
+from fedcompress.generators.spec import GanSpec
+from fedcompress.generators.training import train
 from fedcompress.models.architecture import Architecture, ModelSpec
 from fedcompress.plugins import Plugins
-from fedcompress.scenario import TrainingSettings
+from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.objectives import CrossEntropy, Distillation, FeatureMatching, Objective, Proximal
 from fedcompress.training.trainer import Trainer
 from fedcompress.wire.content import Arrays

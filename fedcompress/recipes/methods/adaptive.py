@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pydantic import Field, model_validator
 
 from fedcompress.compression import masks as masking
-from fedcompress.compression.adaptive import Search
+from fedcompress.compression.kinds.adaptive import Search
 from fedcompress.recipes.bench import Bench, CurvePoint
 from fedcompress.recipes.method import Method, Outcome, Params
 from fedcompress.wire.content import Arrays

@@ -1,7 +1,7 @@
 """channel: remove whole filters and units along a ladder of sparsities, and hand over smaller dense models.
 
-Scores and floors are those of `fedcompress.compression.channel`. Each rung goes on from the one before; a `trial` is a
-whole ladder of its own, with other random numbers, from the same trained model.
+Scores and floors are those of `fedcompress.compression.kinds.channel`. Each rung goes on from the one before; a
+`trial` is a whole ladder of its own, with other random numbers, from the same trained model.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from fedcompress.compression import channel as ranking
 from fedcompress.compression.archive import Archive, entry
+from fedcompress.compression.kinds import channel as ranking
 from fedcompress.errors import InputError
 from fedcompress.models import channels
 from fedcompress.models.channels import Kept

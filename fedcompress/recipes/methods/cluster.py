@@ -11,7 +11,7 @@ from math import ceil, log2
 
 from pydantic import Field
 
-from fedcompress.compression.cluster import MOST, Cluster, ClusterParams
+from fedcompress.compression.kinds.cluster import MOST, Cluster, ClusterParams
 from fedcompress.recipes.bench import Bench
 from fedcompress.recipes.method import Method, Outcome
 from fedcompress.recipes.rounding import RoundingParams, zeros

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fedcompress.compression.quantise import QuantiseParams
+from fedcompress.compression.kinds.quantise import QuantiseParams
 from fedcompress.recipes.rounding import BitsParams, Rounding
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from fedcompress.compression.quantise import QuantiseParams
+from fedcompress.compression.kinds.quantise import QuantiseParams
 from fedcompress.compression.quantisers import FLOAT_BITS
 from fedcompress.errors import InputError
 from fedcompress.recipes.bench import Bench

@@ -11,8 +11,8 @@ from itertools import count
 
 from pydantic import Field
 
-from fedcompress.compression import lottery
 from fedcompress.compression import masks as masking
+from fedcompress.compression.kinds import lottery
 from fedcompress.recipes.bench import Bench
 from fedcompress.recipes.method import Method, Outcome, Params
 from fedcompress.wire.content import Arrays

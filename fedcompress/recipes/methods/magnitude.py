@@ -1,7 +1,7 @@
 """magnitude: prune the smallest weights of a trained model while it goes on training.
 
-Zhu & Gupta 2017, "To prune, or not to prune"; the schedule is that of `fedcompress.compression.magnitude`, an epoch for
-a round.
+Zhu & Gupta 2017, "To prune, or not to prune"; the schedule is that of `fedcompress.compression.kinds.magnitude`, an
+epoch for a round.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
+from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
 from fedcompress.compression.masks import SCOPES, Scope
 from fedcompress.recipes.bench import Bench
 from fedcompress.recipes.method import Method, Outcome, Params

@@ -5,7 +5,7 @@ Jacob et al. 2018, "Quantization and training of neural networks for efficient i
 
 from __future__ import annotations
 
-from fedcompress.compression.quantise import QuantiseParams
+from fedcompress.compression.kinds.quantise import QuantiseParams
 from fedcompress.recipes.rounding import BitsParams, Rounding
 
 

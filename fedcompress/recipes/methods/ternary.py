@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fedcompress.compression.quantise import QuantiseParams
+from fedcompress.compression.kinds.quantise import QuantiseParams
 from fedcompress.recipes.rounding import Rounding, RoundingParams
 
 Rounded = Literal["float", "ternary"]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from fedcompress.results.compare.tables import TextTable
 from fedcompress.results.runs import RunResult
-from fedcompress.results.tables import TextTable
 
 Variants = Mapping[str, Sequence[RunResult]]
 Json = dict[str, Any]

@@ -7,9 +7,9 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from fedcompress.devices import DROPPED_OUT, LATE
+from fedcompress.results.compare.tables import TextTable
 from fedcompress.results.report.drawing import FEW, Panel, Variants, axes, drawn, line, stacked
 from fedcompress.results.runs import RunResult
-from fedcompress.results.tables import TextTable
 from fedcompress.units import number
 
 if TYPE_CHECKING:

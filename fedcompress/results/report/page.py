@@ -13,13 +13,13 @@ from typing import Any
 from fedcompress import __version__
 from fedcompress.errors import InputError
 from fedcompress.files import check_output
-from fedcompress.results import comparison as compared
-from fedcompress.results.comparison import Comparison, Row, compare
+from fedcompress.results.compare import comparison as compared
+from fedcompress.results.compare.comparison import Comparison, Row, compare
+from fedcompress.results.compare.tables import TextTable, text_tables
 from fedcompress.results.report import library, modelled, plots, population
 from fedcompress.results.report.drawing import Panel, Variants, literal
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.runs import COMPLETED, Found, RunResult, flat_settings
-from fedcompress.results.tables import TextTable, text_tables
 from fedcompress.units import duration, number, size
 
 FILE = "report.html"

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fedcompress.results.comparison import Comparison, Row
+from fedcompress.results.compare.comparison import Comparison, Row
+from fedcompress.results.compare.tables import TextTable
 from fedcompress.results.report.drawing import (
     FEW,
     SYMBOLS,
@@ -23,7 +24,6 @@ from fedcompress.results.report.drawing import (
     stacked,
 )
 from fedcompress.results.runs import RunResult
-from fedcompress.results.tables import TextTable
 from fedcompress.units import number, size
 
 if TYPE_CHECKING:

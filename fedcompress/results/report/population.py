@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fedcompress.results.compare.tables import TextTable
 from fedcompress.results.report.drawing import (
     FEW,
     SYMBOLS,
@@ -20,7 +21,6 @@ from fedcompress.results.report.drawing import (
     rounded,
 )
 from fedcompress.results.runs import RunResult
-from fedcompress.results.tables import TextTable
 from fedcompress.units import number, size
 
 if TYPE_CHECKING:

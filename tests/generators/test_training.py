@@ -12,11 +12,11 @@ import pytest
 from fedcompress import keras
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
-from fedcompress.gan import training
-from fedcompress.gan.judge import classifier
-from fedcompress.gan.quality import accuracy_score, collapsed
-from fedcompress.gan.spec import NAMES, Gan, GanSpec
-from fedcompress.gan.training import TrainedGan, balanced_labels, sample, train
+from fedcompress.generators import training
+from fedcompress.generators.judge import classifier
+from fedcompress.generators.quality import accuracy_score, collapsed
+from fedcompress.generators.spec import NAMES, Gan, GanSpec
+from fedcompress.generators.training import TrainedGan, balanced_labels, sample, train
 from graphs import all_kinds, kinds_in_loops
 
 SPEC = GanSpec("compact", (8, 8, 1), 10)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fedcompress.errors import InputError, suggestion
-from fedcompress.gan.cgan import Cgan
-from fedcompress.gan.compact import Compact
-from fedcompress.gan.networks import Networks, Weight, initial
+from fedcompress.generators.cgan import Cgan
+from fedcompress.generators.compact import Compact
+from fedcompress.generators.networks import Networks, Weight, initial
 from fedcompress.wire.content import Arrays, ArraySpec, Content
 
 KINDS: dict[str, type[Networks]] = {"compact": Compact, "cgan": Cgan}

@@ -10,7 +10,7 @@ from fedcompress.errors import InputError
 from fedcompress.files import is_file
 from fedcompress.scenario import Scenario
 
-FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
+FOLDER = Path(__file__).resolve().parents[2] / "scenarios"
 
 
 def shipped(what: str = "scenarios") -> list[Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcompress.options import Options
-from fedcompress.sweep import Job, Outcome
+from fedcompress.sweep.sequential import Job, Outcome
 
 ATTEMPTS = 2
 """How often a run is begun or resumed when workers die under it."""
@@ -41,7 +41,7 @@ class _Worker:
 
         from fedcompress.errors import reason
         from fedcompress.launch import start_or_resume
-        from fedcompress.results.run_directory import finite
+        from fedcompress.results.run.directory import finite
         from fedcompress.scenario import Scenario
 
         parsed = Scenario.parse(tomllib.loads(scenario))

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress import keras
-from fedcompress.compression.none import NoCompression
+from fedcompress.compression.kinds.none import NoCompression
 from fedcompress.data.federated import Examples
-from fedcompress.gan.png import write_png
+from fedcompress.generators.png import write_png
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.scenario import TrainingSettings
+from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.loop import scaled
 from fedcompress.training.trainer import PREDICTION_BATCH, Trainer
 from fedcompress.wire.content import Arrays

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from fedcompress import keras
-from fedcompress.gan.networks import Networks, Weight, doubled, kernel, leaky, strided
+from fedcompress.generators.networks import Networks, Weight, doubled, kernel, leaky, strided
 
 
 class Cgan(Networks):

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from fedcompress.errors import InputError
 from fedcompress.experiment import resolved
 from fedcompress.plugins import Plugins
-from fedcompress.results.run_directory import RunDirectory, file_names
+from fedcompress.results.run.directory import RunDirectory, file_names
 from fedcompress.scenario import Scenario
 
 Row = dict[str, Any]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedcompress import keras
 from fedcompress.data.federated import Examples
-from fedcompress.gan.spec import Gan, GanSpec
+from fedcompress.generators.spec import Gan, GanSpec
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import traced
 from fedcompress.models.random_layers import RandomLayers

@@ -11,9 +11,9 @@ from statistics import stdev
 from typing import Any
 
 from fedcompress.errors import FedcompressError, InputError, suggestion
-from fedcompress.results.condition import Condition, Name
+from fedcompress.results.compare.condition import Condition, Name
+from fedcompress.results.compare.statistics import AMOUNT, ANY, BETWEEN_SHARES, SHARE, Bounds, Difference, Interval
 from fedcompress.results.runs import Found, RunResult
-from fedcompress.results.statistics import AMOUNT, ANY, BETWEEN_SHARES, SHARE, Bounds, Difference, Interval
 
 
 class ComparisonError(FedcompressError):

@@ -57,7 +57,7 @@ def installed(package: str) -> str | None:
 
 def _commit() -> dict[str, Any]:
     """The commit of the source tree, and whether it has changes; null in an installed package."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
 
     def git(*arguments: str) -> str | None:
         if not (root / ".git").exists():

@@ -15,9 +15,9 @@ from fedcompress.devices import ABOUT
 from fedcompress.errors import InputError
 from fedcompress.files import check_output, irregular
 from fedcompress.fitted_table import FittedTable
-from fedcompress.results import comparison as compared
-from fedcompress.results.comparison import Cell, Comparison, Row
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.compare import comparison as compared
+from fedcompress.results.compare.comparison import Cell, Comparison, Row
+from fedcompress.results.run.directory import RunDirectory
 from fedcompress.units import number, size
 
 MARKS = {

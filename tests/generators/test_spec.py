@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedcompress.errors import InputError
-from fedcompress.gan.spec import NAMES, GanSpec
+from fedcompress.generators.spec import NAMES, GanSpec
 from fedcompress.wire.codec import Encoding
 from fedcompress.wire.payload import WireFormat, decode_payload, encode_payload
 
@@ -74,7 +74,8 @@ def test_what_cannot_be_made_is_refused(arguments: tuple[str, tuple[int, ...], i
 
 
 def test_importing_does_not_load_tensorflow() -> None:
-    code = "import sys, fedcompress.gan.spec, fedcompress.gan.training, fedcompress.gan.quality as q\n"
-    code += "from fedcompress.gan.spec import GanSpec; GanSpec('compact', (28, 28, 1), 10).parameters\n"
+    code = "import sys, fedcompress.generators.spec, fedcompress.generators.training\n"
+    code += "import fedcompress.generators.quality\n"
+    code += "from fedcompress.generators.spec import GanSpec; GanSpec('compact', (28, 28, 1), 10).parameters\n"
     code += "sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

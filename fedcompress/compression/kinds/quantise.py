@@ -22,7 +22,7 @@ from pydantic import Field
 
 from fedcompress import keras
 from fedcompress.compression import quantisers
-from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
+from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
 from fedcompress.compression.pruning import PruningWrapping
 from fedcompress.compression.quantisers import FLOAT_BITS, Kind
 from fedcompress.models.architecture import ModelSpec

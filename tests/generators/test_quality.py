@@ -10,9 +10,9 @@ import pytest
 
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
-from fedcompress.gan.judge import classifier
-from fedcompress.gan.png import write_png
-from fedcompress.gan.quality import (
+from fedcompress.generators.judge import classifier
+from fedcompress.generators.png import write_png
+from fedcompress.generators.quality import (
     accuracy_score,
     collapsed,
     features,

@@ -15,7 +15,7 @@ from fedcompress.devices import ModelledTotals
 from fedcompress.evaluation import Scores
 from fedcompress.experiment import Experiment
 from fedcompress.federation import RoundRecord
-from fedcompress.results.run_directory import RunDirectory, finite
+from fedcompress.results.run.directory import RunDirectory, finite
 from fedcompress.stopping import Stopped
 from fedcompress.wire.ledger import ENVELOPE, Totals, Transfer
 

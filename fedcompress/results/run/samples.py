@@ -11,10 +11,10 @@ import numpy as np
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.source import GENERATOR, SEED
 from fedcompress.experiment import Experiment
-from fedcompress.gan.judge import classifier
+from fedcompress.generators.judge import classifier
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.results.missing import optional
-from fedcompress.results.run_directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.missing import optional
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import State
 from fedcompress.wire.content import Arrays
@@ -65,7 +65,7 @@ class SampleReport:
         trained = state.get("public", {}).get(GENERATOR)
         if public is None or public.gan is None or trained is None:
             return
-        from fedcompress.gan.quality import accuracy_score, features, frechet_distance, grid_png, kernel_distance
+        from fedcompress.generators.quality import accuracy_score, features, frechet_distance, grid_png, kernel_distance
 
         seed = [np.array([int(self._rng("samples").integers(2**62))], np.int64)]
         drawn = public.draw({SEED: seed, GENERATOR: fed.decoded(GENERATOR, trained)}, DRAWN)
@@ -102,7 +102,7 @@ class SampleReport:
     @cached_property
     def _real(self) -> tuple[Arrays, Examples]:
         """A classifier trained on real data, and that data."""
-        from fedcompress.gan.quality import fitted
+        from fedcompress.generators.quality import fitted
 
         pooled = self.experiment.data.pooled()
         chosen = np.sort(self._rng("real").permutation(len(pooled))[:REAL])

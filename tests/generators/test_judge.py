@@ -10,8 +10,8 @@ import pytest
 from fedcompress import keras
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
-from fedcompress.gan.judge import classifier
-from fedcompress.gan.quality import accuracy_score, features, fitted, frechet_distance, kernel_distance
+from fedcompress.generators.judge import classifier
+from fedcompress.generators.quality import accuracy_score, features, fitted, frechet_distance, kernel_distance
 from fedcompress.plugins import Plugins
 
 

@@ -22,7 +22,7 @@ from pydantic import Field
 from fedcompress import keras
 from fedcompress.compression import masks as masking
 from fedcompress.compression import quantisers
-from fedcompress.compression.magnitude import Magnitude, MagnitudeParams
+from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
 from fedcompress.compression.pruning import PruningWrapping
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.kernels import replaced

@@ -1,0 +1,1 @@
+"""Compressions by name: one file each, and nothing else."""

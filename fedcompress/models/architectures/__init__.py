@@ -1,0 +1,1 @@
+"""Architectures by name: one file each, and nothing else."""

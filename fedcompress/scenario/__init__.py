@@ -1,0 +1,5 @@
+"""The typed scenario."""
+
+from fedcompress.scenario.scenario import Scenario
+
+__all__ = ["Scenario"]

@@ -1,0 +1,146 @@
+"""A whole scenario: load, override, validate, write, and the runs of its sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+import tomli_w
+from pydantic import Field, model_validator
+
+from fedcompress.errors import cut, located
+from fedcompress.scenario.messages import validated
+from fedcompress.scenario.overrides import overridden, read_toml
+from fedcompress.scenario.sections import (
+    DataSettings,
+    DeviceSettings,
+    EvaluationSettings,
+    GroupSettings,
+    Name,
+    Positive,
+    PublicSettings,
+    Section,
+    ServerSettings,
+    StopSettings,
+    SweepSettings,
+    TrackingSettings,
+    TrainingSettings,
+    Variant,
+    WireSettings,
+)
+
+
+class Scenario(Section):
+    """A whole experiment; `Scenario.load` reads it from a file."""
+
+    name: Name = Field(min_length=1, pattern=r"^[\w. -]+$", description="letters, digits, space, . - and _")
+    rounds: Positive = Field(10, description="federated rounds")
+    seed: int = Field(1, ge=0, description="every random number derives from it")
+    data: DataSettings = Field(default_factory=DataSettings)
+    public: PublicSettings | None = None
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    wire: WireSettings = Field(default_factory=WireSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    groups: tuple[GroupSettings, ...] = Field((GroupSettings(),), min_length=1, strict=False)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    stop: StopSettings | None = None
+    devices: dict[str, DeviceSettings] = Field(default_factory=dict, description="devices besides those that ship")
+    tracking: TrackingSettings | None = None
+    sweep: SweepSettings | None = None
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> Self:
+        names = [group.name for group in self.groups]
+        if len(set(names)) < len(names):
+            raise ValueError(f"groups: names have to differ, received {cut(', '.join(names), 200)}")
+        total = sum(group.share for group in self.groups)
+        if abs(total - 1.0) > 1e-6:
+            shares = cut(" + ".join(f"{group.share:g}" for group in self.groups), 200)
+            raise ValueError(f"groups: shares have to sum to 1, received {shares} = {total:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _balance_is_of_dirichlet(self) -> Self:
+        if self.data.balanced and self.data.partition != "dirichlet":
+            raise ValueError(
+                f'data.balanced: is for partition = "dirichlet", but data.partition is "{self.data.partition}"'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cohorts_are_large_enough(self) -> Self:
+        server, clients = self.server, self.data.clients
+        if server.minimum_replies > server.cohort_of(clients):
+            raise ValueError(
+                f"server.minimum_replies: received {server.minimum_replies}, but a round's cohort has "
+                f"{server.cohort_of(clients)} of {clients} clients (server.cohort is {server.cohort:g}); lower it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _criteria_can_be_judged(self) -> Self:
+        stop = self.stop
+        if stop and (stop.patience or stop.target) and not self.data.server_validation:
+            raise ValueError("stop: patience and target need validation data, but data.server_validation is 0")
+        if all(group.device is None for group in self.groups):
+            for key, value in (
+                ("server.deadline", self.server.deadline),
+                ("stop.modelled_seconds", stop and stop.modelled_seconds),
+            ):
+                if value is not None:
+                    raise ValueError(f"{key}: is for modelled devices, but no group has a device")
+        return self
+
+    @classmethod
+    def parse(cls, table: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Scenario:
+        """Validates a nested table, after setting `overrides` (dotted key -> value) in it.
+
+        Raises:
+            InputError: One problem per line: the key, what was received, what is expected.
+        """
+        return validated(cls, overridden(table, overrides or {}))
+
+    @classmethod
+    def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Scenario:
+        """Reads a TOML file; see `parse`."""
+        return cls.parse(read_toml(path), overrides)
+
+    def table(self) -> dict[str, Any]:
+        """Returns the scenario as a nested table with every default written out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def toml(self) -> str:
+        """Returns the scenario as TOML, every default written out."""
+        return tomli_w.dumps(self.table())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that decides the result."""
+        return sha256(tomli_w.dumps(deciding(self.table())).encode()).hexdigest()
+
+    def runs(self) -> list[tuple[str, Scenario]]:
+        """Returns the runs of a sweep as (name of the run, scenario without sweep), variants outer, seeds inner."""
+        if self.sweep is None:
+            return [(self.name, self)]
+        base = self.table()
+        del base["sweep"]
+        return [
+            (f"{variant.name} seed {seed}", _variant(base, variant, seed))
+            for variant in self.sweep.variants
+            for seed in self.sweep.seeds
+        ]
+
+
+def deciding(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a scenario's table, of whatever version, without what decides no result: trackers and TFLite files."""
+    kept = {key: value for key, value in table.items() if key != "tracking"}
+    if isinstance(evaluation := kept.get("evaluation"), Mapping):
+        kept["evaluation"] = {key: value for key, value in evaluation.items() if key != "tflite"}
+    return kept
+
+
+def _variant(base: Mapping[str, Any], variant: Variant, seed: int) -> Scenario:
+    with located(f"sweep variant {variant.name!r}"):
+        return Scenario.parse(base, {**variant.set, "seed": seed})

@@ -1,0 +1,1 @@
+"""Runs of a sweep: one after the other, or side by side."""
