@@ -10,11 +10,16 @@ from typing import Any, NamedTuple
 
 import pytest
 import tomli_w
+from hypothesis import HealthCheck, settings
 
 from fedcompress import cli
 
 # A job in the background starts with Ctrl-C ignored, and its children inherit that; tests send it to theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine fails no property.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 class Done(NamedTuple):

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -27,6 +26,7 @@ from fedcompress.options import Options
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
 from federating import FEDPKDG, PLUGINS, PRUNING, TINY, experiment, run
+from waiting import until
 
 ray = pytest.importorskip("ray")
 Started = Callable[[], dict[int, str]]
@@ -249,11 +249,7 @@ def test_a_driver_that_is_ended_leaves_nothing(
         process.send_signal(sent)
         rest = process.stderr.read()
     assert process.returncode == code
-    for _ in range(600):
-        if not (left := [*started().values(), *short.iterdir()]):
-            break
-        time.sleep(0.1)
-    assert not left
+    until(lambda: not [*started().values(), *short.iterdir()])
     if sent == signal.SIGTERM:
         assert rest.splitlines()[-2:] == ["go on with: fedcompress resume out", "interrupted"]
         assert RunDirectory(tmp_path / "out").read_json("summary.json")["status"] == "interrupted"
