@@ -32,11 +32,12 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def tiny() -> dict[str, Any]:
-    """A fresh table: two dense clients and a pruned one."""
+    """A fresh table: two dense clients and a pruned one; without TFLite files, most of the time of so short a run."""
     return {
         "name": "tiny",
         "rounds": 2,
         "data": {"dataset": "digits", "clients": 3},
+        "evaluation": {"tflite": False},
         "groups": [
             {"name": "dense", "share": 0.67, "model": "mini-cnn"},
             {"name": "pruned", "share": 0.33, "model": "mini-cnn", "compression": "magnitude", "sparsity": 0.5},

@@ -462,7 +462,7 @@ ROWS = {
 
 def test_a_run_from_start_to_end(tiny_file: Path, tmp_path: Path) -> None:
     """As a user runs it: JSON alone on standard output, only our own lines on standard error, every file there."""
-    command = [PROGRAM, "run", "tiny.toml", "--json", "--out", "out"]
+    command = [PROGRAM, "run", "tiny.toml", "--json", "--out", "out", "--set", "evaluation.tflite=true"]
     done = subprocess.run(command, cwd=tmp_path, env=LOUD, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1

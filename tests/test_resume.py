@@ -47,7 +47,10 @@ def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 CASES = {
-    "pruning with int8": ({**PRUNING, "wire": {"values": "int8"}}, {}),
+    "pruning with int8": (
+        {**PRUNING, "wire": {"values": "int8"}, "evaluation": {"tflite": True}},
+        {},
+    ),
     "client state": ({}, {"server.strategy": "local"}),
     "own models of part of the clients, without validation data": (
         {},

@@ -38,6 +38,7 @@ PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
 SUPERLINK = Options(engine="superlink", plugins=(PLUGINS,))
 MIXED: dict[str, Any] = {
     "rounds": 2,
+    "evaluation": {"tflite": True},
     "wire": {"values": "int8"},
     "groups": [
         {"name": "dense", "share": 0.5, "model": "mini-cnn"},
