@@ -20,9 +20,8 @@ from fedcompress.models.architecture import ModelSpec
 from fedcompress.wire.content import Arrays, ArraySpec, Content, Payload, weights_content
 
 if TYPE_CHECKING:
-    from fedcompress.federation import Federation
     from fedcompress.groups import ClientInfo
-    from fedcompress.strategy import State
+    from fedcompress.strategy import Federation, State
 
 TRAIN = "train_generator"
 """The client action that trains a GAN."""

@@ -17,8 +17,7 @@ from fedcompress.training.trainer import Trainer
 from fedcompress.wire.content import Arrays
 
 if TYPE_CHECKING:
-    from fedcompress.federation import Federation, Reply
-    from fedcompress.strategy import ServerStrategy
+    from fedcompress.strategy import Federation, Reply, ServerStrategy
 
 
 class StudentParams(Params):
