@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedcompress.engines.grid import LocalGrid
+from fedcompress.delivery import VirtualNodes
 from fedcompress.evaluation import Evaluator, spread
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
@@ -71,8 +71,8 @@ def run_rounds(
     if checkpoints.exists:
         checkpoint = checkpoints.load()
         state, done = checkpoint.state, checkpoint.round
-        if isinstance(grid, LocalGrid):  # nodes elsewhere start afresh and hold no masks
-            fed.references = checkpoint.references
+        if isinstance(grid, VirtualNodes):  # nodes elsewhere start afresh and hold no masks
+            fed.references.update(checkpoint.references)
         recorder.restore()
     stopping = Stopping.of(experiment)
     recorder.stopped = stopping.after(recorder.rounds)
