@@ -111,28 +111,42 @@ def divided(partition: Partition, name: str, pool: Pool, rng: np.random.Generato
             f"{len(pool)} examples; lower clients or minimum."
         )
     with prepared(f"partition {name!r}"):
-        parts = [np.asarray(part) for part in partition.divide(pool, rng)]
-    if problem := _problem(parts, clients, least, len(pool)):
+        # no call for each of perhaps ten thousand clients: that would take longer than the partition itself
+        parts = [part if type(part) is np.ndarray else np.asarray(part) for part in partition.divide(pool, rng)]
+    if problem := _misshapen(parts, clients, least):
         raise InputError(f"partition {name!r}: {problem}.")
-    return [np.sort(part).astype(np.int64, copy=False) for part in parts]
+    parts = [part if part.dtype == np.int64 else part.astype(np.int64) for part in parts]
+    positions = np.concatenate(parts)
+    owner = np.repeat(np.arange(clients), [part.size for part in parts])
+    if problem := _misplaced(positions, owner, len(pool)):
+        raise InputError(f"partition {name!r}: {problem}.")
+    in_order = (np.diff(positions) > 0) | (np.diff(owner) > 0)
+    return parts if in_order.all() else [np.sort(part) for part in parts]
 
 
-def _problem(parts: Sequence[NDArray[Any]], clients: int, least: int, examples: int) -> str | None:
-    """Returns the first thing that is wrong with index sets, or None."""
+def _misshapen(parts: Sequence[NDArray[Any]], clients: int, least: int) -> str | None:
+    """Returns the first thing that is wrong with the number, types and sizes of index sets, or None."""
     if len(parts) != clients:
         return f"returned {len(parts)} index sets, expected one for each of {clients} clients"
     for client, part in enumerate(parts):
         if part.ndim != 1 or (part.dtype.kind not in "iu" and part.size):
             return f"client {client}: received {part.dtype} of shape {part.shape}, expected integers of shape (n,)"
-        if part.size and not 0 <= part.min() <= part.max() < examples:
-            return f"client {client}: received positions {part.min()} to {part.max()}, expected 0 to {examples - 1}"
-        if len(part) < least:
-            return f"client {client}: received {len(part)} examples, expected at least {least} (data.minimum)"
-    counts = np.bincount(np.concatenate([part.astype(np.int64) for part in parts]), minlength=examples)
+        if part.size < least:
+            return f"client {client}: received {part.size} examples, expected at least {least} (data.minimum)"
+    return None
+
+
+def _misplaced(positions: Indices, owner: Indices, examples: int) -> str | None:
+    """Returns the first thing that is wrong with positions in a pool, given the client that gets each, or None."""
+    outside = np.flatnonzero((positions < 0) | (positions >= examples))
+    if outside.size:
+        client, position = owner[outside[0]], positions[outside[0]]
+        return f"client {client}: received position {position}, expected 0 to {examples - 1}"
+    counts = np.bincount(positions, minlength=examples)
     if (counts > 1).any():
         twice = int(np.argmax(counts > 1))
-        holders = [str(client) for client, part in enumerate(parts) if twice in part]
-        return f"position {twice} is given {counts[twice]} times, to client {', '.join(holders)}; expected once at most"
+        holders = ", ".join(map(str, np.unique(owner[positions == twice])))
+        return f"position {twice} is given {counts[twice]} times, to client {holders}; expected once at most"
     return None
 
 
