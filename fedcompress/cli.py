@@ -203,7 +203,7 @@ def compare(
 ) -> None:
     """Compare runs over seeds: means, 95 % intervals, and whether a difference is more than noise."""
     from fedcompress.results.compare import tables
-    from fedcompress.results.compare.comparison import check_same_task
+    from fedcompress.results.compare.caveats import check_same_task
     from fedcompress.results.compare.comparison import compare as compare_runs
     from fedcompress.results.compare.condition import Condition
     from fedcompress.results.runs import find_runs

@@ -11,8 +11,9 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedcompress.engines.grid import LocalGrid
-from fedcompress.evaluation import Evaluator, spread
+from fedcompress.evaluation import Evaluator
 from fedcompress.experiment import Experiment
+from fedcompress.fairness import over_clients
 from fedcompress.federation import Federation
 from fedcompress.guard import Guard
 from fedcompress.results.run.checkpoint import Checkpoint, Checkpoints
@@ -107,5 +108,5 @@ def run_rounds(
         recorder.federation(clients)
         digest = evaluator.digest(state, recorder.latest)
         deployed = evaluator.deployed(state, recorder.latest)
-        summary = recorder.summary("completed", spread(clients), digest, deployed) | evaluator.extras(state)
+        summary = recorder.summary("completed", over_clients(clients), digest, deployed) | evaluator.extras(state)
         return state, summary | (samples.final(number) if samples else {})
