@@ -13,7 +13,7 @@ from rich.text import Text
 from fedcompress.files import write_text
 from fedcompress.fitted_table import FittedTable
 from fedcompress.page.blocks import Panel, Section, TextTable
-from fedcompress.page.figures import axes, colour, plotted
+from fedcompress.page.figures import axes, filled, plotted
 from fedcompress.page.shell import html
 
 MOST_ROWS = 30
@@ -133,7 +133,7 @@ def write_plot(distribution: NDArray[np.int64], path: Path, names: Sequence[str]
     clients, classes = distribution.shape
     numbers, labels = [str(client) for client in range(clients)], list(names or map(str, range(classes)))
     data = [
-        {"type": "bar", "name": name, "x": list(range(clients)), "y": counts, "marker": {"color": colour(index)}}
+        {"type": "bar", "name": name, "x": list(range(clients)), "y": counts, "marker": filled(index)}
         for index, (name, counts) in enumerate(zip(labels, distribution.T.tolist(), strict=True))
     ]
     layout = axes("client", "examples", share=False, barmode="stack", bargap=0.1 if clients <= 100 else 0)

@@ -48,6 +48,13 @@ def line(name: str, index: int, x: Iterable[float], y: Iterable[float], *, marke
     }
 
 
+def filled(index: int) -> Json:
+    """Returns the marker of bars: of a colour, and of a pattern that differs for the next bars of that colour."""
+    shape = PATTERNS[(index + index // COLOURS) % len(PATTERNS)]
+    pattern = {"shape": shape, "fillmode": "overlay", "fgcolor": "@card", "size": 7, "solidity": 0.2}
+    return {"color": colour(index), "pattern": pattern}
+
+
 def stacked(labels: Sequence[str], parts: Mapping[str, Iterable[float]], unit: str) -> Json:
     """Returns lying bars, one for each label, of parts that differ in colour and pattern."""
     data: list[Json] = [
@@ -57,16 +64,7 @@ def stacked(labels: Sequence[str], parts: Mapping[str, Iterable[float]], unit: s
             "name": name,
             "y": list(labels),
             "x": rounded(values),
-            "marker": {
-                "color": colour(index),
-                "pattern": {
-                    "shape": PATTERNS[index % len(PATTERNS)],
-                    "fillmode": "overlay",
-                    "fgcolor": "@card",
-                    "size": 7,
-                    "solidity": 0.2,
-                },
-            },
+            "marker": filled(index),
         }
         for index, (name, values) in enumerate(parts.items())
     ]
