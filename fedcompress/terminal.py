@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 from fedcompress.devices import ABOUT
 from fedcompress.experiment import Experiment
 from fedcompress.fitted_table import FittedTable
 from fedcompress.progress import ProgressLine
+from fedcompress.rows import RoundRow, Summary
 from fedcompress.sweep.sequential import Outcome
 from fedcompress.units import number, size
-
-Row = Mapping[str, Any]
 
 
 class ProgressDisplay(ProgressLine):
@@ -26,17 +25,18 @@ class ProgressDisplay(ProgressLine):
         super().__init__(label, "rounds")
         self._up = self._down = 0
 
-    def started(self, experiment: Experiment, before: Sequence[Row]) -> None:
+    def started(self, experiment: Experiment, before: Sequence[RoundRow]) -> None:
         """Shows how many rounds there are; bytes go on from those of the rounds before."""
         total = experiment.scenario.rounds
-        self._up, self._down = (sum(row[f"{way}_bytes"] for row in before) for way in ("uplink", "downlink"))
+        self._up = sum(row["uplink_bytes"] for row in before)
+        self._down = sum(row["downlink_bytes"] for row in before)
         self.begin(total, len(before), ["training"])
         earlier = f", {len(before)} of them done before" if before else ""
         self.note(f"{self._label}: {total} rounds{earlier}, {len(experiment.clients)} clients")
         for warning in experiment.warnings:
             self.say(f"warning: {warning}")
 
-    def round_done(self, row: Row) -> None:
+    def round_done(self, row: RoundRow) -> None:
         """Shows a finished round."""
         self._up += row["uplink_bytes"]
         self._down += row["downlink_bytes"]
@@ -85,7 +85,7 @@ class SweepDisplay(ProgressLine):
         self.say(f"{outcome.job.label}: {how}; {so_far}, left {self.left}")
 
 
-def summary_table(summary: Row) -> FittedTable:
+def summary_table(summary: Summary) -> FittedTable:
     """Returns the closing table of a run, a row per group."""
     saved = summary["dense_uplink_bytes"] / summary["uplink_bytes"] if summary["uplink_bytes"] else float("nan")
     title = (

@@ -38,9 +38,9 @@ def _findings(shown: Shown) -> Iterable[tuple[str, str]]:
     else:
         yield from _differing(shown.comparison)
     stopped = [run for run in shown.runs if run.summary.get("stopped")]
-    if stopped and shown.only:
+    if shown.only and (end := shown.only.summary.get("stopped")):
         rounds, planned = shown.only.summary["rounds"], shown.only.scenario["rounds"]
-        yield "", f"Ended early, after {rounds} of {planned} rounds: {shown.only.summary['stopped']['detail']}."
+        yield "", f"Ended early, after {rounds} of {planned} rounds: {end['detail']}."
     elif stopped:
         yield "", f"{len(stopped)} of {len(shown.runs)} runs ended early; below Accuracy stands when and why."
 
@@ -99,17 +99,15 @@ def _tiles(shown: Shown) -> list[tuple[str, str, str]]:
     runs = shown.runs
     means = {name: cell.part("mean") for name, cell in shown.comparison.rows[0].cells.items()}
 
-    def over(kind: str) -> str:
-        dense = sum(run.summary[f"dense_{kind}_bytes"] for run in runs) / len(runs)
-        wire = means[f"{kind}_bytes"]
-        return f"{_fewer(dense / wire)} dense" if wire and dense else ""
+    def over(wire: float | None, dense: list[int]) -> str:
+        return f"{_fewer(sum(dense) / len(dense) / wire)} dense" if wire and sum(dense) else ""
 
-    taken = means["modelled_seconds"]
+    up, down, taken = (means[name] for name in ("uplink_bytes", "downlink_bytes", "modelled_seconds"))
     return [
         ("accuracy", number(means["accuracy"]), f"best on validation {number(means['best_accuracy'])}"),
         ("worst tenth of clients", number(means["clients_worst10"]), f"mean {number(means['clients_mean'])}"),
-        ("up", size(means["uplink_bytes"]), over("uplink")),
-        ("down", size(means["downlink_bytes"]), over("downlink")),
+        ("up", size(up), over(up, [run.summary["dense_uplink_bytes"] for run in runs])),
+        ("down", size(down), over(down, [run.summary["dense_downlink_bytes"] for run in runs])),
         ("a client's model", size(means["model_bytes"]), "deflated"),
         ("time", duration(means["seconds"] or 0.0), _failures(runs)),
         *([("on its devices", duration(taken), "from a model, not measured")] if taken is not None else []),
@@ -143,5 +141,5 @@ def _failures(runs: Sequence[RunResult]) -> str:
 
 def _warnings_of(runs: Sequence[RunResult]) -> list[str]:
     """Warnings of the runs themselves, and what they lack."""
-    texts = [run.summary.get(key) or () for run in runs for key in ("warnings", "missing")]
+    texts = [(*run.summary.get("warnings", ()), *run.summary.get("missing", ())) for run in runs]
     return list(dict.fromkeys(text for some in texts for text in some))

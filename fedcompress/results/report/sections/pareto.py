@@ -67,7 +67,7 @@ def against_size(shown: Shown) -> Panel | None:
     points = {}
     for place, (variant, runs) in enumerate(shown.scored.items()):
         for symbol, name in enumerate(runs[0].summary["groups"]):
-            groups = [run.summary["groups"].get(name, {}) for run in runs]
+            groups = [run.summary["groups"][name] for run in runs if name in run.summary["groups"]]
             figures = [(g.get("compressed_bytes"), g.get("deployed_accuracy") or g.get("accuracy")) for g in groups]
             known = [(float(cost), float(accuracy)) for cost, accuracy in figures if cost and accuracy is not None]
             if known:
