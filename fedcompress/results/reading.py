@@ -36,8 +36,10 @@ FEDERATION: Wanted = {"groups": list, "labels": list}
 """What these files have to hold, by key; other keys may be absent."""
 
 _TEXTS = ("action", "group", "status", "error", "direction", "content")
+_LATER = {"validation_accuracy", "events"}
+"""Columns of `rounds.jsonl` that the first versions did not write."""
 _COLUMNS: Mapping[str, Collection[str]] = {
-    "rounds": RoundRow.__required_keys__ - {"validation_accuracy", "events"},
+    "rounds": [name for name in RoundRow.__annotations__ if name in RoundRow.__required_keys__ - _LATER],
     "clients": ("round", "action", "client", "group", "accuracy", "sparsity_target", "sparsity", "status", "error"),
     "ledger": [field.name for field in fields(Transfer)],
 }
