@@ -12,7 +12,7 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipFile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -48,8 +48,8 @@ GOOD = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
         (b"\0\0\x0d\x03" + GOOD[4:], "is damaged"),
         (b"\0\0\x08\x03" + b"\xff" * 12, "is damaged"),  # the product of the lengths does not overflow
         (idx(np.zeros(3, np.uint8)), "with 3 dimensions"),
-        (gzip.compress(GOOD)[:-12], "cannot be read"),
-        (gzip.compress(GOOD)[:-8] + b"\0" * 8, "cannot be read"),  # checksum
+        (gzip.compress(GOOD, mtime=0)[:-12], "cannot be read"),
+        (gzip.compress(GOOD, mtime=0)[:-8] + b"\0" * 8, "cannot be read"),  # checksum
         (b"\x1f\x8b" + b"rubbish", "cannot be read"),
     ],
 )
@@ -70,7 +70,6 @@ def test_find_idx_needs_all_four(tmp_path: Path) -> None:
     assert find_idx(tmp_path) == [tmp_path / name for name in [*names, "t10k-labels-idx1-ubyte"]]
 
 
-@settings(deadline=None)
 @given(
     arrays(np.uint8, st.tuples(st.integers(1, 5), st.integers(1, 6))), st.sampled_from(["\n", "\r\n"]), st.booleans()
 )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedcompress.data.plot import write_plot
 from fedcompress.generators.png import write_png
 from fedcompress.recipes import page as recipe_page
 from fedcompress.results.compare import tables
@@ -226,8 +227,10 @@ def test_a_recipe_with_long_names_that_do_not_act(open_page: Callable[..., Any],
     path = tmp_path / "report.html"
     path.write_text(recipe_page.html(f"{name}_{'y' * 90}", f"key = '{'z' * 300}'", rows), encoding="utf-8")
     page = open_page(path, 390)
-    page.locator(".main-svg").first.wait_for()
+    draw_all(page)
+    page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate(CUT_OFF) == []
     assert page.locator("img, b").count() == 0
     assert page.locator("svg text").filter(has_text="<b>bold</b>").count() >= 2
 
@@ -239,24 +242,23 @@ def large(large_run: Path) -> Path:
 
 
 def test_a_large_report_opens_at_once(open_page: Callable[..., Any], large: Path) -> None:
-    """It can be read, and has its first plot, within two seconds.
-
-    Both are of the page's own thread in processor seconds, which other work on the machine does not lengthen much.
-    """
+    """What it takes until the first plot is there: 11,000 nodes and 129,000 calls of JavaScript, 0.3 s in all."""
     assert large.stat().st_size < 8e6
-    readable, drawn = [], []
-    for _ in range(3):
-        page = open_page(large)
-        session = page.context.new_cdp_session(page)
-        session.send("Performance.enable", {"timeDomain": "threadTicks"})
-        page.reload()
-        page.locator("#plot-0 .main-svg").first.wait_for()
-        metrics = {item["name"]: item["value"] for item in session.send("Performance.getMetrics")["metrics"]}
-        drawn.append(metrics["TaskDuration"])
-        paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime / 1000"
-        readable.append(page.evaluate(paint))
-    assert 0 < min(readable) < 2
-    assert 0 < min(drawn) < 2
+    page = open_page(large)
+    session = page.context.new_cdp_session(page)
+    for command, settings in (
+        ("Performance.enable", {}),
+        ("Profiler.enable", {}),
+        ("Profiler.startPreciseCoverage", {"callCount": True, "detailed": False}),
+    ):
+        session.send(command, settings)
+    page.reload()
+    page.locator("#plot-0 .main-svg").first.wait_for()
+    metrics = {item["name"]: item["value"] for item in session.send("Performance.getMetrics")["metrics"]}
+    scripts = session.send("Profiler.takePreciseCoverage")["result"]
+    calls = sum(function["ranges"][0]["count"] for script in scripts for function in script["functions"])
+    assert 0 < metrics["Nodes"] < 30_000
+    assert 0 < calls < 200_000
 
 
 def test_plots_are_drawn_as_they_come_near(open_page: Callable[..., Any], large: Path) -> None:
@@ -279,3 +281,13 @@ def test_without_scripts_there_are_the_numbers(browser: Any, large: Path) -> Non
     page.get_by_text("Numbers of: Accuracy over rounds").click()
     assert page.get_by_text("0.8960", exact=True).first.is_visible()
     context.close()
+
+
+def test_the_labels_of_clients(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    write_plot(np.array([[5, 1], [2, 3]]), tmp_path / "plot.html", ["cat", "dog"])
+    page = open_page(tmp_path / "plot.html", 390)
+    draw_all(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.locator(".legendtext").all_text_contents() == ["cat", "dog"]
+    page.get_by_text("Numbers of: Examples of each client").click()
+    assert page.locator("tbody tr").all_text_contents() == ["0516", "1235"]

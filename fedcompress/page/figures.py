@@ -1,4 +1,4 @@
-"""How a report draws: figures as plotly's JSON has them, in colours of the page.
+"""How pages draw: figures as plotly's JSON has them, in colours of the page.
 
 Colours are names that the page looks up in its style sheet, so that dark mode and print have their own: "@0" to "@6"
 for series, "@0/0.2" with an opacity.
@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from fedcompress.results.compare.tables import TextTable
-from fedcompress.results.runs import RunResult
+from fedcompress.page.blocks import TextTable
 
-Variants = Mapping[str, Sequence[RunResult]]
 Json = dict[str, Any]
 
 COLOURS = 7
@@ -24,25 +21,6 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 PATTERNS = ("", "/", "x", "-", "|", "+", ".")
 FEW = 30
 """Up to so many points of a line, each is marked."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A plot with its numbers.
-
-    Attributes:
-        title: Short; also what a screen reader says.
-        note: How to read it.
-        figure: `data` and `layout` for plotly.
-        table: The numbers.
-        height: Of the plot, in pixels.
-    """
-
-    title: str
-    note: str
-    figure: Json
-    table: TextTable
-    height: int = 340
 
 
 def colour(index: int, opacity: float | None = None) -> str:
@@ -70,6 +48,13 @@ def line(name: str, index: int, x: Iterable[float], y: Iterable[float], *, marke
     }
 
 
+def filled(index: int) -> Json:
+    """Returns the marker of bars: of a colour, and of a pattern that differs for the next bars of that colour."""
+    shape = PATTERNS[(index + index // COLOURS) % len(PATTERNS)]
+    pattern = {"shape": shape, "fillmode": "overlay", "fgcolor": "@card", "size": 7, "solidity": 0.2}
+    return {"color": colour(index), "pattern": pattern}
+
+
 def stacked(labels: Sequence[str], parts: Mapping[str, Iterable[float]], unit: str) -> Json:
     """Returns lying bars, one for each label, of parts that differ in colour and pattern."""
     data: list[Json] = [
@@ -79,16 +64,7 @@ def stacked(labels: Sequence[str], parts: Mapping[str, Iterable[float]], unit: s
             "name": name,
             "y": list(labels),
             "x": rounded(values),
-            "marker": {
-                "color": colour(index),
-                "pattern": {
-                    "shape": PATTERNS[index % len(PATTERNS)],
-                    "fillmode": "overlay",
-                    "fgcolor": "@card",
-                    "size": 7,
-                    "solidity": 0.2,
-                },
-            },
+            "marker": filled(index),
         }
         for index, (name, values) in enumerate(parts.items())
     ]
@@ -98,7 +74,7 @@ def stacked(labels: Sequence[str], parts: Mapping[str, Iterable[float]], unit: s
         "yaxis": {"autorange": "reversed"},
         "bargap": 0.35,
     }
-    return drawn(data, layout)
+    return plotted(data, layout)
 
 
 def band(name: str, index: int, places: Iterable[float], low: Iterable[float], high: Iterable[float]) -> list[Json]:
@@ -118,16 +94,10 @@ def axes(x: str, y: str, *, share: bool = True, **more: Any) -> Json:
     return {"xaxis": {"title": {"text": x}}, "yaxis": y_axis} | more
 
 
-def drawn(data: list[Json], layout: Json) -> Json:
+def plotted(data: list[Json], layout: Json) -> Json:
     """Returns a plot, with a legend if there is more than one name."""
     named = {trace.get("name") for trace in data if trace.get("showlegend", True)}
     return {"data": data, "layout": {**layout, "showlegend": len(named) > 1}}
-
-
-def only_run(variants: Variants) -> RunResult | None:
-    """Returns the run if there is only one."""
-    runs = [run for group in variants.values() for run in group]
-    return runs[0] if len(runs) == 1 else None
 
 
 def literal(value: Any, key: str = "") -> Any:
@@ -137,3 +107,13 @@ def literal(value: Any, key: str = "") -> Any:
     if isinstance(value, Mapping):
         return {name: literal(item, name) for name, item in value.items()}
     return [literal(item, key) for item in value] if isinstance(value, list) else value
+
+
+def numbers(title: str, columns: tuple[str, ...], figure: Json) -> TextTable:
+    """Returns the numbers of a figure of series: the name, x, y and the text of each point."""
+    rows = [
+        (str(series["name"]), *(f"{value:.6g}" if isinstance(value, int | float) else value or "-" for value in point))
+        for series in figure["data"]
+        for point in zip(*(series[key] for key in ("x", "y", "text") if key in series), strict=True)
+    ]
+    return TextTable(title, columns, tuple(rows))

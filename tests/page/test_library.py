@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedcompress.results.report.library import cut, plotly_js
+from fedcompress.page.library import cut, plotly_js
 
 BUNDLE = (
     "var Plotly=(()=>{var W=e=>e;var aa=W((e,t)=>{t.exports=core()});"

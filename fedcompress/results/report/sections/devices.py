@@ -2,45 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from fedcompress.devices import DROPPED_OUT, LATE
-from fedcompress.results.compare.tables import TextTable
-from fedcompress.results.report.drawing import FEW, Panel, Variants, axes, drawn, line, stacked
+from fedcompress.page.blocks import Block, Panel, TextTable
+from fedcompress.page.figures import FEW, axes, line, plotted, stacked
+from fedcompress.results.report.shown import Shown, Variants, label
 from fedcompress.results.runs import RunResult
 from fedcompress.units import number
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TITLE = "Devices: a model, not measured"
-ABOUT = (
+TITLE, PLACE = "Devices: a model, not measured", 60
+TEXT = (
     "Nothing here was timed on a device. Each client's own multiply-adds and bytes, as counted in the run, are divided "
     "by the rates below, times a straggler's factor that is drawn; energy is power times those times."
 )
 PARTS = ("download", "compute", "upload")
-_COLUMNS = [f"modelled_{part}_seconds" for part in PARTS]
+_SPENT, _LOST = ["modelled_seconds", "modelled_joules"], ["modelled_late", "modelled_dropouts"]
+_OF_ROUND = _SPENT + _LOST
 
 
-def with_devices(variants: Variants) -> dict[str, list[RunResult]]:
-    """Returns the variants whose runs have modelled figures."""
-    found = {name: [run for run in runs if "modelled" in run.summary] for name, runs in variants.items()}
-    return {name: runs for name, runs in found.items() if runs}
+def blocks(shown: Shown) -> Iterable[Block]:
+    """Yields the groups' figures, the rates that were assumed, accuracy over time, and what an action consists of."""
+    found = {name: [run for run in runs if "modelled" in run.summary] for name, runs in shown.variants.items()}
+    if shown.scored and (variants := {name: runs for name, runs in found.items() if runs}):
+        yield from (groups(variants), assumed(variants))
+        yield from filter(None, [over_time(variants), actions(variants)])
 
 
-def panels(variants: Variants) -> list[Panel]:
-    """Returns accuracy over modelled time, and what an action consists of; `variants` are those with devices."""
-    return [panel for panel in (_over_time(variants), _actions(variants)) if panel]
-
-
-def tables(variants: Variants) -> list[TextTable]:
-    """Returns the groups' figures, and the rates that were assumed."""
-    return [_groups(variants), _assumed(variants)]
-
-
-def _over_time(variants: Variants) -> Panel | None:
+def over_time(variants: Variants) -> Panel | None:
+    """Accuracy over the modelled time of the rounds so far."""
     import pandas as pd
 
     data, rows = [], []
@@ -48,61 +43,49 @@ def _over_time(variants: Variants) -> Panel | None:
         scored = [run.rounds for run in runs if "modelled_seconds" in run.rounds]
         if not scored:
             continue
-        frames = [
-            pd.DataFrame(
-                {
-                    "round": rounds["round"],
-                    "accuracy": rounds["accuracy"].astype(float),
-                    "seconds": rounds["modelled_seconds"].fillna(0.0).astype(float).cumsum(),
-                    "joules": rounds["modelled_joules"].fillna(0.0).astype(float).cumsum(),
-                    "late": rounds["modelled_late"].fillna(0),
-                    "dropouts": rounds["modelled_dropouts"].fillna(0),
-                }
-            )
-            for rounds in scored
-        ]
+        frames = [rounds[["round", "accuracy", *_OF_ROUND]].astype(float) for rounds in scored]
+        for frame in frames:
+            frame[_OF_ROUND] = frame[_OF_ROUND].fillna(0.0)
+            frame[_SPENT] = frame[_SPENT].cumsum()
         curve = pd.concat(frames).groupby("round").mean()
-        known = curve.dropna(subset="accuracy")
-        data.append(line(name, index, known["seconds"], known["accuracy"], marked=len(known) <= FEW))
-        data[-1]["text"] = [f"round {number_}" for number_ in known.index]
-        rows += [
-            (
-                name,
-                str(row["round"]),
-                number(row["accuracy"]),
-                _amount(row["seconds"]),
-                _amount(row["joules"]),
-                f"{row['late']:g}",
-                f"{row['dropouts']:g}",
-            )
-            for row in curve.reset_index().to_dict("records")
-        ]
+        tested = curve.dropna(subset="accuracy")
+        hover = [f"round {int(tested_round)}" for tested_round in tested.index]
+        data.append(line(name, index, tested[_SPENT[0]], tested["accuracy"], marked=len(tested) <= FEW, text=hover))
+        for row in curve.reset_index().to_dict("records"):
+            spent = [_amount(row[column]) for column in _SPENT]
+            lost = [f"{row[column]:g}" for column in _LOST]
+            rows.append((name, f"{row['round']:g}", number(row["accuracy"]), *spent, *lost))
     if not rows:
         return None
     columns = ("variant", "round", "accuracy", "modelled s so far", "modelled J so far", "late", "dropped out")
     note = "A round lasts until the last client that the server waits for. Means over seeds."
     table = TextTable("Modelled time and energy so far", columns, tuple(rows))
-    return Panel("Accuracy over modelled time", note, drawn(data, axes("modelled seconds", "accuracy")), table)
+    return Panel("Accuracy over modelled time", note, plotted(data, axes("modelled seconds", "accuracy")), table)
 
 
-def _actions(variants: Variants) -> Panel | None:
+def actions(variants: Variants) -> Panel | None:
+    """What an action of each group consists of."""
     bars: dict[str, Sequence[float]] = {}
     for variant, runs in variants.items():
         for group, rows in _by_group(runs).items():
-            means = [float(_column(rows, column).mean()) for column in _COLUMNS]
+            means = [float(_column(rows, f"modelled_{part}_seconds").mean()) for part in PARTS]
             if all(map(isfinite, means)):
-                bars[group if len(variants) == 1 else f"{variant}, {group}"] = means
+                bars[label(variants, variant, group)] = means
     if not bars:
         return None
     parts = {part: [values[place] for values in bars.values()] for place, part in enumerate(PARTS)}
-    rows_ = tuple((label, *map(_amount, values), _amount(sum(values))) for label, values in bars.items())
-    table = TextTable("Modelled seconds of an action, mean", ("group", *PARTS, "all"), rows_)
+    table = TextTable(
+        "Modelled seconds of an action, mean",
+        ("group", *PARTS, "all"),
+        tuple((name, *map(_amount, values), _amount(sum(values))) for name, values in bars.items()),
+    )
     note = "The mean over clients and rounds; a straggler takes longer."
     figure = stacked(list(bars), parts, "modelled seconds")
     return Panel("Modelled time of an action", note, figure, table, 150 + 34 * len(bars))
 
 
-def _groups(variants: Variants) -> TextTable:
+def groups(variants: Variants) -> TextTable:
+    """What the groups' devices took."""
     rows = []
     for variant, runs in variants.items():
         devices = _devices(runs[0])
@@ -112,7 +95,7 @@ def _groups(variants: Variants) -> TextTable:
             seconds, joules = (_column(actions, f"modelled_{unit}") for unit in ("seconds", "joules"))
             rows.append(
                 (
-                    group if len(variants) == 1 else f"{variant}, {group}",
+                    label(variants, variant, group),
                     devices[group],
                     str(len(actions)),
                     _amount(float(seconds.mean())),
@@ -134,7 +117,8 @@ def _groups(variants: Variants) -> TextTable:
     return TextTable("Groups on their devices, modelled", columns, tuple(rows), caption)
 
 
-def _assumed(variants: Variants) -> TextTable:
+def assumed(variants: Variants) -> TextTable:
+    """The rates of the devices, all of which are assumed."""
     used: dict[str, Mapping[str, Any]] = {}
     for runs in variants.values():
         known = runs[0].scenario.get("devices", {})

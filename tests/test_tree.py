@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedcompress.errors import InputError
-from fedcompress.results.run.tree import check_tree, load_tree, save_tree
+from fedcompress.tree import check_tree, load_tree, save_tree
 
 plain = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.text(max_size=5)
 arrays = st.integers(0, 2**32).map(lambda seed: np.random.default_rng(seed).normal(size=(2, 3)).astype(np.float32))
@@ -35,7 +35,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 @given(trees)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_round_trip(tmp_path: Path, tree: Any) -> None:
     save_tree(tmp_path / "tree.npz", tree)
     assert same(load_tree(tmp_path / "tree.npz"), tree)
