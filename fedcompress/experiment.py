@@ -31,11 +31,10 @@ from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import UncountedError, multiply_adds
 from fedcompress.plugins import Plugins, parameter_problems
 from fedcompress.scenario import Scenario
-from fedcompress.scenario.sections import PUBLIC_SOURCES, GroupSettings, WireSettings
+from fedcompress.scenario.sections import PUBLIC_SOURCES, GroupSettings
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import ServerStrategy, State
 from fedcompress.training.trainer import Trainer
-from fedcompress.wire.codec import Encoding
 from fedcompress.wire.content import Arrays, Content
 from fedcompress.wire.payload import WireFormat
 from fedcompress.wire.references import Base, References
@@ -168,7 +167,7 @@ class Experiment:
     @cached_property
     def wire(self) -> WireFormat:
         """How contents become bytes."""
-        return wire_format(self.scenario.wire)
+        return WireFormat.of(self.scenario.wire, self.plugins.value_type)
 
     def start(self, group: Group) -> References:
         """Returns what both ends hold before the first exchange: where differences cross, the initial weights."""
@@ -299,17 +298,6 @@ def _found(scenario: Scenario, plugins: Plugins) -> _Found:
     return found
 
 
-def wire_format(settings: WireSettings) -> WireFormat:
-    """Returns how contents become bytes.
-
-    Raises:
-        InputError: A combination makes no sense.
-    """
-    plain = settings.model_dump(exclude=set(settings.contents))
-    tables = {name: table.model_dump(exclude_none=True) for name, table in settings.contents.items()}
-    return WireFormat(Encoding(codec=plain.pop("weights"), **plain), tables)
-
-
 def deal(groups: Sequence[GroupSettings], clients: int, seed: int) -> list[NDArray[np.int64]]:
     """Deals clients to groups: largest remainder of the shares, then a seeded shuffle.
 
@@ -351,13 +339,13 @@ class _Found:
         names = {group.model for group in scenario.groups} | ({scenario.server.model} - {None})
         self.models = {name: plugins.architecture(name) for name in sorted(map(str, names))}
         self._check_public()
-        self._check_wire()
+        self._check_wire(plugins)
         self.parts = [self._part(group, plugins) for group in scenario.groups]
 
-    def _check_wire(self) -> None:
+    def _check_wire(self, plugins: Plugins) -> None:
         """Notes wire formats that make no sense."""
         try:
-            wire_format(self.scenario.wire)
+            WireFormat.of(self.scenario.wire, plugins.value_type)
         except InputError as error:
             self.problems += error.problems
 
@@ -475,6 +463,9 @@ def _unknown_names(scenario: Scenario, plugins: Plugins) -> Iterable[str]:
     public = scenario.public.source.partition("dataset:")[2] if scenario.public else ""
     if public and not _has_argument(public, plugins):
         wanted.append(("public.source", "datasets", public))
+    for where, text in scenario.wire.value_types.items():
+        plain = text.partition(":")[0]
+        wanted.append((where, "values", plain if plain in plugins.names("values") else text))
     for where, folder, name in wanted:
         if problem := plugins.check(folder, name):
             yield f"{where}: {problem}"

@@ -30,7 +30,7 @@ from fedcompress.wire.ledger import Direction, Transfer, transfers
 from fedcompress.wire.payload import encode_payload, present, read_payload
 from fedcompress.wire.records import from_record, message_bytes, to_record
 from fedcompress.wire.references import Base, Contents, References, bases_of
-from fedcompress.wire.values import FLOAT16_MAX
+from fedcompress.wire.value_type import ValueType
 
 Encodings = Mapping[str, Encoded]
 _BY_FLOWER = re.compile(r"<class 'fedcompress[\w.]*Error'>:<'(.*)'>", re.DOTALL)
@@ -175,8 +175,8 @@ class Federation:
         self.references: dict[int, References] = {}
         """Partition -> what both ends of a client's link hold; absent before the first exchange."""
         self._calls = 0
-        self._saturated: dict[tuple[Direction, str], dict[int, int]] = {}
-        """(direction, content) -> partition -> values that the last call cut off."""
+        self._saturated: dict[tuple[Direction, str, ValueType], dict[int, int]] = {}
+        """(direction, content, value type) -> partition -> values that the last call cut off."""
         self.own: frozenset[str] = frozenset()
         """Groups whose clients have models of their own, which they test on the whole test set."""
         self._measured = self._tested = False
@@ -265,8 +265,8 @@ class Federation:
             if reply is not None:
                 replies.append(reply)
         self.record.modelled_seconds += self._devices.waited([arrival.modelled for arrival in arrivals])
-        for (direction, name), counts in self._saturated.items():
-            self.event(_cut_off(direction, name, counts))
+        for (direction, name, values), counts in self._saturated.items():
+            self.event(_cut_off(direction, name, values, counts))
         self._require(action, len(replies), len(clients))
         return replies
 
@@ -408,7 +408,7 @@ class Federation:
         self.record.transfers += transfers(self.round, action, direction, client.partition, contents, whole)
         for name, item in contents.items():
             if isinstance(item, Encoded) and item.saturated:
-                self._saturated.setdefault((direction, name), {})[client.partition] = item.saturated
+                self._saturated.setdefault((direction, name, item.values), {})[client.partition] = item.saturated
 
     def _fail(self, client: ClientInfo, action: str, status: str, reason: str, metrics: Mapping[str, float]) -> None:
         """Writes down why an exchange came to nothing."""
@@ -435,7 +435,7 @@ class Federation:
             )
 
 
-def _cut_off(direction: Direction, name: str, counts: Mapping[int, int]) -> str:
+def _cut_off(direction: Direction, name: str, values: ValueType, counts: Mapping[int, int]) -> str:
     """Returns the event of values that a wire format cannot hold.
 
     Both ends see it in what was decoded, so that a good reply needs no word about it; a value that was the limit itself
@@ -444,6 +444,7 @@ def _cut_off(direction: Direction, name: str, counts: Mapping[int, int]) -> str:
     Args:
         direction: Which way they went.
         name: Name of the content.
+        values: Its value type.
         counts: Partition -> number of values.
     """
     clients = [str(partition) for partition in sorted(counts)]
@@ -451,7 +452,7 @@ def _cut_off(direction: Direction, name: str, counts: Mapping[int, int]) -> str:
     plural = "s" if len(clients) > 1 else ""
     return (
         f"{name}, {direction}, client{plural} {', '.join(clients[:_NAMED])}{more}: {sum(counts.values())} values were "
-        f"cut off at {FLOAT16_MAX:.0f}, where float16 ends; another value type in [wire.{name}] holds them"
+        f"cut off at {values.limit:.0f}, where {values} ends; another value type in [wire.{name}] holds them"
     )
 
 

@@ -56,6 +56,7 @@ KINDS = {
         Kind("data set", "datasets", "fedcompress.data.datasets", "fedcompress.data.dataset:DatasetSource"),
         Kind("compression", "compression", "fedcompress.compression.kinds", "fedcompress.compression.base:Compression"),
         Kind("method", "methods", "fedcompress.recipes.methods", "fedcompress.recipes.method:Method"),
+        Kind("value type", "values", "fedcompress.wire.values", "fedcompress.wire.value_type:ValueType"),
     )
 }
 _SHIPPED = {"fedcompress", "clients", "strategies"}
@@ -131,18 +132,26 @@ class Plugins:
         raise InputError(str(self.check(folder, name)))
 
     def architecture(self, name: str) -> Any:
-        """Returns a model's architecture, given its name and perhaps an argument, as in "mlp:512-256".
+        """Returns a model's architecture, as `instance`."""
+        return self.instance("models", name)
+
+    def value_type(self, name: str) -> Any:
+        """Returns a value type of the wire, as `instance`."""
+        return self.instance("values", name)
+
+    def instance(self, folder: str, name: str) -> Any:
+        """Returns a plug-in without parameters, given its name and perhaps an argument, as in "mlp:512-256".
 
         Raises:
             InputError: The name is unknown, or the argument wrong.
         """
         plain, colon, argument = name.partition(":")
-        has_argument = bool(colon) and plain in self.names("models")
-        kind = self.load("models", plain if has_argument else name)
-        if has_argument and not kind.argument_name:
-            raise InputError(f"model {name!r}: {plain!r} takes no argument; write {plain!r}.")
-        with prepared(f"model {name!r}"):
-            return kind(argument) if has_argument else kind()
+        has_argument = bool(colon) and plain in self.names(folder)
+        plugin, what = self.load(folder, plain if has_argument else name), KINDS[folder].name
+        if has_argument and not plugin.argument_name:
+            raise InputError(f"{what} {name!r}: {plain!r} takes no argument; write {plain!r}.")
+        with prepared(f"{what} {name!r}"):
+            return plugin(argument) if has_argument else plugin()
 
     def _by_path(self, path: str, interface: type[Any], kind: Kind, name: str) -> type[Any]:
         found = _checked(_attribute(path, kind), interface, kind, name)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fedcompress.errors import PayloadError
 from fedcompress.wire import entropy, positions, support
 from fedcompress.wire.content import Arrays, Content
+from fedcompress.wire.shipped import EXACT
 from fedcompress.wire.stream import Coding, Encoding, Header, Layout, Reader, write_lengths
 from fedcompress.wire.vector import Shapes, joined, shapes_of, sizes_of, split
 
@@ -25,12 +26,12 @@ def write(masks: Arrays, content: Content, encoding: Encoding, reference: Arrays
         known = as_vector(reference, shapes, "reference")
         candidates.append((Layout.FLIPS, [support.digest(np.packbits(known)), *head], bits ^ known))
     streams = [
-        Header("float32", layout).write(start, [support.encode(flips, encoding.deflate)], encoding.deflate)
+        Header(EXACT, layout).write(start, [support.encode(flips, encoding.deflate)], encoding.deflate)
         for layout, start, flips in candidates
     ]
     if encoding.entropy:
         streams += [
-            Header("float32", layout).write_coded(start, [positions.encode(flips)])
+            Header(EXACT, layout).write_coded(start, [positions.encode(flips)])
             for layout, start, flips in candidates
             if np.count_nonzero(flips) * positions.DENSEST <= flips.size
         ]

@@ -14,7 +14,7 @@ from fedcompress.errors import PayloadError
 from fedcompress.wire import support, tensors
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Arrays, Content, Payload
-from fedcompress.wire.values import Floats
+from fedcompress.wire.value_type import Floats
 from fedcompress.wire.vector import joined, split
 
 Contents = Mapping[str, Content]

@@ -26,6 +26,15 @@ def sizes_of(shapes: Shapes) -> Sizes:
     return np.array([prod(shape) for shape in shapes], np.int64)
 
 
+def summed(flat: NDArray[Any], sizes: Sizes) -> NDArray[np.float64]:
+    """Returns the sum of each array, given all of them as one vector."""
+    sums = np.zeros(len(sizes), np.float64)
+    filled = sizes > 0
+    if filled.any():
+        sums[filled] = np.add.reduceat(flat, (np.cumsum(sizes) - sizes)[filled], dtype=np.float64)
+    return sums
+
+
 def joined(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
     """Returns all elements in one new vector of the arrays' own dtype; `dtype` is for no arrays at all."""
     return np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.empty(0, dtype)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
 
 from fedcompress.errors import InputError, PayloadError
-from fedcompress.wire.codec import CODECS, Encoded, Encoding, decode, encode, read
+from fedcompress.wire.codec import CODECS, Encoded, Encoding, encode, read
 from fedcompress.wire.content import Arrays, ArraySpec, Content
-from fedcompress.wire.values import VALUE_TYPES, ValueType
+from fedcompress.wire.shipped import SHIPPED
+from tests.wire.reading import decode
 
 if TYPE_CHECKING:
     from conftest import Model
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 ENCODINGS = [
     Encoding(c, v, deflate, entropy)
     for c in CODECS
-    for v in VALUE_TYPES
+    for v in SHIPPED.values()
     for deflate, entropy in ((False, False), (True, False), (True, True))
 ]
 encodings = st.sampled_from(ENCODINGS)
@@ -129,7 +130,7 @@ def test_bitmap_and_float32_golden(sparsity: float, bits_per_weight: float) -> N
 
 
 @pytest.mark.parametrize(("values", "bits"), [("float32", 3.67), ("float16", 2.07), ("int8", 1.27), ("int4", 0.87)])
-def test_deflated_size_is_near_the_bound(values: ValueType, bits: float) -> None:
+def test_deflated_size_is_near_the_bound(values: str, bits: float) -> None:
     """H(0.1) + b * 0.1 bits per weight at s = 0.9; entropy-coded normal values stay below that.
 
     int4: 0.87 bits, 37 times under dense float32.
@@ -137,7 +138,7 @@ def test_deflated_size_is_near_the_bound(values: ValueType, bits: float) -> None
     size = 262_144
     rng = np.random.default_rng(0)
     weights = rng.standard_normal(size) * (rng.random(size) < 0.1)
-    sent = crossed([weights], Content((ArraySpec((size,)),)), Encoding("sparse", values))
+    sent = crossed([weights], Content((ArraySpec((size,)),)), Encoding("sparse", SHIPPED[values]))
     assert len(sent.data) * 8 / size < bits
     assert sent.bound_bytes <= len(sent.data) <= 1.02 * sent.bound_bytes
 
@@ -200,7 +201,9 @@ def test_negative_zeros_become_zeros(encoding: Encoding) -> None:
 def test_a_scale_belongs_to_what_is_kept() -> None:
     """The largest weight is pruned: it must not widen the steps of the others, 1 / 127."""
     content = Content((ArraySpec((3,)),), mask="mask", masked=(0,))
-    sent = crossed([np.array([100.0, 1.0, 0.5])], content, Encoding("sparse", "int8"), mask=[np.array([0, 1, 1], bool)])
+    sent = crossed(
+        [np.array([100.0, 1.0, 0.5])], content, Encoding("sparse", SHIPPED["int8"]), mask=[np.array([0, 1, 1], bool)]
+    )
     assert sent.arrays[0][0] == 0
     assert abs(sent.arrays[0][2] - 0.5) <= 0.5 / 127
 
@@ -221,7 +224,7 @@ def test_what_the_sender_keeps_is_its_own() -> None:
 @pytest.mark.parametrize(("codec", "values"), [("spares", "float32"), ("dense", "float8")])
 def test_unknown_encodings_are_refused(codec: str, values: str) -> None:
     with pytest.raises(InputError, match=r"Did you mean|Known"):
-        Encoding(codec, values)  # type: ignore[arg-type]
+        Encoding(codec, SHIPPED.get(values, values))  # type: ignore[arg-type]
 
 
 class TestRefusals:

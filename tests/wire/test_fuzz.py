@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from fedcompress.errors import PayloadError
-from fedcompress.wire.codec import CODECS, Encoding, decode, encode
+from fedcompress.wire.codec import CODECS, Encoding, encode
 from fedcompress.wire.content import Arrays, ArraySpec, Content
-from fedcompress.wire.values import VALUE_TYPES
+from fedcompress.wire.shipped import SHIPPED
+from tests.wire.reading import decode
 
 MUTATIONS = 30_000
 
@@ -42,7 +43,7 @@ def cases() -> list[Case]:
     arrays = [sparse, bias, labels, flags]
     known = [a + np.float32(0.5) if a.dtype == np.float32 else a for a in arrays]
     kinds = ((False, False), (True, False), (False, True))
-    for encoding in (Encoding(c, v, *kind) for c in CODECS for v in VALUE_TYPES for kind in kinds):
+    for encoding in (Encoding(c, v, *kind) for c in CODECS for v in SHIPPED.values() for kind in kinds):
         for mask in (None, kept):
             for reference, top_k in ((None, 1.0), (known, 1.0), (known, 0.1)):
                 if top_k < 1 and encoding.codec == "dense":
@@ -58,13 +59,13 @@ def cases() -> list[Case]:
     constants = [rng.standard_normal((5, 4)).astype(np.float32)]
     arrays = [sparse, bias, rng.standard_normal(6).astype(np.float32), *constants, flags]
     known = [a + np.float32(0.5) if a.dtype == np.float32 else a for a in arrays]
-    for encoding in (Encoding(c, v, *kind) for c in CODECS for v in VALUE_TYPES for kind in kinds):
+    for encoding in (Encoding(c, v, *kind) for c in CODECS for v in SHIPPED.values() for kind in kinds):
         for mask, reference, held in ((None, known, constants), (kept, None, constants), (kept, known, None)):
             coded = encode(arrays, kinded, encoding, mask=mask, reference=reference, constants=held)
             made.append(Case(coded.data, kinded, mask, reference, held))
     # Long enough for entropy coding to pay.
     many = rng.standard_normal(4000).astype(np.float32)
-    for values in VALUE_TYPES:
+    for values in SHIPPED.values():
         for top_k in (0.02, 0.2, 1.0):
             one = Content((ArraySpec((4000,)),))
             encoding = Encoding("sparse", values, entropy=True, top_k=top_k)
