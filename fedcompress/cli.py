@@ -249,7 +249,8 @@ def list_(
     what: Annotated[
         str | None,
         typer.Argument(
-            help="strategies, clients, models, methods, datasets, compression, partitions, devices, scenarios, recipes"
+            help="strategies, clients, models, methods, datasets, compression, values, partitions, devices, scenarios, "
+            "recipes"
         ),
     ] = None,
     plugins: PluginDirs = [],  # noqa: B006

@@ -61,9 +61,8 @@ def _named(digest: memoryview, reference: Arrays | None, shapes: Shapes) -> Bits
     if reference is None:
         raise PayloadError(f"it refers to mask {digest.hex()}, but no earlier mask is held")
     known = as_vector(reference, shapes, "reference")
-    held = support.digest(np.packbits(known))
-    if held != digest:
-        raise PayloadError(f"it refers to mask {digest.hex()}, but the one held is {held.hex()}")
+    if (ours := support.digest(np.packbits(known))) != digest:
+        raise PayloadError(f"it refers to mask {digest.hex()}, but the one held is {ours.hex()}")
     return known
 
 

@@ -70,7 +70,7 @@ class WireFormat:
         for values in self._value_types:
             if values.code is None:
                 yield from (f"wire: value type {values}: {problem}." for problem in symbols.problems(values))
-                if names.setdefault(values.full_name, values) != values:
+                if names.setdefault(str(values), values) != values:
                     yield f"wire: two value types call themselves {values}; a stream tells them by their names."
         defaults = set(self.default.problems())
         for problem in self.default.problems():
@@ -248,11 +248,11 @@ def present(names: Iterable[str], contents: Contents) -> dict[str, Content]:
     Raises:
         PayloadError: A name is not declared.
     """
-    held = set(names)
-    if unknown := sorted(held - contents.keys()):
+    sent = set(names)
+    if unknown := sorted(sent - contents.keys()):
         raise PayloadError(f"{', '.join(unknown)} is not declared; known are {', '.join(contents) or 'none'}.")
     return {
-        name: content if content.mask in held else replace(content, mask=None, masked=())
+        name: content if content.mask in sent else replace(content, mask=None, masked=())
         for name, content in contents.items()
-        if name in held
+        if name in sent
     }

@@ -13,7 +13,7 @@ before anything of that length is allocated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Literal, get_args
@@ -68,30 +68,25 @@ class Encoding:
     def __post_init__(self) -> None:
         if self.codec not in CODECS:
             raise InputError(f"{self.codec!r} is no codec of the wire format.{suggestion(str(self.codec), CODECS)}")
-        for values in (self.values, self.whole, self.downlink_values or self.values):
-            if not isinstance(values, ValueType):
-                raise InputError(f"{values!r} is no value type of the wire format.{suggestion(str(values), SHIPPED)}")
 
-    def problems(self) -> list[str]:
-        """Returns combinations that make no sense, each with what to do about it."""
+    def problems(self) -> Iterable[str]:
+        """Yields combinations that make no sense, each with what to do about it."""
         both = ((self.values, self.top_k), (self.downlink_values or self.values, self.downlink_share))
         chosen = any(share < 1 for _, share in both)
-        found = []
         if chosen and not self.delta:
-            found.append("top_k needs delta = true: of weights themselves, all but the largest would become zero")
+            yield "top_k needs delta = true: of weights themselves, all but the largest would become zero"
         if chosen and self.codec == "dense":
-            found.append('top_k needs weights = "sparse": a dense stream sends every value')
+            yield 'top_k needs weights = "sparse": a dense stream sends every value'
         for values in dict.fromkeys(values for values, share in both if values.few and share == 1):
-            found.append(f'values = "{values}" needs top_k below 1: one size for all would drown the large ones')
+            yield f'values = "{values}" needs top_k below 1: one size for all would drown the large ones'
         if self.whole.few:
-            found.append(f'whole = "{self.whole}" is too coarse for whole weights; expected another value type')
+            yield f'whole = "{self.whole}" is too coarse for whole weights; expected another value type'
         if self.feedback and not self.delta:
-            found.append("feedback needs delta = true: only what a difference leaves out can be added to the next one")
+            yield "feedback needs delta = true: only what a difference leaves out can be added to the next one"
         if self.feedback and all(values == EXACT and share == 1 for values, share in both):
-            found.append("feedback has nothing to feed back: float32 without top_k leaves nothing out")
+            yield "feedback has nothing to feed back: float32 without top_k leaves nothing out"
         if not 1 <= self.clusters <= 255:
-            found.append(f"clusters = {self.clusters}; expected 1 to 255")
-        return found
+            yield f"clusters = {self.clusters}; expected 1 to 255"
 
     @property
     def downlink_share(self) -> float:
@@ -150,7 +145,7 @@ class Header:
         plain = code in _PLAIN_CODES and self.layout <= Layout.FLIPS and not (self.difference or self.named)
         if code is not None and plain and coding != Coding.ENTROPY:
             return bytes([code | self.layout << 2 | coding << 4 | _PLAIN_VERSION << 5])
-        name = b"" if code is not None else self.values.full_name.encode("ascii")
+        name = b"" if code is not None else str(self.values).encode("ascii")
         first = coding | (_BY_NAME if code is None else code) << 2 | FORMAT_VERSION << 5
         start = bytes([first, self.layout | self.difference << 3 | self.named << 4])
         return start if code is not None else start + bytes([len(name)]) + name
@@ -216,7 +211,7 @@ class Reader:
         name = bytes(self.take(self.take(1)[0])).decode("ascii", "replace") if code == _BY_NAME else None
         known = SHIPPED.values() if content.value_types is None else content.value_types
         for values in known:
-            if values.code == (None if name is not None else code) and name in (None, values.full_name):
+            if values.code == (None if name is not None else code) and name in (None, str(values)):
                 return values
         numbered = (str(values) for values in SHIPPED.values() if values.code == code)
         told = shown(name) if name is not None else next(numbered, f"of number {code}")

@@ -24,7 +24,7 @@ def quantise(flat: Floats, sizes: Sizes, values: ValueType) -> tuple[Symbols, Si
     Raises:
         PayloadError: The type fails, or does not make what its interface says.
     """
-    with _guarded(values):
+    with guarded(values):
         symbols, side = values.quantise(flat, sizes)
     if symbols.shape != flat.shape or symbols.dtype != np.dtype(values.dtype):
         received, expected = f"{symbols.dtype.str}{symbols.shape}", f"{np.dtype(values.dtype).str}{flat.shape}"
@@ -38,7 +38,7 @@ def restore(symbols: Symbols, side: Side, sizes: Sizes, values: ValueType) -> Fl
     Raises:
         PayloadError: Not all of them are finite, or the type fails.
     """
-    with _guarded(values), np.errstate(over="ignore", invalid="ignore"):
+    with guarded(values), np.errstate(over="ignore", invalid="ignore"):
         flat = values.restore(symbols, side, sizes)
     if flat.shape != symbols.shape or flat.dtype != np.float32:
         raise PayloadError(f"value type {values} restored {flat.dtype}{flat.shape}, expected float32{symbols.shape}")
@@ -47,22 +47,10 @@ def restore(symbols: Symbols, side: Side, sizes: Sizes, values: ValueType) -> Fl
     return flat
 
 
-def check(symbols: Symbols, side: Side, values: ValueType) -> None:
-    """Raises PayloadError if the type refuses symbols, or fails."""
-    with _guarded(values):
-        values.check(symbols, side)
-
-
-def take_side(reader: Reader, arrays: int, values: ValueType) -> Side:
-    """Takes the side information off the front of a body."""
-    with _guarded(values):
-        return values.take_side(reader, arrays)
-
-
 def problems(values: ValueType) -> Iterable[str]:
     """Yields what is wrong with a value type: what it says itself, or else that it does not keep zeros."""
-    if found := list(values.problems()):
-        yield from found
+    if declared := list(values.problems()):
+        yield from declared
         return
     numbers = np.array([0, 1, -0.0, -2, 0.5, 0], np.float32)
     sizes = np.array([5, 0, 1])
@@ -79,7 +67,7 @@ def problems(values: ValueType) -> Iterable[str]:
 
 
 @contextmanager
-def _guarded(values: ValueType) -> Iterator[None]:
+def guarded(values: ValueType) -> Iterator[None]:
     """Makes whatever a plug-in raises a PayloadError: damaged bytes cost one payload, and not the run."""
     try:
         yield

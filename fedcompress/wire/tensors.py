@@ -24,7 +24,7 @@ from fedcompress.wire.masks import as_vector
 from fedcompress.wire.shipped import EXACT
 from fedcompress.wire.stream import Coding, Encoding, Header, Layout, Reader, write_lengths
 from fedcompress.wire.value_type import Floats, Side, Symbols, ValueType
-from fedcompress.wire.vector import Shape, Shapes, Sizes, finite, joined, shapes_of, sizes_of, split
+from fedcompress.wire.vector import Shape, Shapes, Sizes, finite, joined, largest, shapes_of, sizes_of, split
 
 Bits = NDArray[np.bool_]
 
@@ -42,7 +42,7 @@ class Sent:
         values: Value type of the learned floats.
         layout: Which of them are sent.
         size: Their number.
-        kept: Those that the mask keeps, None without a mask.
+        in_mask: Those that the mask keeps, None without a mask.
         symbols: Those that are sent.
         side: What symbols need beside them.
         exact: The exact arrays.
@@ -51,7 +51,7 @@ class Sent:
     values: ValueType
     layout: Layout
     size: int
-    kept: Bits | None
+    in_mask: Bits | None
     symbols: Symbols
     side: Side
     exact: Arrays
@@ -71,15 +71,15 @@ class Sent:
         """Returns the entropy of what the receiver does not know; the reference of a difference is known."""
         planes, filled = symbols.byte_planes(self.symbols), self.filled
         bits = sum(map(entropy.array_bits, self.exact)) + self.values.side_bits(self.side)
-        if self.kept is None or self.layout in _WITH_MASK:
-            whole = self.size if self.kept is None else int(np.count_nonzero(self.kept))
-            absent = whole - self.symbols.size if self.layout in _WITH_SUPPORT else 0
+        if self.in_mask is None or self.layout in _WITH_MASK:
+            size = self.size if self.in_mask is None else int(np.count_nonzero(self.in_mask))
+            absent = size - self.symbols.size if self.layout in _WITH_SUPPORT else 0
             return bits + entropy.values_bits(planes, filled, absent)
         absent = self.size - self.symbols.size if self.layout == Layout.SUPPORT else 0
         if absent:
             return bits + entropy.values_bits(planes, filled, absent)
         # The dense codec sends every value; that the mask leaves some of them zero is known all the same.
-        return bits + sum(entropy.values_bits(planes[:, part], filled[part]) for part in (self.kept, ~self.kept))
+        return bits + sum(entropy.values_bits(planes[:, side], filled[side]) for side in (self.in_mask, ~self.in_mask))
 
 
 def write(
@@ -109,15 +109,15 @@ def write(
     shapes = shapes_of(arrays)
     named = constants is not None and _identical(constants, [arrays[i] for i in content.constants])
     floats, sizes = [arrays[i] for i in content.lossy], sizes_of([shapes[i] for i in content.lossy])
-    flat, kept = joined(floats, np.float32), _kept(mask, content, shapes)
+    flat, in_mask = joined(floats, np.float32), _in_mask(mask, content, shapes)
     reference = reference if floats else None
     known = None if reference is None else joined(_reference(reference, content, shapes), np.float32)
     sparse = encoding.codec == "sparse" and flat.size > 0
-    within = kept if sparse else None
+    within = in_mask if sparse else None
     wanted = _wanted(flat, known, residual)
     if within is not None:
         wanted[~within] = 0
-    chosen = _largest(wanted, encoding.top_k, kept) if encoding.top_k < 1 else wanted
+    chosen = _largest(wanted, encoding.top_k, in_mask) if encoding.top_k < 1 else wanted
     values = encoding.values.with_clusters(encoding.clusters) if floats else EXACT
     every, side, decoded = symbols.quantise(chosen, sizes, values)
     error = wanted - decoded
@@ -126,11 +126,11 @@ def write(
         if within is not None:
             decoded[~within] = 0
         _check_sum(decoded)
-    digests = [digest(held) for held in (reference, constants if named else None) if held is not None]
+    digests = [digest(shared) for shared in (reference, constants if named else None) if shared is not None]
     header = Header(values, Layout.ALL if within is None else Layout.MASK, known is not None, named)
     among = every if within is None else every[within]
     exactly = [arrays[i] for i in _exact(content, named)]
-    sent = Sent(values, header.layout, flat.size, kept, among, side, exactly)
+    sent = Sent(values, header.layout, flat.size, in_mask, among, side, exactly)
     body = _Body(header, [*digests, *write_lengths(shapes, content)], sent)
     # Without a difference, what a mask keeps is hardly ever zero: looking for zeros there is not worth the time.
     streams = [body.plain(sparse and (within is None or encoding.top_k < 1 or known is not None), encoding.deflate)]
@@ -148,16 +148,16 @@ class _Body:
     Attributes:
         header: The header, but for the support.
         start: What goes between header and body.
-        whole: All that can be sent, zeros among it.
+        everything: All that can be sent, zeros among it.
     """
 
     header: Header
     start: list[bytes]
-    whole: Sent
+    everything: Sent
 
     def plain(self, zeros: bool, deflating: bool) -> tuple[bytes, Sent]:
         """Returns the stream of raw or deflated bytes; with `zeros`, it leaves those out where that pays."""
-        filled, values = self.whole.filled, self.whole.values
+        filled, values = self.everything.filled, self.everything.values
         places = support.encode(filled, deflating) if zeros else b""
         shorter = len(places) + symbols.packed_size(int(np.count_nonzero(filled)), values)
         supported = zeros and shorter < symbols.packed_size(filled.size, values)
@@ -167,7 +167,7 @@ class _Body:
 
     def coded(self, sparse: bool) -> tuple[bytes, Sent]:
         """Returns the stream whose symbols are entropy coded, and their positions where few are not zero."""
-        filled, values = self.whole.filled, self.whole.values
+        filled, values = self.everything.filled, self.everything.values
         supported = sparse and int(np.count_nonzero(filled)) * positions.DENSEST <= filled.size
         sent = self._sent(supported)
         planes = symbols.encode(sent.symbols, values, zeros=not supported)
@@ -176,16 +176,16 @@ class _Body:
 
     def _sent(self, supported: bool) -> Sent:
         if not supported:
-            return self.whole
-        among = self.whole.symbols[self.whole.filled]
-        return replace(self.whole, layout=_SUPPORTED[self.whole.layout], symbols=among)
+            return self.everything
+        among = self.everything.symbols[self.everything.filled]
+        return replace(self.everything, layout=_SUPPORTED[self.everything.layout], symbols=among)
 
     def _header(self, sent: Sent) -> Header:
         return replace(self.header, layout=sent.layout)
 
     def _pieces(self, places: bytes, planes: list[bytes]) -> list[bytes]:
-        exactly = b"".join(map(exact.pack, self.whole.exact))
-        return [exactly, places, *planes, self.whole.values.write_side(self.whole.side)]
+        exactly = b"".join(map(exact.pack, self.everything.exact))
+        return [exactly, places, *planes, self.everything.values.write_side(self.everything.side)]
 
 
 def take(
@@ -202,16 +202,16 @@ def take(
     lasting = _lasting(reader.take(support.DIGEST_BYTES), constants, content) if header.named else {}
     shapes = reader.shapes(content)
     known = None if base is None else _named(base, reference, content, shapes)
-    kept = _kept(mask, content, shapes)
-    if layout in _WITH_MASK and kept is None:
+    in_mask = _in_mask(mask, content, shapes)
+    if layout in _WITH_MASK and in_mask is None:
         raise PayloadError("the mask that it was sent with is missing")
-    if layout == Layout.SUPPORT and kept is not None:
+    if layout == Layout.SUPPORT and in_mask is not None:
         raise PayloadError("it was sent without mask")
-    within = kept if layout in _WITH_MASK else None
+    within = in_mask if layout in _WITH_MASK else None
     lossy_shapes = [shapes[i] for i in content.lossy]
     sizes = sizes_of(lossy_shapes)
     exactly = {i: (shapes[i], content.arrays[i].dtype) for i in _exact(content, header.named)}
-    places, sent = _take_body(reader, header, list(exactly.values()), sizes, kept)
+    places, sent = _take_body(reader, header, list(exactly.values()), sizes, in_mask)
     every = sent.symbols
     if places is not None:
         every = _spread(every, places, sent.size if within is None else int(np.count_nonzero(within)))
@@ -230,12 +230,12 @@ def take(
 
 
 def _take_body(
-    reader: Reader, header: Header, exactly: list[tuple[Shape, str]], sizes: Sizes, kept: Bits | None
+    reader: Reader, header: Header, exactly: list[tuple[Shape, str]], sizes: Sizes, in_mask: Bits | None
 ) -> tuple[Bits | positions.Integers | None, Sent]:
     """Returns the places of the symbols, if a support says them, and what the body holds."""
     values, layout, coded = header.values, header.layout, reader.coding == Coding.ENTROPY
     size = int(sizes.sum())
-    count = int(np.count_nonzero(kept)) if kept is not None and layout in _WITH_MASK else size
+    count = int(np.count_nonzero(in_mask)) if in_mask is not None and layout in _WITH_MASK else size
     most = sum(exact.packed_size(*spec) for spec in exactly) + symbols.packed_size(count, values)
     most += values.most_side_bytes(len(sizes))
     # A support is sent only where it makes the body smaller.
@@ -249,12 +249,13 @@ def _take_body(
         sent = symbols.decode(body, count, values, zeros=places is None)
     else:
         sent = symbols.unpack(body.take(symbols.packed_size(count, values)), count, values)
-    side = symbols.take_side(body, len(sizes), values)
-    body.end()
-    symbols.check(sent, side, values)
+    with symbols.guarded(values):
+        side = values.take_side(body, len(sizes))
+        body.end()
+        values.check(sent, side)
     if places is not None and np.count_nonzero(sent) < count:
         raise PayloadError("the support holds a zero")
-    return places, Sent(values, layout, size, kept, sent, side, others)
+    return places, Sent(values, layout, size, in_mask, sent, side, others)
 
 
 def _spread(sent: Symbols, places: NDArray[Any], size: int) -> Symbols:
@@ -284,18 +285,10 @@ def _wanted(flat: Floats, known: Floats | None, residual: Floats | None) -> Floa
     return wanted
 
 
-def _largest(flat: Floats, fraction: float, kept: Bits | None) -> Floats:
-    """Returns the largest magnitudes, ceil(fraction n) of n that are kept; of equal ones the first. Others are zero."""
-    size = flat.size if kept is None else int(np.count_nonzero(kept))
-    count = min(max(1, int(np.ceil(fraction * size))), flat.size)
-    magnitudes = np.abs(flat)
-    if flat.size == 0 or count == flat.size:
-        return flat
-    least = np.partition(magnitudes, flat.size - count)[flat.size - count]
-    chosen = magnitudes > least
-    ties = np.flatnonzero(magnitudes == least)
-    chosen[ties[: count - int(np.count_nonzero(chosen))]] = True
-    return np.where(chosen, flat, np.float32(0))
+def _largest(flat: Floats, fraction: float, in_mask: Bits | None) -> Floats:
+    """Returns the largest magnitudes, ceil(fraction n) of the n in the mask; others are zero."""
+    size = flat.size if in_mask is None else int(np.count_nonzero(in_mask))
+    return np.where(largest(flat, max(1, int(np.ceil(fraction * size)))), flat, np.float32(0))
 
 
 def _reference(reference: Arrays, content: Content, shapes: Shapes) -> Arrays:
@@ -314,18 +307,18 @@ def _named(named: memoryview, reference: Arrays | None, content: Content, shapes
     if reference is None:
         raise PayloadError(f"it is a difference to {named.hex()}, but nothing is held")
     known = _reference(reference, content, shapes)
-    if (held := digest(reference)) != named:
-        raise PayloadError(f"it is a difference to {named.hex()}, but what is held is {held.hex()}")
+    if (ours := digest(reference)) != named:
+        raise PayloadError(f"it is a difference to {named.hex()}, but what is held is {ours.hex()}")
     return known
 
 
-def _added(difference: Floats, known: Arrays, kept: Bits | None) -> Floats:
+def _added(difference: Floats, known: Arrays, in_mask: Bits | None) -> Floats:
     """Returns what a difference makes of its reference; in place."""
     with np.errstate(over="ignore"):
         for part, array in zip(split(difference, shapes_of(known)), known, strict=True):
             part += array
-    if kept is not None:
-        difference[~kept] = 0
+    if in_mask is not None:
+        difference[~in_mask] = 0
     _check_sum(difference)
     return difference
 
@@ -354,14 +347,14 @@ def _lasting(named: memoryview, constants: Arrays | None, content: Content) -> d
         raise PayloadError(f"its constants are {named.hex()}, but nothing is held")
     expected = [(content.arrays[i].sized(0), content.arrays[i].dtype) for i in content.constants]
     received = [(array.shape, str(array.dtype)) for array in constants]
-    if received != expected or (held := digest(constants)) != named:
-        what = f"are {received}" if received != expected else f"have {held.hex()}"
+    if received != expected or (ours := digest(constants)) != named:
+        what = f"are {received}" if received != expected else f"have {ours.hex()}"
         raise PayloadError(f"its constants are {named.hex()}, but those held {what}")
     return {i: array.copy() for i, array in zip(content.constants, constants, strict=True)}
 
 
-def _kept(mask: Arrays | None, content: Content, shapes: Shapes) -> Bits | None:
-    """Returns the mask over all learned floats; arrays that it does not cover are kept whole."""
+def _in_mask(mask: Arrays | None, content: Content, shapes: Shapes) -> Bits | None:
+    """Returns the mask over all learned floats; arrays that it does not cover are in it whole."""
     if mask is None:
         return None
     covered = [shapes[i] for i in content.masked]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -25,6 +26,7 @@ PACKED_BITS: Final = (1, 2, 4)
 _DTYPES: Final = ("i1", "u1", "<i2", "<u2", "<f2", "<i4", "<u4", "<f4")
 
 
+@dataclass(unsafe_hash=True)
 class ValueType(ABC):
     """How real numbers become symbols, and what symbols stand for.
 
@@ -35,7 +37,8 @@ class ValueType(ABC):
     that rounds at random seeds its generator with the numbers themselves.
 
     Args:
-        argument: What follows the colon in a scenario, as in "levels:3"; a type with an `argument_name` checks it.
+        argument: What follows the colon in a scenario, as in "levels:3". A type with an `argument_name` looks at it in
+            `__post_init__`, and raises ValueError if it is wrong.
 
     Example: the upper half of a float32, rounded half to even.
 
@@ -49,7 +52,7 @@ class ValueType(ABC):
                 return np.where(upper == 0x8000, 0, upper).astype("<u2"), ()
 
             def restore(self, symbols, side, sizes):
-                return (symbols.astype("<u4") << 16).view(np.float32)
+                return np.left_shift(symbols, 16, dtype="<u4").view(np.float32)
     """
 
     name: ClassVar[str] = ""
@@ -70,13 +73,12 @@ class ValueType(ABC):
     limit: ClassVar[float] = inf
     """Largest magnitude, to which larger ones are cut off without a word; `saturated` counts them."""
 
+    argument: str = ""
+
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if not cls.__module__.startswith("fedcompress.wire.values."):
             cls.code = None  # also where a type that ships is the base class
-
-    def __init__(self, argument: str = "") -> None:
-        self.argument = argument
 
     @abstractmethod
     def quantise(self, flat: Floats, sizes: Sizes) -> tuple[Symbols, Side]:
@@ -136,31 +138,17 @@ class ValueType(ABC):
         """Returns the type for a codebook of so many values beside zero; itself unless it has one."""
         return self
 
-    @property
-    def full_name(self) -> str:
-        """How a header and a scenario tell the type: its name, and its argument where it has one."""
+    def __str__(self) -> str:
+        """Returns how a header tells the type: its name, and its argument where it has one."""
         return f"{self.name}:{self.argument}" if self.argument else self.name
 
     def problems(self) -> Iterable[str]:
         """Yields what is wrong with the declaration."""
-        told = self.full_name
         if not (self.name.isascii() and self.name.isprintable() and self.name) or ":" in self.name:
             yield f"{type(self).__name__}.name is {self.name!r}; expected printable ASCII characters, no colon"
-        elif len(told) > LONGEST_NAME or not (told.isascii() and told.isprintable()):
-            yield f"its name is {told!r}; expected at most {LONGEST_NAME} printable ASCII characters"
+        elif len(str(self)) > LONGEST_NAME or not (str(self).isascii() and str(self).isprintable()):
+            yield f"its name is {str(self)!r}; expected at most {LONGEST_NAME} printable ASCII characters"
         if self.dtype not in _DTYPES:
             yield f"{type(self).__name__}.dtype is {self.dtype!r}; expected one of {', '.join(_DTYPES)}"
         elif self.bits and (self.bits not in PACKED_BITS or np.dtype(self.dtype).itemsize > 1):
             yield f"{type(self).__name__}.bits is {self.bits}; expected 1, 2 or 4 for a symbol of one byte, or 0"
-
-    def __str__(self) -> str:
-        return self.full_name
-
-    def __repr__(self) -> str:
-        return f"<value type {self.full_name}>"
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        return hash((type(self), self.argument))

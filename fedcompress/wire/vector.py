@@ -49,6 +49,18 @@ def split(flat: NDArray[Any], shapes: Shapes) -> list[NDArray[Any]]:
     return arrays
 
 
+def largest(flat: NDArray[Any], count: int) -> NDArray[np.bool_]:
+    """Returns a mask of the `count` largest magnitudes, or of all if there are fewer; of equal ones the first."""
+    if not 0 < count < flat.size:
+        return np.full(flat.size, count > 0)
+    magnitudes = np.abs(flat)
+    least = np.partition(magnitudes, flat.size - count)[flat.size - count]
+    mask: NDArray[np.bool_] = magnitudes > least
+    ties = np.flatnonzero(magnitudes == least)
+    mask[ties[: count - int(np.count_nonzero(mask))]] = True
+    return mask
+
+
 def finite(flat: NDArray[Any]) -> bool:
     """Says whether all numbers of a vector are finite."""
     return all(bool(np.isfinite(part).all()) for part in parts(flat))

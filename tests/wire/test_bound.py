@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from crossing import VALUE_TYPES, of_any_type
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
@@ -33,8 +34,8 @@ def exchanges(draw: st.DrawFn) -> dict[str, Any]:
     specs = (*(ArraySpec((size,)) for size in sizes), ArraySpec((5,), "uint8"))
     return {
         "arrays": [*numbers, labels],
-        "content": Content(specs, mask="mask", masked=masked) if mask is not None else Content(specs),
-        "encoding": Encoding(codec, draw(st.sampled_from([*SHIPPED.values()])), deflate, entropy, top_k=top_k),
+        "content": of_any_type(Content(specs, mask="mask", masked=masked) if mask is not None else Content(specs)),
+        "encoding": Encoding(codec, draw(st.sampled_from(VALUE_TYPES)), deflate, entropy, top_k=top_k),
         "mask": mask,
         "reference": [*known, labels] if draw(st.booleans()) else None,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from crossing import decode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,6 @@ from fedcompress.wire.content import Arrays, ArraySpec, Content
 from fedcompress.wire.payload import WireFormat, encode_payload, read_payload
 from fedcompress.wire.references import Base, References, Residuals, bases_of, from_tree, to_tree
 from fedcompress.wire.shipped import SHIPPED
-from tests.wire.reading import decode
 
 SHAPES = ((4, 30), (30,), (30, 3))
 WEIGHTS = {"weights": Content(tuple(ArraySpec(shape) for shape in SHAPES), delta=True)}

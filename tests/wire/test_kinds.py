@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from crossing import VALUE_TYPES, decode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
@@ -16,18 +17,20 @@ from fedcompress.wire.content import Arrays, ArraySpec, Content, Kind, weights_c
 from fedcompress.wire.payload import WireFormat, encode_payload, read_payload
 from fedcompress.wire.references import Base, References, Residuals, bases_of, from_tree, to_tree
 from fedcompress.wire.shipped import SHIPPED
-from tests.wire.reading import decode
 
 KINDS: tuple[Kind, ...] = ("constant", "learned", "statistic", "learned", "constant", "statistic")
 SHAPES = ((3, 4), (40,), (5,), (4, 5), (), (2, 2))
 CONTENT = Content(
-    tuple(ArraySpec(shape, kind=kind) for shape, kind in zip(SHAPES, KINDS, strict=True)), mask="mask", masked=(1,)
+    tuple(ArraySpec(shape, kind=kind) for shape, kind in zip(SHAPES, KINDS, strict=True)),
+    mask="mask",
+    masked=(1,),
+    value_types=VALUE_TYPES,
 )
 LEARNED = 60
 ENCODINGS = [
     replace(Encoding(codec, values, deflate, entropy), top_k=top_k)
     for codec in CODECS
-    for values in SHIPPED.values()
+    for values in VALUE_TYPES
     for deflate, entropy in ((False, False), (True, False), (True, True))
     for top_k in ((1.0, 0.1) if codec == "sparse" else (1.0,))
 ]

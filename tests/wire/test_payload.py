@@ -79,8 +79,8 @@ def test_lossless_contents_stay_exact_unless_named() -> None:
 def test_wrong_wire_settings_are_refused_at_once() -> None:
     with pytest.raises(InputError, match=r"The wire format of logits has the key 'value'. Did you mean 'values'\?"):
         WireFormat(per_content={"logits": {"value": "int8"}})
-    with pytest.raises(InputError, match="'int9' is no value type"):
-        WireFormat(per_content={"logits": {"values": "int9"}})
+    with pytest.raises(InputError, match="'spares' is no codec"):
+        WireFormat(per_content={"logits": {"codec": "spares"}})
 
 
 def test_weights_without_their_mask_travel_unmasked(model: Model) -> None:

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from fedcompress.errors import PayloadError
 from fedcompress.wire.shipped import SHIPPED
 from fedcompress.wire.stream import Reader
-from fedcompress.wire.symbols import byte_planes, check, pack, packed_size, quantise, restore, take_side, unpack
+from fedcompress.wire.symbols import byte_planes, pack, packed_size, quantise, restore, unpack
 from fedcompress.wire.value_type import Floats, Side
 from fedcompress.wire.vector import joined, sizes_of, split
 
@@ -29,8 +29,8 @@ def through(vectors: list[Floats], values: str) -> tuple[list[Floats], Side]:
     assert len(packed) == packed_size(flat.size, kind) == (flat.size * BITS[values] + 7) // 8
     back = unpack(memoryview(packed), flat.size, kind)
     assert back.tobytes() == symbols.tobytes()
-    taken = take_side(Reader(kind.write_side(side)), len(sizes), kind)
-    check(back, taken, kind)
+    taken = kind.take_side(Reader(kind.write_side(side)), len(sizes))
+    kind.check(back, taken)
     restored = restore(back, taken, sizes, kind)
     assert restored.tobytes() == decoded.tobytes()
     return split(restored, [v.shape for v in vectors]), taken
@@ -114,11 +114,11 @@ def test_symbols_that_are_never_made_are_refused(data: Floats, count: int, value
     planes = data.view(np.uint8).reshape(len(data), -1)[:, ::-1].T.tobytes()
     with pytest.raises(PayloadError):
         symbols = unpack(memoryview(planes), count, kind)
-        check(symbols, (), kind)
+        kind.check(symbols, ())
         restore(symbols, (np.ones(1, np.float32),), np.array([count]), kind)
 
 
 @pytest.mark.parametrize("scale", [np.nan, np.inf, -1.0, -0.0, 1e-40, 1e38])
 def test_scales_that_are_never_made_are_refused(scale: float) -> None:
     with pytest.raises(PayloadError, match="1 of 2 scales"):
-        take_side(Reader(np.array([1, scale], "<f4").tobytes()), 2, SHIPPED["int8"])
+        SHIPPED["int8"].take_side(Reader(np.array([1, scale], "<f4").tobytes()), 2)

@@ -11,6 +11,7 @@ than are allowed, although more would err less.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,11 +26,11 @@ from fedcompress.wire.vector import Sizes, summed
 if TYPE_CHECKING:
     from fedcompress.wire.stream import Reader
 
-_CLUSTERS: Final = 15
 _MOST_CLUSTERS: Final = 255
 _ITERATIONS: Final = 20
 
 
+@dataclass(unsafe_hash=True)
 class Clustered(Scaled):
     """Indices into a codebook. The side information: a scale for each array, and the centroids, ascending, float16."""
 
@@ -37,12 +38,11 @@ class Clustered(Scaled):
     code = 5
     dtype = "u1"
 
-    def __init__(self, clusters: int = _CLUSTERS) -> None:
-        super().__init__()
-        self._clusters = clusters
+    clusters: int = 15
+    """Centroids beside zero, at most."""
 
     def with_clusters(self, clusters: int) -> Clustered:
-        return Clustered(clusters)
+        return Clustered(clusters=clusters)
 
     def quantise(self, flat: Floats, sizes: Sizes) -> tuple[Symbols, Side]:
         filled = flat != 0
@@ -52,7 +52,7 @@ class Clustered(Scaled):
         divisors = np.repeat(scales, sizes)
         values = np.zeros(flat.size, np.float64)
         np.divide(flat, divisors, out=values, where=filled & (divisors > 0))
-        codebook = codebook_of(np.sort(values[filled]), self._clusters)
+        codebook = codebook_of(np.sort(values[filled]), self.clusters)
         # The largest value of an array near the float32 maximum must stay finite.
         room = np.finfo(np.float32).max / float(np.abs(codebook).max(initial=1.0))
         scales = np.minimum(scales, np.nextafter(np.float32(room), np.float32(0)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from crossing import decode
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -15,7 +16,6 @@ from fedcompress.wire.shipped import SHIPPED
 from fedcompress.wire.stream import Reader
 from fedcompress.wire.symbols import quantise, restore
 from fedcompress.wire.values.clustered import Clustered, codebook_of
-from tests.wire.reading import decode
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -23,7 +23,7 @@ finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 @given(st.lists(arrays(np.float32, st.integers(0, 30), elements=finite), min_size=1, max_size=4), st.integers(1, 255))
 def test_any_values_are_finite_and_zeros_stay(vectors: list[np.ndarray], most: int) -> None:
     flat, sizes = np.concatenate(vectors), np.array([v.size for v in vectors])
-    values = Clustered(most)
+    values = Clustered(clusters=most)
     symbols, side, decoded = quantise(flat, sizes, values)
     received = values.take_side(Reader(values.write_side(side)), len(sizes))
     values.check(symbols, received)
@@ -38,7 +38,7 @@ def test_values_of_few_kinds_are_exact() -> None:
     """Three values in an array of root mean square 1, so that float16 centroids hold them: nothing is lost."""
     vector = np.repeat(np.array([-1.5, 0.5, 0.5, 1.0, 0.0], np.float32), 20)
     vector *= np.float32(1 / np.sqrt(np.mean(vector[vector != 0] ** 2)))
-    _, (_, codebook), decoded = quantise(vector, np.array([100]), Clustered(3))
+    _, (_, codebook), decoded = quantise(vector, np.array([100]), Clustered(clusters=3))
     assert codebook.size == 3
     assert decoded == pytest.approx(vector, rel=2.0**-11)
 
@@ -47,7 +47,7 @@ def test_each_value_has_its_nearest_centroid_and_more_clusters_err_less() -> Non
     vector = np.random.default_rng(0).standard_normal(5000).astype(np.float32)
     sizes, errors = np.array([5000]), []
     for most in (3, 7, 15, 31):
-        _, (scales, codebook), decoded = quantise(vector, sizes, Clustered(most))
+        _, (scales, codebook), decoded = quantise(vector, sizes, Clustered(clusters=most))
         centres = codebook.astype(np.float64) * scales[0]
         nearest = np.abs(vector[:, None] - centres).min(axis=1)
         error = np.abs(decoded - vector)
