@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -17,6 +17,7 @@ from fedcompress.wire.content import Arrays, Content, Payload
 
 if TYPE_CHECKING:
     from fedcompress.distillation.source import PublicSource
+    from fedcompress.plugins import Use
 
 __all__ = [
     "VERDICT",
@@ -120,6 +121,23 @@ class ClientStrategy:
     def actions(cls) -> frozenset[str]:
         """Returns the names of the actions."""
         return frozenset(name for name in dir(cls) if getattr(getattr(cls, name), "is_action", False))
+
+    @classmethod
+    def problems_in(cls, use: Use) -> Iterable[str]:
+        """Returns what is wrong with its use in a scenario, a sentence each; asked before any data is read.
+
+        What the attributes above say it needs is looked for here: one that overrides this adds to what it returns.
+        """
+        assert use.group is not None
+        settings, compression = use.group.settings, use.group.compression
+        if cls.finds_masks and compression is not None and not compression.left_to_client:
+            known = use.plugins.shipped("compression", lambda kind: kind.left_to_client)
+            yield (
+                f"groups.{settings.name}.compression: client {use.name!r} finds its masks itself, received "
+                f'{settings.compression!r}; use compression = "{known}".'
+            )
+        if cls.needs_validation and use.scenario.data.validation == 0:
+            yield use.no_client_validation
 
     @classmethod
     def contents(cls, model: ModelSpec) -> Mapping[str, Content]:

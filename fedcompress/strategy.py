@@ -7,7 +7,7 @@ A strategy states its algorithm as its paper does: `initial`, then `round` after
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -16,13 +16,16 @@ from pydantic import BaseModel
 
 from fedcompress.compression.base import Params
 from fedcompress.data.federated import Examples
+from fedcompress.distillation.public import TRAIN
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.scenario.sections import PUBLIC_SOURCES
 from fedcompress.training.trainer import Trainer
 from fedcompress.wire.content import Arrays, Content, Payload
 
 if TYPE_CHECKING:
     from fedcompress.distillation.public import PublicData
+    from fedcompress.plugins import Use
 
 __all__ = [
     "Arrays",
@@ -218,6 +221,36 @@ class ServerStrategy(ABC):
     def contents(cls, group: Group) -> Mapping[str, Content]:
         """Declares contents that this strategy adds to those of the group's clients."""
         return {}
+
+    @classmethod
+    def problems_in(cls, use: Use) -> Iterable[str]:
+        """Returns what is wrong with its use in a scenario, a sentence each; asked before any data is read.
+
+        What the attributes above say it needs is looked for here: one that overrides this adds to what it returns.
+        """
+        public, server_model = use.scenario.public, use.scenario.server.model
+        if public is None and cls.needs_public:
+            yield (
+                f"public: is missing; strategy {use.name!r} distils on public data. Add [public] with a source: "
+                f"{PUBLIC_SOURCES}."
+            )
+        if server_model is None and cls.needs_server_model:
+            yield f"server.model: is missing; strategy {use.name!r} has a model of its own, such as medium-cnn."
+        generated = public is not None and public.generated
+        if public and generated and public.combine == "mixture" and cls.clients_draw_public:
+            yield (
+                f"public.combine: with strategy {use.name!r} clients draw samples too, from one generator; "
+                'use "average".'
+            )
+        required = cls.requires | ({TRAIN} if generated and cls.needs_public else set())
+        for group in use.groups:
+            actions = group.client.actions()
+            if missing := sorted(required - actions):
+                yield (
+                    f"groups.{group.settings.name}.client: strategy {use.name!r} needs the action "
+                    f"{', '.join(missing)}, which client {group.settings.client!r} does not have "
+                    f"(it has {', '.join(sorted(actions)) or 'none'})."
+                )
 
     def problems(self) -> list[str]:
         """Returns why it cannot run this federation, a sentence each; asked before the run."""
