@@ -23,7 +23,7 @@ from fedcompress.errors import LONGEST, PayloadError, RunError, described, one_l
 from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
 from fedcompress.link.message import Answer, Request
-from fedcompress.link.server import Sent, ServerEnd
+from fedcompress.link.server import Outbox, Sent, ServerEnd
 from fedcompress.plausibility import Change, changes, implausible
 from fedcompress.replies import Spool
 from fedcompress.seeding import SERVER, generator
@@ -168,23 +168,23 @@ class Federation(strategy.Federation):
         expects: Collection[str],
     ) -> list[_Outcome]:
         """Has clients run an action, and returns what came of it, in their order; of each only what is small stays."""
-        known: dict[Any, Any] = {}
-        sent: list[Sent] = []
-        spool = Spool()
+        outbox = Outbox(Spool())
+        under_way: dict[int, Sent] = {}
+        outcomes: dict[int, _Outcome] = {}
 
         def messages() -> Iterator[Message]:
-            for client in clients:
-                sent.append(self._end.encode(client, requests[client], self.round, known))
-                yield self._request(client, action, sent[-1]).message(self._nodes[client.partition])
+            for number, client in enumerate(clients):
+                sent = under_way[number] = self._end.encode(client, requests[client], self.round, outbox)
+                yield self._request(client, action, sent).message(self._nodes[client.partition])
 
-        outcomes: dict[int, _Outcome] = {}
         try:
             for delivery in deliver(self._grid, messages(), self._experiment.scenario.server.timeout):
                 number = delivery.index
-                outcomes[number] = self._read(clients[number], action, sent[number], delivery, expects, spool)
+                sent = under_way.pop(number)
+                outcomes[number] = self._read(clients[number], action, sent, delivery, expects, outbox.spool)
         except BaseException:  # some have run, and nobody knows what of
-            for client in clients[: len(sent)]:
-                self._end.give_up(client)
+            for number in outcomes.keys() | under_way.keys():
+                self._end.give_up(clients[number])
             raise
         return [outcomes[number] for number in range(len(clients))]
 
@@ -255,7 +255,7 @@ class Federation(strategy.Federation):
             digest=digest,
             changes=changes(received.parts, sent.parts, sent.sizes),
             references=received.references,
-            reply=Reply(client, spool.put(received.payload), reported, {**sent.decoded, **sent.meant}),
+            reply=Reply(client, spool.put(received.payload), reported, sent.request),
         )
 
     def _metrics(self, client: ClientInfo, answer: Answer) -> dict[str, float]:
