@@ -255,17 +255,14 @@ def list_(
     plugins: PluginDirs = [],  # noqa: B006
 ) -> None:
     """List what scenarios can name."""
-    from typing import get_args
-
     from fedcompress.devices import DEVICES
     from fedcompress.errors import suggestion
     from fedcompress.plugins import KINDS, Plugins
     from fedcompress.scenario.gallery import shipped
-    from fedcompress.scenario.sections import Partition
 
     found = Plugins(tuple(plugins))
     names = {folder: found.names(folder) for folder in KINDS}
-    names |= {"partitions": list(get_args(Partition)), "devices": list(DEVICES)}
+    names["devices"] = list(DEVICES)
     names |= {folder: sorted(path.stem for path in shipped(folder)) for folder in ("scenarios", "recipes")}
     if what is not None and what not in names:
         raise InputError(f"list {what}: unknown.{suggestion(what, names)}")

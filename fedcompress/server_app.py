@@ -11,8 +11,13 @@ from typing import cast
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+<<<<<<< HEAD
 from fedcompress.engines.grid import LocalGrid
 from fedcompress.evaluation import Evaluator
+=======
+from fedcompress.delivery import VirtualNodes
+from fedcompress.evaluation import Evaluator, spread
+>>>>>>> main
 from fedcompress.experiment import Experiment
 from fedcompress.fairness import over_clients
 from fedcompress.federation import Federation
@@ -74,8 +79,8 @@ def run_rounds(
     if checkpoints.exists:
         checkpoint = checkpoints.load()
         state, done = checkpoint.state, checkpoint.round
-        if isinstance(grid, LocalGrid):  # nodes elsewhere start afresh and hold no masks
-            fed.references = checkpoint.references
+        if isinstance(grid, VirtualNodes):  # nodes elsewhere start afresh and hold no masks
+            fed.references.update(checkpoint.references)
         recorder.restore()
     stopping = Stopping.of(experiment)
     recorder.stopped = stopping.after(recorder.rounds)

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Protocol, cast
 
+from fedcompress.checks import resolved
 from fedcompress.errors import InputError
-from fedcompress.experiment import resolved
 from fedcompress.plugins import Plugins
 from fedcompress.results.run.directory import RunDirectory, file_names
 from fedcompress.rows import Summary, SweepRow

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedcompress.errors import InputError
-from fedcompress.results.run.tree import check_tree, load_tree, save_tree
+from fedcompress.tree import check_tree, load_tree, save_tree
 
 plain = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.text(max_size=5)
 arrays = st.integers(0, 2**32).map(lambda seed: np.random.default_rng(seed).normal(size=(2, 3)).astype(np.float32))
