@@ -11,13 +11,8 @@ from typing import cast
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-<<<<<<< HEAD
-from fedcompress.engines.grid import LocalGrid
-from fedcompress.evaluation import Evaluator
-=======
 from fedcompress.delivery import VirtualNodes
-from fedcompress.evaluation import Evaluator, spread
->>>>>>> main
+from fedcompress.evaluation import Evaluator
 from fedcompress.experiment import Experiment
 from fedcompress.fairness import over_clients
 from fedcompress.federation import Federation
