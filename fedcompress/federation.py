@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flwr.app import Message
@@ -26,6 +26,7 @@ from fedcompress.link.message import Answer, Request
 from fedcompress.link.server import Outbox, Sent, ServerEnd
 from fedcompress.plausibility import Change, changes, implausible
 from fedcompress.replies import Spool
+from fedcompress.rows import ClientRow
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import Reply
 from fedcompress.wire.codec import Encoded
@@ -78,7 +79,7 @@ class _Outcome:
 class RoundRecord:
     """What happened on the pipe in one round: rows of `clients.jsonl` and `ledger.jsonl`."""
 
-    clients: list[dict[str, Any]] = field(default_factory=list)
+    clients: list[ClientRow] = field(default_factory=list)
     transfers: list[Transfer] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     notes: dict[str, float] = field(default_factory=dict)
@@ -292,7 +293,7 @@ class Federation(strategy.Federation):
             shown, new = ", ".join(names), ", ".join(columns.PREFIX + name for name in names)
             text = f"clients of {client.group} report {shown}, which is measured or the server's own; see {new}"
             self.record.events += [] if text in self.record.events else [text]
-        self.record.clients.append({**row, "status": "ok", "error": None, **outcome.digest})
+        self.record.clients.append(cast(ClientRow, {**row, "status": "ok", "error": None, **outcome.digest}))
         return outcome.reply
 
     def _fail(self, client: ClientInfo, action: str, outcome: _Outcome, row: Mapping[str, Any]) -> None:
@@ -300,7 +301,7 @@ class Federation(strategy.Federation):
         self._end.give_up(client)
         # What our own client app writes has been cut by it: so far, and a traceback, only foreign ones go.
         error = one_line(outcome.reason, 3 * LONGEST)
-        self.record.clients.append({**row, "status": outcome.status, "error": error})
+        self.record.clients.append(cast(ClientRow, {**row, "status": outcome.status, "error": error}))
         if self._fail_fast and outcome.status not in (DROPPED_OUT, LATE):
             where = f"client {client.partition} {outcome.status} in round {self.round}, action {action!r}"
             raise RunError(f"{where}:\n{printable_lines(outcome.reason)}")
@@ -309,7 +310,7 @@ class Federation(strategy.Federation):
         least = min(self._experiment.scenario.server.minimum_replies, asked)
         if good < least:
             failed = [row for row in self.record.clients if row["status"] != "ok"]
-            reasons = {re.sub(r"^round .*?\): ", "", row["error"]) for row in failed}
+            reasons = {re.sub(r"^round .*?\): ", "", str(row["error"])) for row in failed}
             raise RunError(
                 f"round {self.round}, action {action!r}: {good} good replies of {asked}, server.minimum_replies is "
                 f"{least}. Reasons: {one_line('; '.join(sorted(reasons)))}"
