@@ -82,12 +82,12 @@ class FedPKDG(FedAvg):
         result = {}
         for name in {reply.client.model for reply in replies}:
             own = [reply for reply in replies if reply.client.model == name]
-            old = list(state["weights"][name])
+            model, old = self.models[name], state["weights"][name]
             updates = [list(reply.payload["classifier"]) for reply in own]
             masks = [reply.payload.get("classifier mask") for reply in own]
             held = [{0: mask[0]} if mask else None for mask in masks]
-            head = masked_mean(updates, held, [reply.client.examples for reply in own], old[-2:])
-            result[name] = [*old[:-2], *head]
+            head = masked_mean(updates, held, [reply.client.examples for reply in own], model.head_of(old))
+            result[name] = model.with_head(old, head)
         return result
 
     def _distilled(self, fed: Federation, state: State, replies: Sequence[Reply]) -> State:
@@ -133,8 +133,15 @@ class FedPKDG(FedAvg):
         masks: Arrays | None,
     ) -> Arrays:
         """Returns the weights after distillation, the head frozen."""
-        frozen = ModelSpec(model.name, model.architecture, model.input_shape, model.classes, reuses_head=True)
         known = Examples(samples["x"], samples["y"].astype(np.int32))
         logits = samples["logits"].astype(np.float32)
         encoder = masks[:-1] if masks else None  # the head is not among what is pruned here
-        return distil(self.trainer(frozen, fed.round), weights, known, logits, self.params, self.validation, encoder)
+        return distil(
+            self.trainer(model.with_frozen_head(), fed.round),
+            weights,
+            known,
+            logits,
+            self.params,
+            self.validation,
+            encoder,
+        )

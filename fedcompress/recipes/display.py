@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from fedcompress.progress import ProgressLine
 from fedcompress.recipes.bench import CurvePoint
+from fedcompress.recipes.runner import Observer, Row
 from fedcompress.units import number
 
 
-class RecipeDisplay:
-    """An observer: a line per result, and over all experiments a live one on a terminal or in a notebook."""
+class RecipeDisplay(Observer):
+    """An observer: a line per result, and over all experiments a live one on a terminal or in a notebook.
 
-    def __init__(self) -> None:
-        self._line = ProgressLine("recipe", "experiments")
+    Args:
+        what: Is running.
+        unit: Of what is counted, in the plural.
+    """
+
+    def __init__(self, what: str = "recipe", unit: str = "experiments") -> None:
+        self._line, self._unit = ProgressLine(what, unit), unit
         self._label = ""
         self._total: int | None = None
         self._started = time.perf_counter()
@@ -38,14 +44,14 @@ class RecipeDisplay:
         self._total, self._label = total, f"{label}, seed {seed}"
         self._line.update(number - 1, ["training"], self._label)
         if not self._line.live:
-            self._line.say(f"{self._label}: experiment {number} of {total}")
+            self._line.say(f"{self._label}: {self._unit.removesuffix('s')} {number} of {total}")
 
     def epoch_done(self, point: CurvePoint) -> None:
         """Shows an epoch."""
         accuracy, sparsity = f"validation {number(point.validation)}", f"sparsity {number(point.sparsity, 3)}"
         self._line.show([f"{point.phase}, epoch {point.epoch}", accuracy, sparsity])
 
-    def outcome(self, row: dict[str, Any]) -> None:
+    def outcome(self, row: Row) -> None:
         """Shows a result."""
         what = f"{self._label}{' ' if row['step'] else ''}{row['step']}"
         elapsed = time.perf_counter() - self._started

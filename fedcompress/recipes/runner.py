@@ -6,8 +6,9 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,10 @@ from fedcompress.errors import FedcompressError, InputError, first_line, one_lin
 from fedcompress.files import shortened
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.kernels import described
-from fedcompress.models.saved import SUFFIXES, SavedModel
+from fedcompress.models.saved import SUFFIXES
 from fedcompress.plugins import Plugins, parameter_problems
-from fedcompress.recipes.bench import Bench, CurvePoint, Split, split
+from fedcompress.recipes.bench import Bench, CurvePoint, random_numbers
+from fedcompress.recipes.loading import Split, named_model, split
 from fedcompress.recipes.method import Method, Outcome
 from fedcompress.recipes.recipe import ExperimentSettings, Recipe
 from fedcompress.results.run.directory import RunDirectory
@@ -40,8 +42,8 @@ MOST_AT_ONCE = 10_000
 """Examples that are held as floats at a time."""
 
 
-class Observer(Protocol):
-    """Is told how a recipe goes on."""
+class Observer:
+    """Is told how a recipe goes on; this one takes no notice."""
 
     def started(self, label: str, seed: int, number: int, total: int) -> None:
         """Experiment `number` of `total` begins."""
@@ -106,7 +108,7 @@ class Session:
             source=self._plugins.load("datasets", plain),
         )
         self.data_digest = self._dataset.digest
-        self._splits = {seed: split(self._dataset, recipe.data, seed) for seed in recipe.seeds}
+        self._splits = {seed: split(self._dataset, recipe.data, partial(random_numbers, seed)) for seed in recipe.seeds}
         self.tasks = [
             Task(number, s, method, self.model(s.model or recipe.model), seed)
             for number, (s, method) in enumerate(zip(settings, methods, strict=True), 1)
@@ -132,14 +134,7 @@ class Session:
 
     def model(self, name: str) -> ModelSpec:
         """Returns a model by name, for this recipe's data."""
-        shape, classes = self._dataset.x_train.shape[1:], self._dataset.classes
-        spec = (
-            SavedModel(Path(name), shape, classes)
-            if name.endswith(SUFFIXES)
-            else ModelSpec(name, self._plugins.architecture(name), shape, classes)
-        )
-        spec.check(self._dataset.name)
-        return spec
+        return named_model(name, self._dataset, self._plugins)
 
     def _unfit(self, task: Task) -> list[str]:
         """Returns why a method cannot compress a model."""
