@@ -43,10 +43,13 @@ class Taught(Rounding):
         yield from super().problems(bench)
         try:
             teacher = bench.model(self.params.teacher)
-            if (spec := self.student(bench.spec, teacher)) is not bench.spec:
-                spec.build()
         except InputError as error:
             yield f"params.teacher: {error}"
+            return
+        try:
+            assert self.student(bench.spec, teacher).template  # builds it
+        except InputError as error:
+            yield from error.problems
 
     def student(self, student: ModelSpec, teacher: ModelSpec) -> ModelSpec:
         """Returns the model that learns; one that reuses a head gets the teacher's."""
