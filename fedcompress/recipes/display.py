@@ -8,7 +8,8 @@ from typing import Self
 
 from fedcompress.progress import ProgressLine
 from fedcompress.recipes.bench import CurvePoint
-from fedcompress.recipes.runner import Observer, Row
+from fedcompress.recipes.runner import Observer
+from fedcompress.recipes.table import Row
 from fedcompress.units import number
 
 

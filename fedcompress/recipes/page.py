@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 from fedcompress.recipes.pictures import blank, ladders
-from fedcompress.recipes.table import DETAILS, label, measured
+from fedcompress.recipes.table import DETAILS, Row, label, measured
 from fedcompress.results.report.drawing import literal
 from fedcompress.results.report.library import plotly_js
-
-Row = Mapping[str, Any]
 
 STYLE = """
 :root { color-scheme: light dark; }

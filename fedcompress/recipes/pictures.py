@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-Row = Mapping[str, Any]
+from fedcompress.recipes.table import Row
 
 LADDER = 3
 """Different sparsities that one line needs at least."""
@@ -34,7 +34,7 @@ def _lines(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _part(row: Row) -> float:
     """What is removed, as its own method counts it."""
-    return float(row.get("channels_removed", row["sparsity"]))
+    return float(row["channels_removed"] if "channels_removed" in row else row["sparsity"])
 
 
 def blank(title: str, **layout: Any) -> Any:
