@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcompress.compression.kinds.none import NoCompression
+from fedcompress.compression.pruning import resting
 from fedcompress.data.federated import Examples
 from fedcompress.generators.png import write_png
 from fedcompress.models.architecture import ModelSpec
@@ -41,8 +41,7 @@ def accuracy_score(
 def fitted(examples: Examples, spec: ModelSpec, rng: np.random.Generator, epochs: int = 10) -> Arrays:
     """Returns the weights of a classifier trained from scratch, with Adam at 0.001 and batches of 64."""
     settings = TrainingSettings(epochs=epochs, batch_size=64, optimizer="adam", learning_rate=0.001)
-    dense = NoCompression(NoCompression.Params(), sparsity=0.0, rounds=1)
-    trainer = Trainer(spec, dense, settings, 1, lambda purpose: rng)
+    trainer = Trainer(spec, resting(rounds=1, masked=False), settings, 1, lambda purpose: rng)
     return trainer.fit(spec.initial(rng), examples).weights
 
 

@@ -12,8 +12,7 @@ import numpy as np
 
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Compression
-from fedcompress.compression.kinds.none import NoCompression
-from fedcompress.compression.pruning import Masked
+from fedcompress.compression.pruning import resting
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.recipes.loading import Split
 from fedcompress.recipes.recipe import RecipeTraining
@@ -154,9 +153,7 @@ class Bench:
             until: Ends the training after an epoch for which it returns True.
         """
         spec, epochs = spec or self.spec, epochs or self.training.epochs
-        if compression is None:
-            masked = masks is not None
-            compression = Masked(Masked.Params(), sparsity=0.0, rounds=epochs) if masked else self.uncompressed(epochs)
+        compression = compression or self.default_compression(epochs, masked=masks is not None)
         fixed, fitted = masks, Fitted(weights, masks or [], float("nan"), 0, weights)
         for epoch in range(1, epochs + 1):
             trainer = Trainer(spec, compression, self.training, epoch, partial(self.rng, epoch=epoch))
@@ -188,9 +185,9 @@ class Bench:
             return start * (1 + cos(pi * (epoch - 1) / epochs)) / 2
         return float(start * self.training.learning_rate_decay ** (epoch - 1))
 
-    def uncompressed(self, epochs: int) -> Compression:
-        """Returns what training does to the weights where a method asks for nothing: nothing."""
-        return NoCompression(NoCompression.Params(), sparsity=0.0, rounds=epochs)
+    def default_compression(self, epochs: int, *, masked: bool) -> Compression:
+        """Returns what training does to the weights where a method asks for nothing: nothing, or it keeps masks."""
+        return resting(epochs, masked=masked)
 
     def validate(self, weights: Arrays, spec: ModelSpec | None = None) -> float:
         """Returns the accuracy that choices are made by."""

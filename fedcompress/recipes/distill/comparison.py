@@ -119,15 +119,14 @@ def distill(
 
 
 def _dataset(settings: DistillSettings, plugins: Plugins, data_dir: Path | None) -> Dataset:
-    plain = settings.data.partition(":")[0]
     checks = (
         ("teacher", "models", settings.teacher),
         ("student", "models", settings.student),
-        ("data", "datasets", plain),
+        ("data", "datasets", settings.data),
     )
     if problems := [f"{key}: {problem}" for key, kind, name in checks if (problem := plugins.check(kind, name))]:
         raise InputError(problems)
-    return load_dataset(settings.data, data_dir=data_dir, source=plugins.load("datasets", plain))
+    return load_dataset(settings.data, data_dir=data_dir, plugins=plugins)
 
 
 def _split(dataset: Dataset, settings: DistillSettings, seed: int) -> Split:
@@ -183,9 +182,9 @@ class _Bench(Bench):
         assert self._teacher is not None
         return self._teacher
 
-    def uncompressed(self, epochs: int) -> Compression:
+    def default_compression(self, epochs: int, *, masked: bool) -> Compression:
         if not self._sparsity:
-            return super().uncompressed(epochs)
+            return super().default_compression(epochs, masked=masked)
         return Magnitude(MagnitudeParams(scope="layer"), sparsity=self._sparsity, rounds=epochs)
 
 
