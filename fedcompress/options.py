@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 from fedcompress.errors import InputError
 
-ENGINES = ("inline", "ray", "superlink")
+
+class EngineName(StrEnum):
+    """Where clients run."""
+
+    inline = "inline"
+    ray = "ray"
+    superlink = "superlink"
+
+
+ENGINES = tuple(name.value for name in EngineName)
 MOST = 10_000
 """Workers, and CPUs or GPUs of one: more is a slip of the keyboard."""
 _LEAST = 1e-4

@@ -10,7 +10,7 @@ from fedcompress.devices import ABOUT
 from fedcompress.experiment import Experiment
 from fedcompress.fitted_table import FittedTable
 from fedcompress.progress import ProgressLine
-from fedcompress.sweep.sequential import Outcome
+from fedcompress.sweep.jobs import Outcome
 from fedcompress.units import number, size
 
 Row = Mapping[str, Any]
@@ -69,7 +69,7 @@ class SweepDisplay:
         side_by_side: Whether runs are carried out at the same time, and so have no displays of their own.
     """
 
-    def __init__(self, *, side_by_side: bool = False) -> None:
+    def __init__(self, side_by_side: bool = False) -> None:
         self._line = ProgressLine("sweep", "runs", compiles=False)
         self._side_by_side = side_by_side
         self._total = self._done = self._failed = 0

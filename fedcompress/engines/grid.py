@@ -15,7 +15,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedcompress.engines.states import ClientStates
+from fedcompress.results.run.states import ClientStates
 
 RUN_ID = 1
 SERVER_NODE = 1

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
+import tomllib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fedcompress import keras
+from fedcompress.client_app import make_client_app
+from fedcompress.engines import cluster
 from fedcompress.engines.cluster import Connection, RaySettings
-from fedcompress.engines.grid import LocalGrid
-from fedcompress.engines.states import ClientStates
-from fedcompress.errors import RunError
+from fedcompress.engines.engine import LocalEngine
+from fedcompress.engines.grid import LocalGrid, answer, identify
+from fedcompress.errors import RunError, reason
 from fedcompress.experiment import Experiment
+from fedcompress.plugins import Plugins
+from fedcompress.results.run.states import ClientStates
+from fedcompress.scenario import Scenario
 
 START_LIMIT = 300.0
 """Seconds that a worker may take to import and build what it needs, before the run gives up."""
@@ -34,14 +41,6 @@ class _Worker:
     """The actor: builds the experiment from what the driver sent, and answers requests one at a time."""
 
     def __init__(self, scenario: str, data: Any, modules: Mapping[Path, Mapping[str, bytes]]) -> None:
-        import tomllib
-
-        from fedcompress import keras
-        from fedcompress.client_app import make_client_app
-        from fedcompress.engines.grid import identify
-        from fedcompress.plugins import Plugins
-        from fedcompress.scenario import Scenario
-
         identify()
         keras.tf  # noqa: B018  imports TensorFlow now, so that no request pays for it
         parsed = Scenario.parse(tomllib.loads(scenario))
@@ -54,9 +53,6 @@ class _Worker:
 
     def answer(self, partition: int, request: bytes, state: bytes) -> tuple[bytes, bytes] | str:
         """Runs one request; an exception comes back as its text."""
-        from fedcompress.engines.grid import answer
-        from fedcompress.errors import reason
-
         try:
             return answer(self._app, partition, len(self._experiment.clients), request, state)
         except (Exception, KeyboardInterrupt) as error:  # Ctrl-C is the driver's: here a plug-in has raised it
@@ -163,3 +159,24 @@ class RayGrid(LocalGrid):
         except self._ray.exceptions.RayError as error:
             raise RunError(f"a Ray worker did not start: {error}") from None
         self._idle.append(worker)
+
+
+class RayEngine(LocalEngine):
+    """Runs clients in actors of a Ray cluster, or runs of a sweep, where this machine is the cluster."""
+
+    @property
+    def spreads_runs(self) -> bool:
+        """On this machine: on a cluster, the other machines need not see the run directory."""
+        return self.options.workers > 1 and cluster.cluster_address(self.options.ray_address) is None
+
+    def check(self, most: int) -> None:
+        cluster.check(self._settings(most))
+
+    def grid(self, experiment: Experiment, states: ClientStates) -> RayGrid:
+        return RayGrid(experiment, self._settings(len(experiment.clients)), states)
+
+    def _settings(self, most: int) -> RaySettings:
+        """Returns the settings of as many workers as there is work for."""
+        options = self.options
+        workers = min(options.workers, most)
+        return RaySettings(workers, options.ray_address, options.cpus_per_worker, options.gpus_per_worker)

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fedcompress.engines.cluster import Connection, RaySettings
+from fedcompress.errors import reason
+from fedcompress.launch import start_or_resume
 from fedcompress.options import Options
-from fedcompress.sweep.sequential import Job, Outcome
+from fedcompress.results.run.directory import finite
+from fedcompress.scenario import Scenario
+from fedcompress.sweep.jobs import Job, Outcome
 
 ATTEMPTS = 2
 """How often a run is begun or resumed when workers die under it."""
-
-
-def fits(options: Options) -> bool:
-    """Says whether a sweep's runs go side by side: on Ray, on this machine. On a cluster, whose machines need not see
-    the run directory, the clients of one run after the other are spread instead."""
-    from fedcompress.engines.cluster import cluster_address
-
-    return options.engine == "ray" and options.workers > 1 and cluster_address(options.ray_address) is None
 
 
 class _Worker:
@@ -37,13 +35,6 @@ class _Worker:
         Raises:
             RuntimeError: Why it failed, as text.
         """
-        import tomllib
-
-        from fedcompress.errors import reason
-        from fedcompress.launch import start_or_resume
-        from fedcompress.results.run.directory import finite
-        from fedcompress.scenario import Scenario
-
         parsed = Scenario.parse(tomllib.loads(scenario))
         try:
             return json.dumps(finite(start_or_resume(parsed, Path(path), Options.of(options), command=command)))
@@ -56,15 +47,13 @@ def run_side_by_side(jobs: Sequence[Job], options: Options) -> Iterator[Outcome]
 
     A worker that dies is replaced, and its run resumed once.
     """
-    from fedcompress.engines.cluster import Connection, RaySettings
-
     workers = min(options.workers, len(jobs))
     if not workers:
         return
     connection = Connection(RaySettings(workers, None, options.cpus_per_worker, options.gpus_per_worker))
     ray: Any = connection.ray
     remote = ray.remote(num_cpus=options.cpus_per_worker, num_gpus=options.gpus_per_worker, max_restarts=0)(_Worker)
-    own = replace(options, engine="inline", workers=1).table() | {"fail_fast": options.fail_fast}
+    inline = replace(options, engine="inline", workers=1).table() | {"fail_fast": options.fail_fast}
     try:
         waiting, idle = list(jobs), [remote.remote() for _ in range(workers)]
         attempts = dict.fromkeys((job.number for job in jobs), 0)
@@ -73,7 +62,7 @@ def run_side_by_side(jobs: Sequence[Job], options: Options) -> Iterator[Outcome]
             while waiting and idle:
                 job, worker = waiting.pop(0), idle.pop()
                 attempts[job.number] += 1
-                future = worker.run.remote(job.scenario.toml(), str(job.path.resolve()), own, sys.argv)
+                future = worker.run.remote(job.scenario.toml(), str(job.path.resolve()), inline, sys.argv)
                 running[future] = job, worker
             (future,), _ = ray.wait(list(running), num_returns=1)
             job, worker = running.pop(future)
