@@ -16,6 +16,8 @@ from fedcompress.compression.base import Params
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, LABELS, LOGITS, kept_rows
 from fedcompress.errors import InputError
+from fedcompress.generators.spec import Gan
+from fedcompress.generators.training import train
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.loop import Trained
 from fedcompress.training.objectives import Distillation, Objective
@@ -48,9 +50,6 @@ class Distilling(SGD):
     @action
     def train_generator(self, payload: Payload, round_number: int) -> Result:
         """Trains the generator that it receives on its own examples; a discriminator that is not sent stays here."""
-        from fedcompress.generators.spec import Gan
-        from fedcompress.generators.training import train
-
         public = self.public
         assert public is not None
         assert public.gan is not None

@@ -9,14 +9,15 @@ federated distillation").
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from fedcompress.data.federated import Examples
 from fedcompress.distillation import ensemble
-from fedcompress.distillation.source import LOGITS, rows_kept
-from fedcompress.distillation.student import StudentParams, consensus, distil, speaking
+from fedcompress.distillation import round as public_round
+from fedcompress.distillation.round import PublicRound
+from fedcompress.distillation.student import StudentParams, distil
 from fedcompress.strategy import ServerStrategy, State
 from fedcompress.wire.content import Arrays
 
@@ -47,45 +48,26 @@ class DSFL(ServerStrategy):
     clients_draw_public = True
 
     def initial(self, fed: Federation) -> State:
-        assert self.public is not None
         weights = {name: model.initial(self.rng(f"initial.{name}")) for name, model in self.models.items()}
-        return {"weights": weights, "public": self.public.initial()}
+        return {"weights": weights, "public": public_round.initial(self)}
 
     def round(self, fed: Federation, state: State) -> State:
-        assert self.public is not None
         cohort = fed.cohort(self.cohort)
-        public = self.public.train(fed, cohort, state["public"])
-        state = {**state, "public": public}
-        recipe = self.public.recipe(fed, public)
-        replies = fed.call("teach", dict.fromkeys(cohort, recipe))
-        examples = self.public.draw(fed, public, recipe)
-        if examples is None:
-            return state
-        replies = speaking(fed, replies, len(examples))
-        if not replies:
-            return state
-        mean = consensus(replies, self.public.source.classes, probabilities=True)
-        kept = self.public.sift(fed, examples.y, mean)
-        if kept is None:
-            return state
-        logits = REDUCTIONS[self.params.reduction](mean[kept], self.params.sharpening)
-        lesson = {**recipe, LOGITS: [logits], **({} if kept.all() else {"kept": rows_kept(kept)})}
-        fed.call("digest", {reply.client: lesson for reply in replies})
-        samples = {"x": examples.x[kept], "y": logits.argmax(axis=1).astype("int32"), "logits": logits}
-        public, samples = self.public.remember(public, samples)
-        known = Examples(samples["x"], samples["y"])
+        public = PublicRound(self, fed, cohort, state)
+        speakers = public.speakers(fed.call("teach", dict.fromkeys(cohort, public.recipe)))
+        mean = public.spoken(speakers, probabilities=True)
+        if mean is None:
+            return {**state, "public": public.state}
+        lesson = replace(mean, logits=REDUCTIONS[self.params.reduction](mean.logits, self.params.sharpening))
+        fed.call("digest", dict.fromkeys([reply.client for reply in speakers], public.payload(lesson)))
+        samples, logits = public.collected(lesson)
         weights = {
             name: distil(
-                self.trainer(model, fed.round),
-                state["weights"][name],
-                known,
-                samples["logits"],
-                self.params,
-                self.validation,
+                self.trainer(model, fed.round), state["weights"][name], samples, logits, self.params, self.validation
             )
             for name, model in self.models.items()
         }
-        return {"weights": weights, "public": public}
+        return {"weights": weights, "public": public.state}
 
     def global_model(self, state: State, group: Group) -> Arrays | None:
         weights: Arrays = state["weights"][group.model.name]

@@ -7,14 +7,15 @@ architecture are averaged with each other (here: mask-aware), and every architec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from numpy.typing import NDArray
 from pydantic import Field
 
 from fedcompress.data.federated import Examples
-from fedcompress.distillation import ensemble
-from fedcompress.distillation.student import StudentParams, distil, opinions, trustworthy, voices
+from fedcompress.distillation import round as public_round
+from fedcompress.distillation.ensemble import Logits
+from fedcompress.distillation.round import PublicRound, trustworthy, voices
+from fedcompress.distillation.student import StudentParams, distil
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import State
 from fedcompress.wire.content import Arrays
@@ -42,40 +43,37 @@ class FedDF(FedAvg):
     needs_public = True
 
     def initial(self, fed: Federation) -> State:
-        assert self.public is not None
-        return {**super().initial(fed), "public": self.public.initial(), "teachers": []}
+        return {**super().initial(fed), "public": public_round.initial(self), "teachers": []}
 
     def aggregated(self, fed: Federation, state: State, replies: Sequence[Reply]) -> State:
         """Returns the state after one round's replies: the averages of FedAvg, distilled."""
-        assert self.public is not None
         state = super().aggregated(fed, state, replies)
-        public = self.public.train(fed, [reply.client for reply in replies], state["public"])
+        public = PublicRound(self, fed, [reply.client for reply in replies], state)
         teachers = trustworthy(fed, self, replies) if self.params.drop_chance else list(replies)
         weights = voices(teachers, equal=self.params.equal)
         uploads = [_upload(reply, weight) for reply, weight in zip(teachers, weights, strict=True)]
-        state = {**state, "public": public, "teachers": uploads}
-        examples = self.public.draw(fed, public, self.public.recipe(fed, public))
-        if examples is None:
-            return state
-        logits = ensemble.mean_logits(opinions(fed, self, teachers, examples.x), weights)
-        kept = self.public.sift(fed, examples.y, logits)
-        if kept is None:
-            return state
-        labels = logits.argmax(axis=1).astype("int32")
-        samples = {"x": examples.x[kept], "y": labels[kept], "logits": logits[kept]}
-        public, samples = self.public.remember(public, samples)
-        return {**state, "public": public, "weights": self._distilled(fed, state, samples)}
+        lesson = public.uploaded(teachers, weights)
+        students = {} if lesson is None else self._students(fed, state, *public.collected(lesson))
+        return {
+            **state,
+            "public": public.state,
+            "teachers": uploads,
+            "weights": {**state["weights"], **students},
+        }
 
-    def _distilled(self, fed: Federation, state: State, samples: dict[str, NDArray[Any]]) -> dict[str, Arrays]:
-        examples = Examples(samples["x"], samples["y"])
-        weights = dict(state["weights"])
-        for name, model in self.models.items():
-            masks = self.covered(state, name)
-            trainer = self.trainer(model, fed.round)
-            weights[name] = distil(
-                trainer, weights[name], examples, samples["logits"], self.params, self.validation, masks
+    def _students(self, fed: Federation, state: State, samples: Examples, logits: Logits) -> dict[str, Arrays]:
+        return {
+            name: distil(
+                self.trainer(model, fed.round),
+                state["weights"][name],
+                samples,
+                logits,
+                self.params,
+                self.validation,
+                self.covered(state, name),
             )
-        return weights
+            for name, model in self.models.items()
+        }
 
     def teachers(self, state: State) -> list[tuple[ModelSpec, Arrays, float]]:
         return [(self.models[t["model"]], t["weights"], t["weight"]) for t in state["teachers"]]

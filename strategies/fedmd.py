@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedcompress.distillation.source import LOGITS, rows_kept
-from fedcompress.distillation.student import consensus, speaking
+from fedcompress.distillation import round as public_round
+from fedcompress.distillation.round import PublicRound
 from fedcompress.strategy import ServerStrategy, State
 from fedcompress.wire.content import Arrays
 
@@ -27,31 +27,20 @@ class FedMD(ServerStrategy):
     clients_draw_public = True
 
     def initial(self, fed: Federation) -> State:
-        assert self.public is not None
-        return {"public": self.public.initial(), "started": []}
+        return {"public": public_round.initial(self), "started": []}
 
     def round(self, fed: Federation, state: State) -> State:
-        assert self.public is not None
         cohort = fed.cohort(self.cohort)
-        public = self.public.train(fed, cohort, state["public"])
+        public = PublicRound(self, fed, cohort, state)
         started = set(state["started"])
-        state = {"public": public, "started": sorted(started | {client.partition for client in cohort})}
-        recipe = self.public.recipe(fed, public)
         new, others = ([c for c in cohort if (c.partition in started) is known] for known in (False, True))
-        replies = fed.call("teach", dict.fromkeys(new, recipe)) if new else []
-        replies += fed.call("predict", dict.fromkeys(others, recipe)) if others else []
-        examples = self.public.draw(fed, public, recipe)
-        if examples is None:
-            return state
-        replies = speaking(fed, replies, len(examples))
-        if not replies:
-            return state
-        logits = consensus(replies, self.public.source.classes)
-        kept = self.public.sift(fed, examples.y, logits)
-        if kept is not None:
-            lesson = {**recipe, LOGITS: [logits[kept]], **({} if kept.all() else {"kept": rows_kept(kept)})}
-            fed.call("study", {reply.client: lesson for reply in replies})
-        return state
+        replies = fed.call("teach", dict.fromkeys(new, public.recipe)) if new else []
+        replies += fed.call("predict", dict.fromkeys(others, public.recipe)) if others else []
+        speakers = public.speakers(replies)
+        lesson = public.spoken(speakers)
+        if lesson is not None:
+            fed.call("study", dict.fromkeys([reply.client for reply in speakers], public.payload(lesson)))
+        return {"public": public.state, "started": sorted(started | {client.partition for client in cohort})}
 
     def global_model(self, state: State, group: Group) -> Arrays | None:
         return None

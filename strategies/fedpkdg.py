@@ -16,17 +16,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from fedcompress.aggregation import masked_mean
-from fedcompress.data.federated import Examples
-from fedcompress.distillation import ensemble
-from fedcompress.distillation.student import StudentParams, consensus, distil, opinions, speaking, trustworthy, voices
+from fedcompress.distillation import round as public_round
+from fedcompress.distillation.round import Lesson, PublicRound, trustworthy, voices
+from fedcompress.distillation.student import StudentParams, distil
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import State
-from fedcompress.wire.content import Arrays, Payload
+from fedcompress.wire.content import Arrays
 from strategies.fedavg import FedAvg, FedAvgParams
 
 if TYPE_CHECKING:
@@ -63,8 +61,7 @@ class FedPKDG(FedAvg):
         ]
 
     def initial(self, fed: Federation) -> State:
-        assert self.public is not None
-        return {**super().initial(fed), "public": self.public.initial()}
+        return {**super().initial(fed), "public": public_round.initial(self)}
 
     def round(self, fed: Federation, state: State) -> State:
         if self.params.teacher == "model":
@@ -92,49 +89,26 @@ class FedPKDG(FedAvg):
 
     def _distilled(self, fed: Federation, state: State, replies: Sequence[Reply]) -> State:
         """Returns the state after the round's distillation into every architecture."""
-        assert self.public is not None
-        clients = [reply.client for reply in replies]
-        public = self.public.train(fed, clients, state["public"])
-        state = {**state, "public": public}
-        recipe = self.public.recipe(fed, public)
-        examples = self.public.draw(fed, public, recipe)
-        if examples is None:
-            return state
-        logits = self._ensemble(fed, replies, recipe, examples)
-        kept = None if logits is None else self.public.sift(fed, examples.y, logits)
-        if logits is None or kept is None:
-            return state
-        labels = examples.y if self.public.sifting else logits.argmax(axis=1).astype(np.int32)
-        samples: dict[str, NDArray[np.generic]] = {"x": examples.x[kept], "y": labels[kept], "logits": logits[kept]}
-        public, samples = self.public.remember(public, samples)
+        public = PublicRound(self, fed, [reply.client for reply in replies], state)
+        lesson = None if public.examples is None else self._lesson(fed, public, replies)
+        if lesson is None:
+            return {**state, "public": public.state}
+        samples, logits = public.collected(lesson, as_asked=public.sifting)
         weights = dict(state["weights"])
         for name, model in self.models.items():
-            weights[name] = self._student(fed, model, weights[name], samples, self.covered(state, name))
-        return {**state, "public": public, "weights": weights}
+            trainer, masks = self.trainer(_with_frozen_head(model), fed.round), self.covered(state, name)
+            encoder = masks[:-1] if masks else None  # the head is not among what is pruned here
+            weights[name] = distil(trainer, weights[name], samples, logits, self.params, self.validation, encoder)
+        return {**state, "public": public.state, "weights": weights}
 
-    def _ensemble(
-        self, fed: Federation, replies: Sequence[Reply], recipe: Payload, examples: Examples
-    ) -> ensemble.Logits | None:
-        """Returns what the clients say of the samples, weighted by their examples; None if nobody says anything."""
-        assert self.public is not None
+    def _lesson(self, fed: Federation, public: PublicRound, replies: Sequence[Reply]) -> Lesson | None:
+        """Returns what the clients teach, weighted by their examples."""
         if self.params.teacher == "model":
             teachers = trustworthy(fed, self, replies)
-            weights = voices(teachers, equal=False)
-            return ensemble.mean_logits(opinions(fed, self, teachers, examples.x), weights)
-        said = speaking(fed, fed.call("predict", {reply.client: recipe for reply in replies}), len(examples))
-        return consensus(said, self.public.source.classes, equal=False) if said else None
+            return public.uploaded(teachers, voices(teachers, equal=False))
+        predictions = fed.call("predict", {reply.client: public.recipe for reply in replies})
+        return public.spoken(public.speakers(predictions), equal=False)
 
-    def _student(
-        self,
-        fed: Federation,
-        model: ModelSpec,
-        weights: Arrays,
-        samples: dict[str, NDArray[np.generic]],
-        masks: Arrays | None,
-    ) -> Arrays:
-        """Returns the weights after distillation, the head frozen."""
-        frozen = ModelSpec(model.name, model.architecture, model.input_shape, model.classes, reuses_head=True)
-        known = Examples(samples["x"], samples["y"].astype(np.int32))
-        logits = samples["logits"].astype(np.float32)
-        encoder = masks[:-1] if masks else None  # the head is not among what is pruned here
-        return distil(self.trainer(frozen, fed.round), weights, known, logits, self.params, self.validation, encoder)
+
+def _with_frozen_head(model: ModelSpec) -> ModelSpec:
+    return ModelSpec(model.name, model.architecture, model.input_shape, model.classes, reuses_head=True)

@@ -10,22 +10,22 @@ The first `warm_up` rounds have no teacher yet: clients train their plain models
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from pydantic import Field
 
 from fedcompress.data.federated import Examples
+from fedcompress.distillation import round as public_round
 from fedcompress.distillation.public import FEATURES, HEAD, TEACHER
+from fedcompress.distillation.round import PublicRound
 from fedcompress.distillation.source import LOGITS
-from fedcompress.distillation.student import StudentParams, consensus, distil, speaking
+from fedcompress.distillation.student import StudentParams, distil
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import ServerStrategy, State
 from fedcompress.wire.content import Arrays
 
 if TYPE_CHECKING:
-    from fedcompress.federation import Federation, Reply
+    from fedcompress.federation import Federation
     from fedcompress.groups import ClientInfo, Group
 
 
@@ -57,24 +57,22 @@ class FedSimKD(ServerStrategy):
         return self.server_model
 
     def initial(self, fed: Federation) -> State:
-        assert self.public is not None
-        return {"weights": self.teacher.initial(self.rng("initial.teacher")), "public": self.public.initial()}
+        return {"weights": self.teacher.initial(self.rng("initial.teacher")), "public": public_round.initial(self)}
 
     def round(self, fed: Federation, state: State) -> State:
-        assert self.public is not None
         cohort = fed.cohort(self.cohort)
-        public = self.public.train(fed, cohort, state["public"])
-        state = {**state, "public": public}
-        recipe = self.public.recipe(fed, public)
-        examples = self.public.draw(fed, public, recipe)
-        lesson = self._lesson(fed, state, examples)
-        replies = fed.call("encode", {client: {**recipe, **lesson} for client in cohort})
-        if examples is None:
-            return state
-        replies = speaking(fed, replies, len(examples))
-        return self._taught(fed, state, examples, replies) if replies else state
+        public = PublicRound(self, fed, cohort, state)
+        request = {**public.recipe, **self._request(fed, state, public.examples)}
+        replies = fed.call("encode", dict.fromkeys(cohort, request))
+        lesson = public.spoken(public.speakers(replies), equal=False)
+        if lesson is None:
+            return {**state, "public": public.state}
+        samples, logits = public.collected(lesson)
+        trainer = self.trainer(self.teacher, fed.round)
+        weights = distil(trainer, state["weights"], samples, logits, self.params, self.validation)
+        return {"weights": weights, "public": public.state}
 
-    def _lesson(self, fed: Federation, state: State, examples: Examples | None) -> dict[str, Arrays]:
+    def _request(self, fed: Federation, state: State, examples: Examples | None) -> dict[str, Arrays]:
         """Returns what goes down beside the recipe."""
         if fed.round <= self.params.warm_up or examples is None:
             return {}
@@ -86,20 +84,6 @@ class FedSimKD(ServerStrategy):
         if self.params.objective == "simkd":
             return {**head, FEATURES: [trainer.features(weights, examples.x)]}
         return {**head, LOGITS: [trainer.predict(weights, examples.x)]}
-
-    def _taught(self, fed: Federation, state: State, examples: Examples, replies: Sequence[Reply]) -> State:
-        """Returns the state after the teacher has learned from the ensemble."""
-        assert self.public is not None
-        logits = consensus(replies, self.teacher.classes, equal=False)
-        kept = self.public.sift(fed, examples.y, logits)
-        if kept is None:
-            return state
-        samples = {"x": examples.x[kept], "y": logits[kept].argmax(axis=1).astype(np.int32), "logits": logits[kept]}
-        public, samples = self.public.remember(state["public"], samples)
-        known = Examples(samples["x"], samples["y"])
-        trainer = self.trainer(self.teacher, fed.round)
-        weights = distil(trainer, state["weights"], known, samples["logits"], self.params, self.validation)
-        return {"weights": weights, "public": public}
 
     def global_model(self, state: State, group: Group) -> Arrays | None:
         """Returns the teacher for groups of its architecture; the others have only their clients' models."""

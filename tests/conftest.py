@@ -10,11 +10,16 @@ from typing import Any, NamedTuple
 
 import pytest
 import tomli_w
+from hypothesis import HealthCheck, settings
 
 from fedcompress import cli
 
 # A job in the background starts with Ctrl-C ignored, and its children inherit that; tests send it to theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine fails no property.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 class Done(NamedTuple):
@@ -27,11 +32,12 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def tiny() -> dict[str, Any]:
-    """A fresh table: two dense clients and a pruned one."""
+    """A fresh table: two dense clients and a pruned one; without TFLite files, most of the time of so short a run."""
     return {
         "name": "tiny",
         "rounds": 2,
         "data": {"dataset": "digits", "clients": 3},
+        "evaluation": {"tflite": False},
         "groups": [
             {"name": "dense", "share": 0.67, "model": "mini-cnn"},
             {"name": "pruned", "share": 0.33, "model": "mini-cnn", "compression": "magnitude", "sparsity": 0.5},

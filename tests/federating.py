@@ -23,8 +23,10 @@ TINY: dict[str, Any] = {
     "rounds": 3,
     "data": {"dataset": "mnist-5k", "clients": 4, "partition": "dirichlet"},
     "training": {"batch_size": 64},
+    "evaluation": {"tflite": False},
     "groups": [{"name": "all", "model": "mini-cnn"}],
 }
+"""Without TFLite files, which take most of the time of a run as short as this."""
 
 PRUNING = {
     "groups": [

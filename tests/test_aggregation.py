@@ -72,7 +72,7 @@ def federations(draw: st.DrawFn) -> tuple[list, list, list, list]:
 
 
 @given(federations(), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_order_of_replies_does_not_matter(federation: tuple, random: object) -> None:
     updates, masks, examples, old = federation
     order = list(range(len(updates)))
@@ -84,7 +84,7 @@ def test_order_of_replies_does_not_matter(federation: tuple, random: object) -> 
 
 
 @given(federations())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_equal_updates_are_a_fixed_point(federation: tuple) -> None:
     _, masks, examples, old = federation
     same = [[np.where(mask[0], old[0], 0).astype(np.float32), old[1]] for mask in masks]
@@ -128,7 +128,7 @@ def widths(draw: st.DrawFn) -> tuple[list, list, list, list]:
 
 
 @given(widths(), st.randoms(use_true_random=False))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_widths_order_of_replies_does_not_matter(federation: tuple, random: object) -> None:
     updates, held, examples, old = federation
     order = list(range(len(updates)))
@@ -140,7 +140,7 @@ def test_widths_order_of_replies_does_not_matter(federation: tuple, random: obje
 
 
 @given(widths())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_widths_equal_updates_are_a_fixed_point(federation: tuple) -> None:
     """Also where no client has a channel: it is remembered."""
     _, held, examples, old = federation
@@ -150,7 +150,7 @@ def test_widths_equal_updates_are_a_fixed_point(federation: tuple) -> None:
 
 
 @given(widths())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_widths_what_only_one_client_has_is_as_it_says_and_a_whole_client_covers_all(federation: tuple) -> None:
     updates, held, examples, old = federation
     whole = [np.float32(3) + a for a in old]

@@ -15,7 +15,8 @@ from benchmarks.process import ROOT, watch
 FOLDER = engines.DEBIAN
 WRITER = """
 import json, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "held = bytearray(2**26); import time; time.sleep(60)"])
+held = "held = bytearray(2**26); import sys, time; time.sleep(60); open(sys.argv[1], 'w')"
+child = subprocess.Popen([sys.executable, "-c", held, sys.argv[1] + ".waited"])
 for number in (1, 2, 3):
     time.sleep(0.3)
     with open(sys.argv[1], "a") as file:
@@ -31,7 +32,7 @@ def test_a_command_is_watched_with_its_children(tmp_path: Path) -> None:
     assert [row["round"] for row in watched.rounds] == [1, 2, 3]
     assert watched.finished == sorted(watched.finished)
     assert 0.25 <= watched.seconds_a_round <= watched.wall  # rounds of 0.3 s, seen by polling
-    assert watched.wall < 30  # the child that it left behind is not waited for
+    assert not (tmp_path / "rounds.jsonl.waited").exists()  # the child that it left behind is not waited for
     if Path("/proc/self/smaps_rollup").exists():
         assert watched.peak > 64
 
@@ -39,7 +40,6 @@ def test_a_command_is_watched_with_its_children(tmp_path: Path) -> None:
 def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     watched = watch([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "none", limit=0.5)
     assert watched.code is None
-    assert watched.wall < 30
 
 
 def test_ratios_are_taken_pair_by_pair_and_the_faster_engine_by_its_median() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -279,16 +278,13 @@ def test_no_arguments_show_the_help(call: Call) -> None:
 
 
 def test_help_answers_at_once() -> None:
-    """Best of three in CPU seconds, which a machine that is busy with other things does not change."""
-    seconds = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([PROGRAM, "--help"], env=LOUD, capture_output=True, text=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert "Run a scenario" in done.stdout
-        assert done.stderr == ""
-    assert min(seconds) < 0.5
+    """Its time goes into imports: some 330 modules of Python, typer and rich are 0.3 s, numpy would be 170 more."""
+    environment = {**LOUD, "PYTHONPROFILEIMPORTTIME": "1"}
+    done = subprocess.run([PROGRAM, "--help"], env=environment, capture_output=True, text=True, check=True)
+    assert "Run a scenario" in done.stdout
+    imports = done.stderr.splitlines()
+    assert all(line.startswith("import time:") for line in imports), done.stderr
+    assert 0 < len(imports) < 400
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["list", "models"]])
@@ -466,7 +462,7 @@ ROWS = {
 
 def test_a_run_from_start_to_end(tiny_file: Path, tmp_path: Path) -> None:
     """As a user runs it: JSON alone on standard output, only our own lines on standard error, every file there."""
-    command = [PROGRAM, "run", "tiny.toml", "--json", "--out", "out"]
+    command = [PROGRAM, "run", "tiny.toml", "--json", "--out", "out", "--set", "evaluation.tflite=true"]
     done = subprocess.run(command, cwd=tmp_path, env=LOUD, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
@@ -529,7 +525,7 @@ def test_an_interruption_keeps_the_finished_rounds(tiny_file: Path, tmp_path: Pa
             assert line, heard
             heard += line
         process.send_signal(sent)
-        out, rest = process.communicate(timeout=30)
+        out, rest = process.communicate(timeout=300)
     assert process.returncode == code
     assert out == ""
     assert "Traceback" not in rest

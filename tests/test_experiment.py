@@ -62,7 +62,7 @@ def test_clients_are_dealt_by_largest_remainder(shares: tuple[float, ...], clien
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.integers(1, 300), st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_dealing_is_complete_disjoint_and_within_one_of_the_quota(weights: list[int], clients: int, seed: int) -> None:
     groups = groups_of(*(weight / sum(weights) for weight in weights))
     try:

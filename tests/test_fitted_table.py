@@ -71,7 +71,7 @@ def test_brackets_and_colons_are_text() -> None:
     assert "a [b] :smile: [/c]" in shown(FittedTable("", ["group", "n"], [["a [b] :smile: [/c]", "1"]]), 80)[-1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     name=st.text("ab -_é手[:", min_size=1, max_size=90).filter(str.strip),
     figures=st.lists(st.from_regex(r"[0-9]{1,9}(\.[0-9]{1,4})?( kB)?", fullmatch=True), min_size=1, max_size=12),

@@ -39,7 +39,8 @@ def warnings(text: str) -> list[str]:
 
 @pytest.mark.usefixtures("unconvertible")
 def test_a_model_that_cannot_be_converted_costs_its_file(call: Callable[..., Any], tiny_file: Path) -> None:
-    done = call("run", tiny_file, "--out", "found", "--set", "rounds=1", "--json")
+    converted = ["--set", "evaluation.tflite=true"]
+    done = call("run", tiny_file, "--out", "found", "--set", "rounds=1", "--json", *converted)
     assert (done.code, "Traceback" in done.err) == (0, False), done.err
     missing = [f"no models/{name}.tflite: {REASON}" for name in ("dense", "pruned")]
     assert warnings(done.err) == [f"warning: {line}" for line in missing]
@@ -59,7 +60,7 @@ def test_a_run_does_without_files_that_nobody_wants(call: Callable[..., Any], ti
     assert (done.code, warnings(done.err)) == (0, []), done.err
     assert "missing" not in json.loads(Path("found/summary.json").read_text(encoding="utf-8"))
     without = Scenario.load(tiny_file, {"evaluation.tflite": False})
-    assert without.digest == Scenario.load(tiny_file).digest
+    assert without.digest == Scenario.load(tiny_file, {"evaluation.tflite": True}).digest
     done = call("run", tiny_file, "--out", "other", "--set", "evaluation.tflite=maybe")
     assert done.code == 2
     assert "evaluation.tflite: received 'maybe'; input should be a valid boolean" in done.err
@@ -73,7 +74,7 @@ def test_a_run_that_failed_after_its_last_round_is_completed(
     def fails(*_: Any) -> None:
         raise RuntimeError("conversion")
 
-    scenario = Scenario.parse({**tiny, "rounds": 1})
+    scenario = Scenario.parse({**tiny, "rounds": 1, "evaluation": {"tflite": True}})
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="conversion"):
         patched.setattr(export, "export_models", fails)
         run_one(scenario, tmp_path / "run")
@@ -115,9 +116,8 @@ def test_a_report_that_cannot_be_drawn(
         raise ZeroDivisionError("no pixels")
 
     monkeypatch.setattr(reports, "write_report", fails)
-    sweep = ["--set", "rounds=1", "--set", "evaluation.tflite=false"]
     for seeds, out in (([], "one"), (["--set", "sweep.seeds=[1]"], "many")):
-        done = call("run", tiny_file, "--out", out, *sweep, *seeds)
+        done = call("run", tiny_file, "--out", out, "--set", "rounds=1", *seeds)
         assert (done.code, "Traceback" in done.err) == (0, False), done.err
         (line,) = warnings(done.err)
         assert line == f"warning: no {out}/report.html: ZeroDivisionError: no pixels"

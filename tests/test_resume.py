@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from federating import FEDPKDG, PLUGINS, PRUNING, TINY
+from waiting import until
 
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
 
@@ -47,7 +47,10 @@ def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 CASES = {
-    "pruning with int8": ({**PRUNING, "wire": {"values": "int8"}}, {}),
+    "pruning with int8": (
+        {**PRUNING, "wire": {"values": "int8"}, "evaluation": {"tflite": True}},
+        {},
+    ),
     "client state": ({}, {"server.strategy": "local"}),
     "own models of part of the clients, without validation data": (
         {},
@@ -133,9 +136,7 @@ def test_killed_with_sigkill_and_resumed(tmp_path: Path) -> None:
     path = tmp_path / "cut"
     process = subprocess.Popen([PROGRAM, "run", str(tmp_path / "scenario.toml"), "--out", str(path)])
     rounds = path / "rounds.jsonl"
-    deadline = time.monotonic() + 120
-    while not (rounds.exists() and rounds.read_text().count("\n") >= 2) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: (rounds.exists() and rounds.read_text().count("\n") >= 2) or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
     process.wait()
     directory = RunDirectory(path)

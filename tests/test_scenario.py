@@ -447,7 +447,7 @@ def scenarios(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(scenarios())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_resolved_scenario_reads_back_as_itself(table: dict[str, Any]) -> None:
     made = Scenario.parse(table)
     written = made.toml()
@@ -457,7 +457,7 @@ def test_the_resolved_scenario_reads_back_as_itself(table: dict[str, Any]) -> No
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=12), st.floats(1e-4, 0.5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_shares_that_sum_to_one_pass_and_others_do_not(weights: list[int], off: float) -> None:
     shares = [weight / sum(weights) for weight in weights]
     groups = [{"name": f"g{i}", "share": share} for i, share in enumerate(shares)]

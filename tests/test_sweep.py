@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,6 +26,7 @@ from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from fedcompress.sweep.jobs import Job, Outcome
 from fedcompress.sweep.sweep import begin, run_sweep, runner_of
+from waiting import until
 
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
 NAMES = ("flat-seed-1", "flat-seed-2", "skew-seed-1", "skew-seed-2")
@@ -184,9 +184,7 @@ def test_progress_over_the_sweep(tiny: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "sweep.toml").write_text(tomli_w.dumps(table))
     out = tmp_path / "out"
     process = subprocess.Popen([PROGRAM, "run", "sweep.toml", "--out", "out"], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 240
-    while not (out / "base-seed-1" / "summary.json").exists() and time.monotonic() < end:
-        time.sleep(0.02)
+    until(lambda: (out / "base-seed-1" / "summary.json").exists() or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
     process.wait()
     first = (out / "base-seed-1" / "summary.json").stat().st_mtime_ns

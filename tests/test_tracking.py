@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from fedcompress.tracking import trackers
 from federating import PRUNING, TINY
+from waiting import until
 
 LAYERS = ("conv2d", "conv2d_1", "head")
 
@@ -91,12 +91,13 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "home"))
     summary = run_one(scenario("wandb"), tmp_path / "run")
     (file,) = (tmp_path / "run" / "tracking").rglob("run-*.wandb")
-    records: list[Any] = []
-    end = time.monotonic() + 60  # a process of W&B's own writes the file, and closing a run does not wait for it
-    while not (records and records[-1].WhichOneof("record_type") == "exit"):
-        assert time.monotonic() < end
-        time.sleep(0.1)
-        records = list(wandb_records(file.read_bytes()))
+
+    def read() -> list[Any]:
+        return list(wandb_records(file.read_bytes()))
+
+    # A process of W&B's own writes the file, and closing a run does not wait for it.
+    until(lambda: (records := read()) and records[-1].WhichOneof("record_type") == "exit")
+    records = read()
     history = [
         {item.nested_key[0] if item.nested_key else item.key: item.value_json for item in r.history.item}
         for r in records

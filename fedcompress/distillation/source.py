@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from fedcompress.data.federated import Examples
 from fedcompress.errors import InputError
 from fedcompress.generators.spec import GanSpec
+from fedcompress.generators.training import balanced_labels, sample
 from fedcompress.scenario.sections import PublicSettings
 from fedcompress.seeding import SERVER, generator
-from fedcompress.wire.content import Arrays, ArraySpec, Content, Payload
+from fedcompress.wire.content import ArraySpec, Content, Payload
 
 SEED, GENERATOR, DISCRIMINATOR, LOGITS, LABELS, KEPT = "seed", "generator", "discriminator", "logits", "labels", "kept"
 
@@ -66,8 +67,6 @@ class PublicSource:
         count = count or self.settings.examples
         rng = generator(int(recipe[SEED][0][0]), 0, SERVER, "public")
         if self.gan is not None:
-            from fedcompress.generators.training import balanced_labels, sample
-
             labels = balanced_labels(count, self.classes, rng)
             return Examples(sample(self.gan, list(recipe[GENERATOR]), labels, rng), labels)
         unlabelled = np.zeros(count, np.int32)
@@ -102,11 +101,6 @@ def make_source(
     except InputError as error:
         raise InputError(f"public.source: {problem}" for problem in error.problems) from None
     return PublicSource(settings, shape, classes, pool, gan)
-
-
-def rows_kept(kept: NDArray[np.bool_]) -> Arrays:
-    """Returns which rows are kept as content "kept"."""
-    return [np.packbits(kept)]
 
 
 def kept_rows(payload: Payload, rows: int) -> NDArray[np.int64]:

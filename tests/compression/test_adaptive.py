@@ -47,7 +47,7 @@ def test_nothing_holds() -> None:
 
 
 @given(st.floats(0, 1), st.floats(0.02, 0.5), st.floats(0.5, 0.99))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_next_step_up_has_failed(holds: float, step: float, limit: float) -> None:
     search, tried = searched(Search(0.9, False, limit, step), holds)
     assert search.passed <= max(holds, 0) + 1e-6

@@ -79,7 +79,7 @@ def test_what_is_a_fraction_of_what() -> None:
 
 
 @given(st.integers(0, 1000), st.floats(0.05, 0.75), st.floats(0.05, 0.75), st.sampled_from(["l1", "lamp", "random"]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_masks_are_nested_and_reach_what_was_asked(seed: int, one: float, other: float, score: str) -> None:
     low, high = sorted([one, other])
     weights = MINI.initial(np.random.default_rng(seed))

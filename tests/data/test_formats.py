@@ -12,7 +12,7 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipFile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -70,7 +70,6 @@ def test_find_idx_needs_all_four(tmp_path: Path) -> None:
     assert find_idx(tmp_path) == [tmp_path / name for name in [*names, "t10k-labels-idx1-ubyte"]]
 
 
-@settings(deadline=None)
 @given(
     arrays(np.uint8, st.tuples(st.integers(1, 5), st.integers(1, 6))), st.sampled_from(["\n", "\r\n"]), st.booleans()
 )

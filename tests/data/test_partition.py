@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from fedcompress.data.partition import METHODS, _filled_up, label_distribution, partition, partition_digest
 from fedcompress.errors import InputError
+from work import counted
 
 TEN = np.arange(1000) % 10
 """1,000 examples, 100 of each of ten classes."""
@@ -42,7 +42,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(requests(), st.integers(0, 1000))
 def test_every_example_has_one_owner_and_every_client_enough(request: dict[str, Any], seed: int) -> None:
     parts = partition(**request, rng=rng(seed))
@@ -52,7 +52,7 @@ def test_every_example_has_one_owner_and_every_client_enough(request: dict[str, 
     assert min(map(len, parts)) >= request["minimum"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(requests(), st.integers(0, 1000))
 def test_the_generator_decides_alone(request: dict[str, Any], seed: int) -> None:
     first = partition_digest(partition(**request, rng=rng(seed)))
@@ -105,7 +105,7 @@ def test_dirichlet_spread_has_the_variance_of_its_distribution() -> None:
     assert shares.var() == pytest.approx(0.0625, abs=0.006)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(requests(), st.integers(0, 1000), st.booleans())
 def test_a_balanced_partition_is_one_and_gives_everybody_half_of_the_mean(
     request: dict[str, Any], seed: int, given_minimum: bool
@@ -285,10 +285,9 @@ def test_label_distribution_and_digest() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_ten_thousand_clients_are_quick(method: str) -> None:
-    """Measured 0.03 to 0.15 s; the bound leaves room for a busy machine."""
+    """6 to 11 calls a client, 0.03 to 0.15 s in all."""
     labels = np.arange(60_000) % 10
     images = (np.arange(60_000) % 251).astype(np.uint8)[:, None]
-    start = time.perf_counter()
-    parts = partition(labels, 10_000, method, rng(), alpha=0.1, images=images)
-    assert time.perf_counter() - start < 2
+    parts, calls = counted(lambda: partition(labels, 10_000, method, rng(), alpha=0.1, images=images))
+    assert calls < 120_000
     assert min(map(len, parts)) >= 1

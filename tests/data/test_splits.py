@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedcompress.data.splits import holdout, largest_remainder, matched_counts, matched_test, split_validation
@@ -34,7 +34,6 @@ def test_holdout_is_random_within_classes() -> None:
     assert (np.abs(counts - 100) < 36).all()
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), max_size=60), st.floats(0, 0.999), st.integers(0, 100))
 def test_validation_counts(labels: list[int], fraction: float, seed: int) -> None:
     """The total is rounded, at least one stays, and each class gives the floor or ceiling of its quota."""
@@ -90,7 +89,6 @@ def test_matched_counts(wanted: list[int], available: list[int], limit: int, exp
     assert matched_counts(np.array(wanted), np.array(available), limit).tolist() == expected
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=5), st.integers(1, 60))
 def test_matched_counts_are_the_largest_that_fit(classes: list[tuple[int, int]], limit: int) -> None:
     wanted, available = np.array(classes).T

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fedcompress.engines.keeper import Keeper, descendants
+from waiting import until
 
 Started = Callable[[], dict[int, str]]
 ORPHANS = "(setsid sleep 300 &) ; (setsid sh -c 'trap \"\" TERM INT; sleep 300; sleep 300' &) ; sleep 300"
@@ -23,13 +23,6 @@ ORPHANS = "(setsid sleep 300 &) ; (setsid sh -c 'trap \"\" TERM INT; sleep 300; 
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "keeper").mkdir()
     return tmp_path / "keeper"
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_all_that_was_started_ends_with_the_block(folder: Path, started: Started) -> None:

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -27,6 +26,7 @@ from fedcompress.options import Options
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
 from federating import FEDPKDG, PLUGINS, PRUNING, TINY, experiment, run
+from waiting import until
 
 ray = pytest.importorskip("ray")
 Started = Callable[[], dict[int, str]]
@@ -106,29 +106,42 @@ def test_the_same_model_as_inline(cluster: str, tmp_path: Path, table: dict[str,
     assert summary.get("modelled") == inline.get("modelled")
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "reason"),
-    [
-        ("raise", "failed", "sensor unplugged"),
-        ("quit", "failed", "SystemExit: 0"),
-        ("interrupt", "failed", "KeyboardInterrupt"),
-        ("exit", "failed", "worker died 2 times"),
-        ("hang", "lost", "no reply within the time limit"),
-        ("nan", "failed", "non-finite"),
-    ],
-)
-def test_a_fault_costs_one_contribution_and_leaves_nothing_behind(
-    cluster: str, temporary: Path, tmp_path: Path, fault: str, status: str, reason: str
-) -> None:
-    groups = [{"name": "all", "model": "mini-cnn", "client": "faulty", "params": {"fault": fault}}]
-    made = scenario({"groups": groups}, rounds=1, data__clients=3, data__partition="iid", server__timeout=30.0)
-    bad = {c.partition for c in experiment(made.table()).clients if c.examples % 2 == 0}
-    assert 0 < len(bad) < 3
-    summary, directory = on_ray(cluster, made, tmp_path / "run")
+FAULTS = {
+    "raise": ("failed", "sensor unplugged"),
+    "quit": ("failed", "SystemExit: 0"),
+    "interrupt": ("failed", "KeyboardInterrupt"),
+    "exit": ("failed", "worker died 2 times"),
+    "hang": ("lost", "no reply within the time limit"),
+    "nan": ("failed", "non-finite"),
+}
+"""What a client does -> status of its row, and what its error says."""
+
+
+@pytest.fixture(scope="module")
+def faulty(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A run in which each fault has a client, and two clients have none."""
+    faults = [*FAULTS, "none"]
+    groups = [
+        {"name": fault, "model": "mini-cnn", "client": "faulty", "params": {"fault": fault, "everywhere": True}}
+        for fault in faults
+    ]
+    shares = [(1 + (fault == "none")) / 8 for fault in faults]
+    table = {"groups": [{**group, "share": share} for group, share in zip(groups, shares, strict=True)]}
+    made = scenario(table, rounds=1, data__clients=8, data__partition="iid", server__timeout=30.0)
+    summary, directory = on_ray(cluster, made, tmp_path_factory.mktemp("faulty") / "run")
     assert summary["status"] == "completed"
-    rows = directory.rows("clients")
-    assert {row["client"] for row in rows if row["status"] == status and reason in row["error"]} == bad
-    assert {row["client"] for row in rows if row["status"] == "ok"} == {0, 1, 2} - bad
+    return directory
+
+
+@pytest.mark.parametrize(("fault", "status", "reason"), [(fault, *expected) for fault, expected in FAULTS.items()])
+def test_a_fault_costs_one_contribution_and_leaves_nothing_behind(
+    faulty: RunDirectory, temporary: Path, fault: str, status: str, reason: str
+) -> None:
+    rows = {row["group"]: row for row in faulty.rows("clients") if row["group"] != "none"}
+    assert rows[fault]["status"] == status
+    assert reason in rows[fault]["error"]
+    assert [row["status"] for row in faulty.rows("clients") if row["group"] == "none"] == ["ok", "ok"]
+    assert len(faulty.rows("clients")) == len(FAULTS) + 2
     assert not list(temporary.iterdir())
 
 
@@ -249,11 +262,7 @@ def test_a_driver_that_is_ended_leaves_nothing(
         process.send_signal(sent)
         rest = process.stderr.read()
     assert process.returncode == code
-    for _ in range(600):
-        if not (left := [*started().values(), *short.iterdir()]):
-            break
-        time.sleep(0.1)
-    assert not left
+    until(lambda: not [*started().values(), *short.iterdir()])
     if sent == signal.SIGTERM:
         assert rest.splitlines()[-2:] == ["go on with: fedcompress resume out", "interrupted"]
         assert RunDirectory(tmp_path / "out").read_json("summary.json")["status"] == "interrupted"

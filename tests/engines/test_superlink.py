@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,12 +32,14 @@ from fedcompress.scenario import Scenario
 from fedcompress.wire.payload import encode_payload, present
 from fedcompress.wire.records import to_record
 from federating import FEDPKDG, PLUGINS, TINY, experiment, of_zoo
+from waiting import until
 
 Started = Callable[[], dict[int, str]]
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
 SUPERLINK = Options(engine="superlink", plugins=(PLUGINS,))
 MIXED: dict[str, Any] = {
     "rounds": 2,
+    "evaluation": {"tflite": True},
     "wire": {"values": "int8"},
     "groups": [
         {"name": "dense", "share": 0.5, "model": "mini-cnn"},
@@ -198,17 +199,11 @@ def test_a_run_whose_driver_was_killed_is_resumed_to_the_same_bits(
     file, path = tmp_path / "mixed.toml", tmp_path / "run"
     file.write_text(tomli_w.dumps(scenario().table()), encoding="utf-8")
     driver = subprocess.Popen([PROGRAM, "run", str(file), "--engine", "superlink", "--out", str(path)])
-    end = time.monotonic() + 400
-    while not (path / "checkpoint" / "round.npz").exists():
-        assert driver.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until(lambda: (path / "checkpoint" / "round.npz").exists() or driver.poll() is not None, limit=600)
+    assert driver.poll() is None
     driver.kill()
     driver.wait()
-    end = time.monotonic() + 10
-    while left := started():
-        assert time.monotonic() < end, left
-        time.sleep(0.1)
+    until(lambda: not started())
     assert len(RunDirectory(path).rows("rounds")) == 1
     seen = Seen()
     summary = resume_one(path, seen)

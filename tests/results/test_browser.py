@@ -239,24 +239,23 @@ def large(large_run: Path) -> Path:
 
 
 def test_a_large_report_opens_at_once(open_page: Callable[..., Any], large: Path) -> None:
-    """It can be read, and has its first plot, within two seconds.
-
-    Both are of the page's own thread in processor seconds, which other work on the machine does not lengthen much.
-    """
+    """What it takes until the first plot is there: 11,000 nodes and 129,000 calls of JavaScript, 0.3 s in all."""
     assert large.stat().st_size < 8e6
-    readable, drawn = [], []
-    for _ in range(3):
-        page = open_page(large)
-        session = page.context.new_cdp_session(page)
-        session.send("Performance.enable", {"timeDomain": "threadTicks"})
-        page.reload()
-        page.locator("#plot-0 .main-svg").first.wait_for()
-        metrics = {item["name"]: item["value"] for item in session.send("Performance.getMetrics")["metrics"]}
-        drawn.append(metrics["TaskDuration"])
-        paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime / 1000"
-        readable.append(page.evaluate(paint))
-    assert 0 < min(readable) < 2
-    assert 0 < min(drawn) < 2
+    page = open_page(large)
+    session = page.context.new_cdp_session(page)
+    for command, settings in (
+        ("Performance.enable", {}),
+        ("Profiler.enable", {}),
+        ("Profiler.startPreciseCoverage", {"callCount": True, "detailed": False}),
+    ):
+        session.send(command, settings)
+    page.reload()
+    page.locator("#plot-0 .main-svg").first.wait_for()
+    metrics = {item["name"]: item["value"] for item in session.send("Performance.getMetrics")["metrics"]}
+    scripts = session.send("Profiler.takePreciseCoverage")["result"]
+    calls = sum(function["ranges"][0]["count"] for script in scripts for function in script["functions"])
+    assert 0 < metrics["Nodes"] < 30_000
+    assert 0 < calls < 200_000
 
 
 def test_plots_are_drawn_as_they_come_near(open_page: Callable[..., Any], large: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +17,7 @@ from fedcompress.errors import InputError
 from fedcompress.results.compare.comparison import compare
 from fedcompress.results.report import modelled, plots, population, write_report
 from fedcompress.results.runs import find_runs
+from work import counted
 
 Make = Callable[..., Path]
 HOSTILE = "<img src=x onerror=alert(1)>\"&'{{ 7*7 }}"
@@ -186,11 +186,10 @@ def test_the_command(call: Callable[..., Any], make_sweep: Make, tmp_path: Path)
 
 
 def test_a_hundred_clients_and_two_hundred_rounds(make_run: Make, tmp_path: Path) -> None:
-    """Less than 8 MB, in 5 CPU seconds: 80,000 transfers and 20,000 rows of clients are read."""
+    """Less than 8 MB, in 7 calls a row: 80,000 transfers and 20,000 rows of clients are read."""
     run = make_run("run", [0.9 - 0.8 / n for n in range(1, 201)], clients=100)
-    started = time.process_time()
-    path = write_report(find_runs([run]), tmp_path / "report.html")
-    assert time.process_time() - started < 5
+    path, calls = counted(lambda: write_report(find_runs([run]), tmp_path / "report.html"))
+    assert calls < 1_000_000
     assert path.stat().st_size < 8e6
     assert len(figures(path.read_text())["plot-0"]["data"][0]["x"]) == 200
 

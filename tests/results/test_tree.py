@@ -35,7 +35,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 @given(trees)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_round_trip(tmp_path: Path, tree: Any) -> None:
     save_tree(tmp_path / "tree.npz", tree)
     assert same(load_tree(tmp_path / "tree.npz"), tree)

@@ -10,7 +10,7 @@ import pytest
 
 from fedcompress.distillation.ensemble import mean_logits, softmax
 from fedcompress.distillation.projector import projected
-from fedcompress.distillation.student import consensus
+from fedcompress.distillation.round import PublicRound, consensus
 from fedcompress.errors import InputError
 from fedcompress.evaluation import Evaluator
 from fedcompress.guard import Guard
@@ -120,10 +120,13 @@ def test_a_mixture_draws_from_the_generators_in_turn(tmp_path: Path) -> None:
     assert public is not None
     trained = public.train(fed, fed.clients, public.initial())
     assert len(trained["generators"]) == len(fed.clients) == 4
-    recipe = public.recipe(fed, trained)
-    drawn = public._mixture(trained, recipe)
+    mixed = PublicRound(scenario.server, fed, [], {"public": trained})
+    drawn = mixed.examples
+    assert drawn is not None
     assert (len(drawn), np.bincount(drawn.y).min()) == (100, 8)
-    one = public._mixture({**trained, "generators": trained["generators"][:1] * 4}, recipe)
+    same = {**trained, "generators": trained["generators"][:1] * 4}
+    one = PublicRound(scenario.server, fed, [], {"public": same}).examples
+    assert one is not None
     assert np.array_equal(one.x[:25], drawn.x[:25])
     assert not np.array_equal(one.x[25:], drawn.x[25:])
 
@@ -134,8 +137,9 @@ def test_a_collapsed_generator_is_reported_and_the_round_goes_on(tmp_path: Path)
     strategy = scenario.server
     state = strategy.initial(fed)
     zeros = [np.zeros_like(array) for array in state["public"]["generator"]]
-    recipe = strategy.public.recipe(fed, {**state["public"], "generator": zeros})
-    assert strategy.public.draw(fed, state["public"], recipe) is None
+    public = PublicRound(strategy, fed, [], {"public": {**state["public"], "generator": zeros}})
+    assert public.examples is None
+    assert public.speakers([]) == []
     assert "the generator has collapsed, this round does not distil" in fed.record.events[0]
 
 
@@ -266,7 +270,7 @@ def test_dsfl_teaches_by_the_reduction_that_was_asked_for(reduction: str, monkey
         seen["logits"] = logits
         return weights
 
-    monkeypatch.setattr("strategies.dsfl.consensus", spied)
+    monkeypatch.setattr("fedcompress.distillation.round.consensus", spied)
     monkeypatch.setattr("strategies.dsfl.distil", spy)
     setup = made("dsfl", server={"params": {"reduction": reduction}})
     fed = federation(setup)

@@ -23,12 +23,13 @@ DUMB = {"TERM": "dumb"}
 
 
 def scenario(folder: Path, name: str, **more: Any) -> str:
-    """Writes a scenario of two groups and returns its file's name."""
+    """Writes a scenario of two groups, without TFLite files, and returns its file's name."""
     groups = [
         {"name": "dense", "share": 0.67, "model": "mini-cnn"},
         {"name": LONG, "share": 0.33, "model": "mini-cnn", "compression": "magnitude", "sparsity": 0.5},
     ]
-    table = {"name": name, "rounds": ROUNDS, "data": {"dataset": "digits", "clients": 3}, "groups": groups, **more}
+    settings = {"data": {"dataset": "digits", "clients": 3}, "evaluation": {"tflite": False}}
+    table = {"name": name, "rounds": ROUNDS, **settings, "groups": groups, **more}
     (folder / f"{name}.toml").write_text(tomli_w.dumps(table), encoding="utf-8")
     return f"{name}.toml"
 
@@ -57,7 +58,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ran(folder: Path) -> Session:
-    return run_in_terminal([PROGRAM, "run", scenario(folder, "tiny"), "--out", "run"], folder)
+    file = scenario(folder, "tiny", evaluation={"tflite": True})
+    return run_in_terminal([PROGRAM, "run", file, "--out", "run"], folder)
 
 
 @pytest.fixture(scope="module")

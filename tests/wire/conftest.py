@@ -6,13 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from fedcompress.wire.content import Arrays, Content, weights_content
-
-# A busy machine must not fail a property.
-settings.register_profile("steady", deadline=None)
-settings.load_profile("steady")
 
 SHAPES = [(3, 3, 1, 8), (8,), (3, 3, 8, 16), (16,), (3, 3, 16, 16), (16,), (256, 10), (10,)]
 PRUNABLE = (0, 2, 4, 6)

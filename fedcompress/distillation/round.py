@@ -1,0 +1,232 @@
+"""A round on public data, the same for every strategy that distils on them.
+
+Clients train the generators, if there are any; both ends draw the same examples; an ensemble says what it thinks of
+them; what it is not convinced of is sifted out; the rest goes into a rolling buffer, from which a student learns.
+Samples travel as a generator and a seed, never as images; both ends draw from the generator as it was decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcompress.data.federated import Examples
+from fedcompress.distillation import ensemble
+from fedcompress.distillation.source import GENERATOR, KEPT, LABELS, LOGITS, SEED
+from fedcompress.generators.quality import collapsed
+from fedcompress.wire.content import Payload
+
+if TYPE_CHECKING:
+    from fedcompress.federation import Federation, Reply
+    from fedcompress.groups import ClientInfo
+    from fedcompress.strategy import ServerStrategy, State
+
+FEWEST = 10
+"""Samples below which a round does not distil."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """Public examples that are worth learning, and what the ensemble says of them.
+
+    Attributes:
+        rows: (n,) bool, which of the round's n examples they are.
+        x: Inputs (m, *input_shape) of those m examples.
+        labels: Classes (m,) that a generator was asked for; all zero without a generator.
+        logits: Of the ensemble, (m, classes).
+    """
+
+    rows: NDArray[np.bool_]
+    x: NDArray[Any]
+    labels: NDArray[np.int32]
+    logits: ensemble.Logits
+
+
+class PublicRound:
+    """One round's public examples.
+
+    Attributes:
+        state: Of the public data after what was done in this round; a strategy keeps it under the key "public".
+        recipe: What a client needs to draw the round's examples.
+    """
+
+    def __init__(self, strategy: ServerStrategy, fed: Federation, clients: Sequence[ClientInfo], state: State) -> None:
+        """Has clients train the generators, where there are any.
+
+        Args:
+            strategy: Whose round it is.
+            fed: Its clients.
+            clients: Those that take part.
+            state: Of the strategy.
+        """
+        assert strategy.public is not None
+        self._fed, self._strategy = fed, strategy
+        self._public, self._source = strategy.public, strategy.public.source
+        self.state = self._public.train(fed, clients, state["public"])
+        seed = [np.array([fed.rng("public").integers(2**62)], np.int64)]
+        self.recipe: Payload = {SEED: seed} | ({GENERATOR: self.state[GENERATOR]} if self._source.gan else {})
+
+    @cached_property
+    def examples(self) -> Examples | None:
+        """The examples as clients see them; None, and an event, if the generator has collapsed."""
+        if self._source.gan is None:
+            return self._source.draw(self.recipe)
+        decoded = {**self.recipe, GENERATOR: self._fed.decoded(GENERATOR, self.recipe[GENERATOR])}
+        drawn = self._mixture(decoded) if self.state["generators"] else self._source.draw(decoded)
+        if problem := collapsed(drawn.x, drawn.y):
+            self._fed.event(f"the generator has collapsed, this round does not distil: {problem}")
+            return None
+        return drawn
+
+    def _mixture(self, recipe: Payload) -> Examples:
+        """Draws from the clients' generators in turn."""
+        generators, most = self.state["generators"], self._source.settings.examples
+        share = -(-most // len(generators))
+        seed = int(recipe[SEED][0][0])
+        drawn = [
+            self._source.draw({SEED: [np.array([seed ^ number], np.int64)], GENERATOR: generator}, share)
+            for number, generator in enumerate(generators)
+        ]
+        return Examples(np.concatenate([e.x for e in drawn])[:most], np.concatenate([e.y for e in drawn])[:most])
+
+    def speakers(self, replies: Sequence[Reply]) -> list[Reply]:
+        """Returns the replies that say something of every example; the others are events."""
+        if self.examples is None:
+            return []
+        rows, speakers = len(self.examples), []
+        for reply in replies:
+            opinion = reply.payload.get(LOGITS) or reply.payload.get(LABELS)
+            if opinion and len(opinion[0]) == rows:
+                speakers.append(reply)
+            else:
+                text = f"client {reply.client.partition} said nothing of the {rows} public examples, it was left out"
+                self._fed.event(text)
+        return speakers
+
+    def uploaded(self, teachers: Sequence[Reply], weights: Sequence[float]) -> Lesson | None:
+        """Returns what the mean of the logits of uploaded models teaches; None as for `sift`.
+
+        Args:
+            teachers: Replies with "weights".
+            weights: How much each of them counts.
+        """
+        if self.examples is None:
+            return None
+        logits = [
+            self._strategy.trainer(self._strategy.models[reply.client.model], self._fed.round).predict(
+                list(reply.payload["weights"]), self.examples.x
+            )
+            for reply in teachers
+        ]
+        return self.sift(ensemble.mean_logits(logits, weights))
+
+    def spoken(self, speakers: Sequence[Reply], *, equal: bool = True, probabilities: bool = False) -> Lesson | None:
+        """Returns what clients teach that say what they think of the examples; None as for `sift`, or for nobody.
+
+        Args:
+            speakers: As `speakers` returns them.
+            equal: As for `consensus`.
+            probabilities: As for `consensus`.
+        """
+        if not speakers:
+            return None
+        return self.sift(consensus(speakers, self._source.classes, equal=equal, probabilities=probabilities))
+
+    def sift(self, logits: ensemble.Logits) -> Lesson | None:
+        """Returns the examples that are worth learning, and notes how many samples of a generator are not.
+
+        Args:
+            logits: Of the ensemble, (n, classes), for every example.
+
+        Returns:
+            None, and an event, if too few are left to distil on.
+        """
+        examples = self.examples
+        assert examples is not None
+        rows = np.ones(len(examples), np.bool_)
+        if self.sifting:
+            convincing = ensemble.confident(logits, examples.y, self._source.settings.confidence)
+            rows = ensemble.within_quota(convincing, examples.y, self._source.classes)
+            self._fed.note("rejection_rate", 1.0 - float(rows.mean()))
+        if rows.sum() < FEWEST:
+            self._fed.event(f"{int(rows.sum())} of {len(rows)} samples are convincing, this round does not distil")
+            return None
+        return Lesson(rows, examples.x[rows], examples.y[rows], logits[rows])
+
+    @property
+    def sifting(self) -> bool:
+        """Whether samples have to convince the ensemble; those that do are of the class that was asked for."""
+        return self._source.gan is not None and self._source.settings.confidence > 0
+
+    def payload(self, lesson: Lesson) -> Payload:
+        """Returns what a client needs to learn a lesson."""
+        rows = {} if lesson.rows.all() else {KEPT: [np.packbits(lesson.rows)]}
+        return {**self.recipe, LOGITS: [lesson.logits], **rows}
+
+    def collected(self, lesson: Lesson, *, as_asked: bool = False) -> tuple[Examples, ensemble.Logits]:
+        """Adds a lesson to the rolling buffer of `[public] buffer` rounds, which is in `state`, and returns all in it.
+
+        Args:
+            lesson: Of this round.
+            as_asked: Label its samples with what the generator was asked for, and not with what the ensemble says.
+
+        Returns:
+            Samples, and the ensemble's logits for them, (n, classes).
+        """
+        labels = lesson.labels if as_asked else lesson.logits.argmax(axis=1).astype(np.int32)
+        latest = {"x": lesson.x, "y": labels, "logits": lesson.logits}
+        rounds = [*self.state.get("buffer", []), latest][-self._source.settings.buffer :]
+        x, y, logits = (np.concatenate([samples[name] for samples in rounds]) for name in latest)
+        self.state = {**self.state, "buffer": rounds if self._source.settings.buffer > 1 else []}
+        return Examples(x, y), logits
+
+
+def initial(strategy: ServerStrategy) -> State:
+    """Returns the state of the public data before the first round."""
+    assert strategy.public is not None
+    return strategy.public.initial()
+
+
+def consensus(
+    replies: Sequence[Reply], classes: int, *, equal: bool = True, probabilities: bool = False
+) -> ensemble.Logits:
+    """Returns what clients say together of the public examples, as logits (n, classes).
+
+    Args:
+        replies: With "logits", or with "labels", which are then votes.
+        classes: Number of classes.
+        equal: Whether they count alike; otherwise by their examples.
+        probabilities: Average probabilities instead of logits.
+    """
+    counts = voices(replies, equal=equal)
+    if all(LABELS in reply.payload for reply in replies):
+        return ensemble.votes([reply.payload[LABELS][0].astype(np.int64) for reply in replies], classes, counts)
+    logits = [reply.payload[LOGITS][0] for reply in replies]
+    return ensemble.mean_probabilities(logits, counts) if probabilities else ensemble.mean_logits(logits, counts)
+
+
+def voices(replies: Sequence[Reply], *, equal: bool) -> list[float]:
+    """Returns how much each client's opinion counts: all alike, or by their examples."""
+    return [1.0 if equal else float(reply.client.examples) for reply in replies]
+
+
+def trustworthy(fed: Federation, strategy: ServerStrategy, replies: Sequence[Reply]) -> list[Reply]:
+    """Returns the replies whose uploaded models are better than chance on the server's validation examples.
+
+    Those that are dropped are events; if none is left, nobody is dropped.
+    """
+    good = []
+    for reply in replies:
+        trainer = strategy.trainer(strategy.models[reply.client.model], fed.round)
+        accuracy = trainer.evaluate(list(reply.payload["weights"]), strategy.validation).accuracy
+        classes = strategy.models[reply.client.model].classes
+        if ensemble.better_than_chance(accuracy, len(strategy.validation), classes):
+            good.append(reply)
+        else:
+            fed.event(f"teacher {reply.client.partition} is at chance level ({accuracy:.3f}), it was dropped")
+    return good or list(replies)
