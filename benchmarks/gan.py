@@ -36,6 +36,8 @@ from fedcompress.generators.quality import (
 )
 from fedcompress.generators.spec import Gan, GanSpec
 from fedcompress.generators.training import TrainedGan, balanced_labels, sample, train
+from fedcompress.plugins import Plugins
+from fedcompress.scenario.sections import DataSettings
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.codec import Encoding
 from fedcompress.wire.content import Arrays
@@ -146,7 +148,9 @@ def main(
     machine = print_machine()
     loaded = load_dataset(dataset)
     method = "dirichlet" if alpha and clients > 1 else "iid"
-    data = federate(loaded, clients=clients, method=method, alpha=alpha or 0.5, seed=seed, validation=0.0)
+    settings = DataSettings(clients=clients, partition=method, alpha=alpha or 0.5, minimum=1, validation=0.0)
+    partition = Plugins().load("partitions", method)
+    data = federate(loaded, partition(partition.Params(), settings), seed)
     spec = GanSpec(gan, loaded.x_train.shape[1:], loaded.classes)
     judge, history, best = Judge(spec, data, seed, samples), [], (-1.0, 0, [])
     for done in rounds(spec, data, seed, epochs, batch_size):

@@ -1,8 +1,8 @@
-"""Interface of a client strategy: what a client does in a round. One subclass per file in `clients/`."""
+"""What an author of a client strategy writes and sees: the whole interface. One subclass per file in `clients/`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -17,6 +17,18 @@ from fedcompress.wire.content import Arrays, Content, Payload
 
 if TYPE_CHECKING:
     from fedcompress.distillation.source import PublicSource
+    from fedcompress.plugins import Use
+
+__all__ = [
+    "VERDICT",
+    "Arrays",
+    "ClientStrategy",
+    "Content",
+    "Params",
+    "Payload",
+    "Result",
+    "action",
+]
 
 VERDICT = "own_validation_accuracy"
 """Name of the metric by which a client reports how good its model is by its own validation examples."""
@@ -50,9 +62,20 @@ def action(method: Action) -> Action:
 
 
 class ClientStrategy:
-    """A client for the length of one action; what has to last goes into `self.state`.
+    """A client for the length of one action; what has to last goes into `self.state`. A whole one:
 
-    Attributes:
+        class SGD(ClientStrategy):
+            @action
+            def train(self, payload, round_number):
+                fitted = self.trainer.fit(payload["weights"], self.data)
+                return Result({"weights": fitted.weights}, {"train_loss": fitted.loss})
+
+    Attributes, which a subclass sets:
+        Params: Pydantic model of `[groups.params]`; it has none by default.
+        finds_masks: Whether it finds masks itself, and so goes with a compression that leaves them to the client.
+        needs_validation: Whether it cannot do without validation examples.
+
+    Attributes, which it finds:
         params: Validated from `[groups.params]`.
         data: The client's own training examples.
         validation: The client's own validation examples, for every choice it makes.
@@ -62,13 +85,12 @@ class ClientStrategy:
         public: Draws public data, if the scenario has `[public]`.
         server_model: The server's own model, if the scenario has `[server] model`.
         state: Content name -> arrays of numbers, kept between actions and rounds, and through a resume.
+        rng: Returns the generator for a purpose in this round, client and action.
     """
 
     Params: ClassVar[type[BaseModel]] = Params
     finds_masks: ClassVar[bool] = False
-    """Whether it finds masks itself, and so goes with a compression that leaves them to the client."""
     needs_validation: ClassVar[bool] = False
-    """Whether it cannot do without validation examples."""
 
     def __init__(
         self,
@@ -94,12 +116,28 @@ class ClientStrategy:
         self.server_model = server_model
         self.state = state
         self.rng = rng
-        """Returns the generator for a purpose in this round, client and action."""
 
     @classmethod
     def actions(cls) -> frozenset[str]:
         """Returns the names of the actions."""
         return frozenset(name for name in dir(cls) if getattr(getattr(cls, name), "is_action", False))
+
+    @classmethod
+    def problems_in(cls, use: Use) -> Iterable[str]:
+        """Returns what is wrong with its use in a scenario, a sentence each; asked before any data is read.
+
+        What the attributes above say it needs is looked for here: one that overrides this adds to what it returns.
+        """
+        assert use.group is not None
+        settings, compression = use.group.settings, use.group.compression
+        if cls.finds_masks and compression is not None and not compression.left_to_client:
+            known = use.plugins.shipped("compression", lambda kind: kind.left_to_client)
+            yield (
+                f"groups.{settings.name}.compression: client {use.name!r} finds its masks itself, received "
+                f'{settings.compression!r}; use compression = "{known}".'
+            )
+        if cls.needs_validation and use.scenario.data.validation == 0:
+            yield use.no_client_validation
 
     @classmethod
     def contents(cls, model: ModelSpec) -> Mapping[str, Content]:

@@ -8,8 +8,9 @@ import textwrap
 from pathlib import Path
 
 from fedcompress import __version__
-from fedcompress.data.loading import builtin_names, unavailable
+from fedcompress.data.loading import unavailable
 from fedcompress.engines import ENGINES
+from fedcompress.plugins import Plugins
 from fedcompress.results.run.provenance import installed
 
 _PACKAGES = {
@@ -41,7 +42,7 @@ def report(data_dir: Path | None = None, width: int | None = None) -> str:
     lines += ["", "engines"]
     lines += [f"  {name:{_COLUMN - 2}}{engine.state}" for name, engine in ENGINES.items()]
     lines += ["", "data sets"]
-    lines += [f"  {name:{_COLUMN - 2}}{_found(name, data_dir)}" for name in builtin_names()]
+    lines += [f"  {name:{_COLUMN - 2}}{_found(name, data_dir)}" for name in Plugins().names("datasets")]
     if width is not None:
         indent = _COLUMN if width >= 2 * _COLUMN else 4
         style = textwrap.TextWrapper(width, subsequent_indent=" " * indent, break_on_hyphens=False)

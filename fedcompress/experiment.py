@@ -1,49 +1,42 @@
-"""A scenario made concrete: plug-ins found, parameters validated, clients dealt to groups, data split over them.
+"""A scenario made concrete: groups with their models and clients, data divided over these, trainers.
 
 Driver, worker and remote node all build it from the same scenario and get the same one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from fedcompress.checks import Choices
 from fedcompress.client import ClientStrategy
-from fedcompress.compression.base import Compression, unsupported_bits
-from fedcompress.compression.kinds.magnitude import Magnitude
-from fedcompress.compression.kinds.none import NoCompression
-from fedcompress.data.dataset import Dataset, DatasetSource
-from fedcompress.data.federated import FederatedData, federate
-from fedcompress.data.loading import load_dataset
-from fedcompress.devices import DEVICES, DeviceModel
-from fedcompress.distillation.public import TRAIN, PublicData, teacher_contents
+from fedcompress.compression.pruning import resting
+from fedcompress.data.federated import FederatedData
+from fedcompress.data.loading import load_federated
+from fedcompress.devices import DeviceModel
+from fedcompress.distillation.public import PublicData, teacher_contents
 from fedcompress.distillation.source import PublicSource, make_source
-from fedcompress.errors import InputError, described, prepared, suggestion
+from fedcompress.errors import InputError, described, prepared
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import UncountedError, multiply_adds
-from fedcompress.plugins import Plugins, parameter_problems
+from fedcompress.plugins import Plugins
 from fedcompress.scenario import Scenario
-from fedcompress.scenario.sections import PUBLIC_SOURCES, GroupSettings, WireSettings
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import ServerStrategy, State
 from fedcompress.training.trainer import Trainer
-from fedcompress.wire.codec import Encoding
 from fedcompress.wire.content import Arrays, Content
 from fedcompress.wire.payload import WireFormat
 from fedcompress.wire.references import Base, References
 
 NOTICED = 0.01
 """By how much a model's sparsity may miss the one asked for, because some layers stay dense, without a warning."""
-ALL_TESTS, LEAST_TEST, MOST_TEST = 100_000, 50, 1000
-"""Examples for tests on own distributions: of all clients together, and bounds for one client."""
 
 
 @dataclass(frozen=True)
@@ -80,35 +73,35 @@ class Experiment:
         """
         plugins = plugins or Plugins()
         try:
-            return cls._loaded(scenario, plugins, data_dir, data)
+            choices = Choices(scenario, plugins)
+            return cls._assemble(
+                choices, plugins, data or load_federated(scenario, choices.partition, plugins, data_dir)
+            )
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as error:  # `sys.exit` in a plug-in would look like success
             raise InputError(f"scenario {scenario.name!r}: a plug-in ended with {described(error)}.") from error
 
     @classmethod
-    def _loaded(
-        cls, scenario: Scenario, plugins: Plugins, data_dir: Path | None, data: FederatedData | None
-    ) -> Experiment:
-        found = _found(scenario, plugins)
-        return cls._assemble(found, plugins, data or _federated(scenario, plugins, data_dir))
-
-    @classmethod
-    def _assemble(cls, found: _Found, plugins: Plugins, data: FederatedData) -> Experiment:
-        scenario = found.resolved()
-        shape = data.dataset.x_train.shape[1:]
-        models = {name: ModelSpec(name, made, shape, data.dataset.classes) for name, made in found.models.items()}
-        dealt = deal(scenario.groups, scenario.data.clients, scenario.seed)
-        groups = {
-            settings.name: Group(
-                settings, models[settings.model], part.client, part.client_params, part.compression, tuple(clients)
+    def _assemble(cls, choices: Choices, plugins: Plugins, data: FederatedData) -> Experiment:
+        scenario = choices.resolved()
+        shape, classes = data.dataset.x_train.shape[1:], data.dataset.classes
+        models = {name: ModelSpec(name, architecture, shape, classes) for name, architecture in choices.models.items()}
+        groups = {}
+        for settings, chosen, clients in zip(scenario.groups, choices.groups, choices.clients, strict=True):
+            assert chosen.compression is not None
+            groups[settings.name] = Group(
+                settings,
+                models[settings.model],
+                chosen.client,
+                chosen.client_params,
+                chosen.compression,
+                tuple(clients),
             )
-            for settings, part, clients in zip(scenario.groups, found.parts, dealt, strict=True)
-        }
-        settings, classes = scenario.public, data.dataset.classes
-        public = None if settings is None else make_source(settings, shape, classes, data.public_inputs)
-        own = None if scenario.server.model is None else models[scenario.server.model]
-        return cls(scenario, plugins, data, groups, found.strategy, found.strategy_params, public, own)
+        section = scenario.public
+        public = None if section is None else make_source(section, shape, classes, data.public_inputs)
+        server_model = None if scenario.server.model is None else models[scenario.server.model]
+        return cls(scenario, plugins, data, groups, choices.strategy, choices.strategy_params, public, server_model)
 
     @cached_property
     def clients(self) -> tuple[ClientInfo, ...]:
@@ -168,7 +161,7 @@ class Experiment:
     @cached_property
     def wire(self) -> WireFormat:
         """How contents become bytes."""
-        return wire_format(self.scenario.wire)
+        return WireFormat.of(self.scenario.wire)
 
     def start(self, group: Group) -> References:
         """Returns what both ends hold before the first exchange: where differences cross, the initial weights."""
@@ -240,10 +233,8 @@ class Experiment:
     def server_trainer(self, model: ModelSpec, round_number: int) -> Trainer:
         """Returns a trainer for the server: it prunes nothing, and keeps masks where it is given some."""
         pruned = any(g.compression.sparsity for g in self.groups.values() if g.model.name == model.name)
-        kind = Magnitude if pruned else NoCompression
-        compression = kind(kind.Params(), sparsity=0.0, rounds=self.scenario.rounds)
         rng = self._rng(round_number, SERVER, f"server.{model.name}")
-        return Trainer(model, compression, self.scenario.training, round_number, rng)
+        return Trainer(model, resting(self.scenario.rounds, pruned), self.scenario.training, round_number, rng)
 
     def client(self, partition: int, round_number: int, action: str, state: dict[str, Any]) -> ClientStrategy:
         """Returns a client for one action; `state` is its lasting state, which the action may change."""
@@ -277,249 +268,3 @@ def _check_countable(group: str, model: ModelSpec) -> None:
         raise InputError(
             f"groups.{group}.device: {error}, so that its time on a device cannot be modelled; leave device out."
         ) from None
-
-
-def resolved(scenario: Scenario, plugins: Plugins) -> Scenario:
-    """Returns a scenario as it is run, with every default of its plug-ins written out; reads no data.
-
-    Raises:
-        InputError: All problems that can be found before the data is read.
-    """
-    return _found(scenario, plugins).resolved()
-
-
-def _found(scenario: Scenario, plugins: Plugins) -> _Found:
-    """Returns what a scenario names; errors as `resolved`."""
-    if unknown := list(_unknown_names(scenario, plugins)):
-        raise InputError(unknown)
-    found = _Found(scenario, plugins)
-    if found.problems:
-        raise InputError(found.problems)
-    deal(scenario.groups, scenario.data.clients, scenario.seed)
-    return found
-
-
-def wire_format(settings: WireSettings) -> WireFormat:
-    """Returns how contents become bytes.
-
-    Raises:
-        InputError: A combination makes no sense.
-    """
-    plain = settings.model_dump(exclude=set(settings.contents))
-    tables = {name: table.model_dump(exclude_none=True) for name, table in settings.contents.items()}
-    return WireFormat(Encoding(codec=plain.pop("weights"), **plain), tables)
-
-
-def deal(groups: Sequence[GroupSettings], clients: int, seed: int) -> list[NDArray[np.int64]]:
-    """Deals clients to groups: largest remainder of the shares, then a seeded shuffle.
-
-    Raises:
-        InputError: A group would get no client.
-    """
-    quotas = [group.share * clients for group in groups]
-    counts = [int(quota + 1e-9) for quota in quotas]
-    by_remainder = sorted(range(len(groups)), key=lambda i: (counts[i] - quotas[i], i))
-    for i in by_remainder[: clients - sum(counts)]:
-        counts[i] += 1
-    if empty := [group for group, count in zip(groups, counts, strict=True) if count == 0]:
-        raise InputError(
-            f"groups.{group.name}.share: {group.share:g} of {clients} clients gives it none; raise it, or data.clients."
-            for group in empty
-        )
-    order = generator(seed, 0, SERVER, "groups").permutation(clients)
-    return [np.sort(part) for part in np.split(order, np.cumsum(counts)[:-1])]
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What was found for one group."""
-
-    client: type[ClientStrategy]
-    client_params: BaseModel
-    compression: Compression
-    compression_params: BaseModel
-
-
-class _Found:
-    """The plug-ins and parameters of a scenario, and all problems with them."""
-
-    def __init__(self, scenario: Scenario, plugins: Plugins) -> None:
-        self.scenario = scenario
-        self.problems: list[str] = []
-        self.strategy: type[ServerStrategy] = plugins.load("strategies", scenario.server.strategy)
-        self.strategy_params = self._params(self.strategy.Params, scenario.server.params, "server.params")
-        names = {group.model for group in scenario.groups} | ({scenario.server.model} - {None})
-        self.models = {name: plugins.architecture(name) for name in sorted(map(str, names))}
-        self._check_public()
-        self._check_wire()
-        self.parts = [self._part(group, plugins) for group in scenario.groups]
-
-    def _check_wire(self) -> None:
-        """Notes wire formats that make no sense."""
-        try:
-            wire_format(self.scenario.wire)
-        except InputError as error:
-            self.problems += error.problems
-
-    def _check_public(self) -> None:
-        """Notes what the strategy lacks to distil."""
-        public, name = self.scenario.public, self.scenario.server.strategy
-        if public is None and self.strategy.needs_public:
-            self.problems.append(
-                f"public: is missing; strategy {name!r} distils on public data. Add [public] with a source: "
-                f"{PUBLIC_SOURCES}."
-            )
-        if self.scenario.server.model is None and self.strategy.needs_server_model:
-            self.problems.append(
-                f"server.model: is missing; strategy {name!r} has a model of its own, such as medium-cnn."
-            )
-        if self.scenario.server.model is not None and any(g.name == "server" for g in self.scenario.groups):
-            self.problems.append(
-                "groups.server.name: the server's own model is called so; give the group another name."
-            )
-        if public and public.generated and public.combine == "mixture" and self.strategy.clients_draw_public:
-            self.problems.append(
-                f'public.combine: with strategy {name!r} clients draw samples too, from one generator; use "average".'
-            )
-
-    def _part(self, group: GroupSettings, plugins: Plugins) -> _Part:
-        where = f"groups.{group.name}"
-        client: type[ClientStrategy] = plugins.load("clients", group.client)
-        client_params = self._params(client.Params, group.params, f"{where}.params")
-        kind: type[Compression] = plugins.load("compression", group.compression)
-        params = self._params(kind.Params, group.compression_params, f"{where}.compression_params")
-        compression = kind(params, sparsity=group.sparsity, rounds=self.scenario.rounds, bits=group.bits)
-        strategy, name = self.strategy, self.scenario.server.strategy
-        generating = self.scenario.public is not None and self.scenario.public.generated and strategy.needs_public
-        required = strategy.requires | ({TRAIN} if generating else set())
-        if missing := sorted(required - client.actions()):
-            self.problems.append(
-                f"{where}.client: strategy {name!r} needs the action {', '.join(missing)}, which client "
-                f"{group.client!r} does not have (it has {', '.join(sorted(client.actions())) or 'none'})."
-            )
-        if params is not None:
-            self._check_masks(group, client, compression)
-        if params is not None and group.sparsity > 0 and compression.target(self.scenario.rounds) == 0:
-            self.problems.append(
-                f"{where}.sparsity: received {group.sparsity:g}, but compression {group.compression!r} never prunes in "
-                f'{self.scenario.rounds} rounds; use compression = "magnitude", or sparsity = 0.'
-            )
-        if group.bits not in kind.widths:
-            self.problems.append(f"{where}.bits: {unsupported_bits(group.compression, kind, group.bits)}")
-        return _Part(client, client_params, compression, params)
-
-    def _check_masks(self, group: GroupSettings, client: type[ClientStrategy], kind: Compression) -> None:
-        """Notes where server, client and compression expect each other to find masks, and choices without examples."""
-        where, strategy, data = f"groups.{group.name}", self.scenario.server.strategy, self.scenario.data
-        if kind.chooser == "server" and not self.strategy.hands_out_masks:
-            key, fix = (
-                (".compression_params.mask", 'mask = "client"')
-                if "mask" in kind.Params.model_fields
-                else (".compression", 'compression = "magnitude"')
-            )
-            self.problems.append(f"{where}{key}: strategy {strategy!r} does not hand out masks; use {fix}.")
-        if client.finds_masks and not kind.left_to_client:
-            self.problems.append(
-                f"{where}.compression: client {group.client!r} finds its masks itself, received {group.compression!r}; "
-                'use compression = "lottery".'
-            )
-        if kind.left_to_client and not client.finds_masks:
-            self.problems.append(
-                f"{where}.client: compression {group.compression!r} leaves masks to the client, which {group.client!r} "
-                'does not find; use client = "lotteryfl".'
-            )
-        if (client.needs_validation or kind.judge == "client") and data.validation == 0:
-            self.problems.append(
-                f"{where}: clients choose by their own validation examples, but data.validation is 0; use 0.1, say."
-            )
-        if kind.judge == "server" and data.server_validation == 0:
-            self.problems.append(
-                f"{where}: the server chooses by its validation examples, but data.server_validation is 0; "
-                "use 0.05, say."
-            )
-
-    def _params(self, kind: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:
-        try:
-            return kind.model_validate(values)
-        except ValidationError as error:
-            self.problems += list(parameter_problems(error, kind, where))
-            return None
-
-    def resolved(self) -> Scenario:
-        """Returns the scenario with every default parameter written out."""
-        table = self.scenario.table()
-        table["server"]["params"] = self.strategy_params.model_dump(mode="json", exclude_none=True)
-        for group, part in zip(table["groups"], self.parts, strict=True):
-            group["params"] = part.client_params.model_dump(mode="json", exclude_none=True)
-            group["compression_params"] = part.compression_params.model_dump(mode="json", exclude_none=True)
-        named = {group.device for group in self.scenario.groups if group.device} - self.scenario.devices.keys()
-        table["devices"] = table["devices"] | {name: DEVICES[name].model_dump() for name in sorted(named)}
-        return Scenario.parse(table)
-
-
-def _unknown_names(scenario: Scenario, plugins: Plugins) -> Iterable[str]:
-    wanted = [("server.strategy", "strategies", scenario.server.strategy)]
-    if scenario.server.model is not None:
-        wanted.append(("server.model", "models", scenario.server.model))
-    for group in scenario.groups:
-        wanted += [
-            (f"groups.{group.name}.model", "models", group.model),
-            (f"groups.{group.name}.client", "clients", group.client),
-            (f"groups.{group.name}.compression", "compression", group.compression),
-        ]
-        known = {*DEVICES, *scenario.devices}
-        if group.device is not None and group.device not in known:
-            yield f"groups.{group.name}.device: unknown device {group.device!r}.{suggestion(group.device, known)}"
-    if not _has_argument(scenario.data.dataset, plugins):
-        wanted.append(("data.dataset", "datasets", scenario.data.dataset))
-    public = scenario.public.source.partition("dataset:")[2] if scenario.public else ""
-    if public and not _has_argument(public, plugins):
-        wanted.append(("public.source", "datasets", public))
-    for where, folder, name in wanted:
-        if problem := plugins.check(folder, name):
-            yield f"{where}: {problem}"
-
-
-def _federated(scenario: Scenario, plugins: Plugins, data_dir: Path | None) -> FederatedData:
-    """Loads the data and divides it over the clients: a pure function of data set, seed and settings."""
-    settings = scenario.data
-    name, source = _dataset_source(settings.dataset, plugins)
-    dataset = load_dataset(name, data_dir=data_dir, classes=settings.classes, source=source)
-    return federate(
-        dataset,
-        clients=settings.clients,
-        method=settings.partition,
-        seed=scenario.seed,
-        validation=settings.validation,
-        server_validation=settings.server_validation,
-        alpha=settings.alpha,
-        classes_per_client=settings.classes_per_client,
-        shards_per_client=settings.shards_per_client,
-        minimum=settings.least,
-        balanced=settings.balanced,
-        test_limit=max(LEAST_TEST, min(MOST_TEST, ALL_TESTS // settings.clients)),
-        public=scenario.public.examples if scenario.public and scenario.public.source == "holdout" else 0,
-        foreign=_foreign(scenario, plugins, data_dir),
-        examples=settings.examples,
-    )
-
-
-def _foreign(scenario: Scenario, plugins: Plugins, data_dir: Path | None) -> Dataset | None:
-    """Loads the data set that is public data, if one is named."""
-    name = scenario.public.source.partition("dataset:")[2] if scenario.public else ""
-    if not name:
-        return None
-    plain, source = _dataset_source(name, plugins)
-    return load_dataset(plain, data_dir=data_dir, source=source)
-
-
-def _has_argument(dataset: str, plugins: Plugins) -> bool:
-    """Says whether a data set is named with an argument, as in "npz:FILE", and not as "package.module:Class"."""
-    plain, colon, _ = dataset.partition(":")
-    return bool(colon) and plain in plugins.names("datasets")
-
-
-def _dataset_source(dataset: str, plugins: Plugins) -> tuple[str, type[DatasetSource]]:
-    if _has_argument(dataset, plugins):
-        return dataset, plugins.load("datasets", dataset.partition(":")[0])
-    return dataset.rpartition(":")[2], plugins.load("datasets", dataset)

@@ -1,15 +1,20 @@
-"""Clients and their groups, as the server and its strategies know them."""
+"""Clients and their groups, as the server and its strategies know them, and which client is dealt to which group."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from fedcompress.client import ClientStrategy
 from fedcompress.compression.base import Compression
+from fedcompress.errors import InputError
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.scenario.sections import GroupSettings
+from fedcompress.seeding import SERVER, generator
 
 
 @dataclass(frozen=True)
@@ -53,3 +58,23 @@ class ClientInfo:
     group: str
     model: str
     examples: int
+
+
+def deal(groups: Sequence[GroupSettings], clients: int, seed: int) -> list[NDArray[np.int64]]:
+    """Deals clients to groups: largest remainder of the shares, then a seeded shuffle.
+
+    Raises:
+        InputError: A group would get no client.
+    """
+    quotas = [group.share * clients for group in groups]
+    counts = [int(quota + 1e-9) for quota in quotas]
+    by_remainder = sorted(range(len(groups)), key=lambda i: (counts[i] - quotas[i], i))
+    for i in by_remainder[: clients - sum(counts)]:
+        counts[i] += 1
+    if empty := [group for group, count in zip(groups, counts, strict=True) if count == 0]:
+        raise InputError(
+            f"groups.{group.name}.share: {group.share:g} of {clients} clients gives it none; raise it, or data.clients."
+            for group in empty
+        )
+    order = generator(seed, 0, SERVER, "groups").permutation(clients)
+    return [np.sort(part) for part in np.split(order, np.cumsum(counts)[:-1])]

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 from flwr.serverapp import Grid
 
@@ -23,9 +24,10 @@ from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.missing import optional
 from fedcompress.results.run.provenance import provenance
-from fedcompress.results.run.recorder import Observer, Recorder, Row, Silent
+from fedcompress.results.run.recorder import Observer, Recorder, Silent
 from fedcompress.results.run.samples import SampleReport
 from fedcompress.results.runs import find_runs
+from fedcompress.rows import GroupSummary, Summary
 from fedcompress.scenario import Scenario
 from fedcompress.server_app import run_rounds
 from fedcompress.tracking import trackers
@@ -40,7 +42,7 @@ def run_one(
     command: Sequence[str] = (),
     *,
     report: bool = True,
-) -> Row:
+) -> Summary:
     """Runs a scenario without sweep into a new directory and returns its summary; `report`: writes `report.html`, too.
 
     Raises:
@@ -53,7 +55,7 @@ def run_one(
     return finish(experiment, directory, engine_of(options), observer or Silent(), report=report)
 
 
-def resume_one(path: Path, observer: Observer | None = None, *, report: bool = True) -> Row:
+def resume_one(path: Path, observer: Observer | None = None, *, report: bool = True) -> Summary:
     """Goes on with a run from its last whole round, to the result that it would have had without the break.
 
     Args:
@@ -78,7 +80,7 @@ def resume_one(path: Path, observer: Observer | None = None, *, report: bool = T
             raise InputError(f"resume {path}: scenario.toml changed since the run began; start a new run.")
         if report and not (path / "report.html").exists():  # killed before it was written
             _report(directory)
-        return directory.read_json("summary.json")
+        return directory.summary
     options = Options.of(made_with, path / "provenance.json")
     experiment, engine = prepared(scenario, options), engine_of(options)
     check_unchanged(experiment, directory, engine)
@@ -91,7 +93,7 @@ def start_or_resume(
     options: Options,
     observer: Observer | None = None,
     command: Sequence[str] = (),
-) -> Row:
+) -> Summary:
     """Runs a part of a sweep in its directory, from wherever an earlier try has got to; the sweep has the report."""
     if RunDirectory(path).begun:
         return resume_one(path, observer, report=False)
@@ -142,7 +144,7 @@ def check_unchanged(experiment: Experiment, directory: RunDirectory, engine: Eng
 
 def finish(
     experiment: Experiment, directory: RunDirectory, engine: Engine, observer: Observer, *, report: bool = True
-) -> Row:
+) -> Summary:
     """Runs what is left to run, writes how it ended, and returns the summary.
 
     A Flower app bundle carries no page templates: there, `fedcompress report` writes the page afterwards.
@@ -159,7 +161,7 @@ def finish(
     return summary
 
 
-def _rounds(run: LiveRun, options: Options, grid: Grid) -> Row:
+def _rounds(run: LiveRun, options: Options, grid: Grid) -> Summary:
     """Runs what is left to run on a grid, exports the models, and returns the summary."""
     missing: list[str] = []
     with run.directory.locked(), Trackers(run.experiment, run.directory, missing) as tracking:
@@ -177,9 +179,9 @@ def _rounds(run: LiveRun, options: Options, grid: Grid) -> Row:
             fail_fast=options.fail_fast,
         )
         for name, sizes in export.export_models(run.experiment, state, run.directory.path / "models", missing).items():
-            summary["groups"][name] |= sizes
+            summary["groups"][name] |= cast(GroupSummary, sizes)
         tracking.finished(summary)
-    return summary | ({"missing": missing} if missing else {})
+    return {**summary, "missing": missing} if missing else summary
 
 
 @contextmanager
@@ -201,7 +203,7 @@ def _failure_recorded(run: LiveRun) -> Iterator[None]:
         raise
 
 
-def _begun_with(directory: RunDirectory) -> Row:
+def _begun_with(directory: RunDirectory) -> dict[str, Any]:
     """Returns the provenance of a run that is to go on.
 
     Raises:

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients.fedprox import FedProxParams
-from fedcompress import experiment, keras
-from fedcompress import plugins as plugins_module
+from fedcompress import keras
+from fedcompress.checks import resolved
+from fedcompress.data import loading
 from fedcompress.errors import InputError
-from fedcompress.experiment import ClientInfo, Experiment, deal, resolved
+from fedcompress.experiment import ClientInfo, Experiment
+from fedcompress.groups import deal
 from fedcompress.launch import run_one
-from fedcompress.plugins import Plugins
+from fedcompress.plugins import Plugins, finding
 from fedcompress.scenario import Scenario
 from fedcompress.scenario.sections import GroupSettings
 from strategies.fedavg import FedAvgParams
@@ -100,13 +102,13 @@ def test_a_group_without_clients_is_refused(tiny: Table) -> None:
 def test_many_groups_are_checked_at_once(tiny: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names are looked for once, not for each group; and groups without clients are found before any data is read."""
     looked: list[str] = []
-    original = plugins_module._module_names
-    monkeypatch.setattr(plugins_module, "_module_names", lambda package: looked.append(package) or original(package))
+    original = finding._module_names
+    monkeypatch.setattr(finding, "_module_names", lambda package: looked.append(package) or original(package))
     groups = [{"name": f"g{i}", "share": 1 / 300, "model": "mini-cnn"} for i in range(300)]
     table = {**tiny, "groups": groups, "data": {**tiny["data"], "clients": 300}}
     assert len(resolved(Scenario.parse(table), Plugins()).groups) == 300
     assert len(looked) <= 12
-    monkeypatch.setattr(experiment, "load_dataset", lambda *_, **__: pytest.fail("the data is read"))
+    monkeypatch.setattr(loading, "load_dataset", lambda *_, **__: pytest.fail("the data is read"))
     problems = refusal({**table, "data": {**tiny["data"], "clients": 10}}, {})
     assert problems[0] == "groups.g10.share: 0.00333333 of 10 clients gives it none; raise it, or data.clients."
     assert len(problems) == 290
@@ -195,6 +197,15 @@ BAD = [
         ],
     ),
     ({"data.dataset": "minst"}, ["data.dataset: unknown data set 'minst'. Did you mean 'mnist'?"]),
+    ({"data.partition": "dirichlett"}, ["data.partition: unknown partition 'dirichlett'. Did you mean 'dirichlet'?"]),
+    *(
+        (
+            {"data.balanced": True, "data.partition": name},
+            [f'data.balanced: is for partition = "dirichlet", but data.partition is "{name}".'],
+        )
+        for name in ("iid", "quantity", "feature")
+    ),
+    ({"data.partition_params.bands": 3}, ["data.partition_params.bands: unknown parameter. There are none."]),
     (
         {"groups.pruned.compression": "magnitud"},
         ["groups.pruned.compression: unknown compression 'magnitud'. Did you mean 'magnitude'?"],

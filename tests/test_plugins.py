@@ -18,7 +18,6 @@ import pytest
 import clients
 import strategies
 from clients.sgd import SGD
-from fedcompress import plugins as module
 from fedcompress.client import ClientStrategy
 from fedcompress.compression.kinds.magnitude import Magnitude
 from fedcompress.data.datasets.digits import Digits
@@ -26,7 +25,8 @@ from fedcompress.errors import InputError
 from fedcompress.launch import resume_one, run_one
 from fedcompress.models.architecture import Architecture
 from fedcompress.models.architectures.mini_cnn import MiniCNN
-from fedcompress.plugins import KINDS, Plugins
+from fedcompress.plugins import KINDS, Plugins, sources
+from fedcompress.plugins import finding as module
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
@@ -89,7 +89,8 @@ def refusal(found: Plugins, kind: str, name: str) -> str:
         ("strategies", ["centralized", "fedavg", "flower", "local"]),
         ("clients", ["fedprox", "sgd"]),
         ("models", ["big-cnn", "lenet5", "medium-cnn", "mini-cnn", "mlp", "small-cnn"]),
-        ("datasets", ["cifar10", "digits", "fashion-mnist", "mnist", "mnist-5k", "npz"]),
+        ("datasets", ["cifar10", "digits", "fashion-mnist", "mnist", "mnist-5k", "npz", "hf"]),
+        ("partitions", ["dirichlet", "feature", "iid", "pathological", "quantity", "shard"]),
         ("compression", ["magnitude", "none"]),
     ],
 )
@@ -357,7 +358,7 @@ def test_folders_have_to_hold_plug_ins(tmp_path: Path, folder: Path) -> None:
             Plugins((folder, bad))
         assert str(caught.value) == (
             f"--plugins {bad}: expected a folder that holds at least one of strategies/, clients/, models/, datasets/, "
-            "compression/, methods/."
+            "compression/, methods/, partitions/."
         )
 
 
@@ -454,9 +455,9 @@ def test_what_ships_and_what_is_installed_beside_a_plug_in_are_not_in_the_digest
     for kind, name in (("clients", "clients.sgd:SGD"), ("datasets", "fedcompress.data.datasets.digits:Digits")):
         found.load(kind, name)
     assert found.digest == ""
-    sources = module._sources(["pydantic"])
-    assert "pydantic/main.py" in sources
-    assert {name.partition("/")[0] for name in sources} == {"pydantic"}
+    files = sources.sources(["pydantic"])
+    assert "pydantic/main.py" in files
+    assert {name.partition("/")[0] for name in files} == {"pydantic"}
 
 
 def test_the_digest_of_folders_is_what_it_was(folder: Path) -> None:

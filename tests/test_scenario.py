@@ -40,7 +40,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
     made = Scenario.parse({"name": "plain"})
     assert (made.rounds, made.seed, made.sweep) == (10, 1, None)
     assert (made.data.dataset, made.data.clients, made.data.partition) == ("mnist-5k", 10, "iid")
-    assert (made.data.validation, made.data.server_validation, made.data.least) == (0.1, 0.05, 2)
+    assert (made.data.validation, made.data.server_validation, made.data.least(100)) == (0.1, 0.05, 2)
     assert (made.training.epochs, made.training.batch_size, made.training.learning_rate) == (1, 32, 0.001)
     assert (made.wire.weights, made.wire.values, made.wire.deflate, made.wire.contents) == (
         "sparse",
@@ -119,11 +119,6 @@ BAD = [
     ("data.alpha = inf", {}, ["data.alpha: received inf; input should be a finite number."]),
     ("data.validation = 1.0", {}, ["data.validation: received 1.0; input should be less than 1."]),
     ("data.classes = [1, '2']", {}, ["data.classes.1: received '2'; input should be a valid integer."]),
-    (
-        "data.partition = 'dirichlett'",
-        {},
-        ["data.partition: unknown value 'dirichlett'. Did you mean 'dirichlet'?"],
-    ),
     (
         "training.optimizer = 'rmsprop'",
         {},
@@ -468,22 +463,16 @@ def test_shares_that_sum_to_one_pass_and_others_do_not(weights: list[int], off: 
         assert problem.startswith("groups: shares have to sum to 1, received ")
 
 
-@pytest.mark.parametrize("partition", ["iid", "quantity", "feature"])
-def test_only_dirichlet_is_balanced(partition: str) -> None:
-    table = {"name": "x", "data": {"partition": partition, "balanced": True}}
-    assert problems(table) == [f'data.balanced: is for partition = "dirichlet", but data.partition is "{partition}".']
-    assert Scenario.parse(table, {"data.partition": "dirichlet"}).data.balanced
-
-
 @pytest.mark.parametrize(
     ("data", "least"),
-    [({}, 2), ({"minimum": 7}, 7), ({"balanced": True}, None), ({"balanced": True, "minimum": 2}, 2)],
+    [({}, 2), ({"minimum": 7}, 7), ({"balanced": True}, 6), ({"balanced": True, "minimum": 2}, 2)],
 )
-def test_a_minimum_that_is_not_given_follows_from_balanced(data: dict[str, Any], least: int | None) -> None:
-    """Also after the scenario was written out and read again, and in a variant of a sweep."""
+def test_a_minimum_that_is_not_given_follows_from_balanced(data: dict[str, Any], least: int) -> None:
+    """Half of the mean of 101 examples for 10 clients is 5.05, so 6; also after the scenario was written out and read
+    again, and in a variant of a sweep."""
     made = Scenario.parse({"name": "x", "data": {"partition": "dirichlet", **data}})
-    assert made.data.least == least
-    assert Scenario.parse(tomllib.loads(made.toml())).data.least == least
+    assert made.data.least(101) == least
+    assert Scenario.parse(tomllib.loads(made.toml())).data.least(101) == least
     swept = Scenario.parse(
         {
             "name": "x",
@@ -491,7 +480,7 @@ def test_a_minimum_that_is_not_given_follows_from_balanced(data: dict[str, Any],
             "sweep": {"variants": [{"name": "v", "set": {f"data.{key}": value for key, value in data.items()}}]},
         }
     )
-    assert [single.data.least for _, single in swept.runs()] == [least]
+    assert [single.data.least(101) for _, single in swept.runs()] == [least]
 
 
 def said(act: Callable[[], object]) -> list[str]:

@@ -16,8 +16,8 @@ import pytest
 import tomli_w
 
 from fedcompress import launch
+from fedcompress.checks import resolved
 from fedcompress.errors import InputError
-from fedcompress.experiment import resolved
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.results import export

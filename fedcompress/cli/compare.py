@@ -9,7 +9,8 @@ from typing import Any
 from fedcompress.cli.arguments import CompareArguments
 from fedcompress.cli.output import show
 from fedcompress.results.compare import tables
-from fedcompress.results.compare.comparison import Comparison, check_same_task, compare
+from fedcompress.results.compare.caveats import check_same_task
+from fedcompress.results.compare.comparison import Comparison, compare
 from fedcompress.results.compare.condition import Condition
 from fedcompress.results.runs import find_runs
 

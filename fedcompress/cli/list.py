@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from fedcompress.cli.arguments import ListArguments
 from fedcompress.devices import DEVICES
 from fedcompress.errors import InputError, suggestion
 from fedcompress.plugins import KINDS, Plugins
 from fedcompress.scenario.gallery import shipped
-from fedcompress.scenario.sections import Partition
 
 
 def command(given: ListArguments) -> None:
     """Lists all kinds under their titles, or the names of one."""
     plugins = Plugins(tuple(given.plugins))
     names = {kind: plugins.names(kind) for kind in KINDS}
-    names |= {"partitions": list(get_args(Partition)), "devices": list(DEVICES)}
+    names["devices"] = list(DEVICES)
     names |= {folder: sorted(path.stem for path in shipped(folder)) for folder in ("scenarios", "recipes")}
     if given.what is None:
         for title, listed in names.items():

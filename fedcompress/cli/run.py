@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from fedcompress.cli.arguments import RunArguments
 from fedcompress.cli.compare import show_comparison
@@ -12,7 +13,8 @@ from fedcompress.launch import run_one
 from fedcompress.options import Options
 from fedcompress.results.compare import tables
 from fedcompress.results.run.new_directory import new_directory
-from fedcompress.results.run.recorder import Observer, Row
+from fedcompress.results.run.recorder import Observer
+from fedcompress.rows import Summary
 from fedcompress.scenario.gallery import load_scenario
 from fedcompress.scenario.overrides import parse_assignment
 from fedcompress.sweep.sweep import SweepResult, begin, carry_out
@@ -41,7 +43,7 @@ def command(given: RunArguments) -> None:
             show_sweep(path.name, carry_out(scenario, path, options, ProgressDisplay, SweepDisplay), as_json=given.json)
 
 
-def show_run(name: str, run: Callable[[Observer], Row], *, as_json: bool) -> None:
+def show_run(name: str, run: Callable[[Observer], Summary], *, as_json: bool) -> None:
     """Carries out a run, with what is seen meanwhile, and prints its summary."""
     with ProgressDisplay(name) as display:
         summary = run(display)
@@ -54,7 +56,7 @@ def show_sweep(name: str, ended: SweepResult, *, as_json: bool) -> None:
     Raises:
         RunError: Runs failed.
     """
-    table = {"run": name, "variants": ended.rows}
+    table: dict[str, Any] = {"run": name, "variants": ended.rows}
     if ended.comparison is None:
         show(table, f"no run of {len(ended.rows)} variants is completed", as_json=as_json)
     else:

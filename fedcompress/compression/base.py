@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from fedcompress.compression import masks as masking
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.parameters import Params
 from fedcompress.wire.content import Arrays
 
+if TYPE_CHECKING:
+    from fedcompress.plugins import Use
 
-class Params(BaseModel):
-    """Base of all parameter classes: frozen, unknown keys and values of another type refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+__all__ = ["Compression", "Params", "Wrapping"]
 
 
 class Wrapping:
@@ -52,8 +51,8 @@ class Wrapping:
         return []
 
 
-class Compression(ABC):
-    """How the models of one group are compressed, round by round.
+class Compression:
+    """How the models of one group are compressed, round by round; this one does not compress them.
 
     Args:
         params: Validated from `[groups.compression_params]`.
@@ -68,6 +67,9 @@ class Compression(ABC):
 
     widths: ClassVar[frozenset[int]] = frozenset({32})
     """Bits of a weight that it can train with; 32 is float."""
+
+    suggested: ClassVar[bool] = False
+    """Whether messages suggest it to who wants to prune; a subclass does not inherit that."""
 
     def __init__(self, params: Any, *, sparsity: float, rounds: int, bits: int = 32) -> None:
         self.params = params
@@ -156,16 +158,51 @@ class Compression(ABC):
         """Returns the model that a device would run, with the same outputs: itself, unless channels can be left out."""
         return spec, weights
 
-    def check(self, spec: ModelSpec) -> None:  # noqa: B027  nothing to say is the rule
+    def problems_in(self, use: Use) -> Iterable[str]:
+        """Returns what is wrong with its use in a scenario, a sentence each; asked before any data is read."""
+        assert use.group is not None
+        settings, scenario, where = use.group.settings, use.scenario, f"groups.{use.group.settings.name}"
+        if self.chooser == "server" and not use.strategy.hands_out_masks:
+            key, fix = "compression_params.mask", 'mask = "client"'
+            if "mask" not in self.Params.model_fields:
+                key, fix = "compression", _suggested(use)
+            yield f"{where}.{key}: strategy {scenario.server.strategy!r} does not hand out masks; use {fix}."
+        if self.left_to_client and not use.group.client.finds_masks:
+            finding = use.plugins.shipped("clients", lambda kind: kind.finds_masks)
+            yield (
+                f"{where}.client: compression {use.name!r} leaves masks to the client, which {settings.client!r} "
+                f'does not find; use client = "{finding}".'
+            )
+        if self.judge == "client" and scenario.data.validation == 0:
+            yield use.no_client_validation
+        if self.judge == "server" and scenario.data.server_validation == 0:
+            yield (
+                f"{where}: the server chooses by its validation examples, but data.server_validation is 0; "
+                "use 0.05, say."
+            )
+        if settings.sparsity > 0 and self.target(self.rounds) == 0:
+            yield (
+                f"{where}.sparsity: received {settings.sparsity:g}, but compression {use.name!r} never prunes in "
+                f"{self.rounds} rounds; use {_suggested(use)}, or sparsity = 0."
+            )
+        if self.bits not in self.widths:
+            rounding = use.plugins.shipped("compression", lambda kind: len(kind.widths) > 1)
+            yield f"{where}.bits: received {self.bits}" + (
+                f"; compression {use.name!r} supports {spelled(self.widths)}."
+                if len(self.widths) > 1
+                else f', but compression {use.name!r} does not round; use compression = "{rounding}".'
+            )
+
+    def check(self, spec: ModelSpec) -> None:
         """Looks at a model before the run.
 
         Raises:
             InputError: It cannot be compressed in this way; names what is in the way, and what is supported.
         """
 
-    @abstractmethod
     def wrapping(self) -> Wrapping:
-        """Returns what is added to a new model before its training graph is compiled."""
+        """Returns what is added to a new model before its training graph is compiled; here nothing."""
+        return Wrapping()
 
     def inputs(
         self, weights: Arrays, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int]
@@ -186,11 +223,9 @@ class Compression(ABC):
         return weights
 
 
-def unsupported_bits(name: str, kind: type[Compression], bits: int) -> str:
-    """Returns what is wrong with a number of bits that a compression does not train with."""
-    if len(kind.widths) == 1:
-        return f'received {bits}, but compression {name!r} does not round; use compression = "quantise".'
-    return f"received {bits}; compression {name!r} supports {spelled(kind.widths)}."
+def _suggested(use: Use) -> str:
+    """Returns how to choose the compression that prunes and does nothing else."""
+    return f'compression = "{use.plugins.shipped("compression", lambda kind: vars(kind).get("suggested", False))}"'
 
 
 def spelled(widths: frozenset[int]) -> str:

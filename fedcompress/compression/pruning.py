@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedcompress import keras
-from fedcompress.compression.base import Compression, Wrapping
+from fedcompress.compression.base import Compression, Params, Wrapping
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.kernels import compressible
 from fedcompress.wire.content import Arrays
@@ -46,6 +46,16 @@ class Masked(Compression):
 
     def prunes_in_training(self, round_number: int) -> bool:
         return False
+
+
+def resting(rounds: int, masked: bool) -> Compression:
+    """Returns a compression that chooses nothing: under it training keeps the masks that it is given.
+
+    Args:
+        rounds: Of the run.
+        masked: Whether it will be given any.
+    """
+    return (Masked if masked else Compression)(Params(), sparsity=0.0, rounds=rounds)
 
 
 class PruningWrapping(Wrapping):

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..plugins import Use
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,8 @@ class Dataset:
         x_test: As `x_train`, with the same shape and dtype of an example.
         y_test: As `y_train`.
         classes: Number of classes.
+        client_ids: (n,) whose each training example is by nature, such as the writer of a character, for partitions
+            that follow it: integers or strings, numbered 0, 1, ... in sorted order; None where nothing says so.
 
     Raises:
         InputError: An array is not as described above; the message lists every problem.
@@ -40,6 +45,7 @@ class Dataset:
     x_test: NDArray[Any]
     y_test: NDArray[Any]
     classes: int
+    client_ids: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         problems: list[str] = []
@@ -58,6 +64,15 @@ class Dataset:
                 f"Data set {self.name!r}: training examples are {train.dtype} {train.shape[1:]}, test examples are "
                 f"{test.dtype} {test.shape[1:]}; expected the same."
             )
+        if self.client_ids is not None:
+            ids = np.asarray(self.client_ids)
+            if ids.dtype.kind not in "iuU" or ids.shape != np.asarray(self.y_train).shape:
+                problems.append(
+                    f"Data set {self.name!r}: client_ids are {ids.dtype} of shape {ids.shape}; expected integers or "
+                    "strings, one for each training example."
+                )
+            else:
+                object.__setattr__(self, "client_ids", _shared(np.unique(ids, return_inverse=True)[1]))
         if problems:
             raise InputError(problems)
 
@@ -65,7 +80,8 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of the arrays: equal on every node that has the same data, whatever the files are called."""
         digest = sha256(str(self.classes).encode())
-        for name in ("x_train", "y_train", "x_test", "y_test"):
+        names = ("x_train", "y_train", "x_test", "y_test", *(() if self.client_ids is None else ("client_ids",)))
+        for name in names:
             array = np.ascontiguousarray(getattr(self, name))
             array = array.astype(array.dtype.newbyteorder("<"), copy=False)
             digest.update(f"/{name}{array.dtype.str}{array.shape}".encode())
@@ -177,6 +193,10 @@ class DatasetSource(ABC):
 
     def __init__(self, argument: str = "") -> None:
         self.argument = argument
+
+    def problems_in(self, use: Use) -> Iterable[str]:
+        """Returns what is wrong with its use in a scenario, a sentence each; asked before any data is read."""
+        return ()
 
     @abstractmethod
     def load(self, roots: DataRoots) -> Dataset:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..seeding import SERVER, generator
 from .dataset import Dataset
-from .partition import label_distribution, partition, partition_digest
+from .partition import Partition, Pool, divided, label_distribution, partition_digest
 from .splits import Indices, holdout, matched_test, split_validation
 
 
@@ -123,21 +123,12 @@ class FederatedData:
 
 def federate(
     dataset: Dataset,
+    partition: Partition,
+    seed: int,
     *,
-    clients: int,
-    method: str = "iid",
-    seed: int = 1,
-    validation: float = 0.1,
-    server_validation: float = 0.05,
-    alpha: float = 0.5,
-    classes_per_client: int = 2,
-    shards_per_client: int = 2,
-    minimum: int | None = None,
-    balanced: bool = False,
     test_limit: int = 1000,
     public: int = 0,
     foreign: Dataset | None = None,
-    examples: int | None = None,
 ) -> FederatedData:
     """Divides a data set over clients: a pure function of its arguments.
 
@@ -146,58 +137,41 @@ def federate(
 
     Args:
         dataset: The data.
-        clients: Number of clients.
-        method: Name of the partition; it and its settings are those of `partition`.
+        partition: Divides it; the settings are its own, `[data]`.
         seed: Of the run.
-        validation: Fraction of every client's examples, in [0, 1).
-        server_validation: Fraction of the training set, in [0, 1).
-        alpha: See `partition`.
-        classes_per_client: See `partition`.
-        shards_per_client: See `partition`.
-        minimum: Fewest examples of a client, before its validation examples are split off; see `partition`.
-        balanced: See `partition`.
         test_limit: Most test examples that a client is tested on.
         public: Number of examples kept out as public data.
         foreign: Another data set, whose training inputs are public.
-        examples: Number of training examples that are used at all, drawn with their label mix; None for all.
 
     Raises:
-        InputError: A setting is out of range, or there are too few examples.
+        InputError: There are too few examples, or the partition is not one.
     """
-    labels = dataset.y_train
-    used = np.arange(len(labels))
-    if examples is not None and examples < len(labels):
-        _, used = holdout(labels, examples / len(labels), generator(seed, 0, SERVER, "examples"))
-    rest, held = holdout(labels[used], server_validation, generator(seed, 0, SERVER, "server_validation"))
-    rest, held = used[rest], used[held]
+    settings, labels = partition.settings, dataset.y_train
+
+    def held_out(members: Indices, fraction: float, purpose: str) -> tuple[Indices, Indices]:
+        rest, held = holdout(labels[members], fraction, generator(seed, 0, SERVER, purpose))
+        return members[rest], members[held]
+
+    rest = np.arange(len(labels))
+    if settings.examples is not None and settings.examples < len(labels):
+        _, rest = held_out(rest, settings.examples / len(labels), "examples")
+    rest, server_validation = held_out(rest, settings.server_validation, "server_validation")
     shared = np.empty(0, np.int64)
     if public:
         if public >= len(rest):
             raise InputError(f"public.examples: received {public}, but only {len(rest)} training examples are left.")
-        chosen, out = holdout(labels[rest], public / len(rest), generator(seed, 0, SERVER, "public"))
-        rest, shared = rest[chosen], rest[out]
-    parts = partition(
-        labels[rest],
-        clients,
-        method,
-        generator(seed, 0, SERVER, "partition"),
-        alpha=alpha,
-        classes_per_client=classes_per_client,
-        shards_per_client=shards_per_client,
-        minimum=minimum,
-        balanced=balanced,
-        images=dataset.x_train[rest] if method == "feature" else None,
-    )
+        rest, shared = held_out(rest, public / len(rest), "public")
+    parts = divided(partition, settings.partition, Pool(dataset, rest), generator(seed, 0, SERVER, "partition"))
     splits = [
-        split_validation(rest[part], labels, validation, generator(seed, 0, client, "validation"))
+        split_validation(rest[part], labels, settings.validation, generator(seed, 0, client, "validation"))
         for client, part in enumerate(parts)
     ]
     return FederatedData(
         dataset,
         seed,
         tuple(train for train, _ in splits),
-        tuple(held for _, held in splits),
-        held,
+        tuple(validation for _, validation in splits),
+        server_validation,
         test_limit,
         shared,
         foreign,

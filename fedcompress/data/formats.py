@@ -117,18 +117,18 @@ def find_idx(folder: Path) -> list[Path] | None:
     return found if len(found) == len(IDX_FILES) else None
 
 
-def read_npz(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
-    """Reads arrays of a NumPy archive, refusing pickled objects.
+def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> list[Any]:
+    """Reads arrays of a NumPy archive, refusing pickled objects; None for one that is optional and absent.
 
     Raises:
         InputError: The file is not an archive, is damaged, or lacks one of the names.
     """
     expected = f"a NumPy archive (np.savez) with the arrays {', '.join(names)}"
-    found = read_arrays(path, names, expected)
+    found = read_arrays(path, [*names, *optional], expected)
     if missing := [name for name in names if name not in found]:
         have = ", ".join(found)
         raise InputError(f"{path} has no array {', '.join(missing)}, only {have}; expected {expected}.")
-    return [found[name] for name in names]
+    return [found.get(name) for name in (*names, *optional)]
 
 
 def read_arrays(path: Path, names: Collection[str] | None, expected: str) -> dict[str, NDArray[Any]]:

@@ -1,37 +1,48 @@
-"""Loads a data set by name."""
+"""Loading a data set by its name, and all data of a scenario."""
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, prepared, suggestion
-from . import datasets
+from ..errors import InputError, prepared
+from ..plugins import Plugins
+from ..scenario import Scenario
 from .dataset import DataRoots, Dataset, DatasetSource
+from .federated import FederatedData, federate
+from .partition import Partition
+
+ALL_TESTS, LEAST_TEST, MOST_TEST = 100_000, 50, 1000
+"""Examples for tests on own distributions: of all clients together, and bounds for one client."""
 
 
-def builtin_names() -> list[str]:
-    """Returns the names of the built-in data sets, sorted, without importing them."""
-    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(datasets.__path__))
+def load_federated(
+    scenario: Scenario, partition: Partition, plugins: Plugins, data_dir: Path | None = None
+) -> FederatedData:
+    """Loads a scenario's data and divides it over the clients: a pure function of data sets, seed and settings.
 
-
-def builtin_source(name: str) -> type[DatasetSource]:
-    """Returns the source of a built-in data set: the subclass of `DatasetSource` in the module of that name.
+    Args:
+        scenario: Says which data.
+        partition: The one that it names.
+        plugins: Finds data sets.
+        data_dir: Where data sets are looked for first.
 
     Raises:
-        InputError: There is none of that name.
+        InputError: A data set cannot be loaded, or not be divided as asked for.
     """
-    if name not in builtin_names():
-        raise InputError(f"Unknown data set {name!r}.{suggestion(name, builtin_names())}")
-    module = import_module(f"{datasets.__name__}.{name.replace('-', '_')}")
-    members = [member for member in vars(module).values() if isinstance(member, type)]
-    (source,) = [m for m in members if issubclass(m, DatasetSource) and m.__module__ == module.__name__]
-    return source
+    settings, public = scenario.data, scenario.public
+    foreign = public and public.dataset
+    return federate(
+        load_dataset(settings.dataset, data_dir=data_dir, classes=settings.classes, plugins=plugins),
+        partition,
+        scenario.seed,
+        test_limit=max(LEAST_TEST, min(MOST_TEST, ALL_TESTS // settings.clients)),
+        public=public.examples if public and public.source == "holdout" else 0,
+        foreign=load_dataset(foreign, data_dir=data_dir, plugins=plugins) if foreign else None,
+    )
 
 
 def load_dataset(
@@ -39,28 +50,29 @@ def load_dataset(
     *,
     data_dir: Path | None = None,
     classes: Sequence[int] | None = None,
-    source: type[DatasetSource] | None = None,
+    plugins: Plugins | None = None,
 ) -> Dataset:
     """Loads a data set. The last two are kept in memory.
 
     Args:
-        name: As in a scenario: "mnist-5k", "npz:FILE", "hf:NAME".
+        name: As in a scenario: "mnist-5k", "npz:FILE", "hf:NAME", "package.module:Class".
         data_dir: Where to look first; see `DataRoots` for where else.
         classes: Keep these classes only, renumbered 0, 1, ... in this order: [6, 9] is the binary task 6 v 9.
-        source: A plug-in's class instead of the built-in one of that name.
+        plugins: Finds its source.
 
     Raises:
         InputError: Unknown, absent or damaged data set, or classes that it does not have.
     """
-    plain, _, argument = name.partition(":")
-    source = source or builtin_source(plain)
+    plugin, argument = (plugins or Plugins()).resolve("datasets", name)
+    source: type[DatasetSource] = plugin
     if bool(argument) != bool(source.argument_name):
+        plain = name.removesuffix(f":{argument}")
         expected = f"{plain}:{source.argument_name}" if source.argument_name else plain
         raise InputError(f"The data set is {name!r}; expected {expected!r}.")
     roots = DataRoots(data_dir)
     with prepared(f"data set {name!r}"):
-        version = source(argument).fingerprint(roots)
-        return _loaded(source, argument, roots, None if classes is None else tuple(classes), version)
+        version = source(argument or "").fingerprint(roots)
+        return _loaded(source, argument or "", roots, None if classes is None else tuple(classes), version)
 
 
 @lru_cache(maxsize=2)
@@ -73,14 +85,14 @@ def _loaded(
 
 
 def unavailable(name: str, *, data_dir: Path | None = None) -> str | None:
-    """Returns why a built-in data set cannot be loaded without downloading, or None if it can.
+    """Returns why a data set that ships cannot be loaded without downloading, or None if it can.
 
     Nothing is downloaded or kept in memory.
     """
-    source = builtin_source(name)
-    if source.argument_name:
-        return f"{name}:{source.argument_name} depends on its {source.argument_name}."
     try:
+        source = Plugins().load("datasets", name)
+        if source.argument_name:
+            return f"{name}:{source.argument_name} depends on its {source.argument_name}."
         source().load(DataRoots(data_dir, offline=True))
     except InputError as error:
         return str(error)
@@ -105,9 +117,14 @@ def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
         raise InputError(problems)
     renumbered = np.full(dataset.classes, -1, np.int32)
     renumbered[list(classes)] = np.arange(len(classes))
-    kept = {}
-    for split in ("train", "test"):
-        labels = renumbered[getattr(dataset, f"y_{split}")]
-        kept[f"x_{split}"] = getattr(dataset, f"x_{split}")[labels >= 0]
-        kept[f"y_{split}"] = labels[labels >= 0]
-    return Dataset(f"{dataset.name}{list(classes)}", **kept, classes=len(classes))
+    y_train, y_test = renumbered[dataset.y_train], renumbered[dataset.y_test]
+    train, test = y_train >= 0, y_test >= 0
+    return Dataset(
+        f"{dataset.name}{list(classes)}",
+        dataset.x_train[train],
+        y_train[train],
+        dataset.x_test[test],
+        y_test[test],
+        len(classes),
+        None if dataset.client_ids is None else dataset.client_ids[train],
+    )

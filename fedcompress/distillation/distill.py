@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.compression import masks as masking
-from fedcompress.compression.base import Compression, Params
+from fedcompress.compression.base import Compression
 from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
-from fedcompress.compression.kinds.none import NoCompression
+from fedcompress.compression.pruning import resting
 from fedcompress.data.dataset import Dataset
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
@@ -120,15 +120,14 @@ def distill(
 
 
 def _dataset(settings: DistillSettings, plugins: Plugins, data_dir: Path | None) -> Dataset:
-    plain = settings.data.partition(":")[0]
     checks = (
         ("teacher", "models", settings.teacher),
         ("student", "models", settings.student),
-        ("data", "datasets", plain),
+        ("data", "datasets", settings.data),
     )
     if problems := [f"{key}: {problem}" for key, kind, name in checks if (problem := plugins.check(kind, name))]:
         raise InputError(problems)
-    return load_dataset(settings.data, data_dir=data_dir, source=plugins.load("datasets", plain))
+    return load_dataset(settings.data, data_dir=data_dir, plugins=plugins)
 
 
 def _model(name: str, dataset: Dataset, plugins: Plugins) -> ModelSpec:
@@ -216,5 +215,5 @@ class _Repetition:
 
 def _compression(sparsity: float, epochs: int) -> Compression:
     if sparsity == 0:
-        return NoCompression(Params(), sparsity=0.0, rounds=epochs)
+        return resting(epochs, masked=False)
     return Magnitude(MagnitudeParams(scope="layer"), sparsity=sparsity, rounds=epochs)

@@ -13,10 +13,11 @@ from fedcompress.experiment import Experiment
 from fedcompress.options import Options
 from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Observer, Recorder, Row
+from fedcompress.results.run.recorder import Observer, Recorder
 from fedcompress.results.run.states import ClientStates
+from fedcompress.rows import Summary
 
-Rounds = Callable[[Grid], Row]
+Rounds = Callable[[Grid], Summary]
 """Runs what is left of a run on a grid, and returns the summary."""
 
 
@@ -70,7 +71,7 @@ class Engine:
     def check_resumable(self, directory: RunDirectory) -> None:
         """Raises InputError if a run that this engine began cannot go on to the result that it would have had."""
 
-    def run(self, run: LiveRun, rounds: Rounds) -> Row:
+    def run(self, run: LiveRun, rounds: Rounds) -> Summary:
         """Runs what is left of a run and returns its summary.
 
         Args:
@@ -90,6 +91,6 @@ class LocalEngine(Engine):
         """Returns the grid on which an experiment's clients run; `states` holds what they keep."""
         raise NotImplementedError
 
-    def run(self, run: LiveRun, rounds: Rounds) -> Row:
+    def run(self, run: LiveRun, rounds: Rounds) -> Summary:
         with closing(self.grid(run.experiment, run.checkpoints.states)) as grid:
             return rounds(grid)

@@ -20,7 +20,7 @@ from fedcompress.errors import InputError, RunError
 from fedcompress.options import Options
 from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Row
+from fedcompress.rows import RoundRow, Summary
 
 MOST_CLIENTS = 32
 """A client is a SuperNode here, which is three processes and up to 0.7 GB while it trains."""
@@ -48,7 +48,7 @@ class SuperLinkEngine(Engine):
                 "with them; start a new run, with --engine inline or ray if it has to be resumable."
             )
 
-    def run(self, run: LiveRun, rounds: Rounds) -> Row:
+    def run(self, run: LiveRun, rounds: Rounds) -> Summary:
         """Has `rounds` run by the app's server; what that leaves of a round that it has not finished is taken back."""
         _take_back(run.checkpoints)
         try:
@@ -58,7 +58,7 @@ class SuperLinkEngine(Engine):
             run.recorder.restore()
             raise
 
-    def _follow(self, run: LiveRun) -> Row:
+    def _follow(self, run: LiveRun) -> Summary:
         """Tells the observer of rounds as they appear on disk."""
         rows = _rounds(run.directory)
         observed = len(rows)
@@ -69,7 +69,7 @@ class SuperLinkEngine(Engine):
                 for row in rows[observed:]:
                     run.observer.round_done(row)
                 observed = len(rows)
-        return run.directory.read_json("summary.json")
+        return run.directory.summary
 
 
 class ServerAppEngine(SuperLinkEngine):
@@ -79,7 +79,7 @@ class ServerAppEngine(SuperLinkEngine):
         super().__init__(options)
         self._grid = grid
 
-    def run(self, run: LiveRun, rounds: Rounds) -> Row:
+    def run(self, run: LiveRun, rounds: Rounds) -> Summary:
         return rounds(self._grid)
 
 
@@ -100,7 +100,7 @@ def _take_back(checkpoints: Checkpoints) -> None:
         checkpoints.reset()
 
 
-def _rounds(directory: RunDirectory) -> list[Row]:
+def _rounds(directory: RunDirectory) -> list[RoundRow]:
     """Returns the rounds that are on disk, without one that is just being written."""
     text = (directory.path / "rounds.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress import keras
-from fedcompress.compression.kinds.none import NoCompression
+from fedcompress.compression.pruning import resting
 from fedcompress.data.federated import Examples
 from fedcompress.generators.png import write_png
 from fedcompress.models.architecture import ModelSpec
@@ -48,7 +48,7 @@ def fitted(examples: Examples, spec: ModelSpec, rng: np.random.Generator, epochs
 
 def _trainer(spec: ModelSpec, rng: np.random.Generator, epochs: int) -> Trainer:
     settings = TrainingSettings(epochs=epochs, batch_size=64, optimizer="adam", learning_rate=0.001)
-    dense = NoCompression(NoCompression.Params(), sparsity=0.0, rounds=1)
+    dense = resting(rounds=1, masked=False)
     return Trainer(spec, dense, settings, 1, lambda purpose: rng)
 
 

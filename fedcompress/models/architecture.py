@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +21,7 @@ from fedcompress.wire.content import Arrays, Content, Kind, weights_content
 
 if TYPE_CHECKING:
     from fedcompress.models.channels import Layer
+    from fedcompress.plugins import Use
 
 HEAD = "head"
 """Name of the classifier layer, the last one of every model."""
@@ -34,6 +35,10 @@ class Architecture(ABC):
 
     argument_name: ClassVar[str] = ""
     """What follows the colon in a name, for example "UNITS-UNITS-..."; empty if nothing may."""
+
+    def problems_in(self, use: Use) -> Iterable[str]:
+        """Returns what is wrong with its use in a scenario, a sentence each; asked before any data is read."""
+        return ()
 
     @abstractmethod
     def features(self, inputs: Any) -> Any:

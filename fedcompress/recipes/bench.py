@@ -12,8 +12,7 @@ import numpy as np
 
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Compression
-from fedcompress.compression.kinds.none import NoCompression
-from fedcompress.compression.pruning import Masked
+from fedcompress.compression.pruning import resting
 from fedcompress.data.dataset import Dataset
 from fedcompress.data.federated import Examples
 from fedcompress.data.splits import holdout
@@ -180,7 +179,7 @@ class Bench:
             until: Ends the training after an epoch for which it returns True.
         """
         spec, epochs = spec or self.spec, epochs or self.training.epochs
-        compression = compression or _keeping(masks, epochs)
+        compression = compression or resting(epochs, masked=masks is not None)
         kept = masks
         fitted = Fitted(weights, masks or [], float("nan"), weights, [])
         for epoch in range(1, epochs + 1):
@@ -236,10 +235,3 @@ class Bench:
         """Returns the epochs since it was last called, as rows."""
         taken, self.curve = self.curve, []
         return [asdict(point) for point in taken]
-
-
-def _keeping(masks: Arrays | None, epochs: int) -> Compression:
-    """Returns what keeps given masks, or does nothing where there are none."""
-    if masks is None:
-        return NoCompression(NoCompression.Params(), sparsity=0.0, rounds=epochs)
-    return Masked(Masked.Params(), sparsity=0.0, rounds=epochs)

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
 
 from fedcompress.compression import masks as masking
 from fedcompress.compression import size, tflite
@@ -22,7 +21,8 @@ from fedcompress.files import shortened
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.kernels import described
 from fedcompress.models.saved import SUFFIXES, SavedModel
-from fedcompress.plugins import Plugins, parameter_problems
+from fedcompress.parameters import checked_params
+from fedcompress.plugins import Plugins
 from fedcompress.recipes.bench import Bench, CurvePoint, Split, split
 from fedcompress.recipes.method import Method, Outcome
 from fedcompress.recipes.recipe import ExperimentSettings, Recipe
@@ -90,20 +90,16 @@ class Session:
         self._plugins = plugins or Plugins()
         self._memory: dict[Any, Any] = {}
         settings, problems = recipe.plan(), []
-        plain = recipe.data.dataset.partition(":")[0]
-        if problem := self._plugins.check("datasets", plain):
+        if problem := self._plugins.check("datasets", recipe.data.dataset):
             problems.append(f"data.dataset: {problem}")
         models = {name for s in settings if not (name := s.model or recipe.model).endswith(SUFFIXES)}
         for folder, wanted in (("methods", {s.method for s in settings}), ("models", models)):
-            problems += [p for name in sorted(wanted) if (p := self._plugins.check(folder, name.partition(":")[0]))]
+            problems += [p for name in sorted(wanted) if (p := self._plugins.check(folder, name))]
         methods = [None if problems else self._method(s, problems) for s in settings]
         if problems:
             raise InputError(problems)
         self._dataset = load_dataset(
-            recipe.data.dataset,
-            data_dir=data_dir,
-            classes=recipe.data.classes,
-            source=self._plugins.load("datasets", plain),
+            recipe.data.dataset, data_dir=data_dir, classes=recipe.data.classes, plugins=self._plugins
         )
         self.data_digest = self._dataset.digest
         self._splits = {seed: split(self._dataset, recipe.data, seed) for seed in recipe.seeds}
@@ -121,11 +117,9 @@ class Session:
 
     def _method(self, settings: ExperimentSettings, problems: list[str]) -> Method | None:
         kind: type[Method] = self._plugins.load("methods", settings.method)
-        try:
-            params: BaseModel = kind.Params.model_validate(settings.params)
-        except ValidationError as error:
-            where = f"experiment {settings.label!r}: params"
-            problems += list(parameter_problems(error, kind.Params, where))
+        where = f"experiment {settings.label!r}: params"
+        params = checked_params(kind.Params, settings.params, where, problems)
+        if params is None:
             return None
         with prepared(f"method {settings.method!r}"):
             return kind(params)

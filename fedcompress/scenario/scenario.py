@@ -62,14 +62,6 @@ class Scenario(Section):
         return self
 
     @model_validator(mode="after")
-    def _balance_is_of_dirichlet(self) -> Self:
-        if self.data.balanced and self.data.partition != "dirichlet":
-            raise ValueError(
-                f'data.balanced: is for partition = "dirichlet", but data.partition is "{self.data.partition}"'
-            )
-        return self
-
-    @model_validator(mode="after")
     def _cohorts_are_large_enough(self) -> Self:
         server, clients = self.server, self.data.clients
         if server.minimum_replies > server.cohort_of(clients):
@@ -109,7 +101,10 @@ class Scenario(Section):
 
     def table(self) -> dict[str, Any]:
         """Returns the scenario as a nested table with every default written out."""
-        return self.model_dump(mode="json", exclude_none=True)
+        table = self.model_dump(mode="json", exclude_none=True)
+        if not self.data.partition_params:  # so that a table, and its digest, is the same as before there was this key
+            del table["data"]["partition_params"]
+        return table
 
     def toml(self) -> str:
         """Returns the scenario as TOML, every default written out."""

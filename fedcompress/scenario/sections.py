@@ -29,7 +29,6 @@ Name = Annotated[str, AfterValidator(_held_by_a_file_name)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
-Partition = Literal["iid", "dirichlet", "pathological", "shard", "quantity", "feature"]
 Values = Literal["float32", "float16", "int8", "int4", "ternary", "clustered"]
 MOST_RUNS = 10_000
 """Of a sweep or a recipe: every one of them is checked before the first one starts."""
@@ -43,7 +42,8 @@ class DataSettings(Section):
     classes: tuple[int, ...] | None = Field(None, strict=False, description="keep only these labels, as in [6, 9]")
     examples: Positive | None = Field(None, description="training examples that are used, drawn with their label mix")
     clients: Positive = Field(10, description="number of clients")
-    partition: Partition = Field("iid", description="how examples are split over clients")
+    partition: str = Field("iid", description="name of a partition: how examples are split over clients")
+    partition_params: dict[str, Any] = Field(default_factory=dict, description="the partition's own parameters")
     alpha: float = Field(0.5, gt=0.0, description="concentration of dirichlet, quantity and feature; small is skewed")
     classes_per_client: Positive = Field(2, description="pathological: classes that a client holds")
     shards_per_client: Positive = Field(2, description="shard: shards that a client is dealt")
@@ -56,10 +56,11 @@ class DataSettings(Section):
     validation: Fraction = Field(0.1, description="fraction of each client's examples kept for its validation")
     server_validation: Fraction = Field(0.05, description="fraction of the training data held out for the server")
 
-    @property
-    def least(self) -> int | None:
-        """Least examples of a client; None where it follows from the mean."""
-        return 2 if self.minimum is None and not self.balanced else self.minimum
+    def least(self, examples: int) -> int:
+        """Returns the fewest examples that a client may get, where so many are divided."""
+        if self.minimum is not None:
+            return self.minimum
+        return -(-examples // (2 * self.clients)) if self.balanced else 2
 
 
 class PublicSettings(Section):
@@ -84,6 +85,11 @@ class PublicSettings(Section):
     def generated(self) -> bool:
         """Whether clients train a generator."""
         return self.source == "gan"
+
+    @property
+    def dataset(self) -> str:
+        """The data set whose inputs are public; empty if they come from elsewhere."""
+        return self.source.partition("dataset:")[2]
 
 
 class TrainingSettings(Section):
@@ -252,14 +258,16 @@ class TrackingSettings(Section):
 class Variant(Section):
     """`[[sweep.variants]]`: a named set of overrides."""
 
-    name: Name = Field(min_length=1, pattern=r"^[^/\\\x00-\x1f]+$")  # part of the name of a directory
+    name: Name = Field(min_length=1, pattern=r"^[^/\\\x00-\x1f]+$", description="part of the name of a directory")
     set: dict[str, Any] = Field(default_factory=dict, description="keys as for --set")
 
 
 class SweepSettings(Section):
     """`[sweep]`: every variant with every seed is a run of its own."""
 
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1, strict=False)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (1,), min_length=1, strict=False, description="each variant runs once with each"
+    )
     variants: tuple[Variant, ...] = Field((Variant(name="base"),), min_length=1, strict=False)
 
     @model_validator(mode="after")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fedcompress.experiment import resolved
+from fedcompress.checks import resolved
 from fedcompress.plugins import Plugins
 from fedcompress.results.run.directory import RunDirectory, file_names
-from fedcompress.results.run.recorder import Row
+from fedcompress.rows import Summary
 from fedcompress.scenario import Scenario
 
 
@@ -38,10 +38,10 @@ class Job:
         return variant_of(self.label)
 
     @property
-    def finished(self) -> Row | None:
+    def finished(self) -> Summary | None:
         """The summary of a run that is completed."""
         directory = RunDirectory(self.path)
-        return directory.read_json("summary.json") if directory.status == "completed" else None
+        return directory.summary if directory.status == "completed" else None
 
     def another(self, plugins: Plugins) -> Iterable[str]:
         """Says why what is in the run directory is not this run, as far as it has got."""
@@ -65,7 +65,7 @@ class Outcome:
     """How a run of a sweep ended: with a summary, or with the reason why it failed."""
 
     job: Job
-    summary: Row | None
+    summary: Summary | None
     problem: str = ""
 
 

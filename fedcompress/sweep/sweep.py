@@ -17,8 +17,8 @@ from fedcompress.results.compare.comparison import Comparison, compare
 from fedcompress.results.report import write_report
 from fedcompress.results.run.directory import RunDirectory, as_json
 from fedcompress.results.run.missing import optional
-from fedcompress.results.run.recorder import Row
 from fedcompress.results.runs import find_runs
+from fedcompress.rows import SweepRow
 from fedcompress.scenario import Scenario
 from fedcompress.sweep.checks import check
 from fedcompress.sweep.jobs import Outcome, Runner, Watcher, jobs_of
@@ -37,7 +37,7 @@ class SweepResult:
         comparison: Of the runs that are completed; None if none is.
     """
 
-    rows: list[Row]
+    rows: list[SweepRow]
     problems: list[str]
     comparison: Comparison | None
 
@@ -87,7 +87,7 @@ def runner_of(options: Options, display: Display) -> Runner:
 
 def run_sweep(
     scenario: Scenario, path: Path, runner: Runner, watcher: Watcher, plugins: Plugins | None = None
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[SweepRow], list[str]]:
     """Runs all variants with all seeds into one directory; returns a row per variant, and why runs failed.
 
     Into the directory of an unfinished sweep, it does what is left. `sweep.json` is up to date after every run.
@@ -108,7 +108,7 @@ def run_sweep(
     directory = RunDirectory(path)
     directory.write_text("scenario.toml", scenario.toml())
 
-    def write_table() -> list[Row]:
+    def write_table() -> list[SweepRow]:
         rows = variant_rows(scenario, list(outcomes.values()))
         directory.write_json("sweep.json", {"scenario": scenario.name, "variants": rows})
         return rows

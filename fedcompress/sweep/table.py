@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, cast
 
-from fedcompress.results.run.recorder import Row
+from fedcompress.rows import Summary, SweepRow
 from fedcompress.scenario import Scenario
 from fedcompress.sweep.jobs import Outcome
 
-_FIGURES: Mapping[str, Callable[[Row], Any]] = {
+_FIGURES: Mapping[str, Callable[[Summary], Any]] = {
     "accuracy": lambda s: s["accuracy"],
     "best_accuracy": lambda s: s["best_accuracy"],
     "loss": lambda s: s["loss"],
@@ -22,7 +22,7 @@ _FIGURES: Mapping[str, Callable[[Row], Any]] = {
 }
 
 
-def variant_rows(scenario: Scenario, outcomes: Sequence[Outcome]) -> list[Row]:
+def variant_rows(scenario: Scenario, outcomes: Sequence[Outcome]) -> list[SweepRow]:
     """Returns a row per variant, in the order of the sweep, whatever the order in which its runs ended."""
     assert scenario.sweep is not None
     return [
@@ -31,12 +31,13 @@ def variant_rows(scenario: Scenario, outcomes: Sequence[Outcome]) -> list[Row]:
     ]
 
 
-def _row(variant: str, outcomes: Sequence[Outcome]) -> Row:
+def _row(variant: str, outcomes: Sequence[Outcome]) -> SweepRow:
     summaries = [outcome.summary for outcome in outcomes if outcome.summary is not None]
     failed = {o.job.scenario.seed: o.problem for o in outcomes if o.problem}
     figures = {name: _spread([value(s) for s in summaries]) for name, value in _FIGURES.items()}
     reasons = [f"seed {seed}: {problem}" for seed, problem in failed.items()]
-    return {"variant": variant, "seeds": len(summaries), "failed": len(failed), "problems": reasons, **figures}
+    row: SweepRow = {"variant": variant, "seeds": len(summaries), "failed": len(failed), "problems": reasons}
+    return cast(SweepRow, {**row, **figures})
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, float | None]:

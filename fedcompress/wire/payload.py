@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from fedcompress.errors import InputError, PayloadError, suggestion
+from fedcompress.scenario.sections import WireSettings
 from fedcompress.wire import codec
 from fedcompress.wire.codec import Encoded, Encoding
 from fedcompress.wire.content import Arrays, Content, Payload
@@ -28,6 +29,17 @@ class WireFormat:
 
     default: Encoding = field(default_factory=Encoding)
     per_content: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: WireSettings) -> WireFormat:
+        """Returns the wire format of a scenario.
+
+        Raises:
+            InputError: A combination makes no sense.
+        """
+        plain = settings.model_dump(exclude=set(settings.contents))
+        tables = {name: table.model_dump(exclude_none=True) for name, table in settings.contents.items()}
+        return cls(Encoding(codec=plain.pop("weights"), **plain), tables)
 
     def __post_init__(self) -> None:
         known = [f.name for f in fields(Encoding)]

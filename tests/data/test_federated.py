@@ -9,19 +9,22 @@ import pytest
 
 from fedcompress.data.dataset import Dataset
 from fedcompress.data.federated import FederatedData, federate
-from fedcompress.data.partition import METHODS
 from fedcompress.errors import InputError
+from fedcompress.plugins import Plugins
+from fedcompress.scenario.sections import DataSettings
 from work import counted
 
 
-def view(dataset: Dataset, **changes: Any) -> FederatedData:
-    settings: dict[str, Any] = {"clients": 6, "method": "dirichlet", "seed": 1, "alpha": 0.3} | changes
-    return federate(dataset, **settings)
+def view(dataset: Dataset, seed: int = 1, test_limit: int = 1000, public: int = 0, **changes: Any) -> FederatedData:
+    table: dict[str, Any] = {"clients": 6, "partition": "dirichlet", "alpha": 0.3, "minimum": 1} | changes
+    kind = Plugins().load("partitions", table["partition"])
+    partition = kind(kind.Params(), DataSettings(**table))
+    return federate(dataset, partition, seed, test_limit=test_limit, public=public)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", Plugins().names("partitions"))
 def test_no_example_is_used_twice(balanced: Dataset, method: str) -> None:
-    data = view(balanced, method=method)
+    data = view(balanced, partition=method)
     parts = [*data.train_parts, *data.validation_parts, data.server_validation]
     assert sorted(np.concatenate(parts).tolist()) == list(range(600))
     assert data.clients == 6
@@ -29,7 +32,7 @@ def test_no_example_is_used_twice(balanced: Dataset, method: str) -> None:
 
 def test_sizes(balanced: Dataset) -> None:
     """600 examples, 0.05 for the server = 30 (3 of each class); 570 / 6 = 95 per client, 0.1 of them = 9.5 -> 10."""
-    data = view(balanced, method="iid")
+    data = view(balanced, partition="iid")
     assert np.bincount(data.server_validation_examples.y).tolist() == [3] * 10
     assert [len(data.train(c)) for c in range(6)] == [85] * 6
     assert [len(data.validation(c)) for c in range(6)] == [10] * 6
@@ -67,7 +70,7 @@ def test_own_test_examples_match_the_distribution(balanced: Dataset) -> None:
         shares = np.bincount(data.train(client).y, minlength=10) / len(data.train(client))
         counts = np.bincount(data.test(client).y, minlength=10)
         assert np.abs(counts - counts.sum() * shares).max() < 1
-    assert len(view(balanced, method="iid", test_limit=17).test(0)) == 17
+    assert len(view(balanced, partition="iid", test_limit=17).test(0)) == 17
 
 
 def test_a_pure_function_of_its_arguments(balanced: Dataset) -> None:
@@ -78,7 +81,7 @@ def test_a_pure_function_of_its_arguments(balanced: Dataset) -> None:
         {"seed": 2},
         {"alpha": 0.4},
         {"clients": 7},
-        {"method": "iid"},
+        {"partition": "iid"},
         {"validation": 0.2},
         {"server_validation": 0.1},
         {"test_limit": 10},
@@ -90,7 +93,7 @@ def test_a_pure_function_of_its_arguments(balanced: Dataset) -> None:
 
 
 def test_the_server_examples_do_not_depend_on_the_clients(balanced: Dataset) -> None:
-    few, many = view(balanced, clients=2), view(balanced, clients=50, method="iid")
+    few, many = view(balanced, clients=2), view(balanced, clients=50, partition="iid")
     np.testing.assert_array_equal(few.server_validation, many.server_validation)
 
 
@@ -117,7 +120,7 @@ def test_ten_thousand_clients() -> None:
     """35 calls a client, 0.46 s in all."""
     labels = np.arange(60_000) % 10
     dataset = Dataset("large", np.zeros((60_000, 4), np.uint8), labels, np.zeros((100, 4), np.uint8), labels[:100], 10)
-    data, calls = counted(lambda: federate(dataset, clients=10_000, method="dirichlet", seed=1, alpha=0.1))
+    data, calls = counted(lambda: view(dataset, clients=10_000, alpha=0.1))
     assert calls < 400_000
     assert len(data.digest) == 64
     assert min(len(part) for part in data.train_parts) >= 1

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fedcompress.data import datasets
 from fedcompress.data.dataset import DataRoots, Dataset, DatasetSource
-from fedcompress.data.loading import builtin_names, builtin_source, load_dataset, select_classes
+from fedcompress.data.loading import load_dataset, select_classes
 from fedcompress.errors import InputError
-
-
-def test_names_are_the_modules() -> None:
-    assert builtin_names() == ["cifar10", "digits", "fashion-mnist", "hf", "mnist", "mnist-5k", "npz"]
-    modules = [path.stem for path in Path(datasets.__path__[0]).glob("*.py") if path.stem != "__init__"]
-    assert sorted(module.replace("_", "-") for module in modules) == builtin_names()
-
-
-@pytest.mark.parametrize("name", builtin_names())
-def test_each_module_holds_one_source(name: str) -> None:
-    assert issubclass(builtin_source(name), DatasetSource)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("minst", "Unknown data set 'minst'. Did you mean 'mnist'?"),
+        ("minst", "unknown data set 'minst'. Did you mean 'mnist'?"),
         ("mnist_5k", "Did you mean 'mnist-5k'?"),
         ("zzz", "Known: cifar10, digits, fashion-mnist"),
         ("npz", "The data set is 'npz'; expected 'npz:FILE'"),
@@ -79,7 +66,7 @@ class Counting(DatasetSource):
 def test_a_plug_in_is_loaded_once_per_selection() -> None:
     Counting.loads = 0
     for classes in (None, [1, 2], None, [1, 2]):
-        found = load_dataset("counting", source=Counting, classes=classes)
+        found = load_dataset(f"{__name__}:Counting", classes=classes)
         assert found.classes == (3 if classes is None else 2)
     assert Counting.loads == 2
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedcompress.data.partition import METHODS, _filled_up, label_distribution, partition, partition_digest
+from fedcompress.data.dataset import Dataset
+from fedcompress.data.dealt import filled_up
+from fedcompress.data.partition import Partition, Pool, divided, label_distribution, partition_digest
 from fedcompress.errors import InputError
+from fedcompress.plugins import Plugins
+from fedcompress.scenario.sections import DataSettings
 from work import counted
+
+METHODS = ("iid", "dirichlet", "pathological", "shard", "quantity", "feature")
 
 TEN = np.arange(1000) % 10
 """1,000 examples, 100 of each of ten classes."""
@@ -19,6 +27,28 @@ TEN = np.arange(1000) % 10
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+def data(labels: Any, images: Any = None) -> Dataset:
+    inputs = np.zeros((len(labels), 1), np.uint8) if images is None else images
+    return Dataset("labels", inputs, labels, inputs[:1], labels[:1], int(labels.max()) + 1)
+
+
+def partition(labels: Any, clients: int, method: str, rng: Any, images: Any = None, **changes: Any) -> list[Any]:
+    """Returns what a partition that ships makes of labels."""
+    return ready(labels, clients, method, rng, images, **changes)()
+
+
+def ready(
+    labels: Any, clients: int, method: str, rng: Any, images: Any = None, **changes: Any
+) -> Callable[[], list[Any]]:
+    """Returns what divides labels; unless balanced, the minimum is 1 where it is not given."""
+    if changes.get("minimum") is None and not changes.get("balanced"):
+        changes["minimum"] = 1
+    settings = DataSettings(clients=clients, partition=method, **changes)
+    kind = Plugins().load("partitions", method)
+    pool = Pool(data(labels, images), np.arange(len(labels)))
+    return partial(divided, kind(kind.Params(), settings), method, pool, rng)
 
 
 def mix(parts: list[Any], labels: Any = TEN) -> np.ndarray:
@@ -65,7 +95,7 @@ def test_seeds_differ_and_labels_may_have_gaps(method: str) -> None:
     images = np.arange(1000, dtype=np.float32)[:, None]
     first, second = (partition(TEN, 10, method, rng(seed), images=images) for seed in (1, 2))
     assert partition_digest(first) != partition_digest(second)
-    spaced = partition(TEN * 7 - 3, 10, method, rng(1), images=images)
+    spaced = partition(TEN * 7 + 3, 10, method, rng(1), images=images)
     assert partition_digest(spaced) == partition_digest(first)
 
 
@@ -150,7 +180,7 @@ def test_a_client_that_has_its_share_gets_no_more() -> None:
         assert sizes.max() <= 199 + 100
 
 
-def test_two_classes_on_ten_clients_are_filled_up() -> None:
+def test_two_classes_on_ten_clients_arefilled_up() -> None:
     """At alpha -> 0 two classes have two owners however often it is drawn; the other eight get half of the mean, 50."""
     labels = np.arange(1000) % 2
     sizes = mix(partition(labels, 10, "dirichlet", rng(), alpha=1e-8, balanced=True), labels).sum(axis=1)
@@ -237,17 +267,17 @@ def test_missing_examples_come_from_the_largest() -> None:
 def test_the_largest_are_cut_to_one_level() -> None:
     """60, 40, 2 and 0 examples, minimum 20: 18 + 20 = 38 are missing, and cutting to 31 gives 29 + 9 = 38."""
     owner = np.repeat([0, 1, 2], [60, 40, 2])
-    filled = _filled_up(owner, np.zeros(102, np.int64), clients=4, minimum=20)
+    filled = filled_up(owner, np.zeros(102, np.int64), clients=4, minimum=20)
     assert np.bincount(filled).tolist() == [31, 31, 20, 20]
 
 
-def test_labels_of_those_that_are_filled_up() -> None:
+def test_labels_of_those_that_arefilled_up() -> None:
     """Client 0 holds 10 + 10, client 1 only a 0, client 2 only a 1, client 3 nothing; minimum 4 asks for 3 + 3 + 4.
 
     Client 0 gives 5 + 5, so its mix stays. 1 and 2 get three of the class they know, 3 gets the remaining 2 + 2.
     """
     labels = np.repeat([0, 1, 0, 1], [10, 10, 1, 1])
-    owner = _filled_up(np.repeat([0, 1, 2], [20, 1, 1]), labels, clients=4, minimum=4)
+    owner = filled_up(np.repeat([0, 1, 2], [20, 1, 1]), labels, clients=4, minimum=4)
     parts = [np.flatnonzero(owner == client) for client in range(4)]
     assert mix(parts, labels).tolist() == [[5, 5], [4, 0], [0, 4], [2, 2]]
 
@@ -255,26 +285,118 @@ def test_labels_of_those_that_are_filled_up() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"clients": 0}, "clients is 0; expected at least 1"),
-        ({"minimum": 0}, "minimum is 0"),
-        ({"method": "dirichlett"}, "Unknown partition 'dirichlett'. Did you mean 'dirichlet'?"),
-        ({"alpha": 0.0}, "alpha is 0.0; expected a finite number > 0"),
-        ({"alpha": float("nan")}, "alpha is nan"),
-        ({"clients": 300, "minimum": 4}, "300 clients x at least 4 examples are 1200, but there are only 1000"),
-        ({"method": "shard", "clients": 300, "shards_per_client": 4}, "1200 shards, but there are only 1000"),
-        ({"method": "pathological", "classes_per_client": 11}, "classes_per_client is 11, but there are 10 classes"),
-        ({"method": "feature"}, "pass images"),
-        ({"balanced": True}, "balanced is for the partition 'dirichlet'; received 'iid'"),
-        ({"method": "dirichlet", "balanced": True, "minimum": 101}, "10 clients x at least 101 examples are 1010"),
-        ({"method": "dirichlet", "balanced": True, "clients": 0}, "clients is 0; expected at least 1"),
-        ({"method": "dirichlet", "balanced": True, "clients": 1001}, "1001 clients x at least 1 examples are 1001"),
+        (
+            {"clients": 300, "minimum": 4},
+            "300 clients x at least 4 examples are 1200, but there are only 1000 examples; lower clients or minimum.",
+        ),
+        (
+            {"method": "shard", "clients": 300, "shards_per_client": 4},
+            "300 clients x 4 shards are 1200 shards, but there are only 1000 examples; lower shards_per_client or "
+            "clients.",
+        ),
+        (
+            {"method": "pathological", "classes_per_client": 11},
+            "classes_per_client is 11, but there are 10 classes.",
+        ),
+        (
+            {"method": "dirichlet", "balanced": True, "minimum": 101},
+            "10 clients x at least 101 examples are 1010, but there are only 1000 examples; lower clients or minimum.",
+        ),
+        (
+            {"method": "dirichlet", "balanced": True, "clients": 1001},
+            "1001 clients x at least 1 examples are 1001, but there are only 1000 examples; lower clients or minimum.",
+        ),
     ],
 )
-def test_bad_settings(changes: dict[str, Any], message: str) -> None:
+def test_too_few_examples_or_classes(changes: dict[str, Any], message: str) -> None:
     request: dict[str, Any] = {"labels": TEN, "clients": 10, "method": "iid"} | changes
     with pytest.raises(InputError) as caught:
         partition(**request, rng=rng())
-    assert message in str(caught.value)
+    assert caught.value.problems == [message]
+
+
+GOLDEN = {
+    ("iid", 4, False): "8bd58aecd614d2b1",
+    ("iid", 60, False): "9df56bf62c50a929",
+    ("dirichlet", 4, False): "f8431cb776a96f17",
+    ("dirichlet", 4, True): "c7a81030cf53ea53",
+    ("dirichlet", 60, False): "c268b82daee1765d",
+    ("dirichlet", 60, True): "ee12f881cfec69b8",
+    ("pathological", 4, False): "a45a1e075c99c39a",
+    ("pathological", 60, False): "c8f540eaa7b0eb0b",
+    ("shard", 4, False): "8534a8850d42af85",
+    ("shard", 60, False): "ee5f34d76f2f7b85",
+    ("quantity", 4, False): "871e28b9437bd7b5",
+    ("quantity", 60, False): "6224a6b356cbcf11",
+    ("feature", 4, False): "a0b90bd21efebc02",
+    ("feature", 60, False): "8e2d2b9266b2f0d9",
+}
+"""First digits of the digests that these partitions have had since they were functions of one module."""
+
+
+@pytest.mark.parametrize(("case", "digest"), GOLDEN.items(), ids=str)
+def test_the_same_index_sets_as_ever(case: tuple[str, int, bool], digest: str) -> None:
+    """500 examples of the labels 2, 5, 7 and 9; four clients with a minimum of 2, or sixty with one of 5."""
+    method, clients, balanced = case
+    labels = rng(1).choice(np.array([2, 5, 7, 9]), 500, p=[0.4, 0.3, 0.2, 0.1])
+    images = rng(2).integers(0, 256, (500, 3, 3), dtype=np.uint8)
+    settings = {"alpha": 0.2, "shards_per_client": 3, "minimum": 2 if clients == 4 else 5, "balanced": balanced}
+    parts = partition(labels, clients, method, rng(3), images, **settings)
+    assert partition_digest(parts).startswith(digest)
+
+
+class Given(Partition):
+    """Returns what it was given, of 10 examples for 2 clients."""
+
+    returned: Any
+
+    def divide(self, pool: Pool, rng: np.random.Generator) -> Any:
+        return self.returned
+
+
+def given_parts(returned: Any, **changes: Any) -> list[Any]:
+    plug_in = Given(Given.Params(), DataSettings(clients=2, minimum=2, **changes))
+    plug_in.returned = returned
+    return divided(plug_in, "given", Pool(data(np.arange(10) % 3), np.arange(10)), rng())
+
+
+def test_index_sets_of_a_plug_in_are_sorted_and_may_leave_examples_out() -> None:
+    parts = given_parts([[7, 0, 2], np.array([5, 1], np.uint64)])
+    assert [part.tolist() for part in parts] == [[0, 2, 7], [1, 5]]
+    assert all(part.dtype == np.int64 for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("returned", "problem"),
+    [
+        ([[0, 1]], "returned 1 index sets, expected one for each of 2 clients."),
+        ([[0, 1], [0.5, 1.5]], "client 1: received float64 of shape (2,), expected integers of shape (n,)."),
+        ([[0, 1], [[2, 3]]], "client 1: received int64 of shape (1, 2), expected integers of shape (n,)."),
+        ([[0, 1], [2, 10]], "client 1: received position 10, expected 0 to 9."),
+        ([[-1, 1], [2, 3]], "client 0: received position -1, expected 0 to 9."),
+        ([[0, 1], [2]], "client 1: received 1 examples, expected at least 2 (data.minimum)."),
+        ([[0, 1], []], "client 1: received 0 examples, expected at least 2 (data.minimum)."),
+        ([[0, 4, 1], [2, 4]], "position 4 is given 2 times, to client 0, 1; expected once at most."),
+        ([[0, 1], [2, 3, 3]], "position 3 is given 2 times, to client 1; expected once at most."),
+        (None, "cannot be prepared: TypeError: 'NoneType' object is not iterable."),
+    ],
+)
+def test_index_sets_that_are_none(returned: Any, problem: str) -> None:
+    with pytest.raises(InputError) as caught:
+        given_parts(returned)
+    assert caught.value.problems == [f"partition 'given': {problem}"]
+
+
+def test_a_pool_knows_classes_without_gaps_inputs_and_whose_each_example_is() -> None:
+    labels, inputs = np.array([3, 5, 5, 9, 3]), np.arange(10, dtype=np.uint8).reshape(5, 2)
+    dataset = Dataset("x", inputs, labels, inputs, labels, 10, client_ids=np.array(["b", "a", "b", "c", "c"]))
+    pool = Pool(dataset, np.array([1, 2, 4]))
+    assert len(pool) == 3
+    assert pool.labels.tolist() == [1, 1, 0]
+    assert pool.inputs.tolist() == [[2, 3], [4, 5], [8, 9]]
+    assert pool.client_ids is not None
+    assert pool.client_ids.tolist() == [0, 1, 2]
+    assert Pool(data(labels), np.arange(5)).client_ids is None
 
 
 def test_label_distribution_and_digest() -> None:
@@ -288,6 +410,6 @@ def test_ten_thousand_clients_are_quick(method: str) -> None:
     """6 to 11 calls a client, 0.03 to 0.15 s in all."""
     labels = np.arange(60_000) % 10
     images = (np.arange(60_000) % 251).astype(np.uint8)[:, None]
-    parts, calls = counted(lambda: partition(labels, 10_000, method, rng(), alpha=0.1, images=images))
+    parts, calls = counted(ready(labels, 10_000, method, rng(), alpha=0.1, images=images))
     assert calls < 120_000
     assert min(map(len, parts)) >= 1

@@ -38,6 +38,7 @@ class Magnitude(Scheduled):
 
     Params = MagnitudeParams
     params: MagnitudeParams
+    suggested = True
 
     @property
     def chooser(self) -> Literal["client", "server"] | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from fedcompress.compression.base import Compression, Wrapping
+from typing import Any
+
+from fedcompress.compression.base import Compression
 
 
 class NoCompression(Compression):
-    """Dense training."""
+    """Dense training, as the interface itself does it: both share a graph."""
 
-    def wrapping(self) -> Wrapping:
-        return Wrapping()
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return (Compression,)

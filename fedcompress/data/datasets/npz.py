@@ -19,7 +19,8 @@ from ..formats import NPZ_ARRAYS, read_npz
 class Npz(DatasetSource):
     """From the arrays x_train, y_train, x_test and y_test of a file written by `np.savez`.
 
-    Inputs and labels are as `Dataset` describes them, or labels of shape (n, 1). The labels must be exactly 0..k-1.
+    Inputs and labels are as `Dataset` describes them, or labels of shape (n, 1). The labels must be exactly 0..k-1. An
+    array client_ids, if there is one, says whose each training example is.
     A relative FILE is looked for in the current folder, then in --data-dir and $FEDCOMPRESS_DATA_DIR.
     """
 
@@ -28,10 +29,10 @@ class Npz(DatasetSource):
     def load(self, roots: DataRoots) -> Dataset:
         """Returns the data set; see `DatasetSource.load`."""
         path = self._path(roots)
-        x_train, y_train, x_test, y_test = read_npz(path, NPZ_ARRAYS)
+        x_train, y_train, x_test, y_test, client_ids = read_npz(path, NPZ_ARRAYS, ("client_ids",))
         name = f"npz:{self.argument}"
         y_train, y_test = _as_labels(y_train), _as_labels(y_test)
-        return Dataset(name, x_train, y_train, x_test, y_test, _classes(name, y_train, y_test))
+        return Dataset(name, x_train, y_train, x_test, y_test, _classes(name, y_train, y_test), client_ids)
 
     def fingerprint(self, roots: DataRoots) -> Hashable:
         """Returns the file's path, time and size."""

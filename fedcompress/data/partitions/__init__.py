@@ -1,0 +1,1 @@
+"""How examples are divided over clients: one partition per file, called as the file is."""

@@ -1,0 +1,30 @@
+"""feature: clients differ in brightness, not in labels: client 0 gets the darkest images of every class.
+
+Score of an example = its rank in mean brightness within its class, in [0, 1), + alpha * N(0, 1); clients get equally
+long runs of the sorted scores. alpha -> 0: disjoint bands of brightness; alpha -> infinity: IID.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..dealt import Dealt
+from ..partition import Pool
+from ..splits import Indices
+
+
+class Feature(Dealt):
+    """Clients differ in their inputs."""
+
+    def owners(self, pool: Pool, rng: np.random.Generator) -> Indices:
+        labels, count = pool.labels, len(pool)
+        flat = pool.inputs.reshape(count, -1)
+        brightness = flat.sum(axis=1, dtype=np.uint64 if flat.dtype.kind in "bu" else np.float64)
+        order = np.lexsort((rng.random(count), brightness, labels))
+        sizes = np.bincount(labels)
+        score = np.empty(count)
+        score[order] = (np.arange(count) - np.repeat(np.cumsum(sizes) - sizes, sizes)) / np.repeat(sizes, sizes)
+        score += self.settings.alpha * rng.standard_normal(count)
+        owner = np.empty(count, np.int64)
+        owner[np.argsort(score, kind="stable")] = np.arange(count) * self.settings.clients // count
+        return owner
