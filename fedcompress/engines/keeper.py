@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _EVENTS = "events.jsonl"
@@ -54,11 +53,9 @@ class Keeper:
 
     def ended(self) -> dict[str, int]:
         """Returns name -> exit code of the commands that have ended; minus the signal for a killed one."""
-        return {event["name"]: event["code"] for event in self._events() if "code" in event}
-
-    def pids(self) -> dict[str, int]:
-        """Returns name -> process of all commands that were started."""
-        return {event["name"]: event["pid"] for event in self._events() if "pid" in event}
+        file = self._folder / _EVENTS
+        whole = file.read_text(encoding="utf-8").rpartition("\n")[0] if file.exists() else ""
+        return {event["name"]: event["code"] for event in map(json.loads, whole.splitlines())}
 
     def printed(self, name: str, stream: str = "out") -> str:
         """Returns what a command has written to its standard output ("out") or standard error ("err")."""
@@ -76,11 +73,6 @@ class Keeper:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _events(self) -> Iterator[dict[str, Any]]:
-        if (self._folder / _EVENTS).exists():
-            whole = (self._folder / _EVENTS).read_text(encoding="utf-8").rpartition("\n")[0]
-            yield from map(json.loads, whole.splitlines())
 
 
 def descendants(ancestor: int) -> set[int]:
@@ -112,10 +104,9 @@ def _serve(folder: Path) -> None:
                 for item in map(json.loads, lines):
                     processes.append(_start(folder / item["name"], item["command"]))
                     names[processes[-1].pid] = item["name"]
-                    _tell(folder, name=item["name"], pid=processes[-1].pid)
             for pid, code in _reap():
                 if pid in names:
-                    _tell(folder, name=names.pop(pid), code=code)
+                    _tell(folder, names.pop(pid), code)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while pids := descendants(os.getpid()):
@@ -190,9 +181,10 @@ def _parents() -> Iterator[tuple[int, int]]:
             yield int(folder.name), int(stat.rpartition(")")[2].split()[1])
 
 
-def _tell(folder: Path, **event: Any) -> None:
+def _tell(folder: Path, name: str, code: int) -> None:
+    """Writes down that a command has ended."""
     with (folder / _EVENTS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(event) + "\n")
+        file.write(json.dumps({"name": name, "code": code}) + "\n")
 
 
 if __name__ == "__main__":

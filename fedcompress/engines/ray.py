@@ -6,7 +6,7 @@ import time
 import tomllib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from typing import Any
 from fedcompress import keras
 from fedcompress.client_app import make_client_app
 from fedcompress.engines import cluster
-from fedcompress.engines.cluster import Connection, RaySettings
+from fedcompress.engines.cluster import Connection
 from fedcompress.engines.engine import LocalEngine
 from fedcompress.engines.grid import LocalGrid, ToClient, answer, identify
 from fedcompress.errors import RunError, reason
 from fedcompress.experiment import Experiment
+from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.results.run.states import ClientStates
 from fedcompress.scenario import Scenario
@@ -64,36 +65,36 @@ class _Worker:
 class RayGrid(LocalGrid):
     """Runs clients in Ray actors.
 
-    An actor that dies is replaced and its message tried once more; one
-    that takes longer than the time limit is killed, and its message is lost.
+    An actor that dies is replaced and its message tried once more; one that takes longer than the time limit is
+    killed, and its message is lost.
 
     Args:
         experiment: What clients run; its data goes through Ray's object store, once per machine.
-        settings: Where workers run.
+        options: How many workers, where, and what each reserves.
         states: Holds what clients keep.
 
     Raises:
         InputError: The cluster cannot be reached, or offers too little.
     """
 
-    def __init__(self, experiment: Experiment, settings: RaySettings, states: ClientStates | None = None) -> None:
+    def __init__(self, experiment: Experiment, options: Options, states: ClientStates | None = None) -> None:
         super().__init__(len(experiment.clients), states)
-        self._connection = Connection(settings)
+        self._connection = Connection(options)
         self._ray: Any = self._connection.ray
         try:
-            self._prepare(experiment, settings)
+            self._prepare(experiment, options.workers)
         except BaseException:
             self.close()
             raise
 
-    def _prepare(self, experiment: Experiment, settings: RaySettings) -> None:
-        remote = self._ray.remote(num_cpus=settings.cpus, num_gpus=settings.gpus, max_restarts=0)(_Worker)
+    def _prepare(self, experiment: Experiment, workers: int) -> None:
+        actor = self._connection.actor(_Worker)
         data = self._ray.put(experiment.data)
         modules = dict(experiment.plugins.modules)
-        self._spawn: Callable[[], Any] = lambda: remote.remote(experiment.scenario.toml(), data, modules)
+        self._spawn: Callable[[], Any] = lambda: actor.remote(experiment.scenario.toml(), data, modules)
         self._idle: list[Any] = []
         self._starting: dict[Any, Any] = {}
-        for _ in range(settings.workers):
+        for _ in range(workers):
             self._start_worker()
 
     def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
@@ -185,13 +186,11 @@ class RayEngine(LocalEngine):
         return self.options.workers > 1 and cluster.cluster_address(self.options.ray_address) is None
 
     def check(self, most: int) -> None:
-        cluster.check(self._settings(most))
+        cluster.check(self._enough(most))
 
     def grid(self, experiment: Experiment, states: ClientStates) -> RayGrid:
-        return RayGrid(experiment, self._settings(len(experiment.clients)), states)
+        return RayGrid(experiment, self._enough(len(experiment.clients)), states)
 
-    def _settings(self, most: int) -> RaySettings:
-        """Returns the settings of as many workers as there is work for."""
-        options = self.options
-        workers = min(options.workers, most)
-        return RaySettings(workers, options.ray_address, options.cpus_per_worker, options.gpus_per_worker)
+    def _enough(self, most: int) -> Options:
+        """Returns the options with no more workers than there is work for."""
+        return replace(self.options, workers=min(self.options.workers, most))
