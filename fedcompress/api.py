@@ -18,7 +18,7 @@ from fedcompress.results.run.recorder import Observer, Silent
 from fedcompress.results.runs import RunResult
 from fedcompress.scenario import Scenario
 from fedcompress.scenario.gallery import load_scenario
-from fedcompress.sweep.jobs import Unwatched, Watcher, jobs_of
+from fedcompress.sweep.jobs import Watcher, jobs_of
 from fedcompress.sweep.sweep import begin, carry_out
 from fedcompress.terminal import ProgressDisplay, SweepDisplay
 
@@ -131,9 +131,9 @@ def run_all(
         raise InputError(f"scenario {loaded.name!r}: has no [sweep]; use fedcompress.run.")
     with new_directory(loaded.name, None if out is None else Path(out)) as path:
         begin(loaded, path, options)
-        ended = carry_out(loaded, path, options, partial(_display, progress), partial(_watching, progress))
-    if ended.problems:
-        raise RunError("\n".join([*ended.problems, f"go on with: fedcompress resume {path}"]))
+        result = carry_out(loaded, path, options, partial(_display, progress), partial(_watching, progress))
+    if result.problems:
+        raise RunError("\n".join([*result.problems, f"go on with: fedcompress resume {path}"]))
     return [load(job.path) for job in jobs_of(loaded, path)]
 
 
@@ -161,4 +161,4 @@ def _display(progress: bool, label: str) -> AbstractContextManager[Observer]:
 
 
 def _watching(progress: bool, side_by_side: bool) -> AbstractContextManager[Watcher]:
-    return SweepDisplay(side_by_side) if progress else nullcontext(Unwatched())
+    return SweepDisplay(side_by_side) if progress else nullcontext(Watcher())

@@ -70,9 +70,10 @@ class Options:
             problems.append(f"--workers: received {str(self.workers)[:40]}; expected 1 to {MOST}.")
         for name, value in (("cpus", self.cpus_per_worker), ("gpus", self.gpus_per_worker)):
             if not _countable(value):
-                given = f"{value:g}" if isinstance(value, float) else str(value)[:40]
-                wanted = f"expected 0, or {_LEAST:g} to {MOST}, whole above 1"
-                problems.append(f"--{name}-per-worker: received {given}; {wanted}.")
+                received = f"{value:g}" if isinstance(value, float) else str(value)[:40]
+                problems.append(
+                    f"--{name}-per-worker: received {received}; expected 0, or {_LEAST:g} to {MOST}, whole above 1."
+                )
         if problems:
             raise InputError(problems)
 

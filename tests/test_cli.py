@@ -284,7 +284,7 @@ def test_as_a_module() -> None:
 def test_a_command_takes_what_its_options_are(name: str) -> None:
     """Its file is found by its name when it is called, so nothing else would notice before a user does."""
     command = import_module(f"fedcompress.cli.{name}").command
-    assert get_type_hints(command) == {"given": COMMANDS[name], "return": type(None)}
+    assert get_type_hints(command) == {"args": COMMANDS[name], "return": type(None)}
 
 
 def test_completions() -> None:

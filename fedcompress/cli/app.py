@@ -53,8 +53,8 @@ def _ended_by_signals() -> Iterator[None]:
         raise KeyboardInterrupt
 
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    asking = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]  # nohup has one ignored
-    for number in asking:
+    handled = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]  # nohup has one ignored
+    for number in handled:
         signal.signal(number, interrupt)
     try:
         yield
@@ -63,7 +63,7 @@ def _ended_by_signals() -> Iterator[None]:
             sys.exit(128 + received[0])
         raise
     finally:
-        for number in asking:
+        for number in handled:
             signal.signal(number, signal.SIG_DFL)
 
 

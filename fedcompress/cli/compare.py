@@ -15,18 +15,18 @@ from fedcompress.results.compare.condition import Condition
 from fedcompress.results.runs import find_runs
 
 
-def command(given: CompareArguments) -> None:
+def command(args: CompareArguments) -> None:
     """Compares runs over seeds; `--fail-if` is understood before anything is written."""
-    runs = find_runs(given.runs)
-    if not given.any_data:
+    runs = find_runs(args.runs)
+    if not args.any_data:
         check_same_task(runs.runs)
-    comparison = compare(runs, baseline=given.baseline, target=given.target)
+    comparison = compare(runs, baseline=args.baseline, target=args.target)
     failure = None
-    if given.fail_if is not None:
-        failure = comparison.failure(Condition(given.fail_if, [figure.name for figure in comparison.figures]))
-    if given.out is not None:
-        tables.write(comparison, given.out)
-    show_comparison(comparison, tables.to_json(comparison), as_json=given.json)
+    if args.fail_if is not None:
+        failure = comparison.failure(Condition(args.fail_if, [figure.name for figure in comparison.figures]))
+    if args.out is not None:
+        tables.write(comparison, args.out)
+    show_comparison(comparison, tables.to_json(comparison), as_json=args.json)
     if failure:
         raise failure
 

@@ -20,12 +20,12 @@ from fedcompress.scenario.gallery import named
 from fedcompress.scenario.overrides import parse_assignment
 
 
-def command(given: CompressArguments) -> None:
+def command(args: CompressArguments) -> None:
     """Runs a recipe that ships, that is in a file, or that options make up."""
-    recipe = _recipe(given)
-    options = Options(data_dir=given.data_dir, plugins=tuple(given.plugins))
-    with new_directory(recipe.name, given.out) as path:
-        _run_and_show(path, lambda display: launch.start(recipe, path, options, display), as_json=given.json)
+    recipe = _recipe(args)
+    options = Options(data_dir=args.data_dir, plugins=tuple(args.plugins))
+    with new_directory(recipe.name, args.out) as path:
+        _run_and_show(path, lambda display: launch.start(recipe, path, options, display), as_json=args.json)
 
 
 def resume(path: Path, *, as_json: bool) -> None:
@@ -33,27 +33,27 @@ def resume(path: Path, *, as_json: bool) -> None:
     _run_and_show(path, lambda display: launch.resume(path, display), as_json=as_json)
 
 
-def _recipe(given: CompressArguments) -> Recipe:
-    overrides = _given(
+def _recipe(args: CompressArguments) -> Recipe:
+    overrides = _without_none(
         {
-            "model": given.model,
-            "data.dataset": given.data,
-            "training.epochs": given.epochs,
-            "data.examples": given.examples,
-            "seeds": None if given.seeds is None else list(range(1, given.seeds + 1)),
+            "model": args.model,
+            "data.dataset": args.data,
+            "training.epochs": args.epochs,
+            "data.examples": args.examples,
+            "seeds": None if args.seeds is None else list(range(1, args.seeds + 1)),
         }
-    ) | dict(map(parse_assignment, given.set_))
-    params = _given({"sparsity": given.sparsity, "bits": given.bits}) | dict(map(parse_assignment, given.param))
-    if given.recipe is None:
-        if given.method is None:
+    ) | dict(map(parse_assignment, args.set_))
+    params = _without_none({"sparsity": args.sparsity, "bits": args.bits}) | dict(map(parse_assignment, args.param))
+    if args.recipe is None:
+        if args.method is None:
             raise InputError("compress: expected a RECIPE, or --method (see: fedcompress list recipes, list methods).")
-        return Recipe.parse(one_method(given.method, params), overrides)
-    if given.method is not None or params:
+        return Recipe.parse(one_method(args.method, params), overrides)
+    if args.method is not None or params:
         raise InputError("compress: --method, --sparsity, --bits and --param are for use without a RECIPE; use --set.")
-    return Recipe.load(named(given.recipe, "recipes"), overrides)
+    return Recipe.load(named(args.recipe, "recipes"), overrides)
 
 
-def _given(table: dict[str, Any]) -> dict[str, Any]:
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in table.items() if value is not None}
 
 

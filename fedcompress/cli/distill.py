@@ -13,18 +13,16 @@ from fedcompress.distillation.settings import METHODS, DistillSettings
 from fedcompress.plugins import Plugins
 
 
-def command(given: DistillArguments) -> None:
+def command(args: DistillArguments) -> None:
     """Distils with each method and each seed, and prints the comparison."""
-    options = {
-        field.name: getattr(given, field.name) for field in fields(DistillSettings) if hasattr(given, field.name)
-    }
-    settings = DistillSettings(**options | {"methods": tuple(given.methods) or METHODS})
-    if given.out is not None:
-        report.prepare(given.out)
+    options = {field.name: getattr(args, field.name) for field in fields(DistillSettings) if hasattr(args, field.name)}
+    settings = DistillSettings(**options | {"methods": tuple(args.methods) or METHODS})
+    if args.out is not None:
+        report.prepare(args.out)
     with report.DistillDisplay() as display:
-        comparison = distill(settings, data_dir=given.data_dir, plugins=Plugins(tuple(given.plugins)), progress=display)
-    if given.out is not None:
-        report.write(comparison, given.out)
-    show(report.summary(comparison), report.comparison_table(comparison), as_json=given.json)
-    if given.out is not None:
-        print(f"results: {given.out}", file=sys.stderr)
+        comparison = distill(settings, data_dir=args.data_dir, plugins=Plugins(tuple(args.plugins)), progress=display)
+    if args.out is not None:
+        report.write(comparison, args.out)
+    show(report.summary(comparison), report.comparison_table(comparison), as_json=args.json)
+    if args.out is not None:
+        print(f"results: {args.out}", file=sys.stderr)

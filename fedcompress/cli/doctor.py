@@ -7,7 +7,7 @@ from fedcompress.doctor import report
 from fedcompress.progress import console
 
 
-def command(given: DoctorArguments) -> None:
+def command(args: DoctorArguments) -> None:
     """Says what is there, as wide as the terminal."""
     screen = console()
-    print(report(given.data_dir, screen.width if screen.is_terminal else None))
+    print(report(args.data_dir, screen.width if screen.is_terminal else None))

@@ -9,16 +9,16 @@ from fedcompress.plugins import KINDS, Plugins
 from fedcompress.scenario.gallery import shipped
 
 
-def command(given: ListArguments) -> None:
+def command(args: ListArguments) -> None:
     """Lists all kinds under their titles, or the names of one."""
-    plugins = Plugins(tuple(given.plugins))
+    plugins = Plugins(tuple(args.plugins))
     names = {kind: plugins.names(kind) for kind in KINDS}
     names["devices"] = list(DEVICES)
     names |= {folder: sorted(path.stem for path in shipped(folder)) for folder in ("scenarios", "recipes")}
-    if given.what is None:
+    if args.what is None:
         for title, listed in names.items():
             print("\n  ".join([title, *listed]))
-    elif given.what in names:
-        print("\n".join(names[given.what]))
+    elif args.what in names:
+        print("\n".join(names[args.what]))
     else:
-        raise InputError(f"list {given.what}: unknown.{suggestion(given.what, names)}")
+        raise InputError(f"list {args.what}: unknown.{suggestion(args.what, names)}")

@@ -7,7 +7,7 @@ from fedcompress.results.report import write_report
 from fedcompress.results.runs import find_runs
 
 
-def command(given: ReportArguments) -> None:
+def command(args: ReportArguments) -> None:
     """Writes a page about runs and prints where it is."""
-    runs = find_runs(given.runs, unfinished=True)
-    print(write_report(runs, given.out, target=given.target, baseline=given.baseline))
+    runs = find_runs(args.runs, unfinished=True)
+    print(write_report(runs, args.out, target=args.target, baseline=args.baseline))

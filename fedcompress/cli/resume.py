@@ -15,12 +15,12 @@ from fedcompress.sweep.sweep import carry_out
 from fedcompress.terminal import ProgressDisplay, SweepDisplay
 
 
-def command(given: ResumeArguments) -> None:
+def command(args: ResumeArguments) -> None:
     """Goes on with a run, a sweep or a recipe."""
-    path, directory = given.run, RunDirectory(given.run)
+    path, directory = args.run, RunDirectory(args.run)
     directory.finish_making()
     if (path / "recipe.toml").exists():
-        compress.resume(path, as_json=given.json)
+        compress.resume(path, as_json=args.json)
         return
     if not (path / "scenario.toml").exists():
         raise InputError(
@@ -32,8 +32,8 @@ def command(given: ResumeArguments) -> None:
     scenario = Scenario.load(path / "scenario.toml")
     if scenario.sweep is None:
         with resumable(path, "scenario.toml"):
-            show_run(scenario.name, lambda display: resume_one(path, display), as_json=given.json)
+            show_run(scenario.name, lambda display: resume_one(path, display), as_json=args.json)
         return
     options = Options.of(directory.read_json("options.json"), path / "options.json")
     with resumable(path, "scenario.toml"):
-        show_sweep(path.name, carry_out(scenario, path, options, ProgressDisplay, SweepDisplay), as_json=given.json)
+        show_sweep(path.name, carry_out(scenario, path, options, ProgressDisplay, SweepDisplay), as_json=args.json)

@@ -21,26 +21,26 @@ from fedcompress.sweep.sweep import SweepResult, begin, carry_out
 from fedcompress.terminal import ProgressDisplay, SweepDisplay, summary_table
 
 
-def command(given: RunArguments) -> None:
+def command(args: RunArguments) -> None:
     """Runs a scenario, or all variants and seeds of its sweep."""
-    overrides = dict(map(parse_assignment, given.set_)) | ({"tracking.trackers": given.track} if given.track else {})
-    scenario = load_scenario(given.scenario, overrides, given.seed)
+    overrides = dict(map(parse_assignment, args.set_)) | ({"tracking.trackers": args.track} if args.track else {})
+    scenario = load_scenario(args.scenario, overrides, args.seed)
     options = Options(
-        engine=given.engine.value,
-        workers=given.workers,
-        data_dir=given.data_dir,
-        plugins=tuple(given.plugins),
-        fail_fast=given.debug,
-        ray_address=given.ray_address,
-        cpus_per_worker=given.cpus_per_worker,
-        gpus_per_worker=given.gpus_per_worker,
+        engine=args.engine.value,
+        workers=args.workers,
+        data_dir=args.data_dir,
+        plugins=tuple(args.plugins),
+        fail_fast=args.debug,
+        ray_address=args.ray_address,
+        cpus_per_worker=args.cpus_per_worker,
+        gpus_per_worker=args.gpus_per_worker,
     )
-    with new_directory(scenario.name, given.out) as path, resumable(path, "scenario.toml"):
+    with new_directory(scenario.name, args.out) as path, resumable(path, "scenario.toml"):
         if scenario.sweep is None:
-            show_run(scenario.name, lambda display: run_one(scenario, path, options, display), as_json=given.json)
+            show_run(scenario.name, lambda display: run_one(scenario, path, options, display), as_json=args.json)
         else:
             begin(scenario, path, options)
-            show_sweep(path.name, carry_out(scenario, path, options, ProgressDisplay, SweepDisplay), as_json=given.json)
+            show_sweep(path.name, carry_out(scenario, path, options, ProgressDisplay, SweepDisplay), as_json=args.json)
 
 
 def show_run(name: str, run: Callable[[Observer], Summary], *, as_json: bool) -> None:
@@ -50,16 +50,16 @@ def show_run(name: str, run: Callable[[Observer], Summary], *, as_json: bool) ->
     show(summary, summary_table(summary), as_json=as_json)
 
 
-def show_sweep(name: str, ended: SweepResult, *, as_json: bool) -> None:
+def show_sweep(name: str, result: SweepResult, *, as_json: bool) -> None:
     """Prints the comparison of a sweep's runs.
 
     Raises:
         RunError: Runs failed.
     """
-    table: dict[str, Any] = {"run": name, "variants": ended.rows}
-    if ended.comparison is None:
-        show(table, f"no run of {len(ended.rows)} variants is completed", as_json=as_json)
+    table: dict[str, Any] = {"run": name, "variants": result.rows}
+    if result.comparison is None:
+        show(table, f"no run of {len(result.rows)} variants is completed", as_json=as_json)
     else:
-        show_comparison(ended.comparison, table | {"comparison": tables.to_json(ended.comparison)}, as_json=as_json)
-    if ended.problems:
-        raise RunError("\n".join(ended.problems))
+        show_comparison(result.comparison, table | {"comparison": tables.to_json(result.comparison)}, as_json=as_json)
+    if result.problems:
+        raise RunError("\n".join(result.problems))

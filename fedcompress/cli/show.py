@@ -20,27 +20,27 @@ SHOWN = 8
 """Runs of a sweep that are printed."""
 
 
-def command(given: ShowArguments) -> None:
+def command(args: ShowArguments) -> None:
     """Prints each run as it is resolved, and who holds what in it."""
     screen = console()
-    scenario = load_scenario(given.scenario, dict(map(parse_assignment, given.set_)), given.seed)
+    scenario = load_scenario(args.scenario, dict(map(parse_assignment, args.set_)), args.seed)
     runs = scenario.runs()
-    if given.plot is not None:
-        _check_plot(given.plot, len(runs))
+    if args.plot is not None:
+        _check_plot(args.plot, len(runs))
     for label, single in runs[:SHOWN]:
         with located(f"sweep variant {variant_of(label)!r}") if scenario.sweep else nullcontext():
-            experiment = Experiment.load(single, Plugins(tuple(given.plugins)), given.data_dir)
+            experiment = Experiment.load(single, Plugins(tuple(args.plugins)), args.data_dir)
         screen.rule(label)
         print(experiment.scenario.toml())
         distribution = experiment.data.distribution
         screen.print(render_table(distribution))
         screen.print(render_plot(distribution, columns=screen.width))
-        if given.plot is not None:
+        if args.plot is not None:
             try:
-                write_plot(distribution, given.plot)
+                write_plot(distribution, args.plot)
             except OSError as error:
-                raise InputError(f"--plot {given.plot}: cannot be written: {error.strerror}.") from None
-            print(f"plot: {given.plot}")
+                raise InputError(f"--plot {args.plot}: cannot be written: {error.strerror}.") from None
+            print(f"plot: {args.plot}")
     if len(runs) > SHOWN:
         print(f"and {len(runs) - SHOWN} more runs of the sweep")
 

@@ -147,11 +147,11 @@ def _check_reachable(address: str) -> None:
 
     Ray itself would ask for a minute, and a name server for longer, so a thread asks that may be left behind.
     """
-    found: list[str | None] = []
-    asking = Thread(target=lambda: found.append(_unreachable(*_host_and_port(address))), daemon=True)
-    asking.start()
-    asking.join(REACH_LIMIT)
-    problem = found[0] if found else f"no answer in {REACH_LIMIT:g} s"
+    problems: list[str | None] = []
+    thread = Thread(target=lambda: problems.append(_unreachable(*_host_and_port(address))), daemon=True)
+    thread.start()
+    thread.join(REACH_LIMIT)
+    problem = problems[0] if problems else f"no answer in {REACH_LIMIT:g} s"
     if problem:
         raise InputError(
             f"engine ray: no Ray cluster answers at {address}: {problem}; check --ray-address, and that "
@@ -164,9 +164,11 @@ def _unreachable(host: str, port: int) -> str | None:
     import grpc
 
     try:
-        with socket.create_connection((host, port), timeout=REACH_LIMIT / 3) as found:
+        with socket.create_connection((host, port), timeout=REACH_LIMIT / 3) as connection:
             target = (
-                f"ipv6:[{host}]:{port}" if found.family == socket.AF_INET6 else f"ipv4:{found.getpeername()[0]}:{port}"
+                f"ipv6:[{host}]:{port}"
+                if connection.family == socket.AF_INET6
+                else f"ipv4:{connection.getpeername()[0]}:{port}"
             )
     except (OSError, ValueError) as error:  # ValueError: the name holds what no name may
         return str(getattr(error, "strerror", None) or error)

@@ -107,11 +107,11 @@ class Deployment:
 
     def _check(self, *, starting: bool = False) -> dict[str, int]:
         """Returns what has ended; raises RunError if the SuperLink has. A SuperNode that ends later costs a client."""
-        ended = self._keeper.ended()
-        for name, code in ended.items():
+        codes = self._keeper.ended()
+        for name, code in codes.items():
             if name == "superlink" or (starting and name.startswith("supernode")):
                 raise RunError(f"engine superlink: {name} ended with exit code {code}: {self._tail(name)}")
-        return ended
+        return codes
 
     def _wait_for_superlink(self) -> None:
         end = time.monotonic() + START_LIMIT
@@ -175,10 +175,10 @@ def program(name: str) -> str:
     Raises:
         InputError: It is not installed.
     """
-    found = shutil.which(name, path=_search_path())
-    if found is None:
+    path = shutil.which(name, path=_search_path())
+    if path is None:
         raise InputError(f"engine superlink: the program {name} is not found; pip install flwr.")
-    return found
+    return path
 
 
 def _free_ports(count: int) -> list[int]:

@@ -54,8 +54,9 @@ class Keeper:
     def ended(self) -> dict[str, int]:
         """Returns name -> exit code of the commands that have ended; minus the signal for a killed one."""
         file = self._folder / _EVENTS
-        whole = file.read_text(encoding="utf-8").rpartition("\n")[0] if file.exists() else ""
-        return {event["name"]: event["code"] for event in map(json.loads, whole.splitlines())}
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        events = map(json.loads, text.rpartition("\n")[0].splitlines())  # the last one may be half written
+        return {event["name"]: event["code"] for event in events}
 
     def printed(self, name: str, stream: str = "out") -> str:
         """Returns what a command has written to its standard output ("out") or standard error ("err")."""
@@ -80,13 +81,13 @@ def descendants(ancestor: int) -> set[int]:
     children: dict[int, list[int]] = {}
     for pid, parent in _parents():
         children.setdefault(parent, []).append(pid)
-    found: set[int] = set()
+    pids: set[int] = set()
     waiting = [ancestor]
     while waiting:
         new = children.get(waiting.pop(), [])
-        found.update(new)
+        pids.update(new)
         waiting += new
-    return found
+    return pids
 
 
 def _serve(folder: Path) -> None:
@@ -148,15 +149,15 @@ def _control(option: int, value: int) -> None:
 
 def _reap() -> list[tuple[int, int]]:
     """Takes leave of children that have ended and returns their exit codes."""
-    ended: list[tuple[int, int]] = []
+    codes: list[tuple[int, int]] = []
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return ended
+            return codes
         if pid == 0:
-            return ended
-        ended.append((pid, os.waitstatus_to_exitcode(status)))
+            return codes
+        codes.append((pid, os.waitstatus_to_exitcode(status)))
 
 
 def _kill(pid: int) -> None:

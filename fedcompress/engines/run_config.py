@@ -59,15 +59,15 @@ def experiment_of(run_config: Mapping[str, Any], node_config: Mapping[str, Any] 
     Raises:
         InputError: It cannot be built, or this host's data is not what the others have.
     """
-    own = {key: value for key, value in (node_config or {}).items() if key in ("data-dir", "plugins")}
-    config = {**CONFIG, **run_config, **own}
+    of_host = {key: value for key, value in (node_config or {}).items() if key in ("data-dir", "plugins")}
+    config = {**CONFIG, **run_config, **of_host}
     text = str(config["scenario-toml"])
     if not text:
         text = tomli_w.dumps(read_toml(Path(__file__).parents[2] / str(config["scenario"])))
     experiment = _experiment(text, str(config["data-dir"]), str(config["plugins"]))
-    wanted, digest = str(config["data-digest"]), experiment.data.digest
-    if wanted and digest != wanted:
-        raise InputError(f"data-digest: this host's data has {digest}, expected {wanted}; copy the data set anew.")
+    expected, digest = str(config["data-digest"]), experiment.data.digest
+    if expected and digest != expected:
+        raise InputError(f"data-digest: this host's data has {digest}, expected {expected}; copy the data set anew.")
     return experiment
 
 

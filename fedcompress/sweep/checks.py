@@ -45,6 +45,6 @@ def _problems(scenario: Scenario, options: Options) -> list[str]:
             except InputError as error:
                 seeds_with |= {(variant, problem): seeds for problem in error.problems}
     return [
-        f"sweep variant {variant!r}{'' if having == seeds else ', seed ' + ', '.join(having)}: {problem}"
-        for (variant, problem), having in seeds_with.items()
+        f"sweep variant {variant!r}{'' if affected == seeds else ', seed ' + ', '.join(affected)}: {problem}"
+        for (variant, problem), affected in seeds_with.items()
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from fedcompress.checks import resolved
 from fedcompress.plugins import Plugins
@@ -43,20 +42,20 @@ class Job:
         directory = RunDirectory(self.path)
         return directory.summary if directory.status == "completed" else None
 
-    def another(self, plugins: Plugins) -> Iterable[str]:
+    def other_runs(self, plugins: Plugins) -> Iterable[str]:
         """Says why what is in the run directory is not this run, as far as it has got."""
         directory = RunDirectory(self.path)
         if not directory.begun:
             return
-        begun = directory.read_json("provenance.json").get("scenario_digest")
-        wanted = resolved(self.scenario, plugins).digest
-        if begun != wanted:
+        on_disk = directory.read_json("provenance.json").get("scenario_digest")
+        expected = resolved(self.scenario, plugins).digest
+        if on_disk != expected:
             yield (
-                f"{self.path}: holds a run of another scenario (digest {str(begun)[:12]}) than the sweep's "
-                f"{self.label!r} (digest {wanted[:12]}); put the sweep's scenario.toml back as it was, or start a new "
+                f"{self.path}: holds a run of another scenario (digest {str(on_disk)[:12]}) than the sweep's "
+                f"{self.label!r} (digest {expected[:12]}); put the sweep's scenario.toml back as it was, or start a new "
                 "sweep."
             )
-        elif Scenario.load(self.path / "scenario.toml").digest != begun:
+        elif Scenario.load(self.path / "scenario.toml").digest != on_disk:
             yield f"{self.path}: scenario.toml changed since the run began; put it back, or start a new sweep."
 
 
@@ -73,24 +72,14 @@ Runner = Callable[[Sequence[Job]], Iterator[Outcome]]
 """Carries out runs, one after the other or side by side, and yields how each ended; none of them ends the rest."""
 
 
-class Watcher(Protocol):
-    """Watches a sweep; the command line's progress display is one."""
+class Watcher:
+    """Watches a sweep; this one does nothing, the command line's progress display is another."""
 
     def begun(self, total: int, finished: int) -> None:
         """The sweep has that many runs, of which some are finished already."""
 
     def ended(self, outcome: Outcome) -> None:
         """A run is over."""
-
-
-class Unwatched:
-    """A watcher that does nothing."""
-
-    def begun(self, total: int, finished: int) -> None:
-        """Does nothing."""
-
-    def ended(self, outcome: Outcome) -> None:
-        """Does nothing."""
 
 
 def jobs_of(scenario: Scenario, path: Path) -> list[Job]:

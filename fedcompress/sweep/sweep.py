@@ -103,8 +103,8 @@ def run_sweep(
         InputError: A directory holds a run of another scenario than its variant and seed; nothing has been changed.
     """
     jobs = jobs_of(scenario, path)
-    if others := [problem for job in jobs for problem in job.another(plugins or Plugins())]:
-        raise InputError(others)
+    if problems := [problem for job in jobs for problem in job.other_runs(plugins or Plugins())]:
+        raise InputError(problems)
     directory = RunDirectory(path)
     directory.write_text("scenario.toml", scenario.toml())
 
@@ -114,9 +114,9 @@ def run_sweep(
         return rows
 
     outcomes = {job.number: Outcome(job, job.finished) for job in jobs}
-    left = [job for job in jobs if outcomes[job.number].summary is None]
-    watcher.begun(len(jobs), len(jobs) - len(left))
-    for outcome in runner(left):
+    unfinished = [job for job in jobs if outcomes[job.number].summary is None]
+    watcher.begun(len(jobs), len(jobs) - len(unfinished))
+    for outcome in runner(unfinished):
         outcomes[outcome.job.number] = outcome
         write_table()
         watcher.ended(outcome)
