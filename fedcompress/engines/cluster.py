@@ -165,11 +165,8 @@ def _unreachable(host: str, port: int) -> str | None:
 
     try:
         with socket.create_connection((host, port), timeout=REACH_LIMIT / 3) as connection:
-            target = (
-                f"ipv6:[{host}]:{port}"
-                if connection.family == socket.AF_INET6
-                else f"ipv4:{connection.getpeername()[0]}:{port}"
-            )
+            ipv6 = connection.family == socket.AF_INET6
+            target = f"ipv6:[{host}]:{port}" if ipv6 else f"ipv4:{connection.getpeername()[0]}:{port}"
     except (OSError, ValueError) as error:  # ValueError: the name holds what no name may
         return str(getattr(error, "strerror", None) or error)
     with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:

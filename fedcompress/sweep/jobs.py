@@ -52,8 +52,8 @@ class Job:
         if on_disk != expected:
             yield (
                 f"{self.path}: holds a run of another scenario (digest {str(on_disk)[:12]}) than the sweep's "
-                f"{self.label!r} (digest {expected[:12]}); put the sweep's scenario.toml back as it was, or start a new "
-                "sweep."
+                f"{self.label!r} (digest {expected[:12]}); put the sweep's scenario.toml back as it was, or start "
+                "a new sweep."
             )
         elif Scenario.load(self.path / "scenario.toml").digest != on_disk:
             yield f"{self.path}: scenario.toml changed since the run began; put it back, or start a new sweep."
