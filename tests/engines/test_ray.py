@@ -207,7 +207,7 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytes
     monkeypatch.setattr(clusters.socket, "create_connection", ask)
     monkeypatch.setattr(clusters, "REACH_LIMIT", 0.2)
     with pytest.raises(InputError, match=r"no Ray cluster answers at slow:6379: no answer in 0\.2 s; check"):
-        clusters.check(clusters.RaySettings(address="slow:6379"))
+        clusters.check(Options("ray", ray_address="slow:6379"))
     answered.set()
 
 
