@@ -1,8 +1,8 @@
-"""Averaging what clients return: weight by weight over the clients that keep it."""
+"""Averaging what clients return: weight by weight over the clients that keep it, one client after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,51 +10,67 @@ from numpy.typing import NDArray
 
 from fedcompress.wire.content import Arrays, Kind
 
+Held = Mapping[int, NDArray[np.bool_]] | None
+"""Position -> which weights of an array a client has; all at other positions. None for everything."""
 
-def weighted_mean(updates: Sequence[Arrays], examples: Sequence[float]) -> Arrays:
+
+def weighted_mean(updates: Iterable[Arrays], examples: Sequence[float]) -> Arrays:
     """Returns sum_k n_k w_kj / sum_k n_k for every weight j (McMahan et al. 2017, Algorithm 1).
 
     Args:
-        updates: One list of arrays per client, all of the same shapes.
+        updates: One list of arrays per client, all of the same shapes; only one is in memory at a time if they are
+            made one by one.
         examples: n_k per client.
     """
     total = float(sum(examples))
-    means = []
-    for arrays in zip(*updates, strict=True):
-        mean = np.zeros(arrays[0].shape, np.float64)
-        for array, n in zip(arrays, examples, strict=True):
+    means: list[NDArray[np.float64]] = []
+    for update, n in zip(updates, examples, strict=True):
+        means = means or [np.zeros(array.shape, np.float64) for array in update]
+        for mean, array in zip(means, update, strict=True):
             mean += array * (n / total)
-        means.append(mean.astype(np.float32))
-    return means
+    return [mean.astype(np.float32) for mean in means]
 
 
 def masked_mean(
-    updates: Sequence[Arrays],
-    held: Sequence[Mapping[int, NDArray[np.bool_]] | None],
+    updates: Iterable[Arrays],
+    held: Iterable[Held],
     examples: Sequence[float],
     old: Arrays,
+    masked: Collection[int] | None = None,
 ) -> Arrays:
     """Returns w_j = sum_k n_k m_kj w_kj / sum_k n_k m_kj, and the old value where no client has weight j.
 
     Averaging pruned models as if a zero were a value would shrink each weight by its coverage.
 
     Args:
-        updates: One list of arrays per client.
-        held: For each client, by position, which weights it has; all at other positions. None for everything.
+        updates: As in `weighted_mean`.
+        held: For each client, which weights it has; may be made one by one as well.
         examples: n_k per client.
         old: Weights before the round; what no client has is remembered from them, for regrowth.
+        masked: Positions at which a client may have only some weights; found in `held` if None.
     """
-    result = weighted_mean(updates, examples)
-    for i in sorted({i for masks in held if masks is not None for i in masks}):
-        total = np.zeros(old[i].shape, np.float64)
-        weight = np.zeros(old[i].shape, np.float64)
+    if masked is None:
+        held = list(held)
+        masked = {i for masks in held if masks is not None for i in masks}
+    totals = {i: np.zeros(old[i].shape, np.float64) for i in masked}
+    weights = {i: np.zeros(old[i].shape, np.float64) for i in masked}
+
+    def others() -> Iterable[Arrays]:
+        """Sums up what may be masked, and leaves the rest to the plain mean."""
         for update, masks, n in zip(updates, held, examples, strict=True):
-            kept: Any = masks[i] * float(n) if masks is not None and i in masks else float(n)
-            total += update[i] * kept
-            weight += kept
-        covered = weight > 0
-        result[i] = np.where(covered, total / np.where(covered, weight, 1.0), old[i]).astype(np.float32)
-    return result
+            for i in masked:
+                share: Any = masks[i] * float(n) if masks is not None and i in masks else float(n)
+                totals[i] += update[i] * share
+                weights[i] += share
+            yield [array for i, array in enumerate(update) if i not in masked]
+
+    means = iter(weighted_mean(others(), examples))
+    return [_covered(totals[i], weights[i], array) if i in masked else next(means) for i, array in enumerate(old)]
+
+
+def _covered(total: NDArray[np.float64], weight: NDArray[np.float64], old: NDArray[Any]) -> NDArray[np.float32]:
+    covered = weight > 0
+    return np.where(covered, total / np.where(covered, weight, 1.0), old).astype(np.float32)
 
 
 def replaced(weights: Arrays, others: Arrays, kinds: Sequence[Kind], kind: Kind) -> Arrays:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -126,7 +126,7 @@ def resume(
     _finish(loaded, run, options, lambda display: resume_one(run, display), as_json=json)
 
 
-def _finish(loaded: Any, path: Path, options: Any, one: Callable[[Any], dict[str, Any]], *, as_json: bool) -> None:
+def _finish(loaded: Any, path: Path, options: Any, one: Callable[[Any], Any], *, as_json: bool) -> None:
     """Runs a scenario, or what its sweep consists of, and shows how it ended."""
     from fedcompress.launch import sweep_runner
     from fedcompress.plugins import Plugins
@@ -158,7 +158,7 @@ def _say_how_to_go_on(path: Path, needed: str) -> None:
         print(f"go on with: fedcompress resume {path}", file=sys.stderr)
 
 
-def _close_sweep(path: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
+def _close_sweep(path: Path, rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Compares the runs of a sweep that are completed."""
     from fedcompress.launch import conclude_sweep
     from fedcompress.results.compare import tables
@@ -203,7 +203,7 @@ def compare(
 ) -> None:
     """Compare runs over seeds: means, 95 % intervals, and whether a difference is more than noise."""
     from fedcompress.results.compare import tables
-    from fedcompress.results.compare.comparison import check_same_task
+    from fedcompress.results.compare.caveats import check_same_task
     from fedcompress.results.compare.comparison import compare as compare_runs
     from fedcompress.results.compare.condition import Condition
     from fedcompress.results.runs import find_runs
@@ -460,7 +460,7 @@ def _load(scenario: Path, assignments: list[str], seed: int | None, also: dict[s
     return load_scenario(scenario, dict(map(parse_assignment, assignments)) | (also or {}), seed)
 
 
-def _show(table: dict[str, Any], rendered: Any, *, as_json: bool) -> None:
+def _show(table: Mapping[str, Any], rendered: Any, *, as_json: bool) -> None:
     if as_json:
         import json
 

@@ -1,4 +1,4 @@
-"""Interface of a client strategy: what a client does in a round. One subclass per file in `clients/`."""
+"""What an author of a client strategy writes and sees: the whole interface. One subclass per file in `clients/`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ from fedcompress.wire.content import Arrays, Content, Payload
 if TYPE_CHECKING:
     from fedcompress.distillation.source import PublicSource
     from fedcompress.plugins import Use
+
+__all__ = [
+    "VERDICT",
+    "Arrays",
+    "ClientStrategy",
+    "Content",
+    "Params",
+    "Payload",
+    "Result",
+    "action",
+]
 
 VERDICT = "own_validation_accuracy"
 """Name of the metric by which a client reports how good its model is by its own validation examples."""
@@ -51,9 +62,20 @@ def action(method: Action) -> Action:
 
 
 class ClientStrategy:
-    """A client for the length of one action; what has to last goes into `self.state`.
+    """A client for the length of one action; what has to last goes into `self.state`. A whole one:
 
-    Attributes:
+        class SGD(ClientStrategy):
+            @action
+            def train(self, payload, round_number):
+                fitted = self.trainer.fit(payload["weights"], self.data)
+                return Result({"weights": fitted.weights}, {"train_loss": fitted.loss})
+
+    Attributes, which a subclass sets:
+        Params: Pydantic model of `[groups.params]`; it has none by default.
+        finds_masks: Whether it finds masks itself, and so goes with a compression that leaves them to the client.
+        needs_validation: Whether it cannot do without validation examples.
+
+    Attributes, which it finds:
         params: Validated from `[groups.params]`.
         data: The client's own training examples.
         validation: The client's own validation examples, for every choice it makes.
@@ -63,13 +85,12 @@ class ClientStrategy:
         public: Draws public data, if the scenario has `[public]`.
         server_model: The server's own model, if the scenario has `[server] model`.
         state: Content name -> arrays of numbers, kept between actions and rounds, and through a resume.
+        rng: Returns the generator for a purpose in this round, client and action.
     """
 
     Params: ClassVar[type[BaseModel]] = Params
     finds_masks: ClassVar[bool] = False
-    """Whether it finds masks itself, and so goes with a compression that leaves them to the client."""
     needs_validation: ClassVar[bool] = False
-    """Whether it cannot do without validation examples."""
 
     def __init__(
         self,
@@ -95,7 +116,6 @@ class ClientStrategy:
         self.server_model = server_model
         self.state = state
         self.rng = rng
-        """Returns the generator for a purpose in this round, client and action."""
 
     @classmethod
     def actions(cls) -> frozenset[str]:

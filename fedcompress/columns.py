@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fedcompress.errors import PayloadError
+from fedcompress.rows import RoundRow
 
 SERVER = frozenset(
     {"round", "action", "client", "group", "status", "error", "model_digest", "sparsity_target", "dense_bytes"}
@@ -16,10 +17,7 @@ MEASURED = frozenset(
     | {"test_accuracy", "test_loss", "validation_accuracy"}
 )
 """Of a client's row: what our client app measures, whatever the client strategy does."""
-ROUND = frozenset(
-    {"round", "accuracy", "loss", "validation_accuracy", "best", "seconds", "uplink_bytes", "downlink_bytes"}
-    | {"clients", "failures", "events"}
-)
+ROUND = frozenset(name for name in RoundRow.__annotations__ if not name.startswith("modelled_"))
 """Of a round's row: what a server strategy cannot note."""
 MODELLED = "modelled_"
 PREFIX = "reported_"

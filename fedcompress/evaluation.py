@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -45,15 +45,6 @@ class Scores:
     loss: float
     validation: float
     groups: Mapping[str, float]
-
-
-def spread(accuracies: Sequence[float]) -> dict[str, float]:
-    """Returns mean, std and worst10, the mean over the tenth of the clients that fare worst."""
-    values = np.sort([a for a in accuracies if np.isfinite(a)])
-    if not values.size:
-        return {"mean": float("nan"), "std": float("nan"), "worst10": float("nan")}
-    worst = values[: max(1, int(np.ceil(0.1 * values.size)))]
-    return {"mean": float(values.mean()), "std": float(values.std()), "worst10": float(worst.mean())}
 
 
 class Evaluator:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedcompress.errors import InputError, RunError, described, one_line, traced
-from fedcompress.results.run.tree import check_tree
 from fedcompress.strategy import State
+from fedcompress.tree import check_tree
 
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 """What a disk says where clients' states cannot be written; any other error of files is the strategy's own."""

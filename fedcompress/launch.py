@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from fedcompress.errors import MOST_PROBLEMS, InputError, RunError, reason
 from fedcompress.experiment import Experiment
@@ -19,7 +19,8 @@ from fedcompress.results.reading import BEGUN, checked
 from fedcompress.results.run.directory import RunDirectory, as_json, check_free
 from fedcompress.results.run.missing import optional
 from fedcompress.results.run.provenance import provenance
-from fedcompress.results.run.recorder import Observer, Recorder, Row, Silent
+from fedcompress.results.run.recorder import Observer, Recorder, Silent
+from fedcompress.rows import GroupSummary, Summary
 from fedcompress.scenario import Scenario
 from fedcompress.sweep.sequential import Job, Outcome, Runner
 from fedcompress.tracking import trackers
@@ -76,7 +77,7 @@ def run_one(
     command: Sequence[str] = (),
     *,
     report: bool = True,
-) -> Row:
+) -> Summary:
     """Runs a scenario without sweep into a new directory and returns its summary; `report`: writes `report.html`, too.
 
     Raises:
@@ -118,7 +119,7 @@ def _check(experiment: Experiment, options: Options) -> None:
     experiment.check_models()
 
 
-def resume_one(path: Path, observer: Observer | None = None, *, report: bool = True) -> Row:
+def resume_one(path: Path, observer: Observer | None = None, *, report: bool = True) -> Summary:
     """Goes on with a run from its last whole round, to the result that it would have had without the break.
 
     Args:
@@ -142,7 +143,7 @@ def resume_one(path: Path, observer: Observer | None = None, *, report: bool = T
             raise InputError(f"resume {path}: scenario.toml changed since the run began; start a new run.")
         if report and not (path / "report.html").exists():  # killed before it was written
             _report(directory)
-        return directory.read_json("summary.json")
+        return directory.summary
     options = Options.of(made_with, path / "provenance.json")
     experiment = prepared(Scenario.load(path / "scenario.toml"), options)
     _check_unchanged(experiment, directory)
@@ -158,7 +159,7 @@ def start_or_resume(
     options: Options,
     observer: Observer | None = None,
     command: Sequence[str] = (),
-) -> Row:
+) -> Summary:
     """Runs a part of a sweep in its directory, from wherever an earlier try has got to; the sweep has the report."""
     directory = RunDirectory(path)
     if directory.begun:
@@ -295,7 +296,7 @@ def serve(grid: Grid, context: Context) -> None:
         _report(directory)
 
 
-def _begun_with(directory: RunDirectory) -> Row:
+def _begun_with(directory: RunDirectory) -> dict[str, Any]:
     """Returns the provenance of a run that is to go on.
 
     Raises:
@@ -322,7 +323,7 @@ def _check_unchanged(experiment: Experiment, directory: RunDirectory) -> None:
 
 def _finish(
     experiment: Experiment, directory: RunDirectory, options: Options, observer: Observer, grid: Grid | None = None
-) -> Row:
+) -> Summary:
     """Runs what is left to run, on a grid that is there or on the engine, and writes how it ended."""
     recorder = Recorder(experiment, directory, options.engine)
     try:
@@ -364,7 +365,7 @@ def _run(
     options: Options,
     observer: Observer,
     grid: Grid | None,
-) -> Row:
+) -> Summary:
     from flwr.app import Context, RecordDict
 
     from fedcompress.engines import start
@@ -377,7 +378,7 @@ def _run(
     from fedcompress.server_app import make_server_app, run_rounds
     from fedcompress.tracking.trackers import Trackers
 
-    summaries: list[Row] = []
+    summaries: list[Summary] = []
     missing: list[str] = []
 
     def main(grid: Grid, context: Context) -> None:
@@ -399,7 +400,7 @@ def _run(
 
             exported = export_models(experiment, state, directory.path / "models", missing)
             for name, sizes in exported.items():
-                summary["groups"][name] |= sizes
+                summary["groups"][name] |= cast(GroupSummary, sizes)
             trackers.finished(summary)
             summaries.append(summary)
 
@@ -414,7 +415,7 @@ def _run(
 
 def _follow(
     experiment: Experiment, recorder: Recorder, directory: RunDirectory, options: Options, observer: Observer
-) -> Row:
+) -> Summary:
     """Runs in other processes, and takes in what they leave if they do not get to the end."""
     from fedcompress.engines import superlink
     from fedcompress.results.run.checkpoint import Checkpoints

@@ -76,9 +76,9 @@ class Pace:
 
 
 class ProgressLine:
-    """What runs, how far it is, how it goes, and how long the rest will take.
+    """What runs, how far it is, how it goes, and how long the rest will take: the one display that all others extend.
 
-    Where the line is not live, as in a pipe, it shows nothing: what a reader needs is said line by line (`say`).
+    Where the line is not live, as in a pipe, it shows nothing: what a reader needs is said line by line (`note`).
 
     Args:
         label: What runs.
@@ -103,9 +103,9 @@ class ProgressLine:
             self._display = _NotebookOutput()
 
     @property
-    def live(self) -> bool:
-        """Whether the line is seen."""
-        return self._display is not None
+    def has_begun(self) -> bool:
+        """Whether it is known how many steps there are."""
+        return self._pace is not None
 
     def __enter__(self) -> Self:
         if isinstance(self._display, Live):
@@ -153,6 +153,16 @@ class ProgressLine:
         """Prints a line above the live one."""
         self._console.print(text, soft_wrap=not isinstance(self._display, Live))
 
+    def note(self, text: str) -> None:
+        """Prints a line where no live one is seen, which would say the same."""
+        if self._display is None:
+            self.say(text)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds so far."""
+        return self._clock() - self._begun
+
     @property
     def left(self) -> str:
         """How long the rest will take, as a person reads it."""
@@ -173,7 +183,7 @@ class ProgressLine:
         ahead = self._ending
         if ahead is None and self._pace is not None:
             ahead = "finishing" if self._done >= self._total else f"left {self.left}"
-        return [duration(self._clock() - self._begun), *filter(None, [ahead])]
+        return [duration(self.elapsed), *filter(None, [ahead])]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yields the line, never wider than the terminal."""

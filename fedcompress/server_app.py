@@ -6,18 +6,21 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from typing import cast
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedcompress.engines.grid import LocalGrid
-from fedcompress.evaluation import Evaluator, spread
+from fedcompress.delivery import VirtualNodes
+from fedcompress.evaluation import Evaluator
 from fedcompress.experiment import Experiment
+from fedcompress.fairness import over_clients
 from fedcompress.federation import Federation
 from fedcompress.guard import Guard
 from fedcompress.results.run.checkpoint import Checkpoint, Checkpoints
-from fedcompress.results.run.recorder import Observer, Recorder, Row
+from fedcompress.results.run.recorder import Observer, Recorder
 from fedcompress.results.run.samples import SampleReport
+from fedcompress.rows import Summary
 from fedcompress.stopping import Stopping
 from fedcompress.strategy import State
 from fedcompress.tracking.trackers import Trackers
@@ -41,7 +44,7 @@ def run_rounds(
     trackers: Trackers | None = None,
     workers: int = 1,
     fail_fast: bool = False,
-) -> tuple[State, Row]:
+) -> tuple[State, Summary]:
     """Runs all rounds, or those after the checkpoint, and returns the final state and the summary.
 
     Args:
@@ -71,8 +74,8 @@ def run_rounds(
     if checkpoints.exists:
         checkpoint = checkpoints.load()
         state, done = checkpoint.state, checkpoint.round
-        if isinstance(grid, LocalGrid):  # nodes elsewhere start afresh and hold no masks
-            fed.references = checkpoint.references
+        if isinstance(grid, VirtualNodes):  # nodes elsewhere start afresh and hold no masks
+            fed.references.update(checkpoint.references)
         recorder.restore()
     stopping = Stopping.of(experiment)
     recorder.stopped = stopping.after(recorder.rounds)
@@ -107,5 +110,7 @@ def run_rounds(
         recorder.federation(clients)
         digest = evaluator.digest(state, recorder.latest)
         deployed = evaluator.deployed(state, recorder.latest)
-        summary = recorder.summary("completed", spread(clients), digest, deployed) | evaluator.extras(state)
-        return state, summary | (samples.final(number) if samples else {})
+        summary = recorder.summary("completed", over_clients(clients), digest, deployed)
+        return state, cast(
+            Summary, {**summary, **evaluator.extras(state), **(samples.final(number) if samples else {})}
+        )

@@ -5,17 +5,18 @@ Accuracy is the mean over groups on the server's validation data; the test set e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fedcompress.rows import Figure, RoundRow
 from fedcompress.scenario.sections import StopSettings
 
 if TYPE_CHECKING:
     from fedcompress.experiment import Experiment
 
-Rows = Sequence[Mapping[str, Any]]
+Rows = Sequence[RoundRow]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Stopping:
 
         It never ends after a round whose models were not tested (`[evaluation] own_every`).
         """
-        if self._settings is None or not rows or not isfinite(_number(rows[-1], "accuracy")):
+        if self._settings is None or not rows or not isfinite(_number(rows[-1]["accuracy"])):
             return None
         return self._accuracy(rows) or self._budget(rows)
 
@@ -62,7 +63,7 @@ class Stopping:
         assert self._settings is not None
         settings, best, waited, reached = self._settings, float("-inf"), 0, nan
         for row in rows:
-            reached = _number(row, "validation_accuracy")
+            reached = _number(row["validation_accuracy"])
             if row["round"] < self._ready or not isfinite(reached):
                 continue
             waited += 1
@@ -91,7 +92,6 @@ class Stopping:
         return None
 
 
-def _number(row: Mapping[str, Any], key: str) -> float:
+def _number(value: Figure) -> float:
     """A figure of a row, NaN where there is none: on disk that is null."""
-    value = row.get(key)
     return nan if value is None else float(value)

@@ -1,10 +1,15 @@
-"""Interface of a server strategy: what the server does in a round. One subclass per file in `strategies/`."""
+"""What an author of a server strategy writes and sees: the whole interface. One subclass per file in `strategies/`.
+
+A strategy states its algorithm as its paper does: `initial`, then `round` after `round`. It hands arrays to the
+`Federation` and gets `Reply` after `Reply`; how they travel, and where clients run, is not its concern.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from pydantic import BaseModel
@@ -12,26 +17,136 @@ from pydantic import BaseModel
 from fedcompress.compression.base import Params
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.public import TRAIN
+from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.scenario.sections import PUBLIC_SOURCES
 from fedcompress.training.trainer import Trainer
-from fedcompress.wire.content import Arrays, Content
+from fedcompress.wire.content import Arrays, Content, Payload
 
 if TYPE_CHECKING:
     from fedcompress.distillation.public import PublicData
-    from fedcompress.federation import Federation
-    from fedcompress.groups import ClientInfo, Group
     from fedcompress.plugins import Use
+
+__all__ = [
+    "Arrays",
+    "ClientInfo",
+    "Content",
+    "Federation",
+    "Group",
+    "Params",
+    "Payload",
+    "Reply",
+    "ServerStrategy",
+    "State",
+]
 
 State = dict[str, Any]
 """Arrays of numbers, numbers, strings, None, and lists, tuples and dicts (with strings as keys) of them: what a
 checkpoint can hold. Anything else in it ends the run."""
 
 
-class ServerStrategy(ABC):
-    """The algorithm on the server, written as in its paper: `initial`, then `round` after `round`.
+@dataclass(frozen=True)
+class Reply:
+    """What the server gets from a client.
 
     Attributes:
+        client: Who sent it.
+        payload: Decoded contents.
+        metrics: What the client reported, and what was measured: train_loss, examples, ...
+        request: What the client had received, decoded: after a lossy transfer not what was sent. With error feedback
+            it is what was sent, and `payload` that plus the client's change, since what the transfer left out will
+            follow.
+    """
+
+    client: ClientInfo
+    payload: Payload
+    metrics: Mapping[str, float]
+    request: Payload
+
+
+class Federation(Protocol):
+    """What a server strategy sees of its clients, and all that it may do with them.
+
+    Attributes:
+        round: Number of the current round, from 1; 0 before the first.
+        clients: All clients, by partition.
+    """
+
+    round: int
+    clients: Sequence[ClientInfo]
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Returns the server's generator for a purpose in this round."""
+
+    def cohort(self, fraction: float) -> list[ClientInfo]:
+        """Draws the clients of this round: a fraction of all, at least one, by partition."""
+
+    def stream(
+        self, action: str, requests: Mapping[ClientInfo, Payload], expects: Collection[str] = ()
+    ) -> Sequence[Reply]:
+        """Runs an action on clients and returns their good replies, by partition, in the memory of a few models.
+
+        Large payloads are on disk, and each access to a content reads it anew: take one, fold it in, go on. What is
+        small is in memory. Nothing in a payload may be changed in place.
+
+        Args:
+            action: Name of the action.
+            requests: Client -> contents. The same array lists for many clients are encoded once, and a request is
+                asked for when its client can run.
+            expects: Contents without which a reply is refused.
+
+        Raises:
+            RunError: Fewer good replies than `[server] minimum_replies`.
+        """
+
+    def call(self, action: str, requests: Mapping[ClientInfo, Payload], expects: Collection[str] = ()) -> list[Reply]:
+        """The same with all payloads in memory, to be used at will: what fits algorithms that need all at once."""
+
+    def decoded(self, name: str, arrays: Arrays) -> Arrays:
+        """Returns a content as its receivers decode it, under the wire format of this run."""
+
+    def event(self, text: str) -> None:
+        """Writes down, and has shown, something that the user should know about this round."""
+
+    def note(self, name: str, value: float) -> None:
+        """Writes a figure of the strategy's own into this round's row of `rounds.jsonl`.
+
+        Raises:
+            PayloadError: The row has a column of that name already, or it is no name, or no figure.
+        """
+
+
+class ServerStrategy(ABC):
+    """The algorithm on the server. A whole one, federated averaging (McMahan et al. 2017, Algorithm 1):
+
+        class Averaging(ServerStrategy):
+            requires = frozenset({"train"})
+
+            def initial(self, fed):
+                (model,) = self.models.values()
+                return {"weights": model.initial(self.rng("initial"))}
+
+            def round(self, fed, state):
+                cohort = fed.cohort(self.cohort)
+                replies = fed.stream("train", {c: {"weights": state["weights"]} for c in cohort}, {"weights"})
+                examples = [reply.client.examples for reply in replies]
+                return {"weights": weighted_mean((reply.payload["weights"] for reply in replies), examples)}
+
+            def global_model(self, state, group):
+                return state["weights"]
+
+    Attributes, which a subclass sets:
+        Params: Pydantic model of `[server.params]`; it has none by default.
+        requires: Actions that it calls on clients.
+        hands_out_masks: Whether it serves groups whose compression says `mask = "server"`.
+        pools_data: Whether it trains on all clients' data; a bound, not federated learning.
+        needs_public: Whether it cannot do without `[public]`.
+        clients_draw_public: Whether clients draw public examples themselves, for which they need the one generator that
+            is averaged.
+        needs_server_model: Whether it cannot do without `[server] model`.
+        personal: Whether clients keep models of their own beside the global one, and are judged by those.
+
+    Attributes, which it finds:
         params: Validated from `[server.params]`.
         groups: Group name -> group, with its model, compression and clients.
         models: Architecture name -> model, for every architecture of the groups.
@@ -39,23 +154,19 @@ class ServerStrategy(ABC):
         public: Public data for distillation, if the scenario has `[public]`.
         server_model: The server's own model, if the scenario has `[server] model`.
         pooled: Returns all clients' training examples; only for bounds, and only where `pools_data` says so.
+        cohort: Fraction of the clients that take part in a round.
+        trainer: Returns a trainer for (model, round), which prunes nothing and keeps the masks that it is given.
+        rng: Returns the generator for a purpose before the first round; `fed.rng` is keyed by round.
     """
 
     Params: ClassVar[type[BaseModel]] = Params
     requires: ClassVar[frozenset[str]] = frozenset()
-    """Actions that it calls on clients."""
     hands_out_masks: ClassVar[bool] = False
-    """Whether it serves groups whose compression says `mask = "server"`."""
     pools_data: ClassVar[bool] = False
-    """Whether it trains on all clients' data; a bound, not federated learning."""
     needs_public: ClassVar[bool] = False
-    """Whether it cannot do without `[public]`."""
     clients_draw_public: ClassVar[bool] = False
-    """Whether clients draw public examples themselves, for which they need the one generator that is averaged."""
     needs_server_model: ClassVar[bool] = False
-    """Whether it cannot do without `[server] model`."""
     personal: ClassVar[bool] = False
-    """Whether clients keep models of their own beside the global one, and are judged by those."""
 
     def __init__(
         self,
@@ -79,11 +190,8 @@ class ServerStrategy(ABC):
         self.server_model = server_model
         self.pooled = pooled
         self.cohort = cohort
-        """Fraction of the clients that take part in a round."""
         self.trainer = trainer
-        """Returns a trainer for (model, round), which prunes nothing and keeps the masks that it is given."""
         self.rng = rng
-        """Returns the generator for a purpose before the first round; `fed.rng` is keyed by round."""
 
     @classmethod
     def contents(cls, group: Group) -> Mapping[str, Content]:

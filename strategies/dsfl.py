@@ -22,8 +22,8 @@ from fedcompress.strategy import ServerStrategy, State
 from fedcompress.wire.content import Arrays
 
 if TYPE_CHECKING:
-    from fedcompress.federation import Federation
     from fedcompress.groups import Group
+    from fedcompress.strategy import Federation
 
 
 REDUCTIONS = {"era": ensemble.entropy_reduced, "enhanced": ensemble.enhanced_entropy_reduced}

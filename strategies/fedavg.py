@@ -9,7 +9,7 @@ that is evaluated or exported.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -17,13 +17,17 @@ from pydantic import Field
 from fedcompress.aggregation import masked_mean, replaced, union, weighted_mean
 from fedcompress.client import VERDICT
 from fedcompress.compression import masks as masking
-from fedcompress.compression.base import Params
-from fedcompress.strategy import ServerStrategy, State
-from fedcompress.wire.content import Arrays, Payload
-
-if TYPE_CHECKING:
-    from fedcompress.federation import Federation, Reply
-    from fedcompress.groups import ClientInfo, Group
+from fedcompress.strategy import (
+    Arrays,
+    ClientInfo,
+    Federation,
+    Group,
+    Params,
+    Payload,
+    Reply,
+    ServerStrategy,
+    State,
+)
 
 
 class FedAvgParams(Params):
@@ -53,9 +57,9 @@ class FedAvg(ServerStrategy):
     def round(self, fed: Federation, state: State) -> State:
         server_masks = {name: self._choose(group, fed.round, state) for name, group in self.groups.items()}
         requests = self._requests(fed, state, server_masks)
-        replies = fed.call("train", requests, expects={"weights"})
-        kept = {name: masks for name, masks in server_masks.items() if masks}
-        state = self.aggregated(fed, {**state, "server_masks": kept}, replies)
+        replies = fed.stream("train", requests, expects={"weights"})
+        chosen = {name: masks for name, masks in server_masks.items() if masks}
+        state = self.aggregated(fed, {**state, "server_masks": chosen}, replies)
         return {**state, "memories": self._memories(fed, state, server_masks, replies)}
 
     def aggregated(self, fed: Federation, state: State, replies: Sequence[Reply]) -> State:
@@ -65,18 +69,19 @@ class FedAvg(ServerStrategy):
             mask = reply.payload.get("mask")
             masks[str(reply.client.partition)] = masking.pack(mask) if mask else np.zeros(0, np.uint8)
         for name, model in self.models.items():
-            own, old = [reply for reply in replies if reply.client.model == name], weights[name]
-            if own:
-                weights[name] = replaced(self.aggregate(name, own, old), old, model.kinds, "constant")
+            of_model, old = [reply for reply in replies if reply.client.model == name], weights[name]
+            if of_model:
+                weights[name] = replaced(self.aggregate(name, of_model, old), old, model.kinds, "constant")
         return {**state, "weights": weights, "masks": masks}
 
     def aggregate(self, model: str, replies: Sequence[Reply], old: Arrays) -> Arrays:
-        """Returns the new weights of one architecture."""
-        updates = [list(reply.payload["weights"]) for reply in replies]
+        """Returns the new weights of one architecture; takes in one reply after the other."""
+        updates = (reply.payload["weights"] for reply in replies)
         examples = [reply.client.examples for reply in replies]
         if self.params.plain:
             return weighted_mean(updates, examples)
-        return masked_mean(updates, [self._held(reply) for reply in replies], examples, old)
+        masked = {i for reply in replies for i in self._held(reply) or ()}
+        return masked_mean(updates, map(self._held, replies), examples, old, masked)
 
     def global_model(self, state: State, group: Group) -> Arrays | None:
         """Returns the architecture's weights, zero where no client of it keeps them."""
@@ -86,15 +91,16 @@ class FedAvg(ServerStrategy):
 
     def covered(self, state: State, model: str) -> Arrays | None:
         """Returns which weights of an architecture at least one client keeps; None for all of them."""
-        masks, known = self._unions
+        masks, unions = self._unions
         if masks is not state["masks"]:  # each round makes a new dict; asking for ten thousand clients costs one union
-            known = {}
-            self._unions = state["masks"], known
-        if model not in known:
+            unions = {}
+            self._unions = state["masks"], unions
+        if model not in unions:
             groups = [group for group in self.groups.values() if group.model.name == model]
-            kept = [self._mask(state, p, g) for g in groups for p in g.clients if str(p) in state["masks"]]
-            known[model] = union(kept)
-        return known[model]
+            unions[model] = union(
+                [self._mask(state, p, g) for g in groups for p in g.clients if str(p) in state["masks"]]
+            )
+        return unions[model]
 
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
         """Returns the global weights that the client's own mask keeps."""
@@ -109,8 +115,8 @@ class FedAvg(ServerStrategy):
         requests: dict[ClientInfo, Payload] = {}
         for client in fed.cohort(self.cohort):
             group = self.groups[client.group]
-            own = None if server_masks[client.group] else self._resumed(group, fed.round, state, client)
-            requests[client] = self._request(group, state, own) if own else shared[client.group]
+            mask = None if server_masks[client.group] else self._resumed(group, fed.round, state, client)
+            requests[client] = self._request(group, state, mask) if mask else shared[client.group]
         return requests
 
     def _request(self, group: Group, state: State, mask: Arrays) -> Payload:
@@ -136,10 +142,10 @@ class FedAvg(ServerStrategy):
         """What is remembered of the groups whose compression wants a verdict on each round."""
         memories = dict(state["memories"])
         for name, group in self.groups.items():
-            own = [reply for reply in replies if reply.client.group == name]
-            if not own or group.compression.judge is None:
+            of_group = [reply for reply in replies if reply.client.group == name]
+            if not of_group or group.compression.judge is None:
                 continue
-            accuracy = self._verdict(group, fed.round, state, server_masks[name], own)
+            accuracy = self._verdict(group, fed.round, state, server_masks[name], of_group)
             if accuracy is not None:
                 memories[name] = group.compression.judged(memories.get(name), fed.round, server_masks[name], accuracy)
                 fed.note(f"verdict {name}", accuracy)
@@ -150,9 +156,9 @@ class FedAvg(ServerStrategy):
     ) -> float | None:
         """The accuracy of a group's model on validation examples: the server's, or its clients', each on its own."""
         if group.compression.judge == "client":
-            said = [(r.metrics.get(VERDICT, np.nan), r.client.examples) for r in replies]
-            said = [(accuracy, examples) for accuracy, examples in said if np.isfinite(accuracy)]
-            return float(np.average([a for a, _ in said], weights=[n for _, n in said])) if said else None
+            verdicts = [(r.metrics.get(VERDICT, np.nan), r.client.examples) for r in replies]
+            finite = [(accuracy, examples) for accuracy, examples in verdicts if np.isfinite(accuracy)]
+            return float(np.average([a for a, _ in finite], weights=[n for _, n in finite])) if finite else None
         weights: Arrays = state["weights"][group.model.name]
         weights = masking.apply(weights, mask, group.model.prunable) if mask else weights
         return self.trainer(group.model, round_number).evaluate(weights, self.validation).accuracy

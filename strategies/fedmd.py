@@ -15,8 +15,8 @@ from fedcompress.strategy import ServerStrategy, State
 from fedcompress.wire.content import Arrays
 
 if TYPE_CHECKING:
-    from fedcompress.federation import Federation
     from fedcompress.groups import Group
+    from fedcompress.strategy import Federation
 
 
 class FedMD(ServerStrategy):

@@ -28,7 +28,7 @@ from fedcompress.wire.content import Arrays
 from strategies.fedavg import FedAvg, FedAvgParams
 
 if TYPE_CHECKING:
-    from fedcompress.federation import Federation, Reply
+    from fedcompress.strategy import Federation, Reply
 
 
 class FedPKDGParams(FedAvgParams, StudentParams):

@@ -25,8 +25,8 @@ from fedcompress.strategy import ServerStrategy, State
 from fedcompress.wire.content import Arrays
 
 if TYPE_CHECKING:
-    from fedcompress.federation import Federation
     from fedcompress.groups import ClientInfo, Group
+    from fedcompress.strategy import Federation
 
 
 class FedSimKDParams(StudentParams):

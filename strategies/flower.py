@@ -11,19 +11,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from fedcompress.aggregation import replaced
 from fedcompress.errors import RunError, suggestion
-from fedcompress.strategy import State
-from fedcompress.wire.content import Arrays
+from fedcompress.strategy import Arrays, Federation, Reply, State
 from strategies.fedavg import FedAvg, FedAvgParams
-
-if TYPE_CHECKING:
-    from fedcompress.federation import Federation, Reply
 
 NAMES = (
     "FedAvg",

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from fedcompress.strategy import ServerStrategy, State
-from fedcompress.wire.content import Arrays
-
-if TYPE_CHECKING:
-    from fedcompress.federation import Federation
-    from fedcompress.groups import Group
+from fedcompress.strategy import Arrays, Federation, Group, ServerStrategy, State
 
 
 class Local(ServerStrategy):

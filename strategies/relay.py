@@ -6,17 +6,11 @@ trains once more, by distillation from the pruned model ("kd", "simkd"), or plai
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from fedcompress.compression.base import Params
-from fedcompress.strategy import ServerStrategy, State
-from fedcompress.wire.content import Arrays
-
-if TYPE_CHECKING:
-    from fedcompress.federation import Federation
-    from fedcompress.groups import ClientInfo, Group
+from fedcompress.strategy import Arrays, ClientInfo, Federation, Group, Params, ServerStrategy, State
 
 
 class RelayParams(Params):

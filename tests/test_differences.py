@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from fedcompress.client_app import make_client_app
-from fedcompress.engines.grid import from_bytes
+from fedcompress.engines.grid import ToClient, from_bytes
 from fedcompress.engines.inline import InlineGrid
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
@@ -35,12 +36,21 @@ class Losing(InlineGrid):
         self._lost = lost
         self.requests: list[dict[int, dict[str, Any]]] = []
 
-    def deliver(self, partitions: list[int], requests: list[bytes], timeout: float | None) -> list[bytes | str | None]:
-        replies = super().deliver(partitions, requests, timeout)
-        asked = [dict(from_bytes(r).content.config_records["request"]) for r in requests]
-        self.requests.append(dict(zip(partitions, asked, strict=True)))
-        lost = self._lost.get(int(asked[0]["round"]), [])
-        return [None if p in lost else reply for p, reply in zip(partitions, replies, strict=True)]
+    def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
+        asked: dict[int, dict[str, Any]] = {}
+        partitions: dict[int, int] = {}
+
+        def noted() -> Iterator[ToClient]:
+            for request in requests:
+                partitions[request.number] = request.partition
+                asked[request.partition] = dict(from_bytes(request.data).content.config_records["request"])
+                yield request
+
+        self.requests.append(asked)
+        for number, reply in super().deliver(noted(), timeout):
+            partition = partitions[number]
+            lost = self._lost.get(int(asked[partition]["round"]), [])
+            yield number, None if partition in lost else reply
 
     def records(self, partition: int) -> Any:
         """Returns what a client keeps."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fedcompress.client_app import make_client_app
-from fedcompress.engines.grid import from_bytes, to_bytes
+from fedcompress.engines.grid import ToClient, from_bytes, to_bytes
 from fedcompress.engines.inline import InlineGrid
 from fedcompress.errors import RunError
 from fedcompress.experiment import Experiment
@@ -125,14 +125,16 @@ class Tampering(InlineGrid):
         super().__init__(make_client_app(lambda _: made), len(made.clients))
         self._change = change
 
-    def deliver(self, partitions: list[int], requests: list[bytes], timeout: float | None) -> list[bytes | str | None]:
-        replies = super().deliver(partitions, requests, timeout)
-        first = replies[0]
-        assert isinstance(first, bytes)
-        message = from_bytes(first)
+    def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
+        for number, reply in super().deliver(requests, timeout):
+            yield number, reply if number else self._changed(reply)
+
+    def _changed(self, reply: bytes | str | None) -> bytes:
+        assert isinstance(reply, bytes)
+        message = from_bytes(reply)
         blobs = from_record(message.content.array_records["payload"])
         message.content["payload"] = to_record({**blobs, "weights": self._change(blobs["weights"])})
-        return [to_bytes(message), *replies[1:]]
+        return to_bytes(message)
 
 
 @pytest.mark.parametrize(

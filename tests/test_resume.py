@@ -131,7 +131,7 @@ def test_resuming_what_is_no_run(tmp_path: Path, content: str | None) -> None:
 
 def test_killed_with_sigkill_and_resumed(tmp_path: Path) -> None:
     """The same model as a run without the break; rows of the broken round are taken back."""
-    made = scenario(PRUNING, rounds=30, training__epochs=2)
+    made = scenario(PRUNING, rounds=12, training__epochs=2)
     (tmp_path / "scenario.toml").write_text(tomli_w.dumps(made.table()))
     path = tmp_path / "cut"
     process = subprocess.Popen([PROGRAM, "run", str(tmp_path / "scenario.toml"), "--out", str(path)])
@@ -141,7 +141,7 @@ def test_killed_with_sigkill_and_resumed(tmp_path: Path) -> None:
     process.wait()
     directory = RunDirectory(path)
     assert directory.status is None
-    assert 2 <= len(directory.rows("rounds")) < 30
+    assert 2 <= len(directory.rows("rounds")) < 12
     resumed = resume_one(path)
     assert resumed["status"] == "completed"
     assert resumed["model_digest"] == run_one(made, tmp_path / "whole")["model_digest"]

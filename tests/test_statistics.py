@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import pytest
 from clients.relay import Relay
 from fedcompress.client_app import make_client_app
 from fedcompress.distillation.public import TEACHER
+from fedcompress.engines.grid import ToClient
 from fedcompress.engines.inline import InlineGrid
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
@@ -195,11 +197,11 @@ class Losing(InlineGrid):
         super().__init__(make_client_app(lambda _: made), len(made.clients))
         self._lost, self._round = lost, 0
 
-    def deliver(self, partitions: list[int], requests: list[bytes], timeout: float | None) -> list[bytes | str | None]:
+    def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
         self._round += 1
-        replies = super().deliver(partitions, requests, timeout)
         lost = self._lost.get(self._round, [])
-        return [None if p in lost else reply for p, reply in zip(partitions, replies, strict=True)]
+        for number, reply in super().deliver(requests, timeout):  # of all clients, so that numbers are partitions
+            yield number, None if number in lost else reply
 
 
 class Breaks(Silent):

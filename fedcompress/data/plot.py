@@ -12,11 +12,17 @@ from rich.text import Text
 
 from fedcompress.files import write_text
 from fedcompress.fitted_table import FittedTable
+from fedcompress.page.blocks import Panel, Section, TextTable
+from fedcompress.page.figures import axes, filled, plotted
+from fedcompress.page.shell import html
 
 MOST_ROWS = 30
 """With more clients than this, the first `SHOWN` are listed and the others summed up."""
 
 SHOWN = 20
+
+MOST_LISTED = 100
+"""Clients that the table of a page lists."""
 
 SHADES = " ░▒▓█"
 """Examples of a class, relative to the client's largest: none, up to a quarter, a half, three quarters, all."""
@@ -124,23 +130,26 @@ def write_plot(distribution: NDArray[np.int64], path: Path, names: Sequence[str]
     Raises:
         OSError: It cannot be written, or something else than a regular file is there.
     """
-    import plotly.graph_objects as go  # takes long to import, and is seldom needed
-
     clients, classes = distribution.shape
-    bars = [
-        go.Bar(x=np.arange(clients), y=distribution[:, label], name=names[label] if names else str(label))
-        for label in range(classes)
+    numbers, labels = [str(client) for client in range(clients)], list(names or map(str, range(classes)))
+    data = [
+        {"type": "bar", "name": name, "x": list(range(clients)), "y": counts, "marker": filled(index)}
+        for index, (name, counts) in enumerate(zip(labels, distribution.T.tolist(), strict=True))
     ]
-    figure = go.Figure(bars)
-    figure.update_layout(
-        barmode="stack",
-        bargap=0.1 if clients <= 100 else 0,
-        title=f"Examples of {clients} clients by class",
-        xaxis_title="client",
-        yaxis_title="examples",
-        legend_title="class",
-    )
-    write_text(path, figure.to_html(include_plotlyjs=True, config={"displaylogo": False}))
+    layout = axes("client", "examples", share=False, barmode="stack", bargap=0.1 if clients <= 100 else 0)
+    note, table = "A bar per client, of its examples of each class.", label_table(distribution, numbers, labels)
+    panel = Panel("Examples of each client", note, plotted(data, layout), table, 520)
+    title = f"Examples of {clients} clients by class"
+    write_text(path, html("fedcompress show", title, [Section("clients", title, [panel], heading=False)]))
+
+
+def label_table(
+    labels: Sequence[Sequence[int]] | NDArray[np.int64], clients: Sequence[str], classes: Sequence[str]
+) -> TextTable:
+    """Returns for each client, but at most 100 of them, how many examples of each class it has, and in all."""
+    rows = tuple((name, *map(str, row), str(sum(row))) for name, row in zip(clients, labels, strict=True))
+    table = TextTable("Examples of each class", ("client", *classes, "all"), rows)
+    return table.cut(MOST_LISTED, f"The first {MOST_LISTED} of {len(rows)} clients.")
 
 
 def _shown(clients: int) -> int:

@@ -14,9 +14,8 @@ from fedcompress.models.architecture import ModelSpec
 from fedcompress.wire.content import Arrays, ArraySpec, Content, Payload, weights_content
 
 if TYPE_CHECKING:
-    from fedcompress.federation import Federation
     from fedcompress.groups import ClientInfo
-    from fedcompress.strategy import State
+    from fedcompress.strategy import Federation, State
 
 TRAIN = "train_generator"
 """The client action that trains a GAN."""
@@ -73,7 +72,7 @@ class PublicData:
         sent = self.sent(state, fed.round)
         if not sent:
             return state
-        replies = fed.call(TRAIN, dict.fromkeys(clients, sent), expects=set(sent))
+        replies = fed.stream(TRAIN, dict.fromkeys(clients, sent), expects=set(sent))
         return self.combined(state, [reply.payload for reply in replies], [r.client.examples for r in replies])
 
     def combined(self, state: State, payloads: Sequence[Payload], examples: Sequence[int]) -> State:
@@ -81,6 +80,6 @@ class PublicData:
         if not payloads:
             return state
         names = [name for name in (GENERATOR, DISCRIMINATOR) if all(name in payload for payload in payloads)]
-        means = {name: weighted_mean([list(p[name]) for p in payloads], examples) for name in names}
+        means = {name: weighted_mean((payload[name] for payload in payloads), examples) for name in names}
         mixing = self.source.settings.combine == "mixture"
         return {**state, **means, "generators": [list(p[GENERATOR]) for p in payloads] if mixing else []}

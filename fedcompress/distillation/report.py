@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from fedcompress.distillation.distill import TEACHER, Comparison, Run
 from fedcompress.fitted_table import FittedTable
@@ -107,27 +106,16 @@ def write(comparison: Comparison, path: Path) -> None:
     RunDirectory(path).write_text("results.csv", lines.getvalue())
 
 
-class DistillDisplay:
+class DistillDisplay(ProgressLine):
     """A live line over all epochs on a terminal or in a notebook, a line per trained model elsewhere."""
 
     def __init__(self) -> None:
-        self._what = ""
-        self._line = ProgressLine("distill", "epochs")
-
-    def __enter__(self) -> Self:
-        self._line.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._line.__exit__(kind, error, trace)
+        super().__init__("distill", "epochs")
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Shows that another epoch is done."""
-        if not self._what:
-            self._line.begin(total)
-        self._line.update(done, label=what)
-        if what != self._what and not self._line.live:
-            self._line.say(f"{what}: training, {max(done - 1, 0)} of {total} epochs done")
-        self._what = what
+        if not self.has_begun:
+            self.begin(total)
+        if what != self._label:
+            self.note(f"{what}: training, {max(done - 1, 0)} of {total} epochs done")
+        self.update(done, label=what)

@@ -22,9 +22,8 @@ from fedcompress.generators.quality import collapsed
 from fedcompress.wire.content import Payload
 
 if TYPE_CHECKING:
-    from fedcompress.federation import Federation, Reply
     from fedcompress.groups import ClientInfo
-    from fedcompress.strategy import ServerStrategy, State
+    from fedcompress.strategy import Federation, Reply, ServerStrategy, State
 
 FEWEST = 10
 """Samples below which a round does not distil."""

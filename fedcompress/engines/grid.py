@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.app.user_config import UserConfig
@@ -15,6 +16,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedcompress.delivery import Delivery
 from fedcompress.engines.states import ClientStates
 
 RUN_ID = 1
@@ -40,6 +42,20 @@ def from_bytes(data: bytes) -> Message:
     return message_from_proto(ProtoMessage.FromString(data))
 
 
+class ToClient(NamedTuple):
+    """A message on its way to a virtual client.
+
+    Attributes:
+        number: Its position among those of the call.
+        partition: The client's.
+        data: The message as bytes.
+    """
+
+    number: int
+    partition: int
+    data: bytes
+
+
 class LocalGrid(Grid):
     """A Flower grid whose nodes are virtual clients; a subclass says where they run.
 
@@ -58,8 +74,16 @@ class LocalGrid(Grid):
         self._waiting: dict[str, Message] = {}
 
     @abstractmethod
-    def deliver(self, partitions: list[int], requests: list[bytes], timeout: float | None) -> list[bytes | str | None]:
-        """Runs requests on clients and returns, in their order, a reply as bytes, an error as text, or None if lost."""
+    def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
+        """Runs requests on clients.
+
+        Args:
+            requests: Each is made when it is taken, so it is to be taken when there is somebody to run it.
+            timeout: Seconds that one may take.
+
+        Yields:
+            What came of each, as it comes: its number, and a reply as bytes, an error as text, or None if it is lost.
+        """
 
     def close(self) -> None:
         """Ends what the grid has started."""
@@ -93,21 +117,29 @@ class LocalGrid(Grid):
         return [self._waiting.pop(name) for name in list(message_ids) if name in self._waiting]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        sent = list(messages)
-        requests = []
-        for message in sent:
-            message.metadata.__dict__["_message_id"] = uuid.uuid4().hex
-            requests.append(to_bytes(message))
-        self.handed_over["downlink"] += sum(map(len, requests))
-        replies = []
-        answers = self.deliver([m.metadata.dst_node_id - FIRST_CLIENT for m in sent], requests, timeout)
-        for message, answer in zip(sent, answers, strict=True):
+        return [delivery.reply for delivery in self.stream(messages, timeout) if delivery.reply is not None]
+
+    def stream(self, messages: Iterable[Message], timeout: float | None = None) -> Iterator[Delivery]:
+        """Sends each message when its client can run, and yields what comes of each as it comes."""
+        running: dict[int, tuple[Message, int]] = {}
+        for number, answer in self.deliver(self._requests(messages, running), timeout):
+            message, size = running.pop(number)
+            reply = None
             if isinstance(answer, bytes):
                 self.handed_over["uplink"] += len(answer)
-                replies.append(from_bytes(answer))
+                reply = from_bytes(answer)
             elif isinstance(answer, str):
-                replies.append(Message(Error(CLIENT_FAILED, answer), reply_to=message))
-        return replies
+                reply = Message(Error(CLIENT_FAILED, answer), reply_to=message)
+            yield Delivery(number, size, reply)
+
+    def _requests(self, messages: Iterable[Message], running: dict[int, tuple[Message, int]]) -> Iterator[ToClient]:
+        """Yields messages as bytes, and notes which are under way, and their sizes."""
+        for number, message in enumerate(messages):
+            message.metadata.__dict__["_message_id"] = uuid.uuid4().hex
+            data = to_bytes(message)
+            self.handed_over["downlink"] += len(data)
+            running[number] = message, len(data)
+            yield ToClient(number, message.metadata.dst_node_id - FIRST_CLIENT, data)
 
 
 def answer(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from itertools import islice
 
 from flwr.clientapp import ClientApp
 
-from fedcompress.engines.grid import LocalGrid, answer
+from fedcompress.engines.grid import LocalGrid, ToClient, answer
 from fedcompress.engines.states import ClientStates
 from fedcompress.errors import reason
 
@@ -28,21 +29,35 @@ class InlineGrid(LocalGrid):
 
     def __init__(self, app: ClientApp, clients: int, workers: int = 1, states: ClientStates | None = None) -> None:
         super().__init__(clients, states)
-        self._app = app
+        self._app, self._workers = app, workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="client") if workers > 1 else None
 
-    def deliver(self, partitions: list[int], requests: list[bytes], timeout: float | None) -> list[bytes | str | None]:
-        run = (self._pool.map if self._pool else map)(self._answer, partitions, requests, repeat(timeout))
-        return list(run)
+    def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
+        if self._pool is None:
+            for request in requests:
+                yield request.number, self._answer(request, timeout)
+            return
+        running: dict[Future[bytes | str | None], int] = {}
+        try:
+            while True:
+                for request in islice(requests, self._workers + 1 - len(running)):  # one waits, so that no thread does
+                    running[self._pool.submit(self._answer, request, timeout)] = request.number
+                if not running:
+                    return
+                future = next(as_completed(running))
+                yield running.pop(future), future.result()
+        finally:
+            for future in running:
+                future.cancel()
 
-    def _answer(self, partition: int, request: bytes, timeout: float | None) -> bytes | str | None:
+    def _answer(self, request: ToClient, timeout: float | None) -> bytes | str | None:
         """Runs one request; the client's state is committed only if it succeeds in time.
 
         A thread cannot be ended, so a client that is late is waited for, and then treated as one that was lost.
         """
-        started = time.monotonic()
+        started, partition = time.monotonic(), request.partition
         try:
-            reply, state = answer(self._app, partition, self._clients, request, self._states.get(partition))
+            reply, state = answer(self._app, partition, self._clients, request.data, self._states.get(partition))
         except Exception as error:
             return reason(error)
         if timeout is not None and (took := time.monotonic() - started) > timeout:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from fedcompress.engines.cluster import Connection, RaySettings
-from fedcompress.engines.grid import LocalGrid
+from fedcompress.engines.grid import LocalGrid, ToClient
 from fedcompress.engines.states import ClientStates
 from fedcompress.errors import RunError
 from fedcompress.experiment import Experiment
@@ -25,7 +26,8 @@ ATTEMPTS = 2
 class _Call:
     """A message on a worker."""
 
-    index: int
+    request: ToClient
+    attempt: int
     worker: Any
     started: float = field(default_factory=time.monotonic)
 
@@ -66,7 +68,7 @@ class _Worker:
 class RayGrid(LocalGrid):
     """Runs clients in Ray actors.
 
-    Replies come back in the order of the requests. An actor that dies is replaced and its message tried once more; one
+    An actor that dies is replaced and its message tried once more; one
     that takes longer than the time limit is killed, and its message is lost.
 
     Args:
@@ -98,17 +100,18 @@ class RayGrid(LocalGrid):
         for _ in range(settings.workers):
             self._start_worker()
 
-    def deliver(self, partitions: list[int], requests: list[bytes], timeout: float | None) -> list[bytes | str | None]:
-        answers: list[bytes | str | None] = [None] * len(requests)
-        attempts = [0] * len(requests)
-        waiting = deque(range(len(requests)))
+    def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
+        jobs: deque[tuple[ToClient, int]] = deque()
         running: dict[Any, _Call] = {}
-        while waiting or running:
-            while waiting and self._idle:
-                index, worker = waiting.popleft(), self._idle.pop()
-                attempts[index] += 1
-                state = self._states.get(partitions[index])
-                running[worker.answer.remote(partitions[index], requests[index], state)] = _Call(index, worker)
+        while True:
+            if not jobs:
+                jobs.extend((request, 1) for request in islice(requests, 1))
+            if not jobs and not running:
+                return
+            if jobs and self._idle:
+                call = _Call(*jobs.popleft(), self._idle.pop())
+                running[self._asked(call)] = call
+                continue
             done, _ = self._ray.wait([*running, *self._starting], num_returns=1, timeout=0.5)
             for future in done:
                 if future in self._starting:
@@ -116,23 +119,33 @@ class RayGrid(LocalGrid):
                     continue
                 call = running.pop(future)
                 answer = self._result(future)
-                if answer is None:
-                    self._start_worker()
-                    if attempts[call.index] < ATTEMPTS:
-                        waiting.append(call.index)
-                    else:
-                        answers[call.index] = f"its worker died {ATTEMPTS} times"
+                if answer is not None:
+                    self._idle.append(call.worker)
+                    yield call.request.number, self._taken(call, answer)
                     continue
-                self._idle.append(call.worker)
-                answers[call.index] = answer if isinstance(answer, str) else answer[0]
-                if not isinstance(answer, str):
-                    self._states.put(partitions[call.index], answer[1])
-            self._end_late(running, timeout)
-        return answers
+                self._start_worker()
+                if call.attempt < ATTEMPTS:
+                    jobs.append((call.request, call.attempt + 1))
+                else:
+                    yield call.request.number, f"its worker died {ATTEMPTS} times"
+            for call in self._end_late(running, timeout):
+                yield call.request.number, None
 
     def close(self) -> None:
         """Ends the actors, and the cluster if this grid started it."""
         self._connection.close()
+
+    def _asked(self, call: _Call) -> Any:
+        """Has a worker run a request, and returns the future of its answer."""
+        partition = call.request.partition
+        return call.worker.answer.remote(partition, call.request.data, self._states.get(partition))
+
+    def _taken(self, call: _Call, answer: tuple[bytes, bytes] | str) -> bytes | str:
+        """Keeps what the client keeps, and returns its reply, or its error."""
+        if isinstance(answer, str):
+            return answer
+        self._states.put(call.request.partition, answer[1])
+        return answer[0]
 
     def _result(self, future: Any) -> tuple[bytes, bytes] | str | None:
         """Returns what a worker answered, None if it died."""
@@ -144,13 +157,15 @@ class RayGrid(LocalGrid):
             return f"{type(error).__name__}: {error}"
         return answer
 
-    def _end_late(self, running: dict[Any, _Call], timeout: float | None) -> None:
-        """Kills workers that hang; their messages are lost."""
+    def _end_late(self, running: dict[Any, _Call], timeout: float | None) -> Iterator[_Call]:
+        """Kills workers that hang, and yields their messages, which are lost."""
         for future, call in list(running.items()):
-            if timeout is not None and time.monotonic() - call.started > timeout:
+            late = timeout is not None and time.monotonic() - call.started > timeout
+            if late and not self._ray.wait([future], timeout=0)[0]:  # it may have been done before anybody asked
                 del running[future]
                 self._ray.kill(call.worker)
                 self._start_worker()
+                yield call
 
     def _start_worker(self) -> None:
         worker = self._spawn()

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
     from fedcompress.options import Options
-    from fedcompress.results.run.recorder import Observer, Row
+    from fedcompress.results.run.recorder import Observer
+    from fedcompress.rows import RoundRow, Summary
 
 MOST_CLIENTS = 32
 """A client is a SuperNode here, which is three processes and up to 0.7 GB while it trains."""
@@ -158,7 +159,7 @@ def check_resumable(directory: RunDirectory) -> None:
         )
 
 
-def run_deployed(experiment: Experiment, directory: RunDirectory, options: Options, observer: Observer) -> Row:
+def run_deployed(experiment: Experiment, directory: RunDirectory, options: Options, observer: Observer) -> Summary:
     """Runs what is left of a run on SuperNodes of its own and returns the summary that its ServerApp wrote.
 
     Raises:
@@ -183,10 +184,10 @@ def run_deployed(experiment: Experiment, directory: RunDirectory, options: Optio
             for row in rows[observed:]:
                 observer.round_done(row)
             observed = len(rows)
-    return directory.read_json("summary.json")
+    return directory.summary
 
 
-def _rounds(directory: RunDirectory) -> list[Row]:
+def _rounds(directory: RunDirectory) -> list[RoundRow]:
     """Returns the rounds that are on disk, without one that is just being written."""
     text = (directory.path / "rounds.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]

@@ -2,51 +2,37 @@
 
 from __future__ import annotations
 
-import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from fedcompress.progress import ProgressLine
 from fedcompress.recipes.bench import CurvePoint
 from fedcompress.units import number
 
 
-class RecipeDisplay:
+class RecipeDisplay(ProgressLine):
     """An observer: a line per result, and over all experiments a live one on a terminal or in a notebook."""
 
     def __init__(self) -> None:
-        self._line = ProgressLine("recipe", "experiments")
-        self._label = ""
-        self._total: int | None = None
-        self._started = time.perf_counter()
+        super().__init__("recipe", "experiments")
 
-    def __enter__(self) -> Self:
-        self._line.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None and self._total is not None:
-            self._line.update(self._total, [])
-        self._line.__exit__(kind, error, trace)
+    def __exit__(self, kind: type[BaseException] | None, *how: Any) -> None:
+        if kind is None and self.has_begun:
+            self.update(self._total)
+        super().__exit__(kind, *how)
 
     def started(self, label: str, seed: int, number: int, total: int) -> None:
         """Shows the experiment that begins."""
-        if self._total is None:
-            self._line.begin(total, number - 1)
-        self._total, self._label = total, f"{label}, seed {seed}"
-        self._line.update(number - 1, ["training"], self._label)
-        if not self._line.live:
-            self._line.say(f"{self._label}: experiment {number} of {total}")
+        if not self.has_begun:
+            self.begin(total, number - 1)
+        self.update(number - 1, ["training"], f"{label}, seed {seed}")
+        self.note(f"{self._label}: experiment {number} of {total}")
 
     def epoch_done(self, point: CurvePoint) -> None:
         """Shows an epoch."""
         accuracy, sparsity = f"validation {number(point.validation)}", f"sparsity {number(point.sparsity, 3)}"
-        self._line.show([f"{point.phase}, epoch {point.epoch}", accuracy, sparsity])
+        self.show([f"{point.phase}, epoch {point.epoch}", accuracy, sparsity])
 
     def outcome(self, row: dict[str, Any]) -> None:
         """Shows a result."""
         what = f"{self._label}{' ' if row['step'] else ''}{row['step']}"
-        elapsed = time.perf_counter() - self._started
-        self._line.say(f"{what}: test {number(row['test'])}, sparsity {number(row['sparsity'], 3)}, {elapsed:.0f} s")
+        self.say(f"{what}: test {number(row['test'])}, sparsity {number(row['sparsity'], 3)}, {self.elapsed:.0f} s")

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fedcompress.recipes.pictures import blank, ladders
+from fedcompress.page.blocks import Code, Panel, Section, TextTable
+from fedcompress.page.figures import Json, axes, colour, line, numbers, plotted
+from fedcompress.page.shell import html as page
+from fedcompress.recipes.pictures import ladders
 from fedcompress.recipes.table import DETAILS, label, measured
-from fedcompress.results.report.drawing import literal
-from fedcompress.results.report.library import plotly_js
+from fedcompress.units import shortened
 
 Row = Mapping[str, Any]
-
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: auto; padding: 1rem; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 0.85rem; }
-th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid #8886; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
-th:first-child, td:first-child { white-space: normal; min-width: 7rem; max-width: min(22rem, 40vw); }
-pre { overflow-x: auto; }
-figure { margin: 1rem 0; background: #fff; }
-@media print { .scroll { overflow: visible; } table { font-size: 0.5rem; } }
-"""
 
 FIRST = (
     *("experiment", "step", "seed", "bits", "sparsity", "train", "validation", "test"),
@@ -35,6 +22,12 @@ FIRST = (
 
 DIGITS = {"latency_us": 1, "int8_latency_us": 1, "seconds": 1}
 """Of columns that are no fractions."""
+
+ABOUT = (
+    "sparsity: zeros among the weights of all kernels. parameters: of the network's shape, which no mask changes; "
+    "nonzero: those that are left. deflated_bytes: the .h5 file after deflate. int8 columns: a conversion by TFLite, "
+    "of the first seed. Latencies: one example on one thread of the machine that ran this."
+)
 
 
 def html(title: str, recipe: str, rows: Sequence[Row]) -> str:
@@ -47,41 +40,20 @@ def html(title: str, recipe: str, rows: Sequence[Row]) -> str:
     """
     done = measured(rows)
     first = [row for row in done if row["seed"] == done[0]["seed"]]
-    drawn_of = [_curves(first), *ladders(first), _layers(first), _confusion(first)] if first else []
-    figures = [_in_words(figure) for figure in drawn_of]
-    traces = frozenset(str(trace.type) for figure in figures for trace in figure.data)
-    drawn = "".join(
-        f"<figure>{figure.to_html(full_html=False, include_plotlyjs=False, config={'displaylogo': False})}</figure>"
-        for figure in figures
-    )
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style>'
-        f"<script>{plotly_js(traces)}</script></head><body><h1>{escape(title)}</h1>{_table(rows)}"
-        "<p>sparsity: zeros among the weights of all kernels. parameters: of the network's shape, which no mask "
-        "changes; nonzero: those that are left. deflated_bytes: the .h5 file after deflate. int8 columns: a conversion "
-        "by TFLite, of the first seed. Latencies: one example on one thread of the machine that ran this.</p>"
-        f"<h2>Pictures, seed {rows[0]['seed']}</h2>{drawn}"
-        f"<h2>Recipe</h2><pre>{escape(recipe)}</pre></body></html>\n"
-    )
+    panels = [_curves(first), *ladders(first), *_layers(first), _confusion(first)] if first else []
+    sections = [
+        Section("results", "Results", [_table(rows)]),
+        Section("pictures", f"Pictures, seed {rows[0]['seed']}", panels),
+        Section("recipe", "Recipe", [Code(recipe)]),
+    ]
+    return page("fedcompress compress", title, sections)
 
 
-def _in_words(figure: Any) -> Any:
-    """Returns a figure in which names are text: plotly takes them for HTML."""
-    import plotly.graph_objects as go
-
-    return go.Figure(literal(json.loads(figure.to_json())))
-
-
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[Row]) -> TextTable:
     present = [key for key in dict.fromkeys((*FIRST, *(key for row in rows for key in row))) if key not in DETAILS]
-    columns = [key for key in present if any(row.get(key) not in (None, "") for row in rows)]
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{_cell(column, row.get(column))}</td>" for column in columns) + "</tr>" for row in rows
-    )
-    scroll = '<div class="scroll" tabindex="0" role="region" aria-label="Results">'
-    return f"{scroll}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    columns = tuple(key for key in present if any(row.get(key) not in (None, "") for row in rows))
+    cells = tuple(tuple(_cell(column, row.get(column)) for column in columns) for row in rows)
+    return TextTable("Every model", columns, cells, ABOUT)
 
 
 def _cell(column: str, value: Any) -> str:
@@ -89,49 +61,63 @@ def _cell(column: str, value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.{DIGITS.get(column, 4)}f}"
-    return f"{value:,}" if isinstance(value, int) and column != "seed" else escape(str(value))
+    return f"{value:,}" if isinstance(value, int) and column != "seed" else str(value)
 
 
-def _curves(rows: Sequence[Row]) -> Any:
-    figure = blank("Validation accuracy over epochs", xaxis_title="epoch", yaxis_title="validation accuracy")
-    for row in rows:
-        points = row["curve"]
-        if points:
-            hover = [f"{p['phase']} {p['epoch']}, loss {p['loss']:.4f}, sparsity {p['sparsity']:.3f}" for p in points]
-            figure.add_scatter(
-                x=list(range(1, len(points) + 1)), y=[p["validation"] for p in points], text=hover, name=label(row)
-            )
-    return figure
+def _curves(rows: Sequence[Row]) -> Panel:
+    data = [
+        line(
+            label(row),
+            index,
+            range(1, len(points) + 1),
+            [point["validation"] for point in points],
+            marked=True,
+            text=[f"{p['phase']} {p['epoch']}, loss {p['loss']:.4f}, sparsity {p['sparsity']:.3f}" for p in points],
+        )
+        for index, row in enumerate(rows)
+        if (points := row["curve"])
+    ]
+    figure = plotted(data, axes("epoch", "validation accuracy"))
+    table = numbers("Validation accuracy after each epoch", ("experiment", "epoch", "accuracy", "phase"), figure)
+    return Panel("Validation accuracy over epochs", "A line per model, over all of its phases.", figure, table, 460)
 
 
-def _layers(rows: Sequence[Row]) -> Any:
-    figure = blank(
-        "Sparsity by layer", barmode="group", xaxis_title="layer", yaxis_title="fraction of zeros", yaxis_range=[0, 1]
-    )
-    for row in rows:
-        if row["sparsity"]:
-            layers = row["layer_sparsity"]
-            figure.add_bar(x=list(layers), y=list(layers.values()), name=label(row))
-    return figure
+def _layers(rows: Sequence[Row]) -> Iterable[Panel]:
+    data: list[Json] = [
+        {"type": "bar", "name": label(row), "x": list(layers), "y": list(layers.values()), "marker": {"color": hue}}
+        for index, row in enumerate(rows)
+        if row["sparsity"] and (layers := row["layer_sparsity"]) and (hue := colour(index))
+    ]
+    if data:
+        figure = plotted(data, axes("layer", "fraction of zeros", barmode="group"))
+        figure["layout"]["yaxis"]["range"] = [0, 1]
+        table = numbers("Zeros of each layer", ("experiment", "layer", "fraction of zeros"), figure)
+        yield Panel("Sparsity by layer", "Zeros among the weights of each kernel.", figure, table, 460)
 
 
-def _confusion(rows: Sequence[Row]) -> Any:
-    figure = blank(f"Confusion on the test set: {label(rows[0])}", xaxis_title="predicted class", yaxis_title="class")
-    figure.update_yaxes(autorange="reversed", dtick=1)
-    figure.update_xaxes(dtick=1)
-    for i, row in enumerate(rows):
-        counts = row["confusion"]
-        figure.add_heatmap(z=counts, text=counts, texttemplate="%{text}", colorscale="Blues", visible=i == 0)
+def _confusion(rows: Sequence[Row]) -> Panel:
+    """The counts of one model at a time, which a menu chooses."""
+    classes = [str(number) for number in range(len(rows[0]["confusion"]))]
+    heat = {"type": "heatmap", "x": classes, "y": classes, "texttemplate": "%{z}", "showscale": False}
+    heat["colorscale"] = [[0, "@heat-low"], [1, "@heat-high"]]
+    data = [{**heat, "z": row["confusion"], "visible": index == 0} for index, row in enumerate(rows)]
     buttons = [
         {
-            "label": label(row),
+            "label": shortened(label(row), 40),
             "method": "update",
-            "args": [
-                {"visible": [j == i for j in range(len(rows))]},
-                {"title.text": f"Confusion on the test set: {label(row)}"},
-            ],
+            "args": [{"visible": [other == index for other in range(len(rows))]}],
         }
-        for i, row in enumerate(rows)
+        for index, row in enumerate(rows)
     ]
-    figure.update_layout(updatemenus=[{"buttons": buttons, "x": 1, "xanchor": "right", "y": 1.18}])
-    return figure
+    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "bgcolor": "@card"}
+    layout = axes("predicted class", "class", share=False, updatemenus=[menu])
+    layout["xaxis"] |= {"type": "category"}
+    layout["yaxis"] |= {"type": "category", "autorange": "reversed"}
+    cells = tuple(
+        (label(row), name, *map(str, counts))
+        for row in rows
+        for name, counts in zip(classes, row["confusion"], strict=True)
+    )
+    table = TextTable("Test examples of each class, by predicted class", ("experiment", "class", *classes), cells)
+    note = "Test examples of each class and what they were taken for; the menu chooses a model."
+    return Panel("Confusion on the test set", note, plotted(data, layout), table, 500)

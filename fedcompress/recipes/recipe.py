@@ -86,7 +86,9 @@ class Recipe(Section):
     """Experiments on one data set; `Recipe.load` reads it from a file."""
 
     name: Name = Field(min_length=1, pattern=r"^[\w. -]+$", description="letters, digits, space, . - and _")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1, strict=False)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (1,), min_length=1, strict=False, description="each experiment runs once with each"
+    )
     model: str = Field("two-layer-cnn", description="name of a model, or a Keras file: FILE.keras, FILE.h5")
     data: RecipeData = Field(default_factory=RecipeData)
     tflite: bool = Field(

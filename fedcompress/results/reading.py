@@ -6,12 +6,15 @@ Nothing is validated against today's scenario keys, so that runs of other versio
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedcompress.errors import InputError
 from fedcompress.files import read_text
+from fedcompress.rows import RoundRow
+from fedcompress.wire.ledger import Transfer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,10 +36,12 @@ FEDERATION: Wanted = {"groups": list, "labels": list}
 """What these files have to hold, by key; other keys may be absent."""
 
 _TEXTS = ("action", "group", "status", "error", "direction", "content")
-_COLUMNS = {
-    "rounds": ("round", "accuracy", "loss", "best", "seconds", "uplink_bytes", "downlink_bytes", "clients", "failures"),
+_LATER = {"validation_accuracy", "events"}
+"""Columns of `rounds.jsonl` that the first versions did not write."""
+_COLUMNS: Mapping[str, Collection[str]] = {
+    "rounds": [name for name in RoundRow.__annotations__ if name in RoundRow.__required_keys__ - _LATER],
     "clients": ("round", "action", "client", "group", "accuracy", "sparsity_target", "sparsity", "status", "error"),
-    "ledger": ("round", "action", "direction", "client", "content", "wire_bytes", "dense_bytes", "bound_bytes"),
+    "ledger": [field.name for field in fields(Transfer)],
 }
 """What tables have, without a row as well: numbers, but for texts."""
 

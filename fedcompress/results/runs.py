@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fedcompress.errors import InputError
-from fedcompress.results.reading import EXPECTED, FEDERATION, PROVENANCE, SCENARIO, SUMMARY, checked, read_rows
+from fedcompress.results.reading import EXPECTED, FEDERATION, PROVENANCE, SCENARIO, SUMMARY, Wanted, checked, read_rows
 from fedcompress.results.run.directory import RunDirectory, file_names
+from fedcompress.rows import Provenance, Summary
 from fedcompress.scenario.overrides import read_toml
 from fedcompress.scenario.scenario import deciding
 
@@ -67,14 +68,14 @@ class RunResult:
         return RunDirectory(self.path).status or "is running, or was killed"
 
     @cached_property
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """`summary.json`."""
-        return checked(self.path / "summary.json", RunDirectory(self.path).read_json("summary.json"), SUMMARY)
+        return cast(Summary, self._checked("summary.json", SUMMARY))
 
     @cached_property
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> Provenance:
         """`provenance.json`."""
-        return checked(self.path / "provenance.json", RunDirectory(self.path).read_json("provenance.json"), PROVENANCE)
+        return cast(Provenance, self._checked("provenance.json", PROVENANCE))
 
     @cached_property
     def scenario(self) -> dict[str, Any]:
@@ -114,10 +115,13 @@ class RunResult:
         path = self.path / "federation.json"
         if not path.exists():
             return None
-        table = checked(path, RunDirectory(self.path).read_json(path.name), FEDERATION)
+        table = self._checked(path.name, FEDERATION)
         if len({len(table[key]) for key in ("groups", "labels", "accuracies") if isinstance(table.get(key), list)}) > 1:
             raise InputError(f"{path}: groups, labels and accuracies are not of the same clients; {EXPECTED}.")
         return table
+
+    def _checked(self, name: str, wanted: Wanted) -> dict[str, Any]:
+        return checked(self.path / name, RunDirectory(self.path).read_json(name), wanted)
 
     def _table(self, name: str) -> pd.DataFrame:
         path, completed = self.path / f"{name}.jsonl", self.state == COMPLETED

@@ -258,14 +258,16 @@ class TrackingSettings(Section):
 class Variant(Section):
     """`[[sweep.variants]]`: a named set of overrides."""
 
-    name: Name = Field(min_length=1, pattern=r"^[^/\\\x00-\x1f]+$")  # part of the name of a directory
+    name: Name = Field(min_length=1, pattern=r"^[^/\\\x00-\x1f]+$", description="part of the name of a directory")
     set: dict[str, Any] = Field(default_factory=dict, description="keys as for --set")
 
 
 class SweepSettings(Section):
     """`[sweep]`: every variant with every seed is a run of its own."""
 
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1, strict=False)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (1,), min_length=1, strict=False, description="each variant runs once with each"
+    )
     variants: tuple[Variant, ...] = Field((Variant(name="base"),), min_length=1, strict=False)
 
     @model_validator(mode="after")

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from fedcompress.checks import resolved
 from fedcompress.errors import InputError
 from fedcompress.plugins import Plugins
 from fedcompress.results.run.directory import RunDirectory, file_names
+from fedcompress.rows import Summary, SweepRow
 from fedcompress.scenario import Scenario
 
-Row = dict[str, Any]
-_FIGURES: Mapping[str, Callable[[Row], Any]] = {
+_FIGURES: Mapping[str, Callable[[Summary], Any]] = {
     "accuracy": lambda s: s["accuracy"],
     "best_accuracy": lambda s: s["best_accuracy"],
     "loss": lambda s: s["loss"],
@@ -56,7 +56,7 @@ class Outcome:
     """How a run of a sweep ended: with a summary, or with the reason why it failed."""
 
     job: Job
-    summary: Row | None
+    summary: Summary | None
     problem: str = ""
 
 
@@ -78,7 +78,7 @@ class Watcher(Protocol):
 
 def run_sweep(
     scenario: Scenario, path: Path, runner: Runner, watcher: Watcher, plugins: Plugins | None = None
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[SweepRow], list[str]]:
     """Runs all variants with all seeds into one directory; returns a row per variant, and why runs failed.
 
     Into the directory of an unfinished sweep, it does what is left. `sweep.json` is up to date after every run.
@@ -132,17 +132,17 @@ def _another_run(job: Job, plugins: Plugins) -> Iterable[str]:
         yield f"{job.path}: scenario.toml changed since the run began; put it back, or start a new sweep."
 
 
-def _finished(job: Job) -> Row | None:
+def _finished(job: Job) -> Summary | None:
     """Returns the summary of a run that is completed."""
     directory = RunDirectory(job.path)
-    return directory.read_json("summary.json") if directory.status == "completed" else None
+    return directory.summary if directory.status == "completed" else None
 
 
-def _table(scenario: Scenario, outcomes: Sequence[Outcome]) -> Row:
+def _table(scenario: Scenario, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {"scenario": scenario.name, "variants": _rows(scenario, outcomes)}
 
 
-def _rows(scenario: Scenario, outcomes: Sequence[Outcome]) -> list[Row]:
+def _rows(scenario: Scenario, outcomes: Sequence[Outcome]) -> list[SweepRow]:
     """A row per variant, in the order of the sweep, whatever the order in which its runs ended."""
     assert scenario.sweep is not None
     return [
@@ -151,12 +151,13 @@ def _rows(scenario: Scenario, outcomes: Sequence[Outcome]) -> list[Row]:
     ]
 
 
-def _row(variant: str, outcomes: Sequence[Outcome]) -> Row:
+def _row(variant: str, outcomes: Sequence[Outcome]) -> SweepRow:
     summaries = [outcome.summary for outcome in outcomes if outcome.summary is not None]
     failed = {o.job.scenario.seed: o.problem for o in outcomes if o.problem}
     figures = {name: _spread([value(s) for s in summaries]) for name, value in _FIGURES.items()}
     reasons = [f"seed {seed}: {problem}" for seed, problem in failed.items()]
-    return {"variant": variant, "seeds": len(summaries), "failed": len(failed), "problems": reasons, **figures}
+    row: SweepRow = {"variant": variant, "seeds": len(summaries), "failed": len(failed), "problems": reasons}
+    return cast(SweepRow, {**row, **figures})
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, float | None]:

@@ -14,7 +14,6 @@ from fedcompress.errors import PayloadError
 from fedcompress.wire import support, tensors
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Arrays, Content, Payload
-from fedcompress.wire.values import Floats
 from fedcompress.wire.vector import joined, split
 
 Contents = Mapping[str, Content]
@@ -189,36 +188,3 @@ def from_tree(tree: Mapping[str, Any]) -> dict[int, References]:
         )
         for partition, link in tree["clients"].items()
     }
-
-
-@dataclass(frozen=True, eq=False)
-class Residuals:
-    """What a client's differences have left out so far (error feedback), before and after its last reply.
-
-    Seide et al. 2014, "1-bit stochastic gradient descent"; Stich et al. 2018, "Sparsified SGD with memory". If the
-    server never took that reply, the client goes back to what it had before.
-
-    Attributes:
-        exchange: Number of the exchange of the last reply; 0 before the first.
-        now: Content name -> what is left after it, all float arrays as one vector.
-        previous: Number of the exchange before.
-        before: What was left then.
-    """
-
-    exchange: int = 0
-    now: Mapping[str, Floats] = field(default_factory=dict)
-    previous: int = 0
-    before: Mapping[str, Floats] = field(default_factory=dict)
-
-    def since(self, accepted: int) -> Residuals:
-        """Returns the residuals as they were after the exchange that the server took last."""
-        if accepted == self.exchange:
-            return self
-        if accepted == self.previous:
-            return Residuals(self.previous, self.before, self.previous, self.before)
-        return Residuals(accepted)
-
-    def after(self, exchange: int, encoded: Mapping[str, Encoded]) -> Residuals:
-        """Returns the residuals after a reply."""
-        left = {name: item.error for name, item in encoded.items() if item.error is not None}
-        return Residuals(exchange, {**self.now, **left}, self.exchange, self.now)

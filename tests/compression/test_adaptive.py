@@ -13,7 +13,7 @@ from fedcompress.compression import masks as masking
 from fedcompress.compression.kinds.adaptive import Adaptive, AdaptiveParams, Search
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.architectures.mini_cnn import MiniCNN
-from fedcompress.results.run.tree import load_tree, save_tree
+from fedcompress.tree import load_tree, save_tree
 
 MINI = ModelSpec("mini-cnn", MiniCNN(), (28, 28, 1), 10)
 

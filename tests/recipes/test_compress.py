@@ -18,10 +18,11 @@ from fedcompress.recipes.method import Outcome
 from fedcompress.recipes.methods.plain import Plain
 
 OPTIONS = ("compress", "--model", "mini-cnn", "--data", "digits", "--epochs", 1, "--examples", 200)
+NO_LITE = ("--set", "tflite=false")
 
 
 def test_one_method_beside_no_compression(call: Callable[..., Any], tmp_path: Path) -> None:
-    done = call(*OPTIONS, "--method", "magnitude", "--sparsity", 0.8, "--out", "found", "--json")
+    done = call(*OPTIONS, *NO_LITE, "--method", "magnitude", "--sparsity", 0.8, "--out", "found", "--json")
     assert done.code == 0, done.err
     plain, pruned = json.loads(done.out)["rows"]
     assert (plain["method"], pruned["method"]) == ("plain", "magnitude")
@@ -45,7 +46,7 @@ def test_a_model_with_a_counter_is_compressed(call: Callable[..., Any], tmp_path
     model = keras.Sequential([keras.Input((8, 8, 1)), normalisation, layers.Flatten(), layers.Dense(10)])
     model.save(tmp_path / "counts.keras")
     sparsity = ["--sparsity", 0.5] if method == "magnitude" else ["--bits", 4]
-    options = ("--data", "digits", "--epochs", 1, "--examples", 100, "--out", "found", "--json")
+    options = ("--data", "digits", "--epochs", 1, "--examples", 100, *NO_LITE, "--out", "found", "--json")
     done = call("compress", "--model", "counts.keras", "--method", method, *sparsity, *options)
     assert done.code == 0, done.err
     row = json.loads(done.out)["rows"][-1]
@@ -111,7 +112,7 @@ def test_what_was_made_with_other_plug_ins_is_not_resumed(call: Callable[..., An
     method = tmp_path / "mine" / "methods" / "mine.py"
     method.parent.mkdir(parents=True)
     method.write_text("from fedcompress.recipes.methods.plain import Plain\nclass Mine(Plain):\n    pass\n")
-    done = call(*OPTIONS, "--method", "mine", "--plugins", "mine", "--out", "found")
+    done = call(*OPTIONS, *NO_LITE, "--method", "mine", "--plugins", "mine", "--out", "found")
     assert done.code == 0, done.err
     method.write_text(method.read_text() + "# changed\n")
     again = call("resume", "found")
@@ -173,7 +174,7 @@ def test_a_method_that_exits_is_no_success(
 ) -> None:
     (tmp_path / "plug" / "methods").mkdir(parents=True)
     (tmp_path / "plug" / "methods" / "odd.py").write_text(EXITING.format(method=method, does=does), encoding="utf-8")
-    done = call(*OPTIONS, "--method", "odd", "--plugins", "plug", "--set", "tflite=false", "--out", "found")
+    done = call(*OPTIONS, *NO_LITE, "--method", "odd", "--plugins", "plug", "--out", "found")
     assert done.code == code
     assert done.err.splitlines()[-1].startswith(message)
     assert (tmp_path / "found").exists() == (code == 1)
@@ -187,7 +188,7 @@ def test_what_a_method_calls_its_outcome_is_printable(call: Callable[..., Any], 
     )
     text = EXITING.format(method="run(self, bench)", does=does)
     (tmp_path / "plug" / "methods" / "odd.py").write_text(text, encoding="utf-8")
-    done = call(*OPTIONS, "--method", "odd", "--plugins", "plug", "--set", "tflite=false", "--out", "found", "--json")
+    done = call(*OPTIONS, *NO_LITE, "--method", "odd", "--plugins", "plug", "--out", "found", "--json")
     assert done.code == 0, done.err
     row = json.loads(done.out)["rows"][-1]
     assert (row["step"], row["a\\udc81"]) == ("\\udc80 1", 2.0)

@@ -16,18 +16,19 @@ def row(experiment: str, step: str, sparsity: float, **more: Any) -> dict[str, A
 def test_a_ladder_is_a_line_and_its_layers_a_picture() -> None:
     rows = [row("l1", f"{s}", s, channels_removed=s / 2, emptied="") for s in (0.8, 0.2, 0.4)]
     accuracies, layers = ladders([row("plain", "", 0.0), *rows])
-    (line,) = accuracies.data
-    assert (line.name, line.x, line.y) == ("l1", (0.1, 0.2, 0.4), (0.8, 0.6, 0.19999999999999996))
-    assert [(trace.name, trace.y) for trace in layers.data] == [
-        ("conv2d", (0.1, 0.2, 0.4)),
-        ("dense", (0.2, 0.4, 0.8)),
+    (line,) = accuracies.figure["data"]
+    assert (line["name"], line["x"], line["y"]) == ("l1", [0.1, 0.2, 0.4], [0.8, 0.6, 0.2])
+    assert accuracies.table.rows[0] == ("l1", "0.1", "0.8", "0.2")
+    assert [(series["name"], series["y"]) for series in layers.figure["data"]] == [
+        ("conv2d", [0.1, 0.2, 0.4]),
+        ("dense", [0.2, 0.4, 0.8]),
     ]
 
 
 def test_each_series_is_a_line() -> None:
     rows = [row("lottery", f"{s} {kind}", s, series=kind) for s in (0, 0.5, 0.9) for kind in ("ticket", "control")]
     first, *_ = ladders(rows)
-    assert [trace.name for trace in first.data] == ["lottery ticket", "lottery control"]
+    assert [series["name"] for series in first.figure["data"]] == ["lottery ticket", "lottery control"]
 
 
 def test_trials_are_points_beside_each_other() -> None:
@@ -43,9 +44,13 @@ def test_trials_are_points_beside_each_other() -> None:
         for floor in (0, 1)
         for trial in (1, 2)
     ]
-    (figure,) = ladders(rows)
-    assert [(trace.name, len(trace.y)) for trace in figure.data] == [("floor 0, 0.90", 2), ("floor 1, 0.90", 2)]
-    assert figure.data[0].text[0] == "trial 1, emptied: conv2d"
+    (panel,) = ladders(rows)
+    data = panel.figure["data"]
+    assert [(series["name"], len(series["y"])) for series in data] == [
+        ("floor 0, 0.90", 2),
+        ("floor 1, 0.90", 2),
+    ]
+    assert data[0]["text"][0] == "trial 1, emptied: conv2d"
 
 
 def test_single_models_need_no_such_picture() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedcompress.data.plot import write_plot
 from fedcompress.generators.png import write_png
 from fedcompress.recipes import page as recipe_page
 from fedcompress.results.compare import tables
@@ -226,8 +227,10 @@ def test_a_recipe_with_long_names_that_do_not_act(open_page: Callable[..., Any],
     path = tmp_path / "report.html"
     path.write_text(recipe_page.html(f"{name}_{'y' * 90}", f"key = '{'z' * 300}'", rows), encoding="utf-8")
     page = open_page(path, 390)
-    page.locator(".main-svg").first.wait_for()
+    draw_all(page)
+    page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate(CUT_OFF) == []
     assert page.locator("img, b").count() == 0
     assert page.locator("svg text").filter(has_text="<b>bold</b>").count() >= 2
 
@@ -278,3 +281,13 @@ def test_without_scripts_there_are_the_numbers(browser: Any, large: Path) -> Non
     page.get_by_text("Numbers of: Accuracy over rounds").click()
     assert page.get_by_text("0.8960", exact=True).first.is_visible()
     context.close()
+
+
+def test_the_labels_of_clients(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    write_plot(np.array([[5, 1], [2, 3]]), tmp_path / "plot.html", ["cat", "dog"])
+    page = open_page(tmp_path / "plot.html", 390)
+    draw_all(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.locator(".legendtext").all_text_contents() == ["cat", "dog"]
+    page.get_by_text("Numbers of: Examples of each client").click()
+    assert page.locator("tbody tr").all_text_contents() == ["0516", "1235"]

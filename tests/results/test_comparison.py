@@ -15,7 +15,8 @@ from scipy import stats
 
 from fedcompress.errors import InputError
 from fedcompress.results.compare import tables
-from fedcompress.results.compare.comparison import Comparison, check_same_task, compare
+from fedcompress.results.compare.caveats import check_same_task
+from fedcompress.results.compare.comparison import Comparison, compare
 from fedcompress.results.runs import find_runs
 
 Make = Callable[..., Path]

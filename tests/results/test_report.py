@@ -15,7 +15,9 @@ import pytest
 
 from fedcompress.errors import InputError
 from fedcompress.results.compare.comparison import compare
-from fedcompress.results.report import modelled, plots, population, write_report
+from fedcompress.results.report import write_report
+from fedcompress.results.report.sections import clients, devices, pareto
+from fedcompress.results.report.shown import Shown
 from fedcompress.results.runs import find_runs
 from work import counted
 
@@ -54,6 +56,11 @@ def figures(page: str) -> dict[str, Any]:
     assert match is not None
     found: dict[str, Any] = json.loads(match[1])
     return found
+
+
+def shown(*paths: Path) -> Shown:
+    found = find_runs(paths)
+    return Shown(found.variants, compare(found))
 
 
 def page_of(*names: str | Path, out: Path) -> str:
@@ -97,7 +104,7 @@ def test_the_verdict_stands_first(make_sweep: Make, tmp_path: Path) -> None:
 
 def test_the_worst_tenth(make_run: Make) -> None:
     run = make_run("run", (0.8,), clients=20)
-    panel = population.clients({"made-up": find_runs([run]).runs})
+    panel = clients.clients(shown(run))
     assert panel is not None
     assert [row[3] for row in panel.table.rows] == ["yes", "yes"] + [""] * 18
     assert panel.table.rows[0][:2] == ("19", "half")  # the last client was given the lowest accuracy
@@ -105,7 +112,12 @@ def test_the_worst_tenth(make_run: Make) -> None:
 
 def test_the_front() -> None:
     points = {"cheap": (1.0, 0.5), "beaten": (2.0, 0.4), "good": (2.0, 0.8), "dear": (3.0, 0.8), "best": (4.0, 0.9)}
-    assert plots.front(points) == ["cheap", "good", "best"]
+    front = pareto.front({name: pareto.Point(*point, 0, 0) for name, point in points.items()})
+    assert front == [
+        "cheap",
+        "good",
+        "best",
+    ]
 
 
 def test_names_stay_names(make_sweep: Make, make_run: Make, tmp_path: Path) -> None:
@@ -195,10 +207,10 @@ def test_a_hundred_clients_and_two_hundred_rounds(make_run: Make, tmp_path: Path
 
 
 def test_groups_of_a_variant_are_compared_by_name(make_sweep: Make) -> None:
-    found = find_runs([make_sweep("sweep", {"one": (0.80, 0.84), "two": (0.81, 0.82)}, (1, 2))])
-    table = population.group_table(found.variants)
+    sweep = shown(make_sweep("sweep", {"one": (0.80, 0.84), "two": (0.81, 0.82)}, (1, 2)))
+    table = clients.groups(sweep.variants)
     assert [row[0] for row in table.rows] == ["one, dense", "one, half", "two, dense", "two, half"]
-    panel = plots.pareto_bytes(compare(found))
+    panel = pareto.against_bytes(sweep)
     assert panel is not None
     assert [row[-1] for row in panel.table.rows] == ["yes", "no"]  # as many bytes, and less accurate
 
@@ -233,11 +245,9 @@ def test_modelled_figures_say_so(make_run: Make, tmp_path: Path) -> None:
     seen = Text(page_of(run, out=tmp_path / "report.html"))
     for expected in ("Devices: a model, not measured", "from a model, not measured", "on a modelled phone"):
         assert expected in seen.text, expected
-    variants = {"made-up": find_runs([run]).runs}
-    groups, rates = modelled.tables(modelled.with_devices(variants))
+    groups, rates, over_time, action = devices.blocks(shown(run))
     assert groups.rows == (("half", "phone", "4", "4", "4", "10", "30", "1", "1"),)
     assert rates.rows[0][:4] == ("phone", "1e+09", "8", "1")
-    over_time, action = modelled.panels(variants)
     assert over_time.figure["data"][0]["x"] == [4.0, 12.0]
     assert over_time.table.rows[1] == ("made-up", "2", "0.8000", "12", "40", "1", "1")
     assert [(bar["name"], bar["x"]) for bar in action.figure["data"]] == [
@@ -256,7 +266,7 @@ def test_a_run_whose_devices_are_all_gone(make_run: Make, tmp_path: Path) -> Non
     rows = [json.loads(line) for line in (run / "clients.jsonl").read_text().splitlines()]
     kept = [{key: value for key, value in row.items() if not key.startswith("modelled")} for row in rows]
     (run / "clients.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
-    groups, _ = modelled.tables({"made-up": find_runs([run]).runs})
+    groups, *_ = devices.blocks(shown(run))
     assert groups.rows[0][3:7] == ("-", "-", "-", "0")
     assert "Groups on their devices, modelled" in Text(page_of(run, out=tmp_path / "report.html")).text
 

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcompress.errors import InputError, PayloadError
+from fedcompress.link.client import Residuals
 from fedcompress.wire.codec import Encoded, Encoding, decode, encode
 from fedcompress.wire.content import Arrays, ArraySpec, Content
 from fedcompress.wire.payload import WireFormat, encode_payload, read_payload
-from fedcompress.wire.references import Base, References, Residuals, bases_of, from_tree, to_tree
+from fedcompress.wire.references import Base, References, bases_of, from_tree, to_tree
 from fedcompress.wire.values import ValueType
 
 SHAPES = ((4, 30), (30,), (30, 3))

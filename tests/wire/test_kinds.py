@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
 
 from fedcompress.errors import InputError, PayloadError
+from fedcompress.link.client import Residuals
 from fedcompress.wire.codec import CODECS, Encoding, decode, encode, read
 from fedcompress.wire.content import Arrays, ArraySpec, Content, Kind, weights_content
 from fedcompress.wire.payload import WireFormat, encode_payload, read_payload
-from fedcompress.wire.references import Base, References, Residuals, bases_of, from_tree, to_tree
+from fedcompress.wire.references import Base, References, bases_of, from_tree, to_tree
 from fedcompress.wire.values import VALUE_TYPES
 
 KINDS: tuple[Kind, ...] = ("constant", "learned", "statistic", "learned", "constant", "statistic")

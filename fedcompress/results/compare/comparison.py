@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import stdev
-from typing import Any
 
 from fedcompress.errors import FedcompressError, InputError, suggestion
+from fedcompress.results.compare.caveats import caveats
 from fedcompress.results.compare.condition import Condition, Name
-from fedcompress.results.compare.statistics import AMOUNT, ANY, BETWEEN_SHARES, SHARE, Bounds, Difference, Interval
+from fedcompress.results.compare.figures import FIGURES, Figure, target_figures
+from fedcompress.results.compare.statistics import ANY, BETWEEN_SHARES, Difference, Interval
 from fedcompress.results.runs import Found, RunResult
 
 
@@ -20,94 +20,6 @@ class ComparisonError(FedcompressError):
     """What `--fail-if` says holds."""
 
     exit_code = 3
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Something that a comparison compares.
-
-    Attributes:
-        name: Column in CSV and `--fail-if`.
-        title: What a person reads.
-        unit: "share", "bytes", "seconds", "rounds", "joules" or "" for a plain number.
-        better: 1 if more is better, -1 if less is.
-        of: Its value for a run; None if the run has none.
-    """
-
-    name: str
-    title: str
-    unit: str
-    better: int
-    of: Callable[[RunResult], float | None]
-
-    @property
-    def bounds(self) -> Bounds:
-        """What it can be: all figures but shares are amounts, which are not negative."""
-        return SHARE if self.unit == "share" else AMOUNT
-
-
-def _of_summary(*keys: str) -> Callable[[RunResult], float | None]:
-    def of(run: RunResult) -> float | None:
-        value: Any = run.summary
-        for key in keys:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        return None if value is None else float(value)
-
-    return of
-
-
-def _total_bytes(run: RunResult) -> float:
-    return float(run.summary["uplink_bytes"] + run.summary["downlink_bytes"])
-
-
-def model_bytes(run: RunResult) -> float | None:
-    """Deflated bytes of a client's model: the mean over groups, weighted by their clients."""
-    sizes = [(group["clients"], group.get("compressed_bytes")) for group in run.summary["groups"].values()]
-    known = [(clients, size) for clients, size in sizes if size is not None]
-    return sum(clients * size for clients, size in known) / sum(clients for clients, _ in known) if known else None
-
-
-def _last_rounds(run: RunResult) -> float | None:
-    accuracies = run.rounds["accuracy"].dropna().tail(10)
-    return float(accuracies.mean()) if len(accuracies) else None
-
-
-FIGURES = (
-    Figure("accuracy", "accuracy", "share", 1, _of_summary("accuracy")),
-    Figure("accuracy_last10", "accuracy, mean of the last 10 rounds", "share", 1, _last_rounds),
-    Figure("best_accuracy", "accuracy of the round best on validation data", "share", 1, _of_summary("best_accuracy")),
-    Figure("loss", "loss", "", -1, _of_summary("loss")),
-    Figure("clients_mean", "clients on their own distributions", "share", 1, _of_summary("clients", "mean")),
-    Figure("clients_worst10", "worst tenth of the clients", "share", 1, _of_summary("clients", "worst10")),
-    Figure("bytes", "bytes, up and down", "bytes", -1, _total_bytes),
-    Figure("uplink_bytes", "bytes up", "bytes", -1, _of_summary("uplink_bytes")),
-    Figure("downlink_bytes", "bytes down", "bytes", -1, _of_summary("downlink_bytes")),
-    Figure("model_bytes", "deflated model of a client", "bytes", -1, model_bytes),
-    Figure("rounds", "rounds", "rounds", -1, _of_summary("rounds")),
-    Figure("seconds", "seconds of all rounds", "seconds", -1, _of_summary("seconds")),
-    Figure("modelled_seconds", "seconds on modelled devices", "seconds", -1, _of_summary("modelled", "seconds")),
-    Figure("modelled_joules", "energy of modelled devices", "joules", -1, _of_summary("modelled", "joules")),
-)
-
-
-def target_figures(target: float) -> tuple[Figure, ...]:
-    """Returns what it takes until the test accuracy first is at least `target`: infinite if it never is."""
-
-    def until(value: Callable[[Any], float]) -> Callable[[RunResult], float]:
-        def of(run: RunResult) -> float:
-            reached = (run.rounds["accuracy"].astype(float) >= target).to_numpy()
-            return float(value(run.rounds.iloc[: int(reached.argmax()) + 1])) if reached.any() else math.inf
-
-        return of
-
-    to = f"to {target:g}"
-    return (
-        Figure("rounds_to_target", f"rounds {to}", "rounds", -1, until(len)),
-        Figure("seconds_to_target", f"seconds {to}", "seconds", -1, until(lambda r: r["seconds"].sum())),
-        Figure(
-            "bytes_to_target", f"bytes {to}", "bytes", -1, until(lambda r: (r.uplink_bytes + r.downlink_bytes).sum())
-        ),
-    )
 
 
 BASELINE, BETTER, WORSE, NOISE, IDENTICAL = "baseline", "better", "worse", "within noise", "identical"
@@ -198,7 +110,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found.
+    """Variants beside a baseline.
 
     Attributes:
         rows: A row per variant.
@@ -216,6 +128,11 @@ class Comparison:
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
 
+    @property
+    def baseline_row(self) -> Row:
+        """What the others are compared with."""
+        return next(row for row in self.rows if row.is_baseline)
+
     def failure(self, condition: Condition) -> ComparisonError | None:
         """Returns what fails if the condition holds for a variant other than the baseline.
 
@@ -226,16 +143,13 @@ class Comparison:
             raise InputError(f"--fail-if: {len(self.missing)} runs are missing ({self.missing[0]}); resume the sweep.")
         if len(self.rows) < 2:
             raise InputError(f"--fail-if: {self.baseline!r} is the only variant; name runs to compare it with.")
-        baseline = next(row for row in self.rows if row.is_baseline)
         failed = []
         for row in self.rows:
-            if row is baseline:
-                continue
 
             def value(name: Name, row: Row = row) -> float:
-                return _needed(baseline if name.baseline else row, name)
+                return _needed(self.baseline_row if name.baseline else row, name)
 
-            if condition.holds(value):
+            if not row.is_baseline and condition.holds(value):
                 figures = ", ".join(f"{name} {value(name):.6g}" for name in condition.names)
                 failed.append(f"{row.variant!r}: {figures}")
         if not failed:
@@ -244,12 +158,12 @@ class Comparison:
 
 
 def _needed(row: Row, name: Name) -> float:
-    found = row.cells[name.figure].part(name.part)
-    if found is None:
+    value = row.cells[name.figure].part(name.part)
+    if value is None:
         few = name.part != "mean" and len(row.cells[name.figure].finite) < 2
         why = f"has {len(row.seeds)} seed(s), which is too few" if few else "has no value for it"
         raise InputError(f"--fail-if: {name}: {row.variant!r} {why}.")
-    return found
+    return value
 
 
 def compare(found: Found, *, baseline: str | None = None, target: float | None = None) -> Comparison:
@@ -286,12 +200,12 @@ def compare(found: Found, *, baseline: str | None = None, target: float | None =
         )
         for variant, runs in variants.items()
     )
-    return Comparison(rows, figures, name, target, tuple(_warnings(found.runs)), found.missing)
+    return Comparison(rows, figures, name, target, tuple(caveats(found.runs)), found.missing)
 
 
 def _values(figure: Figure, runs: Sequence[RunResult]) -> dict[int, float]:
-    found = ((run.seed, figure.of(run)) for run in runs)
-    return {seed: value for seed, value in found if value is not None and not math.isnan(value)}
+    values = {run.seed: figure.of(run) for run in runs}
+    return {seed: value for seed, value in values.items() if value is not None and not math.isnan(value)}
 
 
 def _cell(
@@ -305,78 +219,3 @@ def _cell(
     if identical:
         difference = Difference(Interval(0.0, 0.0, bounds), len(values))
     return Cell(figure, values, difference, is_baseline, sum(map(math.isinf, others.values())), identical)
-
-
-def check_same_task(runs: Sequence[RunResult]) -> None:
-    """Raises InputError if the runs are not about the same data set: their accuracies say nothing about each other."""
-    names = data_sets(runs)
-    if len(names) > 1:
-        raise InputError(
-            f"runs of different data sets: {', '.join(names)}; compare runs of one, or add --any-data to do it anyway."
-        )
-
-
-def data_sets(runs: Sequence[RunResult]) -> list[str]:
-    """Returns the data sets of some runs, with the classes where they are a choice.
-
-    They are told apart by their digests, or by their names where a run of an earlier version has no digest.
-    """
-    names = [_data_set(run) for run in runs]
-    digests = [run.dataset_digest for run in runs]
-    if None in digests:
-        return list(dict.fromkeys(names))
-    found: dict[str | None, str] = {}
-    for digest, name in zip(digests, names, strict=True):
-        found.setdefault(digest, name)
-    several = {name for name, count in Counter(found.values()).items() if count > 1}
-    return [f"{name} (digest {str(digest)[:12]})" if name in several else name for digest, name in found.items()]
-
-
-def _data_set(run: RunResult) -> str:
-    data = run.scenario.get("data", {})
-    return f"{data.get('dataset')}" + (f" {data['classes']}" if data.get("classes") else "")
-
-
-def _warnings(runs: Sequence[RunResult]) -> list[str]:
-    """Says in what the runs differ that the reader may not know of."""
-    texts = []
-    if len(sets := data_sets(runs)) > 1:
-        texts.append(f"data sets differ ({', '.join(sets)}): accuracies say nothing about each other.")
-    elif changed := _changed_data(runs):
-        texts.append(f"data differ although the settings do not: {changed}.")
-    made = [run.provenance for run in runs]
-    if machines := _differing(made, lambda p: _machine(p.get("machine", {}))):
-        texts.append(f"machines differ ({machines}): seconds say little about each other.")
-    for key in ("engine", "workers"):
-        if values := _differing(made, lambda p, key=key: str(p.get(key))):  # type: ignore[misc]
-            texts.append(f"{key} differ ({values}): seconds say little about each other.")
-    packages = sorted({package for p in made for package in p.get("versions", {})})
-    for package in packages:
-        if values := _differing(made, lambda p, package=package: str(p["versions"].get(package))):  # type: ignore[misc]
-            texts.append(f"versions of {package} differ ({values}).")
-    if values := _differing(made, lambda p: str(p.get("commit"))[:9] + ("+changes" if p.get("dirty") else "")):
-        texts.append(f"commits differ ({values}).")
-    if _differing(made, lambda p: str(p.get("plugins_digest"))):
-        texts.append("plug-ins differ.")
-    return texts
-
-
-def _machine(machine: Mapping[str, Any]) -> str:
-    return f"{machine.get('system')}, {machine.get('processor')}, {machine.get('cores')} cores"
-
-
-def _differing(made: Sequence[Mapping[str, Any]], of: Callable[[Mapping[str, Any]], str]) -> str | None:
-    """Returns the distinct values if there are several."""
-    values = list(dict.fromkeys(map(of, made)))
-    return " / ".join(values) if len(values) > 1 else None
-
-
-def _changed_data(runs: Sequence[RunResult]) -> str | None:
-    """Names two runs of the same data settings and seed whose data are not the same."""
-    first: dict[str, RunResult] = {}
-    for run in runs:
-        settings = repr([run.scenario.get("data"), run.scenario.get("public"), run.seed])
-        other = first.setdefault(settings, run)
-        if other.provenance.get("data_digest") != run.provenance.get("data_digest"):
-            return f"{other.path} and {run.path}"
-    return None

@@ -6,7 +6,6 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from fedcompress.devices import ABOUT
 from fedcompress.errors import InputError
 from fedcompress.files import check_output, irregular
 from fedcompress.fitted_table import FittedTable
+from fedcompress.page.blocks import Block, Section, TextTable, Warnings
+from fedcompress.page.shell import html
 from fedcompress.results.compare import comparison as compared
 from fedcompress.results.compare.comparison import Cell, Comparison, Row
 from fedcompress.results.run.directory import RunDirectory
@@ -28,17 +29,15 @@ MARKS = {
     compared.TOO_FEW: "?",
 }
 """What stands behind a figure for its verdict."""
+CLASSES = {
+    compared.BETTER: "good",
+    compared.WORSE: "bad",
+    compared.NOISE: "noise",
+    compared.IDENTICAL: "noise",
+    compared.TOO_FEW: "noise",
+}
+"""How a page colours a verdict: classes of its style sheet."""
 FORMATS = (".csv", ".md", ".html", ".json")
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table as text; the first column is a name, the others are figures."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    caption: str = ""
 
 
 _WRITTEN: dict[str, Callable[[float], str]] = {
@@ -95,8 +94,8 @@ def accuracy_table(comparison: Comparison) -> TextTable:
 def _cut(comparison: Comparison, names: Iterable[str]) -> bool:
     """Says whether an interval of these figures, or of their differences, is cut at what they can be."""
     cells = [row.cells[name] for row in comparison.rows for name in names]
-    found = [cell.interval for cell in cells] + [cell.difference.interval for cell in cells if cell.difference]
-    return any(interval is not None and interval.is_cut for interval in found)
+    intervals = [cell.interval for cell in cells] + [cell.difference.interval for cell in cells if cell.difference]
+    return any(interval is not None and interval.is_cut for interval in intervals)
 
 
 def _accuracy_row(row: Row) -> tuple[str, ...]:
@@ -141,9 +140,9 @@ def target_table(comparison: Comparison) -> TextTable | None:
 
 
 def _figures_table(comparison: Comparison, title: str, titles: dict[str, str], note: str = "") -> TextTable:
-    (baseline,) = [row for row in comparison.rows if row.is_baseline]
+    baseline = comparison.baseline_row.cells
     rows = tuple(
-        (row.variant, *(_marked(row.cells[name], baseline.cells[name]) for name in titles)) for row in comparison.rows
+        (row.variant, *(_marked(row.cells[name], baseline[name]) for name in titles)) for row in comparison.rows
     )
     legend = "± half of the 95 % interval, where it is 1 % or more"
     if _cut(comparison, titles):
@@ -226,9 +225,10 @@ def _markdown(text: str) -> str:
 
 def to_html(comparison: Comparison) -> str:
     """Returns the tables that a person reads as a page that opens offline."""
-    from fedcompress.results.report import render
-
-    return render("comparison.html", comparison=comparison, tables=text_tables(comparison))
+    variants = f"{len(comparison.rows)} variant{'s' if len(comparison.rows) > 1 else ''}"
+    blocks: list[Block] = [Warnings(comparison.warnings, comparison.missing), *text_tables(comparison)]
+    section = Section("tables", "Comparison", blocks, heading=False)
+    return html("fedcompress compare", f"{variants}, compared with {comparison.baseline}", [section], emphasis=CLASSES)
 
 
 def write(comparison: Comparison, path: Path) -> list[Path]:
@@ -268,10 +268,10 @@ def render_terminal(tables: Sequence[TextTable]) -> Any:
     from rich.text import Text
 
     colours = {compared.BETTER: "green", compared.WORSE: "red", compared.NOISE: "yellow"}
-    made: list[Any] = []
+    parts: list[Any] = []
     for table in tables:
         rows: list[list[str | Text]] = [
             [row[0], *(Text(value, colours.get(value, "")) for value in row[1:])] for row in table.rows
         ]
-        made += [FittedTable(table.title, table.columns, rows, table.caption, words=["verdict"]), ""]
-    return Group(*made[:-1])
+        parts += [FittedTable(table.title, table.columns, rows, table.caption, words=["verdict"]), ""]
+    return Group(*parts[:-1])

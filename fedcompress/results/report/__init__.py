@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fedcompress.results.report.page import render, write_report
+from fedcompress.results.report.page import write_report
 
-__all__ = ["render", "write_report"]
+__all__ = ["write_report"]

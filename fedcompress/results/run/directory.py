@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unicodedata import normalize
 
 from fedcompress.errors import InputError
 from fedcompress.files import irregular, open_to_read, part_name, read_text, write_text
+from fedcompress.rows import Summary
 
 ROWS = ("rounds", "clients", "ledger")
 _RUN = (*(f"{name}.jsonl" for name in ROWS), "scenario.toml", "provenance.json")
@@ -159,7 +160,16 @@ class RunDirectory:
         """How the run ended: completed, failed, interrupted; None while it runs, or if it was killed."""
         if not (self.path / "summary.json").exists():
             return None
-        return str(self.read_json("summary.json").get("status", "damaged"))
+        return str(self.summary.get("status", "damaged"))
+
+    @property
+    def summary(self) -> Summary:
+        """`summary.json`.
+
+        Raises:
+            InputError: It is absent or damaged.
+        """
+        return cast(Summary, self.read_json("summary.json"))
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """Returns the rows of `rounds`, `clients` or `ledger`."""

@@ -9,14 +9,15 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fedcompress.experiment import Experiment
+from fedcompress.rows import Provenance
 
 _PACKAGES = ("fedcompress", "flwr", "ray", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
 
 
-def provenance(experiment: Experiment, options: Mapping[str, Any], command: Sequence[str]) -> dict[str, Any]:
+def provenance(experiment: Experiment, options: Mapping[str, Any], command: Sequence[str]) -> Provenance:
     """Returns versions, commit, machine, engine, command, digests of data and plug-ins, seed, start.
 
     `data_digest` is of the data as it was divided, so seeds differ in it; `dataset_digest` is of the data set alone.
@@ -32,9 +33,9 @@ def provenance(experiment: Experiment, options: Mapping[str, Any], command: Sequ
 
 def provenance_of(
     data_digest: str, plugins_digest: str, options: Mapping[str, Any], command: Sequence[str]
-) -> dict[str, Any]:
+) -> Provenance:
     """Returns versions, commit, machine, command, digests of data and plug-ins, start; not what was run."""
-    return {
+    made_with = {
         "versions": {name: installed(name) for name in _PACKAGES} | {"python": platform.python_version()},
         **_commit(),
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
@@ -45,6 +46,7 @@ def provenance_of(
         "start": datetime.datetime.now(datetime.UTC).isoformat(),
         "end": None,
     }
+    return cast(Provenance, made_with)
 
 
 def installed(package: str) -> str | None:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -16,30 +16,30 @@ from fedcompress.evaluation import Scores
 from fedcompress.experiment import Experiment
 from fedcompress.federation import RoundRecord
 from fedcompress.results.run.directory import RunDirectory, finite
+from fedcompress.rows import GroupSummary, RoundRow, Summary
 from fedcompress.stopping import Stopped
 from fedcompress.wire.ledger import ENVELOPE, Totals, Transfer
 
-Row = dict[str, Any]
 _KEPT = ("sparsity_target", "sparsity", "parameters", "dense_bytes", "compressed_bytes")
 
 
 class Observer(Protocol):
     """Watches a run; the command line's progress display is one."""
 
-    def started(self, experiment: Experiment, before: Sequence[Row]) -> None:
+    def started(self, experiment: Experiment, before: Sequence[RoundRow]) -> None:
         """The first round is about to begin, after those of the rows that are on disk."""
 
-    def round_done(self, row: Row) -> None:
+    def round_done(self, row: RoundRow) -> None:
         """A round is over and on disk."""
 
 
 class Silent:
     """An observer that does nothing."""
 
-    def started(self, experiment: Experiment, before: Sequence[Row]) -> None:
+    def started(self, experiment: Experiment, before: Sequence[RoundRow]) -> None:
         """Does nothing."""
 
-    def round_done(self, row: Row) -> None:
+    def round_done(self, row: RoundRow) -> None:
         """Does nothing."""
 
 
@@ -56,12 +56,12 @@ class Recorder:
     """
 
     def __init__(self, experiment: Experiment, directory: RunDirectory, engine: str) -> None:
-        self.latest: dict[int, Row] = {}
+        self.latest: dict[int, Mapping[str, Any]] = {}
         self.uploads: dict[int, dict[str, int]] = {}
         self.totals = Totals()
         self.best: dict[str, Any] = {"validation": -1.0, "accuracy": float("nan"), "round": 0}
         self.seconds = 0.0
-        self.rounds: list[Row] = []
+        self.rounds: list[RoundRow] = []
         self.stopped: Stopped | None = None
         self._modelled = ModelledTotals()
         self._experiment = experiment
@@ -88,10 +88,9 @@ class Recorder:
         """Takes in the rows that are on disk, as if their rounds had just been run."""
         ledger = [Transfer(**row) for row in self._directory.rows("ledger")]
         self.note(RoundRecord(self._directory.rows("clients"), ledger))
-        for row in self._directory.rows("rounds"):
-            accuracy, loss, validation = (
-                math.nan if row[key] is None else row[key] for key in ("accuracy", "loss", "validation_accuracy")
-            )
+        for row in cast(list[RoundRow], self._directory.rows("rounds")):
+            figures = (row["accuracy"], row["loss"], row["validation_accuracy"])
+            accuracy, loss, validation = (math.nan if figure is None else figure for figure in figures)
             self._choose(row["round"], Scores(accuracy, loss, validation, {}))
             self.seconds += row["seconds"]
             self.rounds.append(row)
@@ -105,7 +104,7 @@ class Recorder:
         if chosen_by >= self.best["validation"]:
             self.best = {"validation": chosen_by, "accuracy": scores.accuracy, "round": number}
 
-    def round(self, number: int, record: RoundRecord, scores: Scores, started: float) -> Row:
+    def round(self, number: int, record: RoundRecord, scores: Scores, started: float) -> RoundRow:
         """Writes the rows of a round and returns its line in `rounds.jsonl`.
 
         `best` is the test accuracy of the round that has been best on validation data so far.
@@ -116,7 +115,7 @@ class Recorder:
         modelled = ModelledTotals()
         modelled.add(record.clients)
         sizes = {d: sum(t.wire_bytes for t in record.transfers if t.direction == d) for d in ("uplink", "downlink")}
-        row = {
+        row: RoundRow = {
             "round": number,
             "accuracy": scores.accuracy,
             "loss": scores.loss,
@@ -128,16 +127,15 @@ class Recorder:
             "clients": len({r["client"] for r in record.clients if r["status"] == "ok"}),
             "failures": record.failures,
             "events": list(record.events),
-            **modelled.round(record.modelled_seconds),
-            **record.notes,
         }
+        row = cast(RoundRow, {**row, **modelled.round(record.modelled_seconds), **record.notes})
         self._directory.append("ledger", map(asdict, record.transfers))
         self._directory.append("clients", map(self._client_row, record.clients))
         self._directory.append("rounds", [row])
         self.rounds.append(row)
         return row
 
-    def _client_row(self, row: Mapping[str, Any]) -> Row:
+    def _client_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         blank = dict.fromkeys(("examples", "train_loss", "accuracy", *_KEPT, "seconds"))
         return {**blank, **row}
 
@@ -161,7 +159,7 @@ class Recorder:
         clients: Mapping[str, float] | None = None,
         digest: str | None = None,
         extra: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> Row:
+    ) -> Summary:
         """Returns `summary.json`.
 
         Args:
@@ -171,7 +169,8 @@ class Recorder:
             extra: Group -> what the end of the run measured for it.
         """
         scenario, totals = self._experiment.scenario, self.totals
-        return {
+        groups = {name: {**self._group(name), **(extra or {}).get(name, {})} for name in self._experiment.groups}
+        summary: Summary = {
             "run": self._directory.path.name,
             "scenario": scenario.name,
             "seed": scenario.seed,
@@ -188,21 +187,18 @@ class Recorder:
             "downlink_bytes": totals.downlink,
             "dense_uplink_bytes": totals.dense_uplink,
             "dense_downlink_bytes": totals.dense_downlink,
-            "bytes_by_content": totals.by_content,
-            "groups": {name: self._group(name) | dict((extra or {}).get(name, {})) for name in self._experiment.groups},
+            "bytes_by_content": {**totals.to_dict()["by_content"]},
+            "groups": cast(dict[str, GroupSummary], groups),
             "seconds": self.seconds,
             "model_digest": digest,
-            "warnings": self._experiment.warnings,
-            **self._devices(),
+            "warnings": list(self._experiment.warnings),
         }
+        if any(group.settings.device is not None for group in self._experiment.groups.values()):
+            seconds = sum(row.get("modelled_seconds", 0.0) for row in self.rounds)
+            summary["modelled"] = self._modelled.table(seconds)
+        return summary
 
-    def _devices(self) -> Row:
-        """What the groups' devices would have taken, if they have any."""
-        if all(group.settings.device is None for group in self._experiment.groups.values()):
-            return {}
-        return {"modelled": self._modelled.table(sum(row.get("modelled_seconds", 0.0) for row in self.rounds))}
-
-    def _group(self, name: str) -> Row:
+    def _group(self, name: str) -> GroupSummary:
         """Means over the latest models of a group's clients, masks applied."""
         group = self._experiment.groups[name]
         rows = [self.latest[p] for p in group.clients if p in self.latest]
@@ -212,8 +208,11 @@ class Recorder:
             "model": group.model.name,
             "clients": len(group.clients),
             "accuracy": self.scores.groups.get(name),
-            **means,
+            "sparsity_target": means["sparsity_target"],
+            "sparsity": means["sparsity"],
             "parameters": means["parameters"] or group.model.parameters,
+            "dense_bytes": means["dense_bytes"],
+            "compressed_bytes": means["compressed_bytes"],
             "upload_bytes": float(np.mean([u["wire"] for u in uploads])) if uploads else None,
             "dense_upload_bytes": float(np.mean([u["dense"] for u in uploads])) if uploads else None,
         }

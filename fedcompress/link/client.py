@@ -1,0 +1,139 @@
+"""A client's end of an exchange, and what it keeps between exchanges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
+
+from fedcompress.experiment import Experiment
+from fedcompress.groups import Group
+from fedcompress.link.message import Request
+from fedcompress.wire.codec import Encoded
+from fedcompress.wire.content import Arrays, Payload
+from fedcompress.wire.payload import decode_payload, encode_payload, present
+from fedcompress.wire.references import Base, References, bases_of
+from fedcompress.wire.values import Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """What a client's differences have left out so far (error feedback), before and after its last reply.
+
+    Seide et al. 2014, "1-bit stochastic gradient descent"; Stich et al. 2018, "Sparsified SGD with memory".
+
+    Attributes:
+        exchange: Number of the exchange of the last reply; 0 before the first.
+        now: Content name -> what is left after it, all float arrays as one vector.
+        previous: Number of the exchange before.
+        before: What was left then.
+    """
+
+    exchange: int = 0
+    now: Mapping[str, Floats] = field(default_factory=dict)
+    previous: int = 0
+    before: Mapping[str, Floats] = field(default_factory=dict)
+
+    def since(self, accepted: int) -> Residuals:
+        """Returns the residuals as they were after the exchange that the server took last."""
+        if accepted == self.exchange:
+            return self
+        if accepted == self.previous:
+            return Residuals(self.previous, self.before, self.previous, self.before)
+        return Residuals(accepted)
+
+    def after(self, exchange: int, encoded: Mapping[str, Encoded]) -> Residuals:
+        """Returns the residuals after a reply."""
+        left = {name: item.error for name, item in encoded.items() if item.error is not None}
+        return Residuals(exchange, {**self.now, **left}, self.exchange, self.now)
+
+
+class ClientEnd:
+    """A client's end of its link, for the length of one exchange.
+
+    Attributes:
+        payload: What has been received, decoded.
+        state: Content name -> arrays: what the client strategy keeps.
+
+    Args:
+        memory: What the client keeps between exchanges, in its Flower context.
+        experiment: What is run.
+        group: The client's group.
+        request: What has been received.
+
+    Raises:
+        PayloadError: It is not what is declared, or does not decode.
+    """
+
+    def __init__(self, memory: RecordDict, experiment: Experiment, group: Group, request: Request) -> None:
+        self._memory, self._wire, self._exchange = memory, experiment.wire, request.exchange or 0
+        references, residuals, self.state = _load(memory)
+        self._residuals = residuals.since(request.accepted or 0)
+        self._contents = experiment.contents(group)
+        received = present(request.blobs, self._contents)
+        references = experiment.start(group) if request.fresh else references
+        self.payload = decode_payload(request.blobs, received, references)
+        self._references = references.after(self.payload, received).sent(
+            bases_of(self.payload, received, request.round)
+        )
+
+    def encode(self, payload: Payload) -> dict[str, Encoded]:
+        """Encodes what is sent back.
+
+        Raises:
+            PayloadError: It is not what is declared, or holds values that are not finite.
+        """
+        declared = present(payload, self._contents)
+        return encode_payload(payload, declared, self._wire, self._references, residuals=self._residuals.now)
+
+    def save(self, encoded: Mapping[str, Encoded], state: Mapping[str, Arrays]) -> None:
+        """Keeps what the next exchange needs, as if the reply will arrive.
+
+        Args:
+            encoded: The reply.
+            state: What the client strategy keeps.
+        """
+        sent = {name: item.arrays for name, item in encoded.items()}
+        references = self._references.after(sent, present(sent, self._contents))
+        _save(self._memory, references, self._residuals.after(self._exchange, encoded), state)
+
+
+def _load(memory: RecordDict) -> tuple[References, Residuals, dict[str, Arrays]]:
+    """Reads what a client keeps between exchanges: references, residuals, and the state of its strategy."""
+    notes: dict[str, Any] = {name: dict(record) for name, record in memory.config_records.items()}
+    arrays = {name: record.to_numpy_ndarrays() for name, record in memory.array_records.items()}
+
+    def named(kind: str) -> dict[str, Any]:
+        return dict(zip(notes[f"{kind}.names"]["names"], arrays[kind], strict=True)) if kind in arrays else {}
+
+    bases = {
+        name: Base(int(generation), arrays[f"bases.{name}"]) for name, generation in notes.get("bases", {}).items()
+    }
+    exchanges = notes.get("residuals", {"exchange": 0, "previous": 0})
+    residuals = Residuals(
+        exchanges["exchange"], named("residuals.now"), exchanges["previous"], named("residuals.before")
+    )
+    state = {name.removeprefix("state."): a for name, a in arrays.items() if name.startswith("state.")}
+    return References(named("references"), bases), residuals, state
+
+
+def _save(memory: RecordDict, references: References, residuals: Residuals, state: Mapping[str, Arrays]) -> None:
+    memory.clear()
+    for kind, vectors in (
+        ("references", references.held),
+        ("residuals.now", residuals.now),
+        ("residuals.before", residuals.before),
+    ):
+        if vectors:
+            memory[kind] = ArrayRecord(list(vectors.values()))
+            memory[f"{kind}.names"] = ConfigRecord({"names": list(vectors)})
+    if residuals.now:
+        memory["residuals"] = ConfigRecord({"exchange": residuals.exchange, "previous": residuals.previous})
+    if references.bases:
+        memory["bases"] = ConfigRecord({name: base.generation for name, base in references.bases.items()})
+    for name, base in references.bases.items():
+        memory[f"bases.{name}"] = ArrayRecord(base.arrays)
+    for name, arrays in state.items():
+        memory[f"state.{name}"] = ArrayRecord(list(arrays))

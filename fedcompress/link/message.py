@@ -1,0 +1,125 @@
+"""What crosses in an exchange: a request and its answer, as Flower messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+
+from fedcompress.wire.codec import Encoded
+from fedcompress.wire.records import from_record, to_record
+
+ACTION: Final = "train"
+"""Flower's type of a message that asks for the action NAME is `train.NAME`."""
+_WHICH_PARTITION: Final = "query.partition"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the server asks a client to do.
+
+    Attributes:
+        action: Name of the action.
+        round: Number of the round.
+        blobs: Content name -> its bytes.
+        exchange: Number of this exchange; None where no content has error feedback.
+        accepted: Number of the exchange whose reply the server took last, 0 for none; None as `exchange`.
+        fresh: Whether the client begins with the references that both ends make from the seed.
+        measured: Whether it reports the accuracy of its model on its own distribution.
+        tested: Whether it tests its model on the whole test set, and reports its digest.
+        debug: Whether its errors show where they come from.
+    """
+
+    action: str
+    round: int
+    blobs: Mapping[str, bytes]
+    exchange: int | None = None
+    accepted: int | None = None
+    fresh: bool = False
+    measured: bool = False
+    tested: bool = False
+    debug: bool = False
+
+    def message(self, node: int) -> Message:
+        """Returns the request as a message to a node; what is absent or false does not cross."""
+        numbers = {name: value for name, value in vars(self).items() if name not in ("action", "blobs")}
+        telling = {name: value for name, value in numbers.items() if value is not None and value is not False}
+        content = RecordDict({"payload": to_record(self.blobs), "request": ConfigRecord(telling)})
+        return Message(content, dst_node_id=node, message_type=f"{ACTION}.{self.action}", group_id=str(self.round))
+
+    @classmethod
+    def of(cls, message: Message) -> Request:
+        """Undoes `message`.
+
+        Raises:
+            PayloadError: The contents are no streams of ours.
+        """
+        numbers: dict[str, Any] = dict(message.content.config_records["request"])
+        blobs = from_record(message.content.array_records["payload"])
+        return cls(action_of(message) or "", blobs=blobs, **numbers)
+
+
+def action_of(message: Message) -> str | None:
+    """Returns the action that a message asks for; None for a message that asks for something else."""
+    kind, _, action = message.metadata.message_type.partition(".")
+    return action if kind == ACTION else None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A client's answer, as the server reads it: nothing of it is trusted, so each part is read when it is wanted."""
+
+    message: Message
+
+    @staticmethod
+    def to(
+        request: Message, encoded: Mapping[str, Encoded], metrics: Mapping[str, float], digest: str | None
+    ) -> Message:
+        """Returns the answer to a request, as a message.
+
+        Args:
+            request: What is answered.
+            encoded: The contents.
+            metrics: What the client reports, and what was measured.
+            digest: Of the client's own model, where it was tested.
+        """
+        content: dict[str, Any] = {
+            "payload": to_record({name: item.data for name, item in encoded.items()}),
+            "metrics": MetricRecord(dict(metrics)),
+        }
+        if digest is not None:
+            content["report"] = ConfigRecord({"model_digest": digest})
+        return Message(RecordDict(content), reply_to=request)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What the client reports, and what it measured."""
+        return dict(self.message.content.metric_records["metrics"])
+
+    @property
+    def blobs(self) -> dict[str, bytes]:
+        """Content name -> its bytes."""
+        return from_record(self.message.content.array_records["payload"])
+
+    @property
+    def model_digest(self) -> dict[str, Any]:
+        """The digest of the client's own model as a column of its row; nothing if it was not tested."""
+        report = self.message.content.config_records.get("report")
+        return {"model_digest": report["model_digest"]} if report else {}
+
+
+def partition_question(node: int) -> Message:
+    """Returns the message that asks a node which share of the data it holds: Flower's node ids are random."""
+    return Message(RecordDict(), dst_node_id=node, message_type=_WHICH_PARTITION)
+
+
+def partition_answer(question: Message, partition: int) -> Message:
+    """Returns a node's answer to that."""
+    return Message(RecordDict({"answer": ConfigRecord({"partition": partition})}), reply_to=question)
+
+
+def partition_of(answer: Message) -> int:
+    """Returns the partition that a node says it holds."""
+    return int(answer.content.config_records["answer"]["partition"])  # type: ignore[arg-type]

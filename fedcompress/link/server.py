@@ -1,0 +1,206 @@
+"""The server's end of an exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fedcompress.errors import PayloadError
+from fedcompress.experiment import Experiment
+from fedcompress.groups import ClientInfo
+from fedcompress.plausibility import parts, root_mean_square
+from fedcompress.wire.codec import Encoded
+from fedcompress.wire.content import Arrays, Content, Payload
+from fedcompress.wire.payload import encode_payload, present, read_payload
+from fedcompress.wire.references import Contents, References, bases_of
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """A request's contents as they cross the network; clients that hold the same are sent the same.
+
+    Attributes:
+        contents: Declarations of what it holds.
+        encodings: Its contents, measured.
+        decoded: What the client receives.
+        meant: What was to be sent, of contents with error feedback.
+        references: What both ends hold once it has arrived.
+    """
+
+    contents: Contents
+    encodings: Mapping[str, Encoded]
+    decoded: Payload
+    meant: Payload
+    references: References
+
+    @property
+    def blobs(self) -> dict[str, bytes]:
+        """Content name -> its bytes."""
+        return {name: item.data for name, item in self.encodings.items()}
+
+    @cached_property
+    def parts(self) -> dict[str, Arrays]:
+        """What of it the client's changes are measured against, part by part."""
+        return parts(self.decoded, self.contents)
+
+    @cached_property
+    def sizes(self) -> dict[str, float]:
+        """Root mean square of each part that holds real numbers."""
+        measured = {name: root_mean_square(arrays) for name, arrays in self.parts.items()}
+        return {name: size for name, size in measured.items() if size is not None}
+
+    def as_meant(self, name: str, content: Content, payload: Mapping[str, Arrays]) -> Arrays:
+        """Returns a content of the reply as if the client had begun with what it was meant to receive.
+
+        What the request left out stays in the server's state that way, and is in the next difference: this is the error
+        feedback of the downlink, and needs no memory of its own.
+
+        Raises:
+            PayloadError: The result is not finite.
+        """
+        arrays = payload[name]
+        if name not in self.meant:
+            return arrays
+        masks = dict(zip(content.masked, payload[content.mask] if content.mask else [], strict=True))
+        moved = []
+        for i, (array, meant, decoded) in enumerate(zip(arrays, self.meant[name], self.decoded[name], strict=True)):
+            if content.arrays[i].lossy:
+                with np.errstate(over="ignore"):
+                    shift = meant - decoded
+                    array = array + (np.where(masks[i], shift, np.float32(0)) if i in masks else shift)
+                if not np.isfinite(array).all():
+                    raise PayloadError(f"{name}[{i}] is not finite once added to what the client was sent")
+            moved.append(array)
+        return moved
+
+
+@dataclass(frozen=True, eq=False)
+class Received:
+    """An answer's contents.
+
+    Attributes:
+        encodings: Measured.
+        parts: What of them changes are measured on, part by part.
+        payload: Decoded; with error feedback what the server meant to send plus the client's change.
+        references: What both ends hold once the server has taken it.
+    """
+
+    encodings: Mapping[str, Encoded]
+    parts: Mapping[str, Arrays]
+    payload: Payload
+    references: References
+
+
+class ServerEnd:
+    """The server's end of the links to all clients.
+
+    Attributes:
+        references: Partition -> what both ends hold; absent before the first exchange, and after one that came to
+            nothing but for the number of the last that did not.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.references: dict[int, References] = {}
+        self._experiment = experiment
+        self._contents = {name: experiment.contents(group) for name, group in experiment.groups.items()}
+        self._feeds_back = any(
+            experiment.wire.encoding(name, content).feedback
+            for contents in self._contents.values()
+            for name, content in contents.items()
+        )
+
+    def encode(self, client: ClientInfo, payload: Payload, round_number: int, known: dict[Any, Any]) -> Sent:
+        """Encodes what a client is sent.
+
+        Args:
+            client: Who is sent it.
+            payload: Contents.
+            round_number: Number of the round.
+            known: What this call has encoded so far, and adds to: the same arrays for many clients are encoded once.
+
+        Raises:
+            PayloadError: The contents are not what is declared.
+        """
+        references = self._held(client)
+        key = (client.model, references.key, *((name, id(arrays)) for name, arrays in payload.items()))
+        if key not in known:
+            known[key] = payload, self._encoded(client, payload, round_number, references)  # `payload` keeps the ids
+        sent: Sent = known[key][1]
+        return sent
+
+    def _encoded(self, client: ClientInfo, payload: Payload, round_number: int, references: References) -> Sent:
+        contents, wire = present(payload, self._contents[client.group]), self._experiment.wire
+        encoded = encode_payload(payload, contents, wire, references, generation=round_number)
+        decoded = {name: item.arrays for name, item in encoded.items()}
+        meant = {
+            name: content.accept(list(payload[name]), name)
+            for name, content in contents.items()
+            if content.delta and wire.encoding(name, content).feedback
+        }
+        arrived = references.after(decoded, contents).sent(bases_of(decoded, contents, round_number))
+        return Sent(contents, encoded, decoded, meant, arrived)
+
+    def decoded(self, name: str, arrays: Arrays, round_number: int) -> Arrays:
+        """Returns a content as its receivers decode it, under the wire format of this run."""
+        content = next(contents[name] for contents in self._contents.values() if name in contents)
+        wire = self._experiment.wire
+        return encode_payload({name: arrays}, {name: content}, wire, generation=round_number)[name].arrays
+
+    def remembered(self, client: ClientInfo, exchange: int) -> dict[str, Any]:
+        """Returns what a request says of earlier exchanges, as fields of `Request`.
+
+        Args:
+            client: Who is sent it.
+            exchange: Number of the new exchange.
+        """
+        references = self._held(client)
+        numbers = {"exchange": exchange, "accepted": references.accepted} if self._feeds_back else {}
+        return {**numbers, "fresh": references.fresh}
+
+    def read(self, client: ClientInfo, sent: Sent, blobs: Mapping[str, bytes], expects: Collection[str]) -> Received:
+        """Decodes and measures an answer; nothing is remembered of it before `take`.
+
+        Args:
+            client: Who has sent it.
+            sent: What the client had been sent.
+            blobs: Content name -> bytes.
+            expects: Contents that have to be among them.
+
+        Raises:
+            PayloadError: Contents are missing or not what is declared, or do not decode.
+        """
+        contents = present(blobs, self._contents[client.group])
+        if missing := sorted(set(expects) - blobs.keys()):
+            raise PayloadError(f"the reply lacks {', '.join(missing)}; received {', '.join(blobs) or 'nothing'}")
+        encodings = read_payload(blobs, contents, sent.references)
+        decoded = {name: item.arrays for name, item in encodings.items()}
+        payload = {name: sent.as_meant(name, contents[name], decoded) for name in decoded}
+        compared = parts(decoded, self._contents[client.group])
+        return Received(encodings, compared, payload, sent.references.after(decoded, contents))
+
+    def take(self, client: ClientInfo, references: References, exchange: int) -> None:
+        """Goes on from an exchange whose reply is good.
+
+        Args:
+            client: Who has answered.
+            references: Of the answer.
+            exchange: Number of the exchange.
+        """
+        self.references[client.partition] = replace(references, accepted=exchange)
+
+    def give_up(self, client: ClientInfo) -> None:
+        """Forgets what a client held, after an exchange that came to nothing: the next one is self-contained."""
+        references = self.references.pop(client.partition, None)
+        if references is not None and references.accepted:
+            self.references[client.partition] = References(accepted=references.accepted)
+
+    def _held(self, client: ClientInfo) -> References:
+        references = self.references.get(client.partition)
+        if references is None or references.fresh:
+            start = self._experiment.start(self._experiment.groups[client.group])
+            return replace(start, accepted=references.accepted if references else 0)
+        return references

@@ -1,0 +1,85 @@
+"""What a reader has to know before believing a comparison: in what else its runs differ."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fedcompress.errors import InputError
+from fedcompress.results.runs import RunResult
+
+
+def check_same_task(runs: Sequence[RunResult]) -> None:
+    """Raises InputError if the runs are not about the same data set: their accuracies say nothing about each other."""
+    names = data_sets(runs)
+    if len(names) > 1:
+        raise InputError(
+            f"runs of different data sets: {', '.join(names)}; compare runs of one, or add --any-data to do it anyway."
+        )
+
+
+def data_sets(runs: Sequence[RunResult]) -> list[str]:
+    """Returns the data sets of some runs, with the classes where they are a choice.
+
+    They are told apart by their digests, or by their names where a run of an earlier version has no digest.
+    """
+    names = [_data_set(run) for run in runs]
+    digests = [run.dataset_digest for run in runs]
+    if None in digests:
+        return list(dict.fromkeys(names))
+    found: dict[str | None, str] = {}
+    for digest, name in zip(digests, names, strict=True):
+        found.setdefault(digest, name)
+    several = {name for name, count in Counter(found.values()).items() if count > 1}
+    return [f"{name} (digest {str(digest)[:12]})" if name in several else name for digest, name in found.items()]
+
+
+def _data_set(run: RunResult) -> str:
+    data = run.scenario.get("data", {})
+    return f"{data.get('dataset')}" + (f" {data['classes']}" if data.get("classes") else "")
+
+
+def caveats(runs: Sequence[RunResult]) -> list[str]:
+    """Says in what the runs differ that the reader may not know of."""
+    texts = []
+    if len(sets := data_sets(runs)) > 1:
+        texts.append(f"data sets differ ({', '.join(sets)}): accuracies say nothing about each other.")
+    elif changed := _changed_data(runs):
+        texts.append(f"data differ although the settings do not: {changed}.")
+    made = [run.provenance for run in runs]
+    if machines := _differing(made, lambda p: _machine(p.get("machine", {}))):
+        texts.append(f"machines differ ({machines}): seconds say little about each other.")
+    for key in ("engine", "workers"):
+        if values := _differing(made, lambda p, key=key: str(p.get(key))):  # type: ignore[misc]
+            texts.append(f"{key} differ ({values}): seconds say little about each other.")
+    packages = sorted({package for p in made for package in p.get("versions", {})})
+    for package in packages:
+        if values := _differing(made, lambda p, package=package: str(p["versions"].get(package))):  # type: ignore[misc]
+            texts.append(f"versions of {package} differ ({values}).")
+    if values := _differing(made, lambda p: str(p.get("commit"))[:9] + ("+changes" if p.get("dirty") else "")):
+        texts.append(f"commits differ ({values}).")
+    if _differing(made, lambda p: str(p.get("plugins_digest"))):
+        texts.append("plug-ins differ.")
+    return texts
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    return f"{machine.get('system')}, {machine.get('processor')}, {machine.get('cores')} cores"
+
+
+def _differing(made: Sequence[Mapping[str, Any]], of: Callable[[Mapping[str, Any]], str]) -> str | None:
+    """Returns the distinct values if there are several."""
+    values = list(dict.fromkeys(map(of, made)))
+    return " / ".join(values) if len(values) > 1 else None
+
+
+def _changed_data(runs: Sequence[RunResult]) -> str | None:
+    """Names two runs of the same data settings and seed whose data are not the same."""
+    first: dict[str, RunResult] = {}
+    for run in runs:
+        settings = repr([run.scenario.get("data"), run.scenario.get("public"), run.seed])
+        other = first.setdefault(settings, run)
+        if other.provenance.get("data_digest") != run.provenance.get("data_digest"):
+            return f"{other.path} and {run.path}"
+    return None

@@ -1,0 +1,99 @@
+"""The figures that a comparison compares: another one is another `Figure`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedcompress.results.compare.statistics import AMOUNT, SHARE, Bounds
+from fedcompress.results.runs import RunResult
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Something that a comparison compares.
+
+    Attributes:
+        name: Column in CSV and `--fail-if`.
+        title: What a person reads.
+        unit: "share", "bytes", "seconds", "rounds", "joules" or "" for a plain number.
+        better: 1 if more is better, -1 if less is.
+        of: Its value for a run; None if the run has none.
+    """
+
+    name: str
+    title: str
+    unit: str
+    better: int
+    of: Callable[[RunResult], float | None]
+
+    @property
+    def bounds(self) -> Bounds:
+        """What it can be: all figures but shares are amounts, which are not negative."""
+        return SHARE if self.unit == "share" else AMOUNT
+
+
+def _of_summary(*keys: str) -> Callable[[RunResult], float | None]:
+    def of(run: RunResult) -> float | None:
+        value: Any = run.summary
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return None if value is None else float(value)
+
+    return of
+
+
+def _total_bytes(run: RunResult) -> float:
+    return float(run.summary["uplink_bytes"] + run.summary["downlink_bytes"])
+
+
+def model_bytes(run: RunResult) -> float | None:
+    """Deflated bytes of a client's model: the mean over groups, weighted by their clients."""
+    sizes = [(group["clients"], group.get("compressed_bytes")) for group in run.summary["groups"].values()]
+    known = [(clients, size) for clients, size in sizes if size is not None]
+    return sum(clients * size for clients, size in known) / sum(clients for clients, _ in known) if known else None
+
+
+def _last_rounds(run: RunResult) -> float | None:
+    accuracies = run.rounds["accuracy"].dropna().tail(10)
+    return float(accuracies.mean()) if len(accuracies) else None
+
+
+FIGURES = (
+    Figure("accuracy", "accuracy", "share", 1, _of_summary("accuracy")),
+    Figure("accuracy_last10", "accuracy, mean of the last 10 rounds", "share", 1, _last_rounds),
+    Figure("best_accuracy", "accuracy of the round best on validation data", "share", 1, _of_summary("best_accuracy")),
+    Figure("loss", "loss", "", -1, _of_summary("loss")),
+    Figure("clients_mean", "clients on their own distributions", "share", 1, _of_summary("clients", "mean")),
+    Figure("clients_worst10", "worst tenth of the clients", "share", 1, _of_summary("clients", "worst10")),
+    Figure("bytes", "bytes, up and down", "bytes", -1, _total_bytes),
+    Figure("uplink_bytes", "bytes up", "bytes", -1, _of_summary("uplink_bytes")),
+    Figure("downlink_bytes", "bytes down", "bytes", -1, _of_summary("downlink_bytes")),
+    Figure("model_bytes", "deflated model of a client", "bytes", -1, model_bytes),
+    Figure("rounds", "rounds", "rounds", -1, _of_summary("rounds")),
+    Figure("seconds", "seconds of all rounds", "seconds", -1, _of_summary("seconds")),
+    Figure("modelled_seconds", "seconds on modelled devices", "seconds", -1, _of_summary("modelled", "seconds")),
+    Figure("modelled_joules", "energy of modelled devices", "joules", -1, _of_summary("modelled", "joules")),
+)
+
+
+def target_figures(target: float) -> tuple[Figure, ...]:
+    """Returns what it takes until the test accuracy first is at least `target`: infinite if it never is."""
+
+    def until(value: Callable[[Any], float]) -> Callable[[RunResult], float]:
+        def of(run: RunResult) -> float:
+            reached = (run.rounds["accuracy"].astype(float) >= target).to_numpy()
+            return float(value(run.rounds.iloc[: int(reached.argmax()) + 1])) if reached.any() else math.inf
+
+        return of
+
+    to = f"to {target:g}"
+    return (
+        Figure("rounds_to_target", f"rounds {to}", "rounds", -1, until(len)),
+        Figure("seconds_to_target", f"seconds {to}", "seconds", -1, until(lambda r: r["seconds"].sum())),
+        Figure(
+            "bytes_to_target", f"bytes {to}", "bytes", -1, until(lambda r: (r.uplink_bytes + r.downlink_bytes).sum())
+        ),
+    )

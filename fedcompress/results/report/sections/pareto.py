@@ -1,0 +1,124 @@
+"""Accuracy against what it costs: bytes on the network, and the size of models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import mean
+
+from fedcompress.page.blocks import Block, Panel, TextTable
+from fedcompress.page.figures import SYMBOLS, Json, axes, colour, plotted, rounded
+from fedcompress.results.report.shown import Shown, label
+from fedcompress.units import number, size
+
+TITLE, PLACE = "Accuracy, bytes and size", 30
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is drawn of a variant, or of a group of it.
+
+    Attributes:
+        cost: In bytes.
+        accuracy: Mean over seeds.
+        colour: Its number.
+        symbol: Its number.
+        interval: How far the interval of the accuracy reaches down and up, if it is known.
+    """
+
+    cost: float
+    accuracy: float
+    colour: int
+    symbol: int
+    interval: tuple[float, float] | None = None
+
+
+def blocks(shown: Shown) -> Iterable[Block]:
+    """Yields the plots that have at least two points."""
+    return filter(None, [against_bytes(shown), against_size(shown)] if shown.scored else [])
+
+
+def against_bytes(shown: Shown) -> Panel | None:
+    """Accuracy against all bytes, a point per variant."""
+    points: dict[str, Point] = {}
+    models = {}
+    for row in shown.comparison.rows:
+        accuracy, cost = row.cells["accuracy"].interval, row.cells["bytes"].interval
+        if accuracy and cost:
+            low, high = (accuracy.mean if end is None else end for end in (accuracy.low, accuracy.high))
+            reach = (accuracy.mean - low, high - accuracy.mean)
+            points[row.variant] = Point(cost.mean, accuracy.mean, len(points), len(points), reach)
+            models[row.variant] = size(row.cells["model_bytes"].part("mean"))
+    if len(points) < 2:
+        return None
+    best = front(points)
+    rows = tuple(
+        (name, size(point.cost), number(point.accuracy), models[name], "yes" if name in best else "no")
+        for name, point in points.items()
+    )
+    table = TextTable("Accuracy, bytes and size", ("variant", "bytes", "accuracy", "model", "on the front"), rows)
+    note = "The line joins variants that no other beats in both. Bars are 95 % intervals, which end at 0 and 1."
+    return Panel("Accuracy against bytes", note, _plot(points, "megabytes, up and down", 1e6), table)
+
+
+def against_size(shown: Shown) -> Panel | None:
+    """Accuracy of what a group's clients deploy against the size of that model, a point per variant and group."""
+    points = {}
+    for place, (variant, runs) in enumerate(shown.scored.items()):
+        for symbol, name in enumerate(runs[0].summary["groups"]):
+            groups = [run.summary["groups"][name] for run in runs if name in run.summary["groups"]]
+            figures = [(g.get("compressed_bytes"), g.get("deployed_accuracy") or g.get("accuracy")) for g in groups]
+            known = [(float(cost), float(accuracy)) for cost, accuracy in figures if cost and accuracy is not None]
+            if known:
+                hue = place if len(shown.scored) > 1 else symbol
+                cost, accuracy = (mean(column) for column in zip(*known, strict=True))
+                points[label(shown.variants, variant, name)] = Point(cost, accuracy, hue, symbol)
+    if len(points) < 2:
+        return None
+    best = front(points)
+    rows = tuple(
+        (name, size(point.cost), number(point.accuracy), "yes" if name in best else "no")
+        for name, point in points.items()
+    )
+    table = TextTable("Accuracy and size of models", ("group", "deflated model", "accuracy", "on the front"), rows)
+    note = "What a device of each group would run, and the deflated bytes of that model."
+    return Panel("Accuracy against model size", note, _plot(points, "kilobytes, deflated model", 1e3), table)
+
+
+def front(points: Mapping[str, Point]) -> list[str]:
+    """Returns the names of the points that no other beats in both cost and accuracy, by rising cost."""
+    names: list[str] = []
+    best = -math.inf
+    for name, point in sorted(points.items(), key=lambda item: (item[1].cost, -item[1].accuracy)):
+        if point.accuracy > best:
+            names.append(name)
+            best = point.accuracy
+    return names
+
+
+def _plot(points: Mapping[str, Point], x: str, unit: float) -> Json:
+    """Points and their front; a unit has so many bytes."""
+    line = [points[name] for name in front(points)]
+    data: list[Json] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "front",
+            "x": rounded(point.cost / unit for point in line),
+            "y": rounded(point.accuracy for point in line),
+            "line": {"color": "@soft", "width": 1.5, "dash": "dot"},
+            "hoverinfo": "skip",
+        }
+    ]
+    for name, point in points.items():
+        marker = {"symbol": SYMBOLS[point.symbol % len(SYMBOLS)], "size": 11, "color": colour(point.colour)}
+        place = {"x": rounded([point.cost / unit]), "y": rounded([point.accuracy])}
+        data.append({"type": "scatter", "mode": "markers", "name": name, "marker": marker, **place})
+        if point.interval:
+            down, up = ([reach] for reach in point.interval)
+            ends = {"type": "data", "symmetric": False, "array": rounded(up), "arrayminus": rounded(down)}
+            data[-1]["error_y"] = {**ends, "color": colour(point.colour), "thickness": 1.2}
+    layout = axes(x, "accuracy")
+    layout["xaxis"]["rangemode"] = "tozero"
+    return plotted(data, layout)

@@ -1,0 +1,40 @@
+"""Where the figures of each variant come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fedcompress.page.blocks import Block, Code, Fold, TextTable
+from fedcompress.results.report.shown import Shown
+from fedcompress.results.runs import RunResult
+
+TITLE, PLACE = "Provenance", 100
+
+
+def blocks(shown: Shown) -> Iterable[Block]:
+    """Yields a table for each variant, and its scenario."""
+    for variant, runs in shown.variants.items():
+        scenario = Code((runs[0].path / "scenario.toml").read_text(encoding="utf-8"))
+        folded = Fold(f"Scenario of {variant}, every default written out", [scenario])
+        yield Fold(variant, [_made_with(variant, runs), folded], open=len(shown.variants) == 1)
+
+
+def _made_with(variant: str, runs: Sequence[RunResult]) -> TextTable:
+    made = runs[0].provenance
+    machine = made.get("machine", {})
+    dirty = " with uncommitted changes" if made.get("dirty") else ""
+    rows = [
+        ("runs", ", ".join(f"{run.path.name} (seed {run.seed}, {run.state})" for run in runs)),
+        ("started", str(made.get("start"))),
+        ("ended", str(made.get("end"))),
+        ("command", " ".join(map(str, made.get("command", ())))),
+        ("commit", f"{made.get('commit')}{dirty}" if made.get("commit") else "an installed package"),
+        ("machine", f"{machine.get('system')}, {machine.get('processor')}, {machine.get('cores')} cores"),
+        ("engine", f"{made.get('engine')}, {made.get('workers')} worker(s)"),
+        ("versions", ", ".join(f"{name} {v}" for name, v in made.get("versions", {}).items() if v)),
+        ("scenario digest", str(made.get("scenario_digest"))),
+        ("data digest", str(made.get("data_digest"))),
+        ("plug-ins digest", str(made.get("plugins_digest") or "none")),
+        ("digest of the final weights", ", ".join(str(run.summary.get("model_digest")) for run in runs)),
+    ]
+    return TextTable(f"Provenance of {variant}", (), tuple(rows), style="text")

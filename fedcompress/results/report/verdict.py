@@ -1,0 +1,145 @@
+"""The verdict, which stands first: what came out, what has to be known before believing it, and what was run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fedcompress.page.blocks import Block, Findings, Fold, Tiles, Warnings
+from fedcompress.results.compare import comparison as compared
+from fedcompress.results.compare.comparison import Comparison, Row
+from fedcompress.results.compare.tables import CLASSES
+from fedcompress.results.report.settings import differences, settings
+from fedcompress.results.report.shown import Shown
+from fedcompress.results.runs import COMPLETED, RunResult
+from fedcompress.units import duration, number, size
+
+MOST_FINDINGS = 8
+
+
+def blocks(shown: Shown) -> Iterable[Block]:
+    """Yields everything above the first heading."""
+    yield Findings(list(_findings(shown)))
+    yield Warnings([*shown.comparison.warnings, *_warnings_of(shown.runs)], shown.comparison.missing)
+    yield Tiles(_tiles(shown) if shown.alone else _tiles_of_many(shown))
+    different = differences(shown.variants)
+    yield from [different] if different else []
+    table = settings(shown)
+    yield Fold(table.title, [table], open=not different)
+
+
+def _findings(shown: Shown) -> Iterable[tuple[str, str]]:
+    """Yields (class, sentence), the verdict first."""
+    for run in shown.runs:
+        if run.state != COMPLETED:
+            what = f"{run.variant}, seed {run.seed}: {run.state} after {run.summary['rounds']} rounds"
+            yield "bad", f"{what}. Figures are of what was finished; go on with fedcompress resume {run.path}."
+    if shown.alone:
+        yield "", _alone(shown.alone, shown.runs[0])
+    else:
+        yield from _differing(shown.comparison)
+    stopped = [run for run in shown.runs if run.summary.get("stopped")]
+    if shown.only and (end := shown.only.summary.get("stopped")):
+        rounds, planned = shown.only.summary["rounds"], shown.only.scenario["rounds"]
+        yield "", f"Ended early, after {rounds} of {planned} rounds: {end['detail']}."
+    elif stopped:
+        yield "", f"{len(stopped)} of {len(shown.runs)} runs ended early; below Accuracy stands when and why."
+
+
+def _differing(comparison: Comparison) -> Iterable[tuple[str, str]]:
+    gaps = [(row, d.interval.mean) for row in comparison.rows if (d := row.cells["accuracy"].difference)]
+    gaps.sort(key=lambda item: -abs(item[1]))
+    for row, _ in gaps[:MOST_FINDINGS]:
+        yield CLASSES[row.cells["accuracy"].verdict], _versus(row, comparison)
+    if len(gaps) > MOST_FINDINGS:
+        yield "", f"{len(gaps) - MOST_FINDINGS} more variants differ less; all of them are in the table."
+
+
+def _alone(row: Row, run: RunResult) -> str:
+    interval, cell = row.cells["accuracy"].interval, row.cells["bytes"]
+    if interval is None or cell.interval is None:
+        return f"{row.variant}: no round was scored."
+    text = f"Accuracy {interval.text(number)}"
+    if interval.half_width is not None:
+        text += f", a 95 % interval over {len(row.seeds)} seeds,"
+    text += f" on the test set after {run.summary['rounds']} rounds, for {size(cell.interval.mean)} on the network"
+    dense = run.summary["dense_uplink_bytes"] + run.summary["dense_downlink_bytes"]
+    if dense and cell.interval.mean:
+        text += f", {_fewer(dense / cell.interval.mean)} the same messages as dense float32"
+    return f"{text}." + (" One seed: what another would give is not known." if len(row.seeds) == 1 else "")
+
+
+def _fewer(times: float) -> str:
+    return f"{times:.1f} times fewer than" if times >= 1.05 else "about as many as" if times > 0.95 else "more than"
+
+
+def _versus(row: Row, comparison: Comparison) -> str:
+    """`iid is better than skewed: +0.1460 ± 0.1200 in accuracy over 3 paired seeds, for 1.02 times the bytes.`"""
+    cell = row.cells["accuracy"]
+    difference = cell.difference
+    assert difference is not None
+    by = difference.interval.signed()
+    over = f"{difference.pairs} paired seeds" if difference.pairs > 1 else "independent seeds"
+    says = {
+        compared.BETTER: f"is better than {comparison.baseline}: {by} in accuracy over {over}",
+        compared.WORSE: f"is worse than {comparison.baseline}: {by} in accuracy over {over}",
+        compared.NOISE: f"and {comparison.baseline} differ by no more than noise: {by} in accuracy over {over}",
+        compared.IDENTICAL: f"and {comparison.baseline} are identical: they came to the same weights, to the bit",
+        compared.TOO_FEW: f"and {comparison.baseline} differ by {by} in accuracy; too few seeds to tell it from noise",
+    }[cell.verdict]
+    spent, spent_by_baseline = (r.cells["bytes"].part("mean") for r in (row, comparison.baseline_row))
+    return f"{row.variant} {says}{_for(spent / spent_by_baseline) if spent and spent_by_baseline else ''}."
+
+
+def _for(times: float) -> str:
+    return ", for as many bytes" if 0.995 <= times < 1.005 else f", for {times:.2f} times the bytes"
+
+
+def _tiles(shown: Shown) -> list[tuple[str, str, str]]:
+    """Returns (what, figure, remark) of one variant."""
+    runs = shown.runs
+    means = {name: cell.part("mean") for name, cell in shown.comparison.rows[0].cells.items()}
+
+    def over(wire: float | None, dense: list[int]) -> str:
+        return f"{_fewer(sum(dense) / len(dense) / wire)} dense" if wire and sum(dense) else ""
+
+    up, down, taken = (means[name] for name in ("uplink_bytes", "downlink_bytes", "modelled_seconds"))
+    return [
+        ("accuracy", number(means["accuracy"]), f"best on validation {number(means['best_accuracy'])}"),
+        ("worst tenth of clients", number(means["clients_worst10"]), f"mean {number(means['clients_mean'])}"),
+        ("up", size(up), over(up, [run.summary["dense_uplink_bytes"] for run in runs])),
+        ("down", size(down), over(down, [run.summary["dense_downlink_bytes"] for run in runs])),
+        ("a client's model", size(means["model_bytes"]), "deflated"),
+        ("time", duration(means["seconds"] or 0.0), _failures(runs)),
+        *([("on its devices", duration(taken), "from a model, not measured")] if taken is not None else []),
+    ]
+
+
+def _tiles_of_many(shown: Shown) -> list[tuple[str, str, str]]:
+    rows = [row for row in shown.comparison.rows if row.cells["accuracy"].interval]
+    if not rows:
+        return []
+
+    def most(name: str) -> tuple[float | None, str]:
+        row = max(rows, key=lambda row: row.cells[name].figure.better * (row.cells[name].part("mean") or 0.0))
+        return row.cells[name].part("mean"), row.variant
+
+    (accuracy, best), (worst, fair), (spent, least) = map(most, ("accuracy", "clients_worst10", "bytes"))
+    missing = shown.comparison.missing
+    seconds = sum(float(run.summary["seconds"]) for run in shown.runs)
+    return [
+        ("highest accuracy", number(accuracy), best),
+        ("best worst tenth", number(worst), fair),
+        ("fewest bytes", size(spent), least),
+        ("runs", str(len(shown.runs)), f"{len(missing)} missing" if missing else "all completed"),
+        ("time of all runs", duration(seconds), _failures(shown.runs)),
+    ]
+
+
+def _failures(runs: Sequence[RunResult]) -> str:
+    return f"{sum(int(run.rounds['failures'].sum()) for run in runs)} failures"
+
+
+def _warnings_of(runs: Sequence[RunResult]) -> list[str]:
+    """Warnings of the runs themselves, and what they lack."""
+    texts = [(*run.summary.get("warnings", ()), *run.summary.get("missing", ())) for run in runs]
+    return list(dict.fromkeys(text for some in texts for text in some))

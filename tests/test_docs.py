@@ -1,0 +1,237 @@
+"""What the README and the documentation show works as it stands there: every code block, page by page."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import pytest
+import tomli_w
+
+import fedcompress
+from fedcompress import cli
+from fedcompress.errors import InputError
+from fedcompress.experiment import Experiment
+from fedcompress.plugins import Plugins
+from fedcompress.recipes.recipe import Recipe
+from fedcompress.recipes.runner import Session
+from fedcompress.scenario import Scenario, gallery
+from fedcompress.scenario.overrides import parse_assignment
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [path for path in PAGES if path.parent.name != "results"]  # those are written by a command
+NOT_RUN = {
+    "README.md": 1,
+    "CONTRIBUTING.md": 2,
+    "docs/tutorial.md": 2,
+    "docs/how-to/cluster.md": 1,
+    "docs/how-to/compare.md": 1,
+    "docs/how-to/compress-one-model.md": 3,
+    "docs/how-to/deployment.md": 2,
+    "docs/how-to/python.md": 1,
+    "docs/reference/commands.md": 1,
+}
+"""Page -> blocks that say "Not run: REASON" above themselves; of those, commands of ours are parsed all the same."""
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, the line that is shown above it, and its text."""
+
+    language: str
+    title: str
+    text: str
+
+    @property
+    def runs(self) -> bool:
+        return not self.title.startswith("Not run: ")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def blocks(path: Path) -> list[Block]:
+    fences = re.findall(r'^```(\w+)(?: title="([^"\n]+)")?\n(.*?)^```$', path.read_text(), re.MULTILINE | re.DOTALL)
+    return [Block(*fence) for fence in fences]
+
+
+def commands(block: Block) -> Iterator[tuple[list[str], list[str]]]:
+    """Yields (words of a command, lines of output below it) of a console block."""
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        command, *output = part.splitlines()
+        yield shlex.split(command, comments=True), output
+
+
+def shape(line: str) -> str:
+    """Returns a line of output without what differs between two runs: figures, units, widths and marks."""
+    line = re.sub(r"[-+]?\d[\d.,]*\d|\d", "#", line)
+    return re.sub(r"[▲▼≈?=]| +", " ", re.sub(r"# (k|M)?B", "# B", re.sub(r"# min\b", "# s", line))).strip(" ")
+
+
+def check(words: list[str]) -> None:
+    """Parses a command of ours, and the scenario and the keys that it names, without running it."""
+    name, *arguments = words[1:]
+    command = cli._command().commands[name]
+    values = command.make_context(name, arguments).params
+    overrides = dict(map(parse_assignment, values.get("set_") or ()))
+    if name in ("run", "show"):
+        gallery.load_scenario(values["scenario"], overrides, values["seed"])
+    elif name == "compress" and values["recipe"]:
+        Recipe.load(gallery.named(values["recipe"], "recipes"), overrides)
+
+
+def check_toml(text: str) -> None:
+    table = tomllib.loads(text)
+    if "experiments" in table:
+        assert Session(Recipe.parse(table)).tasks
+        return
+    scenario = Scenario.parse({"name": "page", **table}, {"data.dataset": "digits"})
+    for _, single in scenario.runs():
+        assert Experiment.load(single, Plugins()).clients
+
+
+@pytest.fixture
+def small_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has scenarios that ship run for a round of a few examples."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    for path in gallery.shipped():
+        table = tomllib.loads(path.read_text())
+        table |= {"rounds": 1, "training": {**table.get("training", {}), "epochs": 1}}
+        table["data"] |= {"dataset": "mnist-5k", "examples": 400}
+        (folder / path.name).write_text(tomli_w.dumps(table))
+    monkeypatch.setattr(gallery, "FOLDER", folder)
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if blocks(path)], ids=name_of)
+@pytest.mark.usefixtures("small_gallery")
+def test_every_block_of_a_page(path: Path, call: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """In one folder, in the order of the page: files are written, Python and commands are run."""
+    names: dict[str, object] = {}
+    for block in blocks(path):
+        if block.language == "toml":
+            check_toml(block.text)
+        if block.language == "python":
+            code = compile(block.text, block.title or name_of(path), "exec")
+            if not block.title:
+                exec(code, names)
+        if block.title and block.runs:
+            file = tmp_path / block.title
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text)
+        for words, expected in commands(block) if block.language == "console" else ():
+            if words[0] == "fedcompress":
+                check(words)
+            if block.runs:
+                assert words[0] == "fedcompress"
+                code, out, err = call(*words[1:])
+                assert code == 0, err
+                printed = iter([shape(line) for line in (err + out).splitlines()])
+                for line in expected:
+                    assert line == "..." or shape(line) in printed, line
+
+
+@pytest.fixture(autouse=True)
+def users_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plug-ins of a page are found as package.module:Class, as from the user's folder; tables are 80 columns wide."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_blocks_say_what_they_are(path: Path) -> None:
+    fences = re.findall(r"^ *```.*$", path.read_text(), re.MULTILINE)
+    assert len(fences) == 2 * len(blocks(path))
+    for block in blocks(path):
+        assert block.language in ("python", "toml", "console", "sh", "text")
+        assert block.language != "sh" or not block.runs
+        assert block.runs or len(block.title) > len("Not run: ") + 10
+
+
+def test_what_is_not_run_is_counted() -> None:
+    counts = {name_of(path): sum(not block.runs for block in blocks(path)) for path in PAGES}
+    assert {name: count for name, count in counts.items() if count} == NOT_RUN
+
+
+def test_a_sweep_needs_run_all() -> None:
+    """Of the call that is not run: that its name and its keys are known."""
+    with pytest.raises(InputError, match=r"iid-vs-noniid.*is a sweep of"):
+        fedcompress.run("iid-vs-noniid", rounds=2)
+
+
+def test_the_recipe_and_the_methods_are_right() -> None:
+    page = ROOT / "docs" / "how-to" / "compress-one-model.md"
+    (recipe,) = (block for block in blocks(page) if block.language == "toml")
+    assert len(Session(Recipe.parse(tomllib.loads(recipe.text))).tasks) == 3 * 4
+    assert [n for n in Plugins().names("methods") if n != "plain" and f"`{n}`" not in page.read_text()] == []
+
+
+GALLERY = (ROOT / "docs" / "reference" / "gallery.md").read_text()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios" / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipes_are_right_and_say_what_to_expect(path: Path) -> None:
+    header = path.read_text().split("name =")[0]
+    assert re.search(r"# Expect: .*\d", header)
+    assert re.search(r"# Takes: .*\d", header)
+    assert f"# Run: fedcompress compress {path.stem}" in header
+    assert f"`{path.stem}`" in GALLERY
+    assert Session(Recipe.load(path)).tasks
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_scenarios_are_right_and_say_what_to_expect(path: Path) -> None:
+    header = path.read_text().split("name =")[0]
+    assert re.search(r"# Expect: .*\d", header)
+    assert re.search(r"# Takes: .*\d", header)
+    assert re.search(rf"# Run: (fedcompress run scenarios/{path.name}|flwr run)", header)
+    assert f"`{path.stem}`" in GALLERY
+    for _, single in Scenario.load(path, {"data.dataset": "mnist-5k"}).runs():
+        assert Experiment.load(single, Plugins()).clients
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    assert len((ROOT / "README.md").read_bytes()) <= 10_000
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+        assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+@pytest.fixture(scope="module")
+def generated() -> ModuleType:
+    path = ROOT / "docs" / "_generated.py"
+    spec = importlib.util.spec_from_file_location("generated_reference", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_generated_part_is_on_a_page(generated: ModuleType) -> None:
+    markers = [marker for path in PAGES for marker in generated.MARKER.findall(path.read_text())]
+    assert sorted(markers) == sorted(generated.GENERATED)
+
+
+def test_the_reference_is_made_from_the_code(generated: ModuleType) -> None:
+    page = "\n\n".join(generated.on_page_markdown(f"<!-- generated: {name} -->") for name in generated.GENERATED)
+    assert "| `rounds` | integer ≥ 1 | `10` | federated rounds |" in page
+    assert "| `sparsity` | number ≥ 0, < 1 | `0.0` | fraction of zeros that the compression aims at |" in page
+    assert '| `optimizer` | `adam`, `sgd`, `momentum` | `"adam"` | its state starts anew in each round |' in page
+    assert "| `mu` | number ≥ 0 | `0.01` | strength of the proximal term (mu / 2) \\|\\|w - w_global\\|\\|^2 |" in page
+    assert "| `--fail-if EXPRESSION` | End with code 3 if it holds: 'accuracy < baseline - 0.01'. |" in page
+    assert "## `[[sweep.variants]]` { #sweep-variants }" in page
+    for folder in ("strategies", "clients", "models", "datasets", "compression", "methods"):
+        for name in Plugins().names(folder):
+            assert f"### `{name}` {{ #{folder}-{name} }}" in page
+
+
+def test_everything_in_the_reference_has_a_meaning(generated: ModuleType) -> None:
+    for make in generated.GENERATED.values():
+        assert [line for line in make().splitlines() if re.search(r"\| +\|$", line)] == []
