@@ -237,8 +237,7 @@ class Sampler:
         """Returns one image per label."""
         tf, flat = keras.tf, keras.tf.constant(joined(generator, np.float32))
         parts = [labels[i : i + SAMPLING_BATCH] for i in range(0, len(labels), SAMPLING_BATCH)]
-        made = [self._forward(flat, tf.constant(part), tf.constant(_seed(rng))).numpy() for part in parts]
-        return np.concatenate(made)
+        return np.concatenate([self._forward(flat, tf.constant(p), tf.constant(_seed(rng))).numpy() for p in parts])
 
 
 def sample(spec: GanSpec, generator: Arrays, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.uint8]:
