@@ -114,8 +114,8 @@ def collapsed(images: NDArray[Any], labels: NDArray[np.int32]) -> str | None:
         deviation = float(np.sqrt(chosen.var(axis=0).mean()))
         if len(chosen) >= FEWEST and deviation < LEAST_DEVIATION:
             return (
-                f"The generator's {len(chosen)} images of class {label} are alike: pixels deviate by {deviation:.3f} of "
-                f"the full range from their mean, expected at least {LEAST_DEVIATION}."
+                f"The generator's {len(chosen)} images of class {label} are alike: pixels deviate by {deviation:.3f} "
+                f"of the full range from their mean, expected at least {LEAST_DEVIATION}."
             )
     return None
 

@@ -25,11 +25,13 @@ class Weight:
         position: Among the model's weights.
         variable: Its variable.
         places: Layers and the names under which they have it: one, or several that share it; none if it is in a list.
+        trained: Whether an optimizer changes it.
     """
 
     position: int
     variable: Any
     places: tuple[tuple[Any, str], ...]
+    trained: bool
 
     @property
     def name(self) -> str:
@@ -77,7 +79,8 @@ def weights(model: Any) -> list[Weight]:
         for name, value in vars(layer).items():
             if id(value) in places:
                 places[id(value)].append((layer, name))
-    return [Weight(i, variable, tuple(places[id(variable)])) for i, variable in enumerate(model.weights)]
+    trained = {id(variable) for variable in model.trainable_variables}
+    return [Weight(i, v, tuple(places[id(v)]), id(v) in trained) for i, v in enumerate(model.weights)]
 
 
 def kernels(model: Any) -> dict[int, str]:
@@ -94,14 +97,12 @@ def kernels(model: Any) -> dict[int, str]:
 
 def compressible(model: Any) -> list[Weight]:
     """Returns the kernels that are trained and that compression works on."""
-    trained = {id(variable) for variable in model.trainable_variables}
-    return [w for w in weights(model) if w.is_kernel and w.can_change and id(w.variable) in trained]
+    return [weight for weight in weights(model) if weight.trained and weight.is_kernel and weight.can_change]
 
 
 def biases(model: Any) -> list[Weight]:
     """Returns the biases that are trained."""
-    trained = {id(variable) for variable in model.trainable_variables}
-    return [w for w in weights(model) if w.is_bias and w.places and id(w.variable) in trained]
+    return [weight for weight in weights(model) if weight.trained and weight.is_bias and weight.places]
 
 
 @contextmanager
