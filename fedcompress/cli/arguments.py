@@ -9,8 +9,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from fedcompress.distillation.settings import METHODS, DistillSettings
 from fedcompress.options import EngineName
+from fedcompress.recipes.distill.settings import METHODS, DistillSettings
 
 ScenarioFile = Annotated[Path, Argument(help="A scenario: a TOML file, or the name of one that ships.")]
 Set = Annotated[list[str], Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. rounds=20.")]
@@ -94,7 +94,8 @@ class ListArguments:
     what: Annotated[
         str | None,
         Argument(
-            help="strategies, clients, models, methods, datasets, compression, partitions, devices, scenarios, recipes"
+            help="strategies, clients, models, methods, datasets, compression, values, partitions, devices, scenarios, "
+            "recipes"
         ),
     ] = None
     plugins: PluginDirs = field(default_factory=list)

@@ -13,8 +13,8 @@ from fedcompress.options import Options
 from fedcompress.recipes import launch
 from fedcompress.recipes.display import RecipeDisplay
 from fedcompress.recipes.recipe import Recipe, one_method
-from fedcompress.recipes.runner import Observer, Row
-from fedcompress.recipes.table import DETAILS, problems, result_table
+from fedcompress.recipes.runner import Observer
+from fedcompress.recipes.table import DETAILS, Row, problems, result_table
 from fedcompress.results.run.new_directory import new_directory
 from fedcompress.scenario.gallery import named
 from fedcompress.scenario.overrides import parse_assignment

@@ -31,7 +31,7 @@ from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from fedcompress.wire.payload import encode_payload, present
 from fedcompress.wire.records import to_record
-from federating import FEDPKDG, PLUGINS, TINY, experiment, of_zoo
+from federating import BY_WRITER, FEDPKDG, OF_PLUG_INS, PLUGINS, TINY, experiment, of_zoo
 from waiting import until
 
 Started = Callable[[], dict[int, str]]
@@ -159,15 +159,30 @@ def test_early_stop_devices_and_tracking_are_those_of_inline(tmp_path: Path, sta
 
 
 @pytest.mark.slow
-def test_knowledge_exchange_gives_the_same_model_as_inline(tmp_path: Path, started: Started) -> None:
-    """Pruned clients, generators, a rolling buffer, state that nodes keep."""
+@pytest.mark.parametrize("table", [FEDPKDG, BY_WRITER], ids=["fedpkdg", "by-writer"])
+def test_knowledge_and_plug_ins_give_the_same_model_as_inline(
+    tmp_path: Path, started: Started, table: dict[str, Any]
+) -> None:
+    """Pruned clients, generators, a rolling buffer, state that nodes keep; a data set and a partition of one's own."""
     summaries = [
-        run_one(scenario(FEDPKDG, rounds=2, data__clients=2), tmp_path / options.engine, options)
+        run_one(scenario(table, rounds=2, data__clients=2), tmp_path / options.engine, options)
         for options in (Options(plugins=(PLUGINS,)), SUPERLINK)
     ]
     assert started() == {}
     assert summaries[0]["model_digest"] == summaries[1]["model_digest"]
     assert summaries[0]["uplink_bytes"] > 0
+
+
+@pytest.mark.slow
+def test_value_types_of_plug_ins_give_the_same_model_as_inline(tmp_path: Path, started: Started) -> None:
+    """Each process finds them in the folder of plug-ins."""
+    summaries = [
+        run_one(scenario(wire=OF_PLUG_INS, data__clients=2), tmp_path / options.engine, options)
+        for options in (Options(plugins=(PLUGINS,)), SUPERLINK)
+    ]
+    assert started() == {}
+    for key in ("model_digest", "uplink_bytes", "downlink_bytes"):
+        assert summaries[0][key] == summaries[1][key]
 
 
 @pytest.mark.slow
@@ -267,8 +282,9 @@ def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         SuperLinkEngine(SUPERLINK).check_clients(1)
 
 
-def test_both_sides_build_the_same_experiment() -> None:
-    made = experiment(MIXED)
+@pytest.mark.parametrize("table", [MIXED, BY_WRITER], ids=["mixed", "by-writer"])
+def test_both_sides_build_the_same_experiment(table: dict[str, Any]) -> None:
+    made = experiment(table)
     config = {"scenario-toml": made.scenario.toml(), "data-digest": made.data.digest, "plugins": str(PLUGINS)}
     built = experiment_of(config)
     assert built.scenario.digest == made.scenario.digest
