@@ -79,7 +79,7 @@ def shape(line: str) -> str:
 def check(words: list[str]) -> None:
     """Parses a command of ours, and the scenario and the keys that it names, without running it."""
     name, *arguments = words[1:]
-    command = cli._command().commands[name]
+    command = cli.command_line().commands[name]
     values = command.make_context(name, arguments).params
     overrides = dict(map(parse_assignment, values.get("set_") or ()))
     if name in ("run", "show"):
