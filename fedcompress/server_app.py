@@ -66,7 +66,7 @@ def run_rounds(
     fed = Federation(grid, experiment, fail_fast=fail_fast)
     with guard.calling("before round 1"):
         state, done = guard.checked(strategy.initial(fed), "before round 1"), 0
-        fed.own = frozenset(
+        fed.personal = frozenset(
             name
             for name, group in experiment.groups.items()
             if strategy.personal or strategy.global_model(state, group) is None

@@ -29,6 +29,7 @@ from fedcompress import __version__, quiet
 from fedcompress.engines.keeper import Keeper
 from fedcompress.errors import InputError, RunError
 from fedcompress.experiment import Experiment
+from fedcompress.link.client import keeps_state
 from fedcompress.plugins import Plugins
 from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
@@ -133,8 +134,7 @@ def wait_for_nodes(grid: Grid, clients: int) -> None:
 def note_state(context: Context) -> None:
     """Leaves a mark in the run directory, where this host has it, that a client keeps state on its node."""
     out = Path(str(context.run_config.get("out", "")) or "-")
-    kept = any(not name.startswith("references") for name in context.state)
-    if kept and out.is_dir() and not (out / _STATE_MARK).exists():
+    if keeps_state(context.state) and out.is_dir() and not (out / _STATE_MARK).exists():
         (out / _STATE_MARK).parent.mkdir(exist_ok=True)
         (out / _STATE_MARK).touch()
 
