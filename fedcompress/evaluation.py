@@ -19,6 +19,7 @@ from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.guard import Guard
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.rows import ClientRow
 from fedcompress.strategy import State
 from fedcompress.training.trainer import Evaluation, evaluate, predict
 from fedcompress.wire.content import Arrays, digest
@@ -26,7 +27,7 @@ from fedcompress.wire.content import Arrays, digest
 DEPLOYED_SAMPLE = 10
 """Clients of a group whose deployed models are run over the whole test set at the end."""
 
-Rows = Mapping[int, Mapping[str, Any]]
+Rows = Mapping[int, ClientRow]
 """Partition -> the client's latest good row of `clients.jsonl`."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flwr.app import Message
@@ -26,6 +26,7 @@ from fedcompress.link.message import Answer, Request
 from fedcompress.link.server import Outbox, Sent, ServerEnd
 from fedcompress.plausibility import Change, changes, implausible
 from fedcompress.replies import Spool
+from fedcompress.rows import ClientRow
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import Reply
 from fedcompress.wire.codec import Encoded
@@ -33,10 +34,13 @@ from fedcompress.wire.content import Arrays, Payload
 from fedcompress.wire.ledger import Direction, Transfer, transfers
 from fedcompress.wire.records import message_bytes
 from fedcompress.wire.references import References
-from fedcompress.wire.values import FLOAT16_MAX
+from fedcompress.wire.value_type import ValueType
 
 _BY_FLOWER = re.compile(r"<class 'fedcompress[\w.]*Error'>:<'(.*)'>", re.DOTALL)
 """How Flower's runtime writes an error of ours."""
+
+CutOff = Mapping[tuple[Direction, str, ValueType], int]
+"""(direction, content, value type) -> number of values that the type could not hold."""
 
 _NAMED = 5
 """Clients that an event names; the others are counted."""
@@ -50,7 +54,7 @@ class _Outcome:
         status: "ok", or why there is no contribution, as in `clients.jsonl`.
         reason: The same as a sentence.
         transfers: What crossed, as rows of `ledger.jsonl`.
-        cut_off: (direction, content) -> number of values that the wire format could not hold.
+        cut_off: Values that the wire format could not hold.
         metrics: Columns of the client's row: what it reported, and what was measured.
         digest: The column of its own model's digest, where that was tested.
         changes: What the client did to each content.
@@ -62,7 +66,7 @@ class _Outcome:
     status: str
     reason: str = ""
     transfers: Sequence[Transfer] = ()
-    cut_off: Mapping[tuple[Direction, str], int] = field(default_factory=dict)
+    cut_off: CutOff = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     digest: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, Change] = field(default_factory=dict)
@@ -75,7 +79,7 @@ class _Outcome:
 class RoundRecord:
     """What happened on the pipe in one round: rows of `clients.jsonl` and `ledger.jsonl`."""
 
-    clients: list[dict[str, Any]] = field(default_factory=list)
+    clients: list[ClientRow] = field(default_factory=list)
     transfers: list[Transfer] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     notes: dict[str, float] = field(default_factory=dict)
@@ -240,7 +244,7 @@ class Federation(strategy.Federation):
             "ok",
             "",
             down + crossed("uplink", received.encodings, size),
-            cut_off | _cut_off("uplink", received.encodings),
+            {**cut_off, **_cut_off("uplink", received.encodings)},
             metrics | (modelled.row() if modelled else {}),
             modelled=modelled,
         )
@@ -289,7 +293,7 @@ class Federation(strategy.Federation):
             shown, new = ", ".join(names), ", ".join(columns.PREFIX + name for name in names)
             text = f"clients of {client.group} report {shown}, which is measured or the server's own; see {new}"
             self.record.events += [] if text in self.record.events else [text]
-        self.record.clients.append({**row, "status": "ok", "error": None, **outcome.digest})
+        self.record.clients.append(cast(ClientRow, {**row, "status": "ok", "error": None, **outcome.digest}))
         return outcome.reply
 
     def _fail(self, client: ClientInfo, action: str, outcome: _Outcome, row: Mapping[str, Any]) -> None:
@@ -297,7 +301,7 @@ class Federation(strategy.Federation):
         self._end.give_up(client)
         # What our own client app writes has been cut by it: so far, and a traceback, only foreign ones go.
         error = one_line(outcome.reason, 3 * LONGEST)
-        self.record.clients.append({**row, "status": outcome.status, "error": error})
+        self.record.clients.append(cast(ClientRow, {**row, "status": outcome.status, "error": error}))
         if self._fail_fast and outcome.status not in (DROPPED_OUT, LATE):
             where = f"client {client.partition} {outcome.status} in round {self.round}, action {action!r}"
             raise RunError(f"{where}:\n{printable_lines(outcome.reason)}")
@@ -306,7 +310,7 @@ class Federation(strategy.Federation):
         least = min(self._experiment.scenario.server.minimum_replies, asked)
         if good < least:
             failed = [row for row in self.record.clients if row["status"] != "ok"]
-            reasons = {re.sub(r"^round .*?\): ", "", row["error"]) for row in failed}
+            reasons = {re.sub(r"^round .*?\): ", "", str(row["error"])) for row in failed}
             raise RunError(
                 f"round {self.round}, action {action!r}: {good} good replies of {asked}, server.minimum_replies is "
                 f"{least}. Reasons: {one_line('; '.join(sorted(reasons)))}"
@@ -318,19 +322,19 @@ class Federation(strategy.Federation):
         Both ends see it in what was decoded, so that a good reply needs no word about it; a value that was the limit
         itself looks no different.
         """
-        counts: dict[tuple[Direction, str], dict[int, int]] = {}
+        counts: dict[tuple[Direction, str, ValueType], dict[int, int]] = {}
         for client, outcome in zip(clients, outcomes, strict=True):
             for where, count in outcome.cut_off.items():
                 counts.setdefault(where, {})[client.partition] = count
-        for (direction, name), by_client in counts.items():
+        for (direction, name, values), by_client in counts.items():
             partitions = [str(partition) for partition in by_client]
             more = f" and {len(partitions) - _NAMED} more" if len(partitions) > _NAMED else ""
             self.event(
                 f"{name}, {direction}, client{'s' if len(partitions) > 1 else ''} {', '.join(partitions[:_NAMED])}"
-                f"{more}: {sum(by_client.values())} values were cut off at {FLOAT16_MAX:.0f}, where float16 ends; "
+                f"{more}: {sum(by_client.values())} values were cut off at {values.limit:.0f}, where {values} ends; "
                 f"another value type in [wire.{name}] holds them"
             )
 
 
-def _cut_off(direction: Direction, encodings: Mapping[str, Encoded]) -> dict[tuple[Direction, str], int]:
-    return {(direction, name): item.saturated for name, item in encodings.items() if item.saturated}
+def _cut_off(direction: Direction, encodings: Mapping[str, Encoded]) -> CutOff:
+    return {(direction, name, item.values): item.saturated for name, item in encodings.items() if item.saturated}

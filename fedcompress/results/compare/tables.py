@@ -208,14 +208,17 @@ def to_csv(comparison: Comparison) -> str:
 
 def to_markdown(comparison: Comparison) -> str:
     """Returns the tables that a person reads as Markdown."""
-    parts = []
-    for table in text_tables(comparison):
-        lines = [table.columns, tuple("---" if i == 0 else "---:" for i in range(len(table.columns))), *table.rows]
-        written = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
-        caption = f"\n{_markdown(table.caption)}\n" if table.caption else ""
-        parts.append(f"**{_markdown(table.title)}**\n\n{written}\n{caption}")
+    parts = [markdown(table) for table in text_tables(comparison)]
     warned = "".join(f"- {_markdown(text)}\n" for text in notes(comparison))
     return "\n".join([*parts, warned] if warned else parts)
+
+
+def markdown(table: TextTable) -> str:
+    """Returns a table as Markdown, with its title in front and its caption behind."""
+    lines = [table.columns, tuple("---" if i == 0 else "---:" for i in range(len(table.columns))), *table.rows]
+    cells = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
+    caption = f"\n{_markdown(table.caption)}\n" if table.caption else ""
+    return f"**{_markdown(table.title)}**\n\n{cells}\n{caption}"
 
 
 def _markdown(text: str) -> str:

@@ -171,7 +171,7 @@ class RunDirectory:
         """
         return cast(Summary, self.read_json("summary.json"))
 
-    def rows(self, name: str) -> list[dict[str, Any]]:
+    def rows(self, name: str) -> list[Any]:
         """Returns the rows of `rounds`, `clients` or `ledger`."""
         text = (self.path / f"{name}.jsonl").read_text(encoding="utf-8")
         return [json.loads(line) for line in text.splitlines()]
