@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 
 from fedcompress.errors import InputError
 from fedcompress.files import check_output, write_text
-from fedcompress.page.blocks import Section
+from fedcompress.page.blocks import Section, has_content
 from fedcompress.page.shell import html
 from fedcompress.results.compare.comparison import compare
 from fedcompress.results.compare.tables import CLASSES
@@ -59,6 +59,6 @@ def _sections(shown: Shown) -> Iterable[Section]:
     """Yields the sections of the folder `sections` that have something to show, by their places."""
     modules = [import_module(f"{sections.__name__}.{module.name}") for module in iter_modules(sections.__path__)]
     for module in sorted(modules, key=lambda module: module.PLACE):
-        if blocks := list(module.blocks(shown)):
+        if blocks := list(filter(has_content, module.blocks(shown))):
             name = module.__name__.rpartition(".")[2]
             yield Section(name, module.TITLE, blocks, getattr(module, "TEXT", ""))
