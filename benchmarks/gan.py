@@ -42,6 +42,7 @@ from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.codec import Encoding
 from fedcompress.wire.content import Arrays
 from fedcompress.wire.payload import WireFormat, decode_payload, encode_payload
+from fedcompress.wire.shipped import SHIPPED
 
 WORKERS = 2
 
@@ -110,7 +111,7 @@ class Judge:
         made = self.draw(weights, self.samples)
         figures: dict[str, Any] = {"collapsed": collapsed(made.x, made.y)}
         for values in ("float32", "int8"):
-            sent = encode_payload({"generator": weights}, content, WireFormat(Encoding(values=values)))
+            sent = encode_payload({"generator": weights}, content, WireFormat(Encoding(values=SHIPPED[values])))
             data = sent["generator"].data
             received = decode_payload({"generator": data}, content)["generator"]
             figures[f"bytes {values}"] = len(data)

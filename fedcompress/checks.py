@@ -84,7 +84,7 @@ class Choices:
         if scenario.server.model is not None and any(group.name == "server" for group in scenario.groups):
             yield "groups.server.name: the server's own model is called so; give the group another name."
         try:
-            WireFormat.of(scenario.wire)
+            WireFormat.of(scenario.wire, self._plugins.value_type)
         except InputError as error:
             yield from error.problems
         yield from self._asked("strategies", scenario.server.strategy, self.strategy)
@@ -148,6 +148,7 @@ def _unknown_names(scenario: Scenario, plugins: Plugins) -> Iterable[str]:
     wanted.append(("data.partition", "partitions", scenario.data.partition))
     if scenario.public and scenario.public.dataset:
         wanted.append(("public.source", "datasets", scenario.public.dataset))
+    wanted += [(where, "values", name) for where, name in scenario.wire.value_types.items()]
     for where, folder, name in wanted:
         if problem := plugins.check(folder, name):
             yield f"{where}: {problem}"

@@ -15,7 +15,6 @@ import click
 import typer
 
 from fedcompress import __version__, quiet
-from fedcompress.distillation.settings import METHODS, DistillSettings
 from fedcompress.errors import (
     MOST_CHARACTERS,
     FedcompressError,
@@ -25,6 +24,7 @@ from fedcompress.errors import (
     located,
     printable_lines,
 )
+from fedcompress.recipes.distill.settings import METHODS, DistillSettings
 
 INTERRUPTED = 130
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -249,7 +249,8 @@ def list_(
     what: Annotated[
         str | None,
         typer.Argument(
-            help="strategies, clients, models, methods, datasets, compression, partitions, devices, scenarios, recipes"
+            help="strategies, clients, models, methods, datasets, compression, values, partitions, devices, scenarios, "
+            "recipes"
         ),
     ] = None,
     plugins: PluginDirs = [],  # noqa: B006
@@ -353,19 +354,17 @@ def distill(
         sparsity=sparsity,
         examples=examples,
     )
-    from fedcompress.distillation import distill as distillation
-    from fedcompress.distillation import report
     from fedcompress.plugins import Plugins
+    from fedcompress.recipes.display import RecipeDisplay
+    from fedcompress.recipes.distill import comparison, report
+    from fedcompress.results.run.directory import RunDirectory
 
-    if out is not None:
-        report.prepare(out)
-    with report.DistillDisplay() as display:
-        comparison = distillation.distill(
-            settings, data_dir=data_dir, plugins=Plugins(tuple(plugins)), progress=display
-        )
-    if out is not None:
-        report.write(comparison, out)
-    _show(report.summary(comparison), report.comparison_table(comparison), as_json=json)
+    directory = None if out is None else RunDirectory.made(out)
+    with RecipeDisplay("distill", "models") as display:
+        found = comparison.distill(settings, data_dir=data_dir, plugins=Plugins(tuple(plugins)), observer=display)
+    if directory is not None:
+        report.write(found, directory)
+    _show(report.summary(found), report.comparison_table(found), as_json=json)
     if out is not None:
         print(f"results: {out}", file=sys.stderr)
 

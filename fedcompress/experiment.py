@@ -161,7 +161,7 @@ class Experiment:
     @cached_property
     def wire(self) -> WireFormat:
         """How contents become bytes."""
-        return WireFormat.of(self.scenario.wire)
+        return WireFormat.of(self.scenario.wire, self.plugins.value_type)
 
     def start(self, group: Group) -> References:
         """Returns what both ends hold before the first exchange: where differences cross, the initial weights."""

@@ -23,7 +23,7 @@ from fedcompress.errors import LONGEST, PayloadError, RunError, described, one_l
 from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
 from fedcompress.link.message import Answer, Request
-from fedcompress.link.server import Sent, ServerEnd
+from fedcompress.link.server import Outbox, Sent, ServerEnd
 from fedcompress.plausibility import Change, changes, implausible
 from fedcompress.replies import Spool
 from fedcompress.rows import ClientRow
@@ -34,10 +34,13 @@ from fedcompress.wire.content import Arrays, Payload
 from fedcompress.wire.ledger import Direction, Transfer, transfers
 from fedcompress.wire.records import message_bytes
 from fedcompress.wire.references import References
-from fedcompress.wire.values import FLOAT16_MAX
+from fedcompress.wire.value_type import ValueType
 
 _BY_FLOWER = re.compile(r"<class 'fedcompress[\w.]*Error'>:<'(.*)'>", re.DOTALL)
 """How Flower's runtime writes an error of ours."""
+
+CutOff = Mapping[tuple[Direction, str, ValueType], int]
+"""(direction, content, value type) -> number of values that the type could not hold."""
 
 _NAMED = 5
 """Clients that an event names; the others are counted."""
@@ -51,7 +54,7 @@ class _Outcome:
         status: "ok", or why there is no contribution, as in `clients.jsonl`.
         reason: The same as a sentence.
         transfers: What crossed, as rows of `ledger.jsonl`.
-        cut_off: (direction, content) -> number of values that the wire format could not hold.
+        cut_off: Values that the wire format could not hold.
         metrics: Columns of the client's row: what it reported, and what was measured.
         digest: The column of its own model's digest, where that was tested.
         changes: What the client did to each content.
@@ -63,7 +66,7 @@ class _Outcome:
     status: str
     reason: str = ""
     transfers: Sequence[Transfer] = ()
-    cut_off: Mapping[tuple[Direction, str], int] = field(default_factory=dict)
+    cut_off: CutOff = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     digest: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, Change] = field(default_factory=dict)
@@ -166,23 +169,23 @@ class Federation(strategy.Federation):
         expects: Collection[str],
     ) -> list[_Outcome]:
         """Has clients run an action, and returns what came of it, in their order; of each only what is small stays."""
-        known: dict[Any, Any] = {}
-        sent: list[Sent] = []
-        spool = Spool()
+        outbox = Outbox(Spool())
+        under_way: dict[int, Sent] = {}
+        outcomes: dict[int, _Outcome] = {}
 
         def messages() -> Iterator[Message]:
-            for client in clients:
-                sent.append(self._end.encode(client, requests[client], self.round, known))
-                yield self._request(client, action, sent[-1]).message(self._nodes[client.partition])
+            for number, client in enumerate(clients):
+                sent = under_way[number] = self._end.encode(client, requests[client], self.round, outbox)
+                yield self._request(client, action, sent).message(self._nodes[client.partition])
 
-        outcomes: dict[int, _Outcome] = {}
         try:
             for delivery in deliver(self._grid, messages(), self._experiment.scenario.server.timeout):
                 number = delivery.index
-                outcomes[number] = self._read(clients[number], action, sent[number], delivery, expects, spool)
+                sent = under_way.pop(number)
+                outcomes[number] = self._read(clients[number], action, sent, delivery, expects, outbox.spool)
         except BaseException:  # some have run, and nobody knows what of
-            for client in clients[: len(sent)]:
-                self._end.give_up(client)
+            for number in outcomes.keys() | under_way.keys():
+                self._end.give_up(clients[number])
             raise
         return [outcomes[number] for number in range(len(clients))]
 
@@ -241,7 +244,7 @@ class Federation(strategy.Federation):
             "ok",
             "",
             down + crossed("uplink", received.encodings, size),
-            cut_off | _cut_off("uplink", received.encodings),
+            {**cut_off, **_cut_off("uplink", received.encodings)},
             metrics | (modelled.row() if modelled else {}),
             modelled=modelled,
         )
@@ -253,7 +256,7 @@ class Federation(strategy.Federation):
             digest=digest,
             changes=changes(received.parts, sent.parts, sent.sizes),
             references=received.references,
-            reply=Reply(client, spool.put(received.payload), reported, {**sent.decoded, **sent.meant}),
+            reply=Reply(client, spool.put(received.payload), reported, sent.request),
         )
 
     def _metrics(self, client: ClientInfo, answer: Answer) -> dict[str, float]:
@@ -319,19 +322,19 @@ class Federation(strategy.Federation):
         Both ends see it in what was decoded, so that a good reply needs no word about it; a value that was the limit
         itself looks no different.
         """
-        counts: dict[tuple[Direction, str], dict[int, int]] = {}
+        counts: dict[tuple[Direction, str, ValueType], dict[int, int]] = {}
         for client, outcome in zip(clients, outcomes, strict=True):
             for where, count in outcome.cut_off.items():
                 counts.setdefault(where, {})[client.partition] = count
-        for (direction, name), by_client in counts.items():
+        for (direction, name, values), by_client in counts.items():
             partitions = [str(partition) for partition in by_client]
             more = f" and {len(partitions) - _NAMED} more" if len(partitions) > _NAMED else ""
             self.event(
                 f"{name}, {direction}, client{'s' if len(partitions) > 1 else ''} {', '.join(partitions[:_NAMED])}"
-                f"{more}: {sum(by_client.values())} values were cut off at {FLOAT16_MAX:.0f}, where float16 ends; "
+                f"{more}: {sum(by_client.values())} values were cut off at {values.limit:.0f}, where {values} ends; "
                 f"another value type in [wire.{name}] holds them"
             )
 
 
-def _cut_off(direction: Direction, encodings: Mapping[str, Encoded]) -> dict[tuple[Direction, str], int]:
-    return {(direction, name): item.saturated for name, item in encodings.items() if item.saturated}
+def _cut_off(direction: Direction, encodings: Mapping[str, Encoded]) -> CutOff:
+    return {(direction, name, item.values): item.saturated for name, item in encodings.items() if item.saturated}

@@ -44,6 +44,17 @@ FEDPKDG: dict[str, Any] = {
 }
 """Everything at once: pruned clients, generators, client state, a rolling buffer, lossy transfers."""
 
+OF_PLUG_INS: dict[str, Any] = {
+    "delta": True,
+    "top_k": 0.1,
+    "feedback": True,
+    "entropy": True,
+    "values": "coarse",
+    "downlink_values": "brain",
+    "whole": "brain",
+}
+"""A wire format whose value types are those of `plugins/values`."""
+
 
 ZOO = (
     *("depthwise", "separable", "lstm", "gru", "embedding", "nested", "sequential", "dropout", "spatial-dropout"),

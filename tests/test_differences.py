@@ -16,7 +16,7 @@ from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
 from fedcompress.strategy import State
-from federating import PRUNING, TINY, experiment, run
+from federating import OF_PLUG_INS, PRUNING, TINY, experiment, run
 
 STC: dict[str, Any] = {
     "values": "ternary",
@@ -150,15 +150,24 @@ def test_a_client_that_was_away_gets_what_it_lacks() -> None:
         assert all(map(np.array_equal, base, fed.references[partition].bases["weights"].arrays))
 
 
-@pytest.mark.parametrize("wire", [STC, {"values": "clustered", "delta": True, "clusters": 7, "entropy": True}])
+@pytest.mark.parametrize(
+    "wire",
+    [
+        STC,
+        {"values": "clustered", "delta": True, "clusters": 7, "entropy": True},
+        OF_PLUG_INS,
+        {"values": "brain", "weights": "dense", "entropy": True},
+    ],
+)
 def test_pruned_clients_keep_their_masks(tmp_path: Path, wire: dict[str, Any]) -> None:
     summary, directory, _ = run(experiment(PRUNING, wire=wire, rounds=4), tmp_path / "run")
     assert all(row["status"] == "ok" for row in directory.rows("clients"))
     assert summary["groups"]["pruned"]["sparsity"] == pytest.approx(0.8, abs=0.02)
 
 
-def test_same_model_for_any_number_of_workers(tmp_path: Path) -> None:
-    made = experiment(PRUNING, wire=STC, server__cohort=0.75)
+@pytest.mark.parametrize("wire", [STC, OF_PLUG_INS])
+def test_same_model_for_any_number_of_workers(tmp_path: Path, wire: dict[str, Any]) -> None:
+    made = experiment(PRUNING, wire=wire, server__cohort=0.75)
     digests = {run(made, tmp_path / str(n), workers)[0]["model_digest"] for n, workers in enumerate((1, 2))}
     assert len(digests) == 1
 

@@ -358,7 +358,7 @@ def test_folders_have_to_hold_plug_ins(tmp_path: Path, folder: Path) -> None:
             Plugins((folder, bad))
         assert str(caught.value) == (
             f"--plugins {bad}: expected a folder that holds at least one of strategies/, clients/, models/, datasets/, "
-            "compression/, methods/, partitions/."
+            "compression/, methods/, partitions/, values/."
         )
 
 

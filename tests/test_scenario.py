@@ -138,11 +138,6 @@ BAD = [
     ),
     ("wire.deflate = 'yes'", {}, ["wire.deflate: received 'yes'; input should be a valid boolean."]),
     ("wire.logits.value = 'int8'", {}, ["wire.logits.value: unknown key. Did you mean 'values'?"]),
-    (
-        "wire.logits.values = 'int9'",
-        {},
-        ["wire.logits.values: unknown value 'int9'. Did you mean 'int8'?"],
-    ),
     ("evaluation.clients_evry = 1", {}, ["evaluation.clients_evry: unknown key. Did you mean 'clients_every'?"]),
     (
         "groups = [{ name = 'p', sparsity = 1.0 }]",

@@ -23,7 +23,7 @@ from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from fedcompress.strategy import State
-from federating import PLUGINS, TINY, experiment, federation, run
+from federating import OF_PLUG_INS, PLUGINS, TINY, experiment, federation, run
 
 THIRTY_FOLD = tomllib.loads((Path(__file__).parents[1] / "scenarios/thirty-fold.toml").read_text())
 DIGITS = {"dataset": "digits", "clients": 3}
@@ -79,6 +79,7 @@ WIRES: list[dict[str, Any]] = [
     {"values": "ternary", "delta": True, "top_k": 0.02, "entropy": True, "feedback": True},
     {"values": "clustered", "clusters": 2},
     {"values": "int8", "downlink_values": "float16"},
+    OF_PLUG_INS,
 ]
 
 
@@ -178,7 +179,7 @@ class TestFrozenWeights:
         assert self.sizes(rows, "downlink", 0) == [again, known, again, known]
         assert self.sizes(rows, "downlink", 1) == [again, known, known, known]
 
-    @pytest.mark.parametrize("wire", [{"values": "int8"}, {**THIRTY_FOLD["wire"]}])
+    @pytest.mark.parametrize("wire", [{"values": "int8"}, {**THIRTY_FOLD["wire"]}, OF_PLUG_INS])
     def test_a_resumed_run_goes_on_without_them(self, tmp_path: Path, wire: dict[str, Any]) -> None:
         made = Scenario.parse({**TINY, **FROZEN, "wire": wire, "rounds": 4})
         options = Options(plugins=(PLUGINS,))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcompress.wire import vector
 from fedcompress.wire.content import Arrays
 
 Scope = Literal["layer", "model", "erk"]
@@ -30,10 +31,7 @@ def kept(size: int, sparsity: float) -> int:
 
 def largest(array: NDArray[Any], keep: int) -> NDArray[np.bool_]:
     """Returns the mask of the `keep` largest magnitudes; of equal ones the first. Masks of one array are nested."""
-    order = np.argsort(-np.abs(array), axis=None, kind="stable")
-    mask = np.zeros(array.size, bool)
-    mask[order[:keep]] = True
-    return mask.reshape(array.shape)
+    return vector.largest(array.reshape(-1), keep).reshape(array.shape)
 
 
 def counts(weights: Arrays, prunable: Sequence[int], sparsity: float, scope: Scope = "layer") -> list[int]:
@@ -102,10 +100,7 @@ def choose(weights: Arrays, prunable: Sequence[int], keep: Sequence[int]) -> Arr
 
 def apply(weights: Arrays, masks: Arrays, prunable: Sequence[int]) -> Arrays:
     """Returns the weights with zeros outside the masks."""
-    result = list(weights)
-    for i, mask in zip(prunable, masks, strict=True):
-        result[i] = np.where(mask, weights[i], np.float32(0))
-    return result
+    return restrict(weights, dict(zip(prunable, masks, strict=True)))
 
 
 def restrict(weights: Arrays, held: Mapping[int, NDArray[np.bool_]]) -> Arrays:
@@ -145,11 +140,10 @@ def density(masks: Arrays) -> float:
 
 def pack(masks: Arrays) -> NDArray[np.uint8]:
     """Returns masks as bits, for keeping one for each of many clients."""
-    return np.packbits(np.concatenate([m.ravel() for m in masks]))
+    return np.packbits(vector.joined(masks, np.bool_))
 
 
 def unpack(bits: NDArray[np.uint8], like: Sequence[tuple[int, ...]]) -> Arrays:
     """Returns the masks of `pack`, given their shapes."""
-    sizes = [int(np.prod(shape)) for shape in like]
-    flat = np.unpackbits(bits, count=sum(sizes)).astype(bool)
-    return [part.reshape(shape) for part, shape in zip(np.split(flat, np.cumsum(sizes)[:-1]), like, strict=True)]
+    flat = np.unpackbits(bits, count=int(vector.sizes_of(like).sum())).view(np.bool_)
+    return vector.split(flat, like)

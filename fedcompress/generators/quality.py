@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcompress import keras
 from fedcompress.compression.pruning import resting
 from fedcompress.data.federated import Examples
 from fedcompress.generators.png import write_png
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.scenario.sections import TrainingSettings
-from fedcompress.training.loop import scaled
-from fedcompress.training.trainer import PREDICTION_BATCH, Trainer
+from fedcompress.training.trainer import Trainer, evaluate, predict
 from fedcompress.wire.content import Arrays
 
 FEWEST = 3
@@ -37,29 +35,19 @@ def accuracy_score(
         rng: Its initial weights and the order of its examples.
         epochs: Passes over the samples, with Adam at 0.001 and batches of 64.
     """
-    weights = fitted(samples, spec, rng, epochs)
-    return _trainer(spec, rng, epochs).evaluate(weights, test).accuracy
+    return evaluate(spec, fitted(samples, spec, rng, epochs), test).accuracy
 
 
 def fitted(examples: Examples, spec: ModelSpec, rng: np.random.Generator, epochs: int = 10) -> Arrays:
     """Returns the weights of a classifier trained from scratch, with Adam at 0.001 and batches of 64."""
-    return _trainer(spec, rng, epochs).fit(spec.initial(rng), examples).weights
-
-
-def _trainer(spec: ModelSpec, rng: np.random.Generator, epochs: int) -> Trainer:
     settings = TrainingSettings(epochs=epochs, batch_size=64, optimizer="adam", learning_rate=0.001)
-    dense = resting(rounds=1, masked=False)
-    return Trainer(spec, dense, settings, 1, lambda purpose: rng)
+    trainer = Trainer(spec, resting(rounds=1, masked=False), settings, 1, lambda purpose: rng)
+    return trainer.fit(spec.initial(rng), examples).weights
 
 
 def features(spec: ModelSpec, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float64]:
     """Returns the penultimate features (n, f) that a classifier sees in inputs (n, *input_shape)."""
-    model = spec.build()
-    model.set_weights(weights)
-    extractor = spec.feature_extractor(model)
-    starts = range(0, len(x), PREDICTION_BATCH)
-    parts = [extractor(scaled(keras.tf.constant(x[i : i + PREDICTION_BATCH]))).numpy() for i in starts]
-    return np.concatenate(parts).astype(np.float64)
+    return predict(spec, weights, x, features=True).astype(np.float64)
 
 
 def frechet_distance(real_features: NDArray[Any], fake_features: NDArray[Any]) -> float:

@@ -15,7 +15,7 @@ from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Arrays, Payload
 from fedcompress.wire.payload import decode_payload, encode_payload, present
 from fedcompress.wire.references import Base, References, bases_of
-from fedcompress.wire.values import Floats
+from fedcompress.wire.value_type import Floats
 
 
 @dataclass(frozen=True, eq=False)

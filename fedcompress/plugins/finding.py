@@ -48,6 +48,7 @@ class Kind:
 
 _MODELS = "fedcompress.models"
 _DATA = "fedcompress.data"
+_WIRE = "fedcompress.wire"
 KINDS = {
     kind.folder: kind
     for kind in (
@@ -58,6 +59,7 @@ KINDS = {
         Kind("compression", "compression", "fedcompress.compression.kinds", "fedcompress.compression.base:Compression"),
         Kind("method", "methods", "fedcompress.recipes.methods", "fedcompress.recipes.method:Method"),
         Kind("partition", "partitions", f"{_DATA}.partitions", f"{_DATA}.partition:Partition"),
+        Kind("value type", "values", f"{_WIRE}.values", f"{_WIRE}.value_type:ValueType", True),
     )
 }
 
@@ -127,16 +129,25 @@ class Plugins:
         return self.resolve(folder, text).plugin
 
     def architecture(self, text: str) -> Any:
-        """Returns a model's architecture, given its name and perhaps an argument, as in "mlp:512-256".
+        """Returns a model's architecture, given its name and perhaps an argument, as in "mlp:512-256"."""
+        return self._instance("models", text)
+
+    def value_type(self, text: str) -> Any:
+        """Returns a value type of the wire, given its name and perhaps an argument."""
+        return self._instance("values", text)
+
+    def _instance(self, folder: str, text: str) -> Any:
+        """Returns a plug-in that nothing but an argument goes into.
 
         Raises:
             InputError: The name is unknown, or the argument wrong.
         """
-        plugin, argument = self.resolve("models", text)
+        plugin, argument = self.resolve(folder, text)
+        what = f"{KINDS[folder].name} {text!r}"
         if argument is not None and not plugin.argument_name:
             plain = text.removesuffix(f":{argument}")
-            raise InputError(f"model {text!r}: {plain!r} takes no argument; write {plain!r}.")
-        with prepared(f"model {text!r}"):
+            raise InputError(f"{what}: {plain!r} takes no argument; write {plain!r}.")
+        with prepared(what):
             return plugin() if argument is None else plugin(argument)
 
     def shipped(self, folder: str, fits: Callable[[type[Any]], bool]) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import Any
 
 from fedcompress.fitted_table import FittedTable
 from fedcompress.units import number, size
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
+"""One model that came out, or one experiment that failed: column -> value."""
 
 DETAILS = ("curve", "layer_sparsity", "confusion")
 """Parts of a row that are no column."""

@@ -29,7 +29,6 @@ Name = Annotated[str, AfterValidator(_held_by_a_file_name)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
-Values = Literal["float32", "float16", "int8", "int4", "ternary", "clustered"]
 MOST_RUNS = 10_000
 """Of a sweep or a recipe: every one of them is checked before the first one starts."""
 PUBLIC_SOURCES = "gan, holdout (kept out of the training data), noise, or dataset:NAME"
@@ -106,16 +105,20 @@ class ContentWire(Section):
     """`[wire.CONTENT]`: how one content becomes bytes; a key that is absent follows `[wire]`."""
 
     codec: Literal["dense", "sparse"] | None = Field(None, description="dense or sparse")
-    values: Values | None = Field(None, description="type of a value on the wire")
+    values: str | None = Field(None, description="type of a value on the wire")
     deflate: bool | None = Field(None, description="deflate the bytes where that makes them fewer")
     entropy: bool | None = Field(None, description="entropy code them where that makes fewer still")
     clusters: int | None = Field(None, ge=1, le=255, description="clustered: values in the codebook, beside zero")
     delta: bool | None = Field(None, description="send the difference to what the server sent last")
     top_k: Share | None = Field(None, description="delta: fraction of the values that crosses")
     feedback: bool | None = Field(None, description="delta: add what was left out to the next one")
-    whole: Values | None = Field(None, description="delta: type of a value where the receiver holds none")
-    downlink_values: Values | None = Field(None, description="values of what the server sends")
+    whole: str | None = Field(None, description="delta: type of a value where the receiver holds none")
+    downlink_values: str | None = Field(None, description="values of what the server sends")
     downlink_top_k: Share | None = Field(None, description="top_k of what the server sends")
+
+
+VALUE_TYPE_KEYS = ("values", "whole", "downlink_values")
+"""Of `[wire]` and its tables: those that name a value type."""
 
 
 class WireSettings(Section):
@@ -125,7 +128,7 @@ class WireSettings(Section):
     __pydantic_extra__: dict[str, ContentWire]
 
     weights: Literal["dense", "sparse"] = Field("sparse", description="sparse: only what the mask keeps crosses")
-    values: Values = Field(
+    values: str = Field(
         "float32",
         description="type of a value on the wire; ternary: a sign, a size per array; clustered: a codebook",
     )
@@ -139,10 +142,10 @@ class WireSettings(Section):
     )
     top_k: Share = Field(1.0, description="delta: fraction of the values that crosses, those of largest magnitude")
     feedback: bool = Field(False, description="delta: what one leaves out is added to the next (error feedback)")
-    whole: Values = Field(
+    whole: str = Field(
         "int8", description="delta: type of a value for a client that holds none but the initial weights"
     )
-    downlink_values: Values | None = Field(None, description="values of what the server sends, where they differ")
+    downlink_values: str | None = Field(None, description="values of what the server sends, where they differ")
     downlink_top_k: Share | None = Field(
         None, description="top_k of what the server sends, where it differs; times the rounds that a client was away"
     )
@@ -151,6 +154,13 @@ class WireSettings(Section):
     def contents(self) -> dict[str, ContentWire]:
         """The tables per content."""
         return self.__pydantic_extra__
+
+    @property
+    def value_types(self) -> dict[str, str]:
+        """Key of the scenario -> name of the value type that it sets."""
+        tables: dict[str, Section] = {"wire": self, **{f"wire.{name}": table for name, table in self.contents.items()}}
+        named = {f"{where}.{key}": getattr(table, key) for where, table in tables.items() for key in VALUE_TYPE_KEYS}
+        return {where: name for where, name in named.items() if name is not None}
 
 
 class ServerSettings(Section):

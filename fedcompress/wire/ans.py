@@ -122,14 +122,14 @@ def _encode(symbols: Symbols, frequencies: Counts) -> bytes:
     states = np.full(lanes, _LOWEST, np.int64)
     words: list[NDArray[np.uint16]] = []
     for start in range((len(symbols) - 1) // lanes * lanes, -1, -lanes):
-        part = symbols[start : start + lanes]
-        own, frequency = states[: len(part)], frequencies[part]
-        full = own >= frequency << (32 - _PRECISION)
+        row = symbols[start : start + lanes]
+        active, frequency = states[: len(row)], frequencies[row]
+        full = active >= frequency << (32 - _PRECISION)
         if full.any():
-            words.append((own[full] & 0xFFFF).astype("<u2"))
-            own[full] >>= 16
-        quotient, rest = np.divmod(own, frequency)
-        own[:] = (quotient << _PRECISION) + rest + below[part]
+            words.append((active[full] & 0xFFFF).astype("<u2"))
+            active[full] >>= 16
+        quotient, rest = np.divmod(active, frequency)
+        active[:] = (quotient << _PRECISION) + rest + below[row]
     return b"".join([states.astype("<u4").tobytes(), *(word.tobytes() for word in reversed(words))])
 
 
@@ -143,16 +143,16 @@ def _decode(reader: Reader, count: int, frequencies: Counts) -> Symbols:
     words = np.frombuffer(reader.rest[: len(reader.rest) // 2 * 2], "<u2")
     symbols, used = np.empty(count, np.uint8), 0
     for start in range(0, count, lanes):
-        own = states[: min(lanes, count - start)]
-        slots = own & (_TOTAL - 1)
-        part = symbols[start : start + lanes] = symbol_at[slots]
-        own[:] = frequencies[part] * (own >> _PRECISION) + slots - below[part]
-        empty = own < _LOWEST
+        active = states[: min(lanes, count - start)]
+        slots = active & (_TOTAL - 1)
+        row = symbols[start : start + lanes] = symbol_at[slots]
+        active[:] = frequencies[row] * (active >> _PRECISION) + slots - below[row]
+        empty = active < _LOWEST
         needed = int(np.count_nonzero(empty))
         if needed:
             if used + needed > len(words):
                 raise PayloadError("the entropy code is cut off")
-            own[empty] = own[empty] << 16 | words[used : used + needed]
+            active[empty] = active[empty] << 16 | words[used : used + needed]
             used += needed
     if (states != _LOWEST).any():
         raise PayloadError("the entropy code does not end where it began")

@@ -10,10 +10,11 @@ from math import ceil
 from fedcompress.errors import PayloadError
 from fedcompress.wire import masks, tensors
 from fedcompress.wire.content import Arrays, Content
+from fedcompress.wire.shipped import EXACT
 from fedcompress.wire.stream import CODECS, Codec, Encoding, Reader
-from fedcompress.wire.values import Floats
+from fedcompress.wire.value_type import Floats, ValueType
 
-__all__ = ["CODECS", "Codec", "Encoded", "Encoding", "decode", "encode", "read"]
+__all__ = ["CODECS", "Codec", "Encoded", "Encoding", "encode", "read"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,8 @@ class Encoded:
             difference, what it is a difference to is known, and so are constants that the receiver holds.
         error: What of the learned floats did not go along: what the sender wanted to send minus what the receiver
             decodes, all arrays as one vector. Known to the sender alone.
-        saturated: How many values arrive as the largest that the value type has, whatever they were (float16).
+        saturated: How many values arrive as the largest that the value type has, whatever they were.
+        values: The value type of the learned floats.
     """
 
     data: bytes
@@ -40,6 +42,7 @@ class Encoded:
     bound_bits: Callable[[], float]
     error: Floats | None = None
     saturated: int = 0
+    values: ValueType = EXACT
 
     @cached_property
     def bound_bytes(self) -> int:
@@ -82,39 +85,10 @@ def encode(
     try:
         if content.is_mask:
             data = masks.write(arrays, content, encoding, reference)
-            return Encoded(data, [a.copy() for a in arrays], 0, partial(masks.bound_bits, arrays, reference))
-        made = tensors.write(arrays, content, encoding, mask, reference, residual, constants)
+            return _mask(data, [array.copy() for array in arrays], reference)
+        return _encoded(*tensors.write(arrays, content, encoding, mask, reference, residual, constants))
     except PayloadError as problem:
         raise PayloadError(f"{name} cannot be encoded: {problem}.") from None
-    return _encoded(made.data, made.arrays, made.sent, made.error)
-
-
-def decode(
-    data: bytes,
-    content: Content,
-    *,
-    mask: Arrays | None = None,
-    reference: Arrays | None = None,
-    constants: Arrays | None = None,
-    name: str = "content",
-) -> Arrays:
-    """Decodes one content.
-
-    Args:
-        data: What was received; nothing about it is trusted.
-        content: The declaration.
-        mask: As in `encode`.
-        reference: As in `encode`; needed only where the stream refers to it.
-        constants: Likewise.
-        name: The content's name, for messages.
-
-    Returns:
-        New arrays, writable, with finite values.
-
-    Raises:
-        PayloadError: The bytes are not what `encode` makes of any such content.
-    """
-    return _read(data, content, mask, reference, constants, name)[0]
 
 
 def read(
@@ -126,31 +100,37 @@ def read(
     constants: Arrays | None = None,
     name: str = "content",
 ) -> Encoded:
-    """Decodes and measures one content: returns the very `Encoded` that the sender has. Otherwise as `decode`."""
-    arrays, sent = _read(data, content, mask, reference, constants, name)
-    if sent is None:
-        return Encoded(data, arrays, 0, partial(masks.bound_bits, arrays, reference))
-    return _encoded(data, arrays, sent)
+    """Decodes and measures one content.
 
+    Args:
+        data: What was received; nothing about it is trusted.
+        content: The declaration.
+        mask: As in `encode`.
+        reference: As in `encode`; needed only where the stream refers to it.
+        constants: Likewise.
+        name: The content's name, for messages.
 
-def _read(
-    data: bytes,
-    content: Content,
-    mask: Arrays | None,
-    reference: Arrays | None,
-    constants: Arrays | None,
-    name: str,
-) -> tuple[Arrays, tensors.Sent | None]:
+    Returns:
+        The very `Encoded` that the sender has, but for `error`. Its arrays are new, writable, and finite.
+
+    Raises:
+        PayloadError: The bytes are not what `encode` makes of any such content.
+    """
     try:
         reader = Reader(data)
         header = reader.header(content)
         if content.is_mask:
-            return masks.take(reader, header, content, reference), None
-        return tensors.take(reader, header, content, mask, reference, constants)
+            return _mask(data, masks.take(reader, header, content, reference), reference)
+        arrays, sent = tensors.take(reader, header, content, mask, reference, constants)
+        return _encoded(data, arrays, sent)
     except PayloadError as problem:
         raise PayloadError(f"{name} cannot be decoded: {problem}.") from None
 
 
+def _mask(data: bytes, arrays: Arrays, reference: Arrays | None) -> Encoded:
+    return Encoded(data, arrays, 0, partial(masks.bound_bits, arrays, reference))
+
+
 def _encoded(data: bytes, arrays: Arrays, sent: tensors.Sent, error: Floats | None = None) -> Encoded:
     dense_bytes = sum(array.nbytes for array in arrays)
-    return Encoded(data, arrays, dense_bytes, sent.bound_bits, error, sent.saturated)
+    return Encoded(data, arrays, dense_bytes, sent.bound_bits, error, sent.saturated, sent.values)

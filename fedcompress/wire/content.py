@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import prod
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.errors import InputError, PayloadError
+
+if TYPE_CHECKING:
+    from fedcompress.wire.value_type import ValueType
 
 Arrays = list[NDArray[Any]]
 Payload = Mapping[str, Arrays]
@@ -97,6 +100,7 @@ class Content:
         masked: Positions in `arrays` that the mask covers; the mask content has one bool array for each of them.
         kept: Both ends keep the last one exchanged, and the same again crosses as its digest. Masks are kept anyway.
         delta: Each is close to the one before, so that the difference to the last that the server sent may cross.
+        value_types: Of the learned floats that may arrive; None for any that ships.
     """
 
     arrays: tuple[ArraySpec, ...]
@@ -105,22 +109,27 @@ class Content:
     masked: tuple[int, ...] = ()
     kept: bool = False
     delta: bool = False
+    value_types: tuple[ValueType, ...] | None = None
 
     def __post_init__(self) -> None:
         if (self.kept or self.delta) and (self.is_mask or any(spec.free for spec in self.arrays)):
             declared = "kept" if self.kept else "delta"
             raise InputError(f"A content is declared as {declared}; expected arrays of known lengths, and no mask.")
-        legal = {i for i, spec in enumerate(self.arrays) if spec.lossy}
-        if len(set(self.masked)) != len(self.masked) or not legal.issuperset(self.masked):
+        if len(set(self.masked)) != len(self.masked) or not set(self.lossy).issuperset(self.masked):
             raise InputError(
                 f"Positions {self.masked} are declared as masked; expected distinct positions of learned "
-                f"float arrays, which are {sorted(legal)}."
+                f"float arrays, which are {list(self.lossy)}."
             )
 
     @property
     def constants(self) -> tuple[int, ...]:
         """Positions of the arrays that never change."""
         return tuple(i for i, spec in enumerate(self.arrays) if spec.kind == "constant")
+
+    @property
+    def lossy(self) -> tuple[int, ...]:
+        """Positions of the arrays that a wire format may round, or leave some of out."""
+        return tuple(i for i, spec in enumerate(self.arrays) if spec.lossy)
 
     @property
     def is_mask(self) -> bool:

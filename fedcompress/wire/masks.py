@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fedcompress.errors import PayloadError
 from fedcompress.wire import entropy, positions, support
 from fedcompress.wire.content import Arrays, Content
+from fedcompress.wire.shipped import EXACT
 from fedcompress.wire.stream import Coding, Encoding, Header, Layout, Reader, write_lengths
 from fedcompress.wire.vector import Shapes, joined, shapes_of, sizes_of, split
 
@@ -25,12 +26,12 @@ def write(masks: Arrays, content: Content, encoding: Encoding, reference: Arrays
         known = as_vector(reference, shapes, "reference")
         candidates.append((Layout.FLIPS, [support.digest(np.packbits(known)), *head], bits ^ known))
     streams = [
-        Header("float32", layout).write(start, [support.encode(flips, encoding.deflate)], encoding.deflate)
+        Header(EXACT, layout).write(start, [support.encode(flips, encoding.deflate)], encoding.deflate)
         for layout, start, flips in candidates
     ]
     if encoding.entropy:
         streams += [
-            Header("float32", layout).write_coded(start, [positions.encode(flips)])
+            Header(EXACT, layout).write_coded(start, [positions.encode(flips)])
             for layout, start, flips in candidates
             if np.count_nonzero(flips) * positions.DENSEST <= flips.size
         ]
@@ -60,9 +61,8 @@ def _named(digest: memoryview, reference: Arrays | None, shapes: Shapes) -> Bits
     if reference is None:
         raise PayloadError(f"it refers to mask {digest.hex()}, but no earlier mask is held")
     known = as_vector(reference, shapes, "reference")
-    held = support.digest(np.packbits(known))
-    if held != digest:
-        raise PayloadError(f"it refers to mask {digest.hex()}, but the one held is {held.hex()}")
+    if (ours := support.digest(np.packbits(known))) != digest:
+        raise PayloadError(f"it refers to mask {digest.hex()}, but the one held is {ours.hex()}")
     return known
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from fedcompress.errors import InputError, PayloadError, suggestion
-from fedcompress.scenario.sections import WireSettings
-from fedcompress.wire import codec
+from fedcompress.scenario.sections import VALUE_TYPE_KEYS, WireSettings
+from fedcompress.wire import codec, symbols
 from fedcompress.wire.codec import Encoded, Encoding
 from fedcompress.wire.content import Arrays, Content, Payload
 from fedcompress.wire.references import Contents, References
-from fedcompress.wire.values import Floats
+from fedcompress.wire.shipped import EXACT, SHIPPED
+from fedcompress.wire.value_type import Floats, ValueType
 
 _CROWDED: Final = 0.5
 """Share of the values from which on a difference is sent whole: positions and signs then cost as much."""
@@ -31,14 +32,20 @@ class WireFormat:
     per_content: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: WireSettings) -> WireFormat:
+    def of(cls, settings: WireSettings, value_type: Callable[[str], ValueType]) -> WireFormat:
         """Returns the wire format of a scenario.
+
+        Args:
+            settings: `[wire]`.
+            value_type: Returns the value type that a name stands for.
 
         Raises:
             InputError: A combination makes no sense.
         """
         plain = settings.model_dump(exclude=set(settings.contents))
         tables = {name: table.model_dump(exclude_none=True) for name, table in settings.contents.items()}
+        for table in (plain, *tables.values()):
+            table |= {key: value_type(table[key]) for key in VALUE_TYPE_KEYS if table.get(key) is not None}
         return cls(Encoding(codec=plain.pop("weights"), **plain), tables)
 
     def __post_init__(self) -> None:
@@ -51,7 +58,20 @@ class WireFormat:
         if problems := list(self._problems()):
             raise InputError(problems)
 
+    @property
+    def _value_types(self) -> list[ValueType]:
+        """All that are named, each once."""
+        tables = [vars(self.default), *self.per_content.values()]
+        named = [table.get(key) for table in tables for key in VALUE_TYPE_KEYS]
+        return list(dict.fromkeys(values for values in named if values is not None))
+
     def _problems(self) -> Iterable[str]:
+        names: dict[str, ValueType] = dict(SHIPPED)
+        for values in self._value_types:
+            if values.code is None:
+                yield from (f"wire: value type {values}: {problem}." for problem in symbols.problems(values))
+                if names.setdefault(str(values), values) != values:
+                    yield f"wire: two value types call themselves {values}; a stream tells them by their names."
         defaults = set(self.default.problems())
         for problem in self.default.problems():
             yield f"wire: {problem}."
@@ -65,9 +85,8 @@ class WireFormat:
 
         What only differences can have is for contents that are declared for them.
         """
-        own = self.per_content.get(name, {})
-        encoding = replace(self.default, values="float32", downlink_values=None) if content.lossless else self.default
-        encoding = replace(encoding, **own)
+        encoding = replace(self.default, values=EXACT, downlink_values=None) if content.lossless else self.default
+        encoding = replace(encoding, **self.per_content.get(name, {}))
         if content.delta:
             return encoding
         down = encoding.downlink_values
@@ -77,16 +96,19 @@ class WireFormat:
             feedback=False,
             top_k=1.0,
             downlink_top_k=None,
-            values=encoding.whole if encoding.values == "ternary" else encoding.values,
-            downlink_values=encoding.whole if down == "ternary" else down,
+            values=encoding.whole if encoding.values.few else encoding.values,
+            downlink_values=encoding.whole if down is not None and down.few else down,
         )
 
     def declared(self, contents: Contents) -> dict[str, Content]:
-        """Returns the declarations as this format uses them: differences only where it says so."""
-        return {
-            name: replace(content, delta=content.delta and self.encoding(name, content).delta)
-            for name, content in contents.items()
-        }
+        """Returns the declarations as this format uses them: differences, and value types, only where it says so."""
+        return {name: self._declared(content, self.encoding(name, content)) for name, content in contents.items()}
+
+    @staticmethod
+    def _declared(content: Content, encoding: Encoding) -> Content:
+        delta = content.delta and encoding.delta
+        used = (encoding.values, encoding.downlink_values or encoding.values, *([encoding.whole] if delta else []))
+        return replace(content, delta=delta, value_types=tuple(dict.fromkeys(used)) if content.lossy else (EXACT,))
 
     def unsupported(self, contents: Contents) -> list[str]:
         """Returns settings of contents that cannot have them."""
@@ -171,41 +193,37 @@ def encode_payload(
 def decode_payload(
     blobs: Mapping[str, bytes], contents: Contents, references: References | None = None
 ) -> dict[str, Arrays]:
-    """Decodes a payload; nothing of it is returned unless all of it is as declared.
+    """Decodes a payload: the arrays of what `read_payload` returns."""
+    return {name: item.arrays for name, item in read_payload(blobs, contents, references).items()}
+
+
+def read_payload(
+    blobs: Mapping[str, bytes], contents: Contents, references: References | None = None
+) -> dict[str, Encoded]:
+    """Decodes and measures a payload; nothing of it is returned unless all of it is as declared.
 
     Args:
         blobs: What was received, by content.
         contents: What this end expects.
         references: What it holds from earlier payloads; None for nothing.
 
+    Returns:
+        What the sender's `encode_payload` returned.
+
     Raises:
         PayloadError: A content is missing, not declared, or does not decode.
     """
     references = references or References()
-    arrays: dict[str, Arrays] = {}
-    for name, content in _masks_first(blobs, contents):
-        mask = arrays[content.mask] if content.mask else None
-        if same := references.recall(blobs[name], name, content):
-            arrays[name] = same.arrays
-            continue
-        known, constants = references.reference(name, content), references.constants(name, content)
-        arrays[name] = codec.decode(blobs[name], content, mask=mask, reference=known, constants=constants, name=name)
-    return {name: arrays[name] for name in contents}
-
-
-def read_payload(
-    blobs: Mapping[str, bytes], contents: Contents, references: References | None = None
-) -> dict[str, Encoded]:
-    """Decodes and measures a payload: what the sender's `encode_payload` returned. Otherwise as `decode_payload`."""
-    references = references or References()
     encoded: dict[str, Encoded] = {}
     for name, content in _masks_first(blobs, contents):
-        mask = encoded[content.mask].arrays if content.mask else None
-        if same := references.recall(blobs[name], name, content):
-            encoded[name] = same
-            continue
-        known, constants = references.reference(name, content), references.constants(name, content)
-        encoded[name] = codec.read(blobs[name], content, mask=mask, reference=known, constants=constants, name=name)
+        encoded[name] = references.recall(blobs[name], name, content) or codec.read(
+            blobs[name],
+            content,
+            mask=encoded[content.mask].arrays if content.mask else None,
+            reference=references.reference(name, content),
+            constants=references.constants(name, content),
+            name=name,
+        )
     return {name: encoded[name] for name in contents}
 
 
@@ -230,11 +248,11 @@ def present(names: Iterable[str], contents: Contents) -> dict[str, Content]:
     Raises:
         PayloadError: A name is not declared.
     """
-    held = set(names)
-    if unknown := sorted(held - contents.keys()):
+    sent = set(names)
+    if unknown := sorted(sent - contents.keys()):
         raise PayloadError(f"{', '.join(unknown)} is not declared; known are {', '.join(contents) or 'none'}.")
     return {
-        name: content if content.mask in held else replace(content, mask=None, masked=())
+        name: content if content.mask in sent else replace(content, mask=None, masked=())
         for name, content in contents.items()
-        if name in held
+        if name in sent
     }

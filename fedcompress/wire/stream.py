@@ -2,9 +2,10 @@
 
 Stream: header | digest of the reference, if there is one | digest of the constants, if the receiver holds them |
 free lengths, 4 bytes each | body.
-Header, version 1: value type (2 bits), layout (2), deflate (1), format version (3). Version 2, for what version 1
-cannot say: coding of the body (2 bits), value type (3), version (3); layout (3), whether it is a difference (1),
-whether constants are named by their digest instead of being in the body (1), 0 (3).
+Header, version 1: code of the value type (2 bits), layout (2), deflate (1), format version (3). Version 2, for what
+version 1 cannot say: coding of the body (2 bits), code of the value type (3), version (3); layout (3), whether it is a
+difference (1), whether constants are named by their digest instead of being in the body (1), 0 (3). Code 7: a value
+type that has none follows by its name, a byte for the length and ASCII.
 
 Whoever decodes has declared the content, so the stream carries no shapes or dtypes, and each length in it is checked
 before anything of that length is allocated.
@@ -12,22 +13,25 @@ before anything of that length is allocated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Literal, get_args
 
-from fedcompress.errors import InputError, PayloadError, suggestion
+from fedcompress.errors import InputError, PayloadError, shown, suggestion
 from fedcompress.wire.content import Content
 from fedcompress.wire.deflate import deflate, inflate
-from fedcompress.wire.values import VALUE_TYPES, ValueType
+from fedcompress.wire.shipped import EXACT, SHIPPED
+from fedcompress.wire.value_type import ValueType
 from fedcompress.wire.vector import Shape, Shapes
 
 Codec = Literal["dense", "sparse"]
 CODECS: Final[tuple[Codec, ...]] = get_args(Codec)
 FORMAT_VERSION: Final = 2
 _PLAIN_VERSION: Final = 1
-_PLAIN_TYPES: Final = VALUE_TYPES[:4]
+_PLAIN_CODES: Final = range(4)
+_BY_NAME: Final = 7
+"""In the place of a value type's code: the type has none, and is told by its name."""
 _LENGTH_BYTES: Final = 4
 
 
@@ -50,44 +54,39 @@ class Encoding:
     """
 
     codec: Codec = "dense"
-    values: ValueType = "float32"
+    values: ValueType = EXACT
     deflate: bool = True
     entropy: bool = False
     clusters: int = 15
     top_k: float = 1.0
     delta: bool = False
     feedback: bool = False
-    whole: ValueType = "int8"
+    whole: ValueType = SHIPPED["int8"]
     downlink_values: ValueType | None = None
     downlink_top_k: float | None = None
 
     def __post_init__(self) -> None:
-        types = [("value type", name) for name in (self.values, self.whole, self.downlink_values or self.values)]
-        for what, received in [("codec", self.codec), *types]:
-            known = CODECS if what == "codec" else VALUE_TYPES
-            if received not in known:
-                raise InputError(f"{received!r} is no {what} of the wire format.{suggestion(str(received), known)}")
+        if self.codec not in CODECS:
+            raise InputError(f"{self.codec!r} is no codec of the wire format.{suggestion(str(self.codec), CODECS)}")
 
-    def problems(self) -> list[str]:
-        """Returns combinations that make no sense, each with what to do about it."""
+    def problems(self) -> Iterable[str]:
+        """Yields combinations that make no sense, each with what to do about it."""
         both = ((self.values, self.top_k), (self.downlink_values or self.values, self.downlink_share))
         chosen = any(share < 1 for _, share in both)
-        found = []
         if chosen and not self.delta:
-            found.append("top_k needs delta = true: of weights themselves, all but the largest would become zero")
+            yield "top_k needs delta = true: of weights themselves, all but the largest would become zero"
         if chosen and self.codec == "dense":
-            found.append('top_k needs weights = "sparse": a dense stream sends every value')
-        if any(values == "ternary" and share == 1 for values, share in both):
-            found.append('values = "ternary" needs top_k below 1: one size for all would drown the large ones')
-        if self.whole == "ternary":
-            found.append('whole = "ternary" is too coarse for whole weights; expected another value type')
+            yield 'top_k needs weights = "sparse": a dense stream sends every value'
+        for values in dict.fromkeys(values for values, share in both if values.few and share == 1):
+            yield f'values = "{values}" needs top_k below 1: one size for all would drown the large ones'
+        if self.whole.few:
+            yield f'whole = "{self.whole}" is too coarse for whole weights; expected another value type'
         if self.feedback and not self.delta:
-            found.append("feedback needs delta = true: only what a difference leaves out can be added to the next one")
-        if self.feedback and all(values == "float32" and share == 1 for values, share in both):
-            found.append("feedback has nothing to feed back: float32 without top_k leaves nothing out")
+            yield "feedback needs delta = true: only what a difference leaves out can be added to the next one"
+        if self.feedback and all(values == EXACT and share == 1 for values, share in both):
+            yield "feedback has nothing to feed back: float32 without top_k leaves nothing out"
         if not 1 <= self.clusters <= 255:
-            found.append(f"clusters = {self.clusters}; expected 1 to 255")
-        return found
+            yield f"clusters = {self.clusters}; expected 1 to 255"
 
     @property
     def downlink_share(self) -> float:
@@ -142,23 +141,25 @@ class Header:
         return b"".join([self._start(Coding.ENTROPY), *head, *pieces])
 
     def _start(self, coding: Coding) -> bytes:
-        plain = self.values in _PLAIN_TYPES and self.layout <= Layout.FLIPS and not (self.difference or self.named)
-        if plain and coding != Coding.ENTROPY:
-            byte = VALUE_TYPES.index(self.values) | self.layout << 2 | coding << 4 | _PLAIN_VERSION << 5
-            return bytes([byte])
-        first = coding | VALUE_TYPES.index(self.values) << 2 | FORMAT_VERSION << 5
-        return bytes([first, self.layout | self.difference << 3 | self.named << 4])
+        code = self.values.code
+        plain = code in _PLAIN_CODES and self.layout <= Layout.FLIPS and not (self.difference or self.named)
+        if code is not None and plain and coding != Coding.ENTROPY:
+            return bytes([code | self.layout << 2 | coding << 4 | _PLAIN_VERSION << 5])
+        name = b"" if code is not None else str(self.values).encode("ascii")
+        first = coding | (_BY_NAME if code is None else code) << 2 | FORMAT_VERSION << 5
+        start = bytes([first, self.layout | self.difference << 3 | self.named << 4])
+        return start if code is not None else start + bytes([len(name)]) + name
 
     def fits(self, content: Content) -> bool:
         """Whether a content of this kind can have the header."""
         if self.named and not content.constants:
             return False
         if content.is_mask:
-            exact = self.values == "float32" and not (self.difference or self.named)
+            exact = self.values == EXACT and not (self.difference or self.named)
             return exact and self.layout in (Layout.SUPPORT, Layout.FLIPS)
-        if any(spec.lossy for spec in content.arrays):
+        if content.lossy:
             return self.layout != Layout.FLIPS
-        return self.values == "float32" and self.layout == Layout.ALL and not self.difference
+        return self.values == EXACT and self.layout == Layout.ALL and not self.difference
 
 
 def write_lengths(shapes: Shapes, content: Content) -> list[bytes]:
@@ -186,28 +187,35 @@ class Reader:
 
     def header(self, content: Content) -> Header:
         """Reads the header, which has to fit the content."""
+        received = self.rest
         byte = self.take(1)[0]
         version = byte >> 5
         if version == _PLAIN_VERSION:
-            header = Header(VALUE_TYPES[byte & 3], Layout(byte >> 2 & 3))
-            self.coding = Coding(byte >> 4 & 1)
-            fits = True
+            coding, code, layout, more = byte >> 4 & 1, byte & 3, byte >> 2 & 3, 0
         elif version == FORMAT_VERSION:
-            header, fits = self._second(byte, self.take(1)[0])
+            more = self.take(1)[0]
+            coding, code, layout = byte & 3, byte >> 2 & 7, more & 7
         else:
             raise PayloadError(f"format version {version} is unknown, expected {_PLAIN_VERSION} or {FORMAT_VERSION}")
-        if not (fits and header.fits(content)):
+        if coding > max(Coding) or layout > max(Layout):
+            raise PayloadError(f"header {byte:#04x} {more:#04x} is unknown")
+        self.coding = Coding(coding)
+        header = Header(self._value_type(code, content), Layout(layout), bool(more >> 3 & 1), bool(more >> 4 & 1))
+        start = header._start(self.coding)
+        if received[: len(start)] != start or not header.fits(content):
             raise PayloadError(f"header {byte:#04x} does not fit the declared arrays")
         return header
 
-    def _second(self, byte: int, more: int) -> tuple[Header, bool]:
-        """Reads a header of version 2; says whether all of it has a meaning."""
-        coding, values, layout = byte & 3, byte >> 2 & 7, more & 7
-        if coding > max(Coding) or values >= len(VALUE_TYPES) or layout > max(Layout) or more >> 5:
-            raise PayloadError(f"header {byte:#04x} {more:#04x} is unknown")
-        self.coding = Coding(coding)
-        header = Header(VALUE_TYPES[values], Layout(layout), bool(more >> 3 & 1), bool(more >> 4 & 1))
-        return header, header._start(self.coding) == bytes([byte, more])
+    def _value_type(self, code: int, content: Content) -> ValueType:
+        """Returns the value type of a header, which has to be one that the content may have."""
+        name = bytes(self.take(self.take(1)[0])).decode("ascii", "replace") if code == _BY_NAME else None
+        known = SHIPPED.values() if content.value_types is None else content.value_types
+        for values in known:
+            if values.code == (None if name is not None else code) and name in (None, str(values)):
+                return values
+        numbered = (str(values) for values in SHIPPED.values() if values.code == code)
+        told = shown(name) if name is not None else next(numbered, f"of number {code}")
+        raise PayloadError(f"a value type {told} is not expected; expected {', '.join(map(str, known))}")
 
     def shapes(self, content: Content) -> list[Shape]:
         """Reads the free lengths; returns the shape of each array."""

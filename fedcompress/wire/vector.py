@@ -26,6 +26,15 @@ def sizes_of(shapes: Shapes) -> Sizes:
     return np.array([prod(shape) for shape in shapes], np.int64)
 
 
+def summed(flat: NDArray[Any], sizes: Sizes) -> NDArray[np.float64]:
+    """Returns the sum of each array, given all of them as one vector."""
+    sums = np.zeros(len(sizes), np.float64)
+    filled = sizes > 0
+    if filled.any():
+        sums[filled] = np.add.reduceat(flat, (np.cumsum(sizes) - sizes)[filled], dtype=np.float64)
+    return sums
+
+
 def joined(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
     """Returns all elements in one new vector of the arrays' own dtype; `dtype` is for no arrays at all."""
     return np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.empty(0, dtype)
@@ -38,6 +47,18 @@ def split(flat: NDArray[Any], shapes: Shapes) -> list[NDArray[Any]]:
         start, end = end, end + prod(shape)
         arrays.append(flat[start:end].reshape(shape))
     return arrays
+
+
+def largest(flat: NDArray[Any], count: int) -> NDArray[np.bool_]:
+    """Returns a mask of the `count` largest magnitudes, or of all if there are fewer; of equal ones the first."""
+    if not 0 < count < flat.size:
+        return np.full(flat.size, count > 0)
+    magnitudes = np.abs(flat)
+    least = np.partition(magnitudes, flat.size - count)[flat.size - count]
+    mask: NDArray[np.bool_] = magnitudes > least
+    ties = np.flatnonzero(magnitudes == least)
+    mask[ties[: count - int(np.count_nonzero(mask))]] = True
+    return mask
 
 
 def finite(flat: NDArray[Any]) -> bool:

@@ -17,8 +17,9 @@ from fedcompress.models.architectures.mini_cnn import MiniCNN
 from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.loop import Trained
 from fedcompress.training.trainer import Trainer
-from fedcompress.wire import values as wire
+from fedcompress.wire import symbols
 from fedcompress.wire.content import Arrays
+from fedcompress.wire.shipped import SHIPPED
 
 
 def f32(*numbers: float) -> Any:
@@ -70,13 +71,12 @@ def test_gradients_go_straight_through_and_stop_where_values_saturate() -> None:
 
 
 @pytest.mark.parametrize(("values", "bits"), [("int4", 4), ("int8", 8)])
-def test_the_grid_is_that_of_the_wire(values: wire.ValueType, bits: int) -> None:
+def test_the_grid_is_that_of_the_wire(values: str, bits: int) -> None:
     """What was trained on the grid crosses as integers without a further loss, but for the last bit of the scale."""
     weights = np.random.default_rng(0).normal(size=500).astype(np.float32)
     rounded = quantisers.uniform(keras.tf.constant(weights), np.float32(bits)).numpy()
     sizes = np.array([500])
-    symbols, scales = wire.quantise(rounded, sizes, values)
-    np.testing.assert_allclose(wire.dequantise(symbols, scales, sizes, values), rounded, rtol=3e-7)
+    np.testing.assert_allclose(symbols.quantise(rounded, sizes, SHIPPED[values])[2], rounded, rtol=3e-7)
 
 
 @pytest.fixture(scope="module")

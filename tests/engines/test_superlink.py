@@ -30,7 +30,7 @@ from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from fedcompress.wire.payload import encode_payload, present
 from fedcompress.wire.records import to_record
-from federating import FEDPKDG, PLUGINS, TINY, experiment, of_zoo
+from federating import FEDPKDG, OF_PLUG_INS, PLUGINS, TINY, experiment, of_zoo
 from waiting import until
 
 Started = Callable[[], dict[int, str]]
@@ -167,6 +167,18 @@ def test_knowledge_exchange_gives_the_same_model_as_inline(tmp_path: Path, start
     assert started() == {}
     assert summaries[0]["model_digest"] == summaries[1]["model_digest"]
     assert summaries[0]["uplink_bytes"] > 0
+
+
+@pytest.mark.slow
+def test_value_types_of_plug_ins_give_the_same_model_as_inline(tmp_path: Path, started: Started) -> None:
+    """Each process finds them in the folder of plug-ins."""
+    summaries = [
+        run_one(scenario(wire=OF_PLUG_INS, data__clients=2), tmp_path / options.engine, options)
+        for options in (Options(plugins=(PLUGINS,)), SUPERLINK)
+    ]
+    assert started() == {}
+    for key in ("model_digest", "uplink_bytes", "downlink_bytes"):
+        assert summaries[0][key] == summaries[1][key]
 
 
 @pytest.mark.slow

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from crossing import VALUE_TYPES, of_any_type
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
 
 from fedcompress.wire.codec import CODECS, Encoded, Encoding, encode, read
 from fedcompress.wire.content import ArraySpec, Content
-from fedcompress.wire.values import VALUE_TYPES
+from fedcompress.wire.shipped import SHIPPED
 
 floats = st.floats(-(2.0**60), 2.0**60, width=32) | st.integers(-3, 3).map(float)
 
@@ -33,7 +34,7 @@ def exchanges(draw: st.DrawFn) -> dict[str, Any]:
     specs = (*(ArraySpec((size,)) for size in sizes), ArraySpec((5,), "uint8"))
     return {
         "arrays": [*numbers, labels],
-        "content": Content(specs, mask="mask", masked=masked) if mask is not None else Content(specs),
+        "content": of_any_type(Content(specs, mask="mask", masked=masked) if mask is not None else Content(specs)),
         "encoding": Encoding(codec, draw(st.sampled_from(VALUE_TYPES)), deflate, entropy, top_k=top_k),
         "mask": mask,
         "reference": [*known, labels] if draw(st.booleans()) else None,
@@ -90,7 +91,7 @@ def test_scales_of_arrays_that_are_zero_say_nothing(values: Any, entropy: bool) 
     """Twelve scales of 32 bits, deflated, were less than their bound, as when nothing has changed since the start."""
     known = [np.linspace(-1, 1, 60, dtype=np.float32) for _ in range(12)]
     content = Content(tuple(ArraySpec((60,)) for _ in known))
-    sent = encode(known, content, Encoding("sparse", values, entropy=entropy), reference=known)
+    sent = encode(known, content, Encoding("sparse", SHIPPED[values], entropy=entropy), reference=known)
     assert read(sent.data, content, reference=known).bound_bytes == sent.bound_bytes == 0
 
 
@@ -98,4 +99,4 @@ def test_a_scale_of_what_is_not_zero_counts_golden() -> None:
     """Two symbols of equal frequency are a bit each, 60 of them 7.5 bytes, and 4 are the scale's."""
     content = Content((ArraySpec((60,)), ArraySpec((0,))))
     pair = [np.repeat(np.float32([2, 3]), 30), np.zeros(0, np.float32)]
-    assert encode(pair, content, Encoding("dense", "int8")).bound_bytes == 12
+    assert encode(pair, content, Encoding("dense", SHIPPED["int8"])).bound_bytes == 12

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from crossing import VALUE_TYPES, decode, of_any_type
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
 
 from fedcompress.errors import InputError, PayloadError
-from fedcompress.wire.codec import CODECS, Encoded, Encoding, decode, encode, read
+from fedcompress.wire.codec import CODECS, Encoded, Encoding, encode, read
 from fedcompress.wire.content import Arrays, ArraySpec, Content
-from fedcompress.wire.values import VALUE_TYPES, ValueType
+from fedcompress.wire.shipped import SHIPPED
 
 if TYPE_CHECKING:
     from conftest import Model
@@ -37,6 +38,7 @@ def same(received: Arrays, sent: Arrays) -> bool:
 def crossed(arrays: Arrays, content: Content, encoding: Encoding, **known: Arrays | None) -> Encoded:
     """Encodes, decodes, and checks that both ends have the same."""
     sent = encode(arrays, content, encoding, **known)
+    content = of_any_type(content)
     received = read(sent.data, content, **known)
     assert same(received.arrays, sent.arrays)
     assert same(decode(sent.data, content, **known), sent.arrays)
@@ -129,7 +131,7 @@ def test_bitmap_and_float32_golden(sparsity: float, bits_per_weight: float) -> N
 
 
 @pytest.mark.parametrize(("values", "bits"), [("float32", 3.67), ("float16", 2.07), ("int8", 1.27), ("int4", 0.87)])
-def test_deflated_size_is_near_the_bound(values: ValueType, bits: float) -> None:
+def test_deflated_size_is_near_the_bound(values: str, bits: float) -> None:
     """H(0.1) + b * 0.1 bits per weight at s = 0.9; entropy-coded normal values stay below that.
 
     int4: 0.87 bits, 37 times under dense float32.
@@ -137,7 +139,7 @@ def test_deflated_size_is_near_the_bound(values: ValueType, bits: float) -> None
     size = 262_144
     rng = np.random.default_rng(0)
     weights = rng.standard_normal(size) * (rng.random(size) < 0.1)
-    sent = crossed([weights], Content((ArraySpec((size,)),)), Encoding("sparse", values))
+    sent = crossed([weights], Content((ArraySpec((size,)),)), Encoding("sparse", SHIPPED[values]))
     assert len(sent.data) * 8 / size < bits
     assert sent.bound_bytes <= len(sent.data) <= 1.02 * sent.bound_bytes
 
@@ -200,7 +202,9 @@ def test_negative_zeros_become_zeros(encoding: Encoding) -> None:
 def test_a_scale_belongs_to_what_is_kept() -> None:
     """The largest weight is pruned: it must not widen the steps of the others, 1 / 127."""
     content = Content((ArraySpec((3,)),), mask="mask", masked=(0,))
-    sent = crossed([np.array([100.0, 1.0, 0.5])], content, Encoding("sparse", "int8"), mask=[np.array([0, 1, 1], bool)])
+    sent = crossed(
+        [np.array([100.0, 1.0, 0.5])], content, Encoding("sparse", SHIPPED["int8"]), mask=[np.array([0, 1, 1], bool)]
+    )
     assert sent.arrays[0][0] == 0
     assert abs(sent.arrays[0][2] - 0.5) <= 0.5 / 127
 
@@ -218,10 +222,9 @@ def test_what_the_sender_keeps_is_its_own() -> None:
         assert all(array.all() for array in sent.arrays)
 
 
-@pytest.mark.parametrize(("codec", "values"), [("spares", "float32"), ("dense", "float8")])
-def test_unknown_encodings_are_refused(codec: str, values: str) -> None:
-    with pytest.raises(InputError, match=r"Did you mean|Known"):
-        Encoding(codec, values)  # type: ignore[arg-type]
+def test_unknown_codecs_are_refused() -> None:
+    with pytest.raises(InputError, match=r"'spares' is no codec of the wire format. Did you mean 'sparse'\?"):
+        Encoding("spares")  # type: ignore[arg-type]
 
 
 class TestRefusals:
@@ -255,7 +258,7 @@ class TestRefusals:
     @pytest.mark.parametrize("encoding", ENCODINGS)
     def test_every_truncation_and_extension(self, encoding: Encoding) -> None:
         arrays = [np.linspace(-1, 1, 40, dtype=np.float32), np.arange(9, dtype=np.uint8)]
-        content = Content((ArraySpec((None,), limit=50), ArraySpec((9,), "uint8")))
+        content = of_any_type(Content((ArraySpec((None,), limit=50), ArraySpec((9,), "uint8"))))
         data = encode(arrays, content, encoding).data
         for bad in [*(data[:i] for i in range(len(data))), data + b"\0", data + data]:
             with pytest.raises(PayloadError):
@@ -295,7 +298,7 @@ def test_memory_of_good_payloads(encoding: Encoding, density: float) -> None:
     """At most twice the declared arrays, the decoded ones included."""
     rng = np.random.default_rng(0)
     weights = (rng.standard_normal(300_000) * (rng.random(300_000) < density)).astype(np.float32)
-    content = Content((ArraySpec((300_000,)),))
+    content = of_any_type(Content((ArraySpec((300_000,)),)))
     data = encode([weights], content, encoding).data
     tracemalloc.start()
     decode(data, content)
@@ -310,7 +313,7 @@ def test_memory_of_good_differences(encoding: Encoding, top_k: float) -> None:
     """As above, beside the reference, which the receiver holds anyway."""
     rng = np.random.default_rng(0)
     weights, reference = (rng.standard_normal(300_000).astype(np.float32) for _ in range(2))
-    content = Content((ArraySpec((300_000,)),))
+    content = of_any_type(Content((ArraySpec((300_000,)),)))
     data = encode([weights], content, replace(encoding, top_k=top_k), reference=[reference]).data
     tracemalloc.start()
     decode(data, content, reference=[reference])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedcompress.wire import entropy
-from fedcompress.wire.values import byte_planes
+from fedcompress.wire.symbols import byte_planes
 
 
 def filled(symbols: np.ndarray) -> np.ndarray:

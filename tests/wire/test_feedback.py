@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from crossing import decode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcompress.errors import InputError, PayloadError
 from fedcompress.link.client import Residuals
-from fedcompress.wire.codec import Encoded, Encoding, decode, encode
+from fedcompress.wire.codec import Encoded, Encoding, encode
 from fedcompress.wire.content import Arrays, ArraySpec, Content
 from fedcompress.wire.payload import WireFormat, encode_payload, read_payload
 from fedcompress.wire.references import Base, References, bases_of, from_tree, to_tree
-from fedcompress.wire.values import ValueType
+from fedcompress.wire.shipped import SHIPPED
 
 SHAPES = ((4, 30), (30,), (30, 3))
 WEIGHTS = {"weights": Content(tuple(ArraySpec(shape) for shape in SHAPES), delta=True)}
-STC = Encoding("sparse", "ternary", entropy=True, delta=True, top_k=0.05, feedback=True)
+STC = Encoding("sparse", SHIPPED["ternary"], entropy=True, delta=True, top_k=0.05, feedback=True)
 LOSSY = [
     STC,
-    Encoding("sparse", "int4", delta=True, top_k=0.1, feedback=True),
-    Encoding("sparse", "clustered", entropy=True, delta=True, feedback=True, clusters=3),
-    Encoding("dense", "int4", delta=True, feedback=True),
-    Encoding("sparse", "float32", delta=True, top_k=0.02, feedback=True),
+    Encoding("sparse", SHIPPED["int4"], delta=True, top_k=0.1, feedback=True),
+    Encoding("sparse", SHIPPED["clustered"], entropy=True, delta=True, feedback=True, clusters=3),
+    Encoding("dense", SHIPPED["int4"], delta=True, feedback=True),
+    Encoding("sparse", SHIPPED["float32"], delta=True, top_k=0.02, feedback=True),
 ]
 
 
@@ -61,11 +62,11 @@ def test_error_feedback_loses_nothing(encoding: Encoding, rounds: int, seed: int
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["float32", "float16", "int8", "int4", "ternary"]), st.booleans())
 @settings(max_examples=60)
-def test_top_k_sends_the_largest_changes(seed: int, values: ValueType, entropy: bool) -> None:
+def test_top_k_sends_the_largest_changes(seed: int, values: str, entropy: bool) -> None:
     rng = np.random.default_rng(seed)
     base, new = weights(rng), weights(rng)
     content = WEIGHTS["weights"]
-    sent = encode([*new], content, Encoding("sparse", values, entropy=entropy, top_k=0.1), reference=base)
+    sent = encode([*new], content, Encoding("sparse", SHIPPED[values], entropy=entropy, top_k=0.1), reference=base)
     change, wanted = flat(sent.arrays) - flat(base), flat(new) - flat(base)
     count = int(np.ceil(0.1 * change.size))
     chosen = change != 0
@@ -80,7 +81,7 @@ def test_top_k_sends_the_largest_changes(seed: int, values: ValueType, entropy: 
 def test_ternary_golden() -> None:
     """Of 1, -3, 0.5, 2 the two largest: -3 and 2 become -2.5 and 2.5."""
     content = Content((ArraySpec((4,)),))
-    encoding = Encoding("sparse", "ternary", top_k=0.5)
+    encoding = Encoding("sparse", SHIPPED["ternary"], top_k=0.5)
     sent = encode([np.array([2.0, -2.0, 1.5, 3.0])], content, encoding, reference=[np.ones(4, np.float32)])
     assert sent.arrays[0].tolist() == [1.0, -1.5, 1.0, 3.5]
     assert sent.error is not None
@@ -96,7 +97,7 @@ def test_what_sparse_ternary_costs() -> None:
     entropy_coded = encode(new, content, STC, reference=base)
     assert entropy_coded.bound_bytes == pytest.approx(100_000 * 0.33640 / 8, rel=1e-3)
     assert entropy_coded.bound_bytes < len(entropy_coded.data) < 1.05 * entropy_coded.bound_bytes
-    deflated = encode(new, content, Encoding("sparse", "ternary", top_k=0.05), reference=base)
+    deflated = encode(new, content, Encoding("sparse", SHIPPED["ternary"], top_k=0.05), reference=base)
     assert len(entropy_coded.data) < 0.97 * len(deflated.data)
 
 
@@ -189,11 +190,14 @@ class TestLinks:
         ({"top_k": 0.1, "codec": "sparse"}, "top_k needs delta = true"),
         ({"downlink_top_k": 0.1, "codec": "sparse"}, "top_k needs delta = true"),
         ({"top_k": 0.1, "delta": True, "codec": "dense"}, 'top_k needs weights = "sparse"'),
-        ({"values": "ternary", "delta": True}, "needs top_k below 1"),
-        ({"values": "ternary", "delta": True, "top_k": 0.1, "downlink_top_k": 1.0, "codec": "sparse"}, "needs top_k"),
-        ({"feedback": True, "values": "int8"}, "feedback needs delta = true"),
+        ({"values": SHIPPED["ternary"], "delta": True}, "needs top_k below 1"),
+        (
+            {"values": SHIPPED["ternary"], "delta": True, "top_k": 0.1, "downlink_top_k": 1.0, "codec": "sparse"},
+            "needs top_k",
+        ),
+        ({"feedback": True, "values": SHIPPED["int8"]}, "feedback needs delta = true"),
         ({"feedback": True, "delta": True}, "nothing to feed back"),
-        ({"whole": "ternary"}, 'whole = "ternary" is too coarse'),
+        ({"whole": SHIPPED["ternary"]}, 'whole = "ternary" is too coarse'),
     ],
 )
 def test_combinations_without_sense_are_refused(settings_: dict, reason: str) -> None:
@@ -206,7 +210,7 @@ def test_combinations_without_sense_are_refused(settings_: dict, reason: str) ->
 def test_only_declared_contents_are_sent_as_differences() -> None:
     logits = Content((ArraySpec((5, 10)),))
     wire = WireFormat(STC)
-    assert wire.encoding("logits", logits) == Encoding("sparse", "int8", entropy=True)
+    assert wire.encoding("logits", logits) == Encoding("sparse", SHIPPED["int8"], entropy=True)
     assert not wire.declared({"logits": logits})["logits"].delta
     assert not WireFormat().declared(WEIGHTS)["weights"].delta
     named = WireFormat(Encoding("sparse"), {"logits": {"delta": True, "top_k": 0.1}})

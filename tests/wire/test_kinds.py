@@ -6,22 +6,26 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from crossing import VALUE_TYPES, decode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
 
 from fedcompress.errors import InputError, PayloadError
 from fedcompress.link.client import Residuals
-from fedcompress.wire.codec import CODECS, Encoding, decode, encode, read
+from fedcompress.wire.codec import CODECS, Encoding, encode, read
 from fedcompress.wire.content import Arrays, ArraySpec, Content, Kind, weights_content
 from fedcompress.wire.payload import WireFormat, encode_payload, read_payload
 from fedcompress.wire.references import Base, References, bases_of, from_tree, to_tree
-from fedcompress.wire.values import VALUE_TYPES
+from fedcompress.wire.shipped import SHIPPED
 
 KINDS: tuple[Kind, ...] = ("constant", "learned", "statistic", "learned", "constant", "statistic")
 SHAPES = ((3, 4), (40,), (5,), (4, 5), (), (2, 2))
 CONTENT = Content(
-    tuple(ArraySpec(shape, kind=kind) for shape, kind in zip(SHAPES, KINDS, strict=True)), mask="mask", masked=(1,)
+    tuple(ArraySpec(shape, kind=kind) for shape, kind in zip(SHAPES, KINDS, strict=True)),
+    mask="mask",
+    masked=(1,),
+    value_types=VALUE_TYPES,
 )
 LEARNED = 60
 ENCODINGS = [
@@ -180,7 +184,7 @@ class TestLinks:
     @pytest.mark.parametrize("delta", [False, True])
     def test_constants_cross_once_and_in_one_direction(self, delta: bool) -> None:
         contents = {"weights": replace(CONTENT, mask=None, masked=(), delta=delta)}
-        wire = WireFormat(Encoding("sparse", "int4", deflate=False, delta=delta))
+        wire = WireFormat(Encoding("sparse", SHIPPED["int4"], deflate=False, delta=delta))
         arrays, server, client = model(1), References(), References()
         sizes = []
         for number in (1, 2, 3):
@@ -227,7 +231,7 @@ class TestLinks:
 
     def test_residuals_are_of_what_is_learned(self) -> None:
         contents = {"weights": replace(CONTENT, mask=None, masked=(), delta=True)}
-        wire = WireFormat(Encoding("sparse", "ternary", delta=True, top_k=0.05, feedback=True))
+        wire = WireFormat(Encoding("sparse", SHIPPED["ternary"], delta=True, top_k=0.05, feedback=True))
         link = References(bases={"weights": Base(1, model(1))})
         sent = encode_payload({"weights": model(2)}, contents, wire, link)
         residuals = Residuals().after(257, sent)
@@ -243,15 +247,15 @@ def test_float16_says_what_it_cut_off(largest: list[float], count: int) -> None:
     """Beyond half of the last step before 65504, both ends see 65504; int8 and float32 cut nothing off."""
     content = Content((ArraySpec((3,)), ArraySpec((1,), kind="statistic")))
     arrays = [np.array(largest), np.array([2e6])]
-    for values in VALUE_TYPES:
+    for values in SHIPPED.values():
         sent = encode(arrays, content, Encoding("sparse", values))
-        assert read(sent.data, content).saturated == sent.saturated == (count if values == "float16" else 0)
+        assert read(sent.data, content).saturated == sent.saturated == (count if values == SHIPPED["float16"] else 0)
         assert sent.arrays[1][0] == 2e6
 
 
 def test_what_crosses_as_a_digest_is_not_cut_off_again() -> None:
     contents = {"generator": Content((ArraySpec((3,)),), kept=True)}
-    payload, wire = {"generator": [np.array([1e6, 1.0, 0.0])]}, WireFormat(Encoding(values="float16"))
+    payload, wire = {"generator": [np.array([1e6, 1.0, 0.0])]}, WireFormat(Encoding(values=SHIPPED["float16"]))
     first = encode_payload(payload, contents, wire, References())["generator"]
     held = References().after({"generator": first.arrays}, contents)
     again = encode_payload(payload, contents, wire, held)["generator"]

@@ -1,7 +1,7 @@
 """cluster: few distinct weights. Each tensor's weights share a codebook of centroids, found anew in each round.
 
 k-means in one dimension (Lloyd 1982) that starts from quantiles, so nothing is drawn at random; it never errs more than
-those, but a better codebook may exist (see `fedcompress.wire.clusters`). While a model trains it computes with the
+those, but a better codebook may exist (see `fedcompress.wire.kmeans`). While a model trains it computes with the
 centroids, which move with the weights that belong to them. Pruned weights are no cluster: zero stays zero.
 
 The number of clusters adapts: with a tolerance, each tensor has as few as a bisection finds that lose at most that part
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from fedcompress.compression.pruning import PruningWrapping
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.kernels import replaced
 from fedcompress.wire.content import Arrays
+from fedcompress.wire.kmeans import lloyd
 
 MOST = 256
 ITERATIONS = 50
@@ -86,32 +86,27 @@ def codebook(array: NDArray[Any], clusters: int, tolerance: float = 0.0) -> NDAr
     values = np.sort(array[array != 0].astype(np.float64))
     if not len(values):
         return np.zeros(1, np.float32)
-    sums = np.concatenate([[0.0], np.cumsum(values)])
     squares = float(values @ values)
 
-    @lru_cache
-    def found(count: int) -> tuple[NDArray[np.float64], float]:
+    def fitted(count: int) -> tuple[NDArray[np.float32], float]:
         """Returns centroids and the squared error that they leave."""
-        centroids = np.unique(np.quantile(values, (np.arange(count) + 0.5) / count))
-        for _ in range(ITERATIONS):
-            edges = np.searchsorted(values, (centroids[1:] + centroids[:-1]) / 2)
-            edges = np.concatenate([[0], edges, [len(values)]])
-            sizes = np.diff(edges)
-            filled = sizes > 0
-            moved = np.diff(sums[edges])[filled] / sizes[filled]
-            if len(moved) == len(centroids) and np.array_equal(moved, centroids):
-                break
-            centroids = moved
-        return centroids, squares - float(sizes[filled] @ moved**2)
+        quantiles = np.unique(np.quantile(values, (np.arange(count) + 0.5) / count))
+        centroids, sizes = lloyd(values, quantiles, ITERATIONS)
+        return centroids.astype(np.float32), squares - float(sizes @ centroids**2)
 
-    allowed = tolerance * (squares - sums[-1] ** 2 / len(values))
-    if tolerance == 0.0 or found(clusters)[1] > allowed:
-        return found(clusters)[0].astype(np.float32)
+    book, error = fitted(clusters)
+    allowed = tolerance * (squares - np.cumsum(values)[-1] ** 2 / len(values))
+    if tolerance == 0.0 or error > allowed:
+        return book
     few, enough = 0, clusters
     while enough - few > 1:
         middle = (few + enough) // 2
-        few, enough = (few, middle) if found(middle)[1] <= allowed else (middle, enough)
-    return found(enough)[0].astype(np.float32)
+        fewer, error = fitted(middle)
+        if error <= allowed:
+            enough, book = middle, fewer
+        else:
+            few = middle
+    return book
 
 
 def nearest(array: NDArray[Any], centroids: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
 from fedcompress.compression.masks import SCOPES, Scope
 from fedcompress.recipes.bench import Bench
 from fedcompress.recipes.method import Method, Outcome, Params
+from fedcompress.recipes.rounding import ramp
 
 
 class PruneParams(Params):
@@ -44,15 +45,8 @@ class PruneByMagnitude(Method):
     def run(self, bench: Bench) -> Iterator[Outcome]:
         asked = self.params
         epochs = asked.epochs or bench.training.epochs
-        end = max(round(asked.ramp * epochs), 1)
-        params = MagnitudeParams(
-            schedule=asked.schedule,
-            initial=asked.initial,
-            begin_round=0,
-            end_round=end,
-            freeze_round=end + 1,
-            scope=asked.scope,
-        )
+        chosen = ramp(asked.ramp, epochs) | {"scope": asked.scope}
+        params = MagnitudeParams(schedule=asked.schedule, initial=asked.initial, **chosen)
         compression = Magnitude(params, sparsity=asked.sparsity, rounds=epochs)
         fitted = bench.train(
             bench.dense(), compression, phase="prune", epochs=epochs, learning_rate=asked.learning_rate

@@ -1,18 +1,15 @@
-"""What a comparison of distillation methods looks like: a table, files, progress."""
+"""What a comparison of distillation methods looks like: a table, files."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from fedcompress.distillation.distill import TEACHER, Comparison, Run
 from fedcompress.fitted_table import FittedTable
-from fedcompress.progress import ProgressLine
+from fedcompress.recipes.distill.comparison import TEACHER, Comparison, Run
+from fedcompress.recipes.table import to_csv
 from fedcompress.results.compare.statistics import BETWEEN_SHARES, SHARE, Interval
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.provenance import installed
@@ -86,36 +83,7 @@ def _signed_percent(difference: dict[str, float | None] | None) -> str:
     return Interval(**difference, bounds=BETWEEN_SHARES).signed(100.0, 2) if difference else "-"  # type: ignore[arg-type]
 
 
-def prepare(path: Path) -> None:
-    """Makes the directory for `write`, before anything is trained.
-
-    Raises:
-        InputError: It is in use or cannot be made.
-    """
-    RunDirectory.made(path)
-
-
-def write(comparison: Comparison, path: Path) -> None:
+def write(comparison: Comparison, directory: RunDirectory) -> None:
     """Writes `results.json`, and `results.csv` with a row for each model that was trained."""
-    lines = io.StringIO()
-    rows = [asdict(run) for run in comparison.runs]
-    writer = csv.DictWriter(lines, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    RunDirectory(path).write_json("results.json", summary(comparison))
-    RunDirectory(path).write_text("results.csv", lines.getvalue())
-
-
-class DistillDisplay(ProgressLine):
-    """A live line over all epochs on a terminal or in a notebook, a line per trained model elsewhere."""
-
-    def __init__(self) -> None:
-        super().__init__("distill", "epochs")
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Shows that another epoch is done."""
-        if not self.has_begun:
-            self.begin(total)
-        if what != self._label:
-            self.note(f"{what}: training, {max(done - 1, 0)} of {total} epochs done")
-        self.update(done, label=what)
+    directory.write_json("results.json", summary(comparison))
+    directory.write_text("results.csv", to_csv([asdict(run) for run in comparison.runs]))

@@ -1,0 +1,1 @@
+"""Value types by name: one file each, and nothing else."""
