@@ -25,7 +25,7 @@ from fedcompress.results.compare.comparison import compare
 from fedcompress.results.compare.statistics import SHARE, Bounds, Interval
 from fedcompress.results.compare.tables import markdown, to_markdown
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.runs import Found, find_runs
+from fedcompress.results.runs import FoundRuns, find_runs
 from fedcompress.rows import GroupSummary, Provenance
 from fedcompress.scenario.gallery import shipped
 from fedcompress.scenario.overrides import read_toml
@@ -99,7 +99,7 @@ def _header(file: Path) -> Iterable[str]:
         yield f"> {text}" if ": " not in text[:8] else f">\n> **{text.partition(': ')[0]}:** {text.partition(': ')[2]}"
 
 
-def _scenario(found: Found) -> Iterable[str]:
+def _scenario(found: FoundRuns) -> Iterable[str]:
     """Yields how it was run, a row for each seed, what the groups' devices run, the comparison, and bytes."""
     runs = found.runs
     scenario = runs[0].scenario["data"]
@@ -113,7 +113,7 @@ def _scenario(found: Found) -> Iterable[str]:
     yield markdown(_contents(found))
 
 
-def _seeds(found: Found) -> TextTable:
+def _seeds(found: FoundRuns) -> TextTable:
     rows = tuple(
         (
             variant,
@@ -130,7 +130,7 @@ def _seeds(found: Found) -> TextTable:
     return TextTable("Each seed", columns, rows, "Accuracy on the test set after the last round.")
 
 
-def _groups(found: Found) -> TextTable:
+def _groups(found: FoundRuns) -> TextTable:
     """What the devices of each group run: means over seeds and, of a single variant, each seed's."""
     rows = []
     for variant, runs in found.variants.items():
@@ -234,7 +234,7 @@ def _distillation(path: Path) -> tuple[str, Iterable[str]]:
     return f"distill-{settings['teacher']}-{settings['student']}".replace(":", "-"), parts
 
 
-def _contents(found: Found) -> TextTable:
+def _contents(found: FoundRuns) -> TextTable:
     """Bytes by direction and content: of a whole run, the mean over a variant's runs."""
     sums: dict[str, dict[str, float]] = {}
     for variant, runs in found.variants.items():

@@ -16,13 +16,13 @@ from fedcompress.results.compare.tables import CLASSES
 from fedcompress.results.report import sections, verdict
 from fedcompress.results.report.settings import lead
 from fedcompress.results.report.shown import Shown
-from fedcompress.results.runs import Found
+from fedcompress.results.runs import FoundRuns
 
 FILE = "report.html"
 
 
 def write_report(
-    found: Found, out: Path | None = None, *, target: float | None = None, baseline: str | None = None
+    found: FoundRuns, out: Path | None = None, *, target: float | None = None, baseline: str | None = None
 ) -> Path:
     """Writes the page and returns where it is.
 
@@ -47,7 +47,7 @@ def write_report(
     return path
 
 
-def make_page(found: Found, *, target: float | None = None, baseline: str | None = None) -> str:
+def make_page(found: FoundRuns, *, target: float | None = None, baseline: str | None = None) -> str:
     """Returns the page."""
     shown = Shown(found.variants, compare(found, baseline=baseline, target=target))
     title = ", ".join(dict.fromkeys(str(run.summary["scenario"]) for run in found.runs))

@@ -27,8 +27,8 @@ _SPENT, _LOST = ["modelled_seconds", "modelled_joules"], ["modelled_late", "mode
 
 def blocks(shown: Shown) -> Iterable[Block]:
     """Yields the groups' figures, the rates that were assumed, accuracy over time, and what an action consists of."""
-    found = {name: [run for run in runs if "modelled" in run.summary] for name, runs in shown.variants.items()}
-    if shown.scored and (variants := {name: runs for name, runs in found.items() if runs}):
+    on_devices = {name: [run for run in runs if "modelled" in run.summary] for name, runs in shown.variants.items()}
+    if shown.scored and (variants := {name: runs for name, runs in on_devices.items() if runs}):
         yield from (groups(variants), assumed(variants), over_time(variants), actions(variants))
 
 
