@@ -1,15 +1,13 @@
-"""The Flower ServerApp: rounds of a server strategy, scored and written down one by one."""
+"""The server of a run: rounds of a server strategy, scored and written down one by one."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import cast
 
-from flwr.app import Context
-from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp import Grid
 
 from fedcompress.delivery import VirtualNodes
 from fedcompress.evaluation import Evaluator
@@ -24,13 +22,6 @@ from fedcompress.rows import Summary
 from fedcompress.stopping import Stopping
 from fedcompress.strategy import State
 from fedcompress.tracking.trackers import Trackers
-
-
-def make_server_app(run: Callable[[Grid, Context], None]) -> ServerApp:
-    """Returns a ServerApp whose main function is `run`."""
-    app = ServerApp()
-    app.main()(run)
-    return app
 
 
 def run_rounds(

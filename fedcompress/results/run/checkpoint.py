@@ -14,10 +14,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from fedcompress.engines.states import ClientStates
 from fedcompress.errors import InputError
 from fedcompress.files import open_to_read
 from fedcompress.results.run.directory import ROWS, RunDirectory
+from fedcompress.results.run.states import ClientStates
 from fedcompress.strategy import State
 from fedcompress.tree import load_tree, save_tree
 from fedcompress.wire.references import References, from_tree, to_tree
