@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import shlex
@@ -237,3 +238,19 @@ def test_the_reference_is_made_from_the_code(generated: ModuleType) -> None:
 def test_everything_in_the_reference_has_a_meaning(generated: ModuleType) -> None:
     for make in generated.GENERATED.values():
         assert [line for line in make().splitlines() if re.search(r"\| +\|$", line)] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("client:ClientStrategy", "client:Result", "client:action", "strategy:ServerStrategy", "strategy:State"),
+        *("federation:Federation", "compression.base:Params", "compression.base:Compression", "scenario:Scenario"),
+        *("errors:InputError", "wire.content:Payload", "wire.content:Content", "wire.content:weights_content"),
+        *("models.architecture:Architecture", "data.dataset:Dataset", "data.dataset:DatasetSource"),
+        *("recipes.method:Method", "recipes.method:Outcome", "training.objectives:Objective"),
+        *("data.partition:Partition", "wire.value_type:ValueType"),
+    ],
+)
+def test_what_plug_ins_import_is_where_it_was(path: str) -> None:
+    module, _, name = path.partition(":")
+    assert hasattr(importlib.import_module(f"fedcompress.{module}"), name)
