@@ -1,131 +1,290 @@
-"""RESULTS.md: what runs gave, written from their directories and never by hand.
+"""docs/results/NAME.md: what scenarios, recipes and `fedcompress distill` gave, written by command and never by hand.
 
-    python -m benchmarks.results RUN... [--into RESULTS.md]
+    python -m benchmarks.results NAME... [--seeds N] [--set KEY=VALUE]    runs what ships, and writes its pages
+    python -m benchmarks.results DIRECTORY...                             of runs, sweeps, recipes, distillations
 
-Each RUN is the directory of a run or a sweep. Each scenario is a section: what was run, with which versions and seeds,
-and the tables of `fedcompress compare`. A section of the same scenario is replaced; the others stay as they are.
+A scenario without a sweep runs with the seeds 1 to N, a recipe as well if N is given; a sweep has its own. They run
+from the checkout as it is (commit first) into `runs/results/NAME`; what is finished there is not run again. Directories
+of one scenario with different seeds are one page. A distillation's `results.json` does not say on which machine it was
+made.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import re
 import shlex
+import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from fedcompress.errors import InputError
+from fedcompress.page.blocks import TextTable
+from fedcompress.recipes.table import label, measured, over_seeds, problems
 from fedcompress.results.compare.comparison import compare
-from fedcompress.results.compare.tables import to_markdown
-from fedcompress.results.runs import Found, RunResult, find_runs
+from fedcompress.results.compare.statistics import SHARE, Bounds, Interval
+from fedcompress.results.compare.tables import markdown, to_markdown
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.runs import FoundRuns, find_runs
+from fedcompress.rows import GroupSummary, Provenance
 from fedcompress.scenario.gallery import shipped
 from fedcompress.scenario.overrides import read_toml
-from fedcompress.units import size
+from fedcompress.units import number, size
 from fedcompress.wire.ledger import ENVELOPE
 
-HEAD = """# Results
-
-Written by `python -m benchmarks.results RUN...` from run directories; not to be edited by hand. Every figure was
-measured by the runs that its section names. ± is half of the 95 % interval over seeds (Student's t); differences are
-taken seed by seed; "within noise" says that the interval of the difference holds zero. Accuracy is that on the test set
-after the last round; nothing is chosen by it. Times are by the clock, beside whatever else the machine was doing.
-Sections begun before 2026-11-26: former networks (stride 1), `scope = "layer"`, dsfl "enhanced"; until measured again.
-
-To add a scenario or renew it, run it from a clean checkout and hand over its directory; the other sections stay:
-
-    fedcompress run scenarios/NAME.toml --out runs/NAME
-    python -m benchmarks.results runs/NAME
-"""
+INTO = Path("docs/results")
 HIDDEN = {"--out": 1, "--data-dir": 1, "--json": 0}
 """Options that say nothing to another machine, and how many values follow them."""
+ONE_SEED = "One seed: what another would give is not known."
+INTERVALS = "± is half of the 95 % interval over seeds (Student's t)."
 
 
-def section(path: Path) -> tuple[str, str]:
-    """Returns the name of the scenario of a run or sweep, and its section.
+def run(name: str, seeds: int | None, settings: Sequence[str], folder: Path) -> list[Path]:
+    """Runs a shipped scenario or recipe, or what of it is not finished, and returns its directories.
 
     Raises:
-        InputError: It is no run or sweep, or runs of it are missing.
+        InputError: There is none of that name, or it failed.
     """
-    found = find_runs([path])
+    files = {path.stem: path for kind in ("scenarios", "recipes") for path in shipped(kind)}
+    if name not in files:
+        raise InputError(f"{name}: is no directory, and no scenario or recipe that ships; see fedcompress list.")
+    file, more = files[name], [word for setting in settings for word in ("--set", setting)]
+    if file.parent.name == "recipes":
+        numbers = ",".join(str(seed) for seed in range(1, (seeds or 0) + 1))
+        return [_run(["compress", name, *more, *(["--set", f"seeds=[{numbers}]"] if seeds else [])], folder / name)]
+    words = ["run", f"scenarios/{file.name}", *more]
+    if "sweep" in read_toml(file):
+        return [_run(words, folder / name)]
+    return [_run([*words, "--seed", str(n)], folder / name / f"seed-{n}") for n in range(1, (seeds or 1) + 1)]
+
+
+def _run(words: Sequence[str], path: Path) -> Path:
+    words = ["resume", str(path)] if path.exists() else [*words, "--out", str(path)]
+    if subprocess.run([sys.executable, "-m", "fedcompress.cli", *words], stdout=sys.stderr, check=False).returncode:
+        raise InputError(f"fedcompress {shlex.join(words)}: failed; see above.")
+    return path
+
+
+def page(paths: Sequence[Path]) -> tuple[str, str]:
+    """Returns the name and the page of directories of one scenario, or of one recipe or distillation.
+
+    Raises:
+        InputError: It is none of these, or something of it is missing.
+    """
+    for file, of in (("recipe.toml", _recipe), ("results.json", _distillation)):
+        if (paths[0] / file).exists():
+            if len(paths) > 1:
+                raise InputError(f"{paths[1]}: {paths[0]} is another of that name; name one of them.")
+            name, parts = of(paths[0])
+            return name, _page(name, parts)
+    found = find_runs(paths)
     if found.missing:
-        raise InputError(
-            f"{path}: {len(found.missing)} runs are missing ({found.missing[0]}); fedcompress resume {path}"
-        )
-    name = str(read_toml(path / "scenario.toml")["name"])
+        lacking = f"{len(found.missing)} runs are missing ({found.missing[0]})"
+        raise InputError(f"{paths[0]}: {lacking}; fedcompress resume {paths[0]}")
+    name = str(read_toml(paths[0] / "scenario.toml")["name"])
+    return name, _page(name, _scenario(found))
+
+
+def _page(name: str, parts: Iterable[str]) -> str:
+    header = [line for file in (*shipped(), *shipped("recipes")) if file.stem == name for line in _header(file)]
+    return "\n\n".join([f"# {name}", *(["\n".join(header)] if header else []), *map(str.strip, parts)]) + "\n"
+
+
+def _header(file: Path) -> Iterable[str]:
+    """Yields the comment at the top of a scenario: what to expect, how long it takes, the command."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            return
+        text = line.removeprefix("#").strip()
+        yield f"> {text}" if ": " not in text[:8] else f">\n> **{text.partition(': ')[0]}:** {text.partition(': ')[2]}"
+
+
+def _scenario(found: FoundRuns) -> Iterable[str]:
+    """Yields how it was run, a row for each seed, what the groups' devices run, the comparison, and bytes."""
     runs = found.runs
-    parts = [f"## {name}", _made_with(runs), to_markdown(compare(found)), contents_table(found)]
-    return name, "\n\n".join(part.strip() for part in parts)
+    scenario = runs[0].scenario["data"]
+    rounds = ", ".join(dict.fromkeys(str(run.summary["rounds"]) for run in runs))
+    what = f"{scenario['dataset']}, {scenario['clients']} clients, {rounds} rounds"
+    seconds = sum(run.summary["seconds"] for run in runs)
+    yield _made_with([run.provenance for run in runs], what, sorted({run.seed for run in runs}), seconds)
+    yield markdown(_seeds(found))
+    yield markdown(_groups(found))
+    yield to_markdown(compare(found))
+    yield markdown(_contents(found))
 
 
-def contents_table(found: Found) -> str:
-    """Returns bytes by direction and content, the mean over a variant's runs, as Markdown."""
+def _seeds(found: FoundRuns) -> TextTable:
+    rows = tuple(
+        (
+            variant,
+            str(run.seed),
+            *(number(run.summary[key]) for key in ("accuracy", "best_accuracy")),
+            *(number(run.summary["clients"].get(key)) for key in ("mean", "worst10")),
+            *(size(run.summary[key]) for key in ("uplink_bytes", "downlink_bytes")),
+            f"{run.summary['seconds']:.1f} s",
+        )
+        for variant, runs in found.variants.items()
+        for run in runs
+    )
+    columns = ("variant", "seed", "accuracy", "best on validation", "own data", "worst tenth", "up", "down", "time")
+    return TextTable("Each seed", columns, rows, "Accuracy on the test set after the last round.")
+
+
+def _groups(found: FoundRuns) -> TextTable:
+    """What the devices of each group run: means over seeds and, of a single variant, each seed's."""
+    rows = []
+    for variant, runs in found.variants.items():
+        for name in runs[0].summary["groups"]:
+            groups = {run.seed: run.summary["groups"][name] for run in runs if name in run.summary["groups"]}
+            shown = name if len(found.variants) == 1 else f"{variant}, {name}"
+            if len(groups) > 1:
+                rows.append((shown, f"mean of {len(groups)}", *_group(list(groups.values()))))
+            if len(groups) == 1 or len(found.variants) == 1:
+                rows += [(shown, str(seed), *_group([group])) for seed, group in groups.items()]
+    columns = ("group", "seed", "deployed", "accuracy", "sparsity", "upload", "deflated model", "upload of dense")
+    caption = (
+        "deployed: what a device of the group runs, on the test set; accuracy: the global model's; upload: of one "
+        f"client in its last round. {_of_seeds(len({run.seed for run in found.runs}))}"
+    )
+    return TextTable("What the groups' devices run", columns, tuple(rows), caption)
+
+
+def _group(groups: Sequence[GroupSummary]) -> tuple[str, ...]:
+    sent = [(group["upload_bytes"], group["dense_upload_bytes"]) for group in groups]
+    shares = [upload / dense for upload, dense in sent if upload is not None and dense]
+    return (
+        _mean([group.get("deployed_accuracy") for group in groups], SHARE),
+        _mean([group["accuracy"] for group in groups], SHARE),
+        _mean([group["sparsity"] for group in groups], SHARE, 3),
+        _mean_size([group["upload_bytes"] for group in groups]),
+        _mean_size([group["compressed_bytes"] for group in groups]),
+        f"{sum(shares) / len(shares):.1%}" if shares else "-",
+    )
+
+
+def _of_seeds(seeds: int) -> str:
+    return INTERVALS if seeds > 1 else ONE_SEED
+
+
+def _mean(values: Sequence[Any], bounds: Bounds, digits: int = 4) -> str:
+    known = [float(value) for value in values if value is not None]
+    return Interval.of(known, bounds).text(lambda value: number(value, digits)) if known else "-"
+
+
+def _mean_size(values: Sequence[Any]) -> str:
+    known = [float(value) for value in values if value is not None]
+    return size(sum(known) / len(known)) if known else "-"
+
+
+def _recipe(path: Path) -> tuple[str, Iterable[str]]:
+    recipe, directory = read_toml(path / "recipe.toml"), RunDirectory(path)
+    tables = [directory.read_json(f"experiments/{file.name}") for file in sorted((path / "experiments").glob("*.json"))]
+    rows = [row for table in tables for row in table["rows"]]
+    if unfinished := [table for table in tables if not table.get("finished")]:
+        raise InputError(f"{path}: {len(unfinished)} experiments are not finished; fedcompress resume {path}")
+    seeds = sorted({row["seed"] for row in rows})
+    made: Any = directory.read_json("provenance.json")
+    what = f"{recipe['data']['dataset']}, model {recipe['model']}"
+    parts = [
+        _made_with([made], what, seeds, sum(row["seconds"] for row in rows)),
+        markdown(TextTable("Models", _MODELS, tuple(map(_model, over_seeds(measured(rows)))), _of_seeds(len(seeds)))),
+        *(f"- {problem}" for problem in problems(rows)),
+    ]
+    return str(recipe["name"]), parts
+
+
+_MODELS = ("model", "test accuracy", "by seed", "validation", "sparsity", "bits", "deflated", "weights", "time")
+
+
+def _model(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    return (
+        label(rows[0]),
+        _mean([row["test"] for row in rows], SHARE),
+        ", ".join(number(row["test"]) for row in rows),
+        _mean([row["validation"] for row in rows], SHARE),
+        _mean([row["sparsity"] for row in rows], SHARE, 3),
+        str(rows[0]["bits"]),
+        _mean_size([row["deflated_bytes"] for row in rows]),
+        f"{rows[0]['parameters']:,}",
+        f"{sum(row['seconds'] for row in rows) / len(rows):.1f} s",
+    )
+
+
+def _distillation(path: Path) -> tuple[str, Iterable[str]]:
+    table = RunDirectory(path).read_json("results.json")
+    settings = table["settings"]
+    options = [f"--{key} {settings[key]}" for key in ("teacher", "student", "data", "epochs", "seeds")]
+    rows = tuple(
+        (
+            method["method"],
+            Interval(method["test"]["mean"], method["test"]["half_width"], SHARE).text(number),
+            ", ".join(number(run["test"]) for run in table["runs"] if run["method"] == method["method"]),
+            f"{method['parameters']:,}",
+            f"{method['sparsity']:.3f}",
+            f"{method['seconds']:.1f} s",
+        )
+        for method in table["methods"]
+    )
+    columns = ("method", "test accuracy", "by seed", "parameters", "sparsity", "time")
+    versions = ", ".join(f"{name} {version}" for name, version in table["versions"].items() if version)
+    parts = [
+        _fenced([f"fedcompress distill {' '.join(options)}"]) + f"\n\n- {versions}",
+        markdown(TextTable("Methods", columns, rows, _of_seeds(settings["seeds"]))),
+    ]
+    return f"distill-{settings['teacher']}-{settings['student']}".replace(":", "-"), parts
+
+
+def _contents(found: FoundRuns) -> TextTable:
+    """Bytes by direction and content: of a whole run, the mean over a variant's runs."""
     sums: dict[str, dict[str, float]] = {}
     for variant, runs in found.variants.items():
-        ledger = pd.concat([run.ledger for run in runs])
-        means = ledger.groupby(["direction", "content"])["wire_bytes"].sum() / len(runs)
-        sums[variant] = {f"{content}, {direction.removesuffix('link')}": n for (direction, content), n in means.items()}
-    table = pd.DataFrame(sums).T
-    order = sorted(table, key=lambda column: (column.startswith(ENVELOPE), column))
-    lines = [["variant", *order], ["---", *("---:" for _ in order)]]
-    lines += [[variant, *("-" if math.isnan(n) else size(n) for n in row[order])] for variant, row in table.iterrows()]
-    written = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"**Bytes by content**\n\n{written}\n\nOf a whole run, mean over seeds; rows sum to all that crossed."
+        bar = sums[variant] = {}
+        for of_run in (run.summary["bytes_by_content"] for run in runs):
+            for direction, contents in of_run.items():
+                for content, count in contents.items():
+                    column = f"{content}, {direction.removesuffix('link')}"
+                    bar[column] = bar.get(column, 0.0) + count / len(runs)
+    columns = {column for bar in sums.values() for column in bar}
+    order = sorted(columns, key=lambda column: (column.startswith(ENVELOPE), column))
+    rows = tuple(
+        (variant, *(size(bar[column]) if column in bar else "-" for column in order)) for variant, bar in sums.items()
+    )
+    caption = "Of a whole run, mean over seeds; rows sum to all that crossed."
+    return TextTable("Bytes by content", ("variant", *order), rows, caption)
 
 
-def _made_with(runs: Sequence[RunResult]) -> str:
-    """Says with which command, code, versions, machine and seeds, and how long it took."""
+def _made_with(made: Sequence[Provenance], what: str, seeds: Sequence[int], seconds: float) -> str:
+    """Says with which command, code, versions, machine and seeds, when, and how long it took."""
 
-    def distinct(of: Callable[[RunResult], str]) -> str:
-        return ", ".join(dict.fromkeys(map(of, runs)))
+    def distinct(of: Callable[[Any], str]) -> str:
+        return ", ".join(dict.fromkeys(map(of, made)))
 
-    commands = dict.fromkeys(_command(run.provenance["command"]) for run in runs)
-    shipped = [command for command in commands if "scenarios/" in command]  # beside resumed and split runs of the same
-    versions = {f"{name} {number}" for run in runs for name, number in run.provenance["versions"].items() if number}
-    seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))
-    data = distinct(lambda run: str(run.scenario["data"]["dataset"]))
-    clients = distinct(lambda run: str(run.scenario["data"]["clients"]))
-    rounds = distinct(lambda run: str(run.summary["rounds"]))
+    commands = dict.fromkeys(_command(one["command"]) for one in made)
+    originals = [command for command in commands if "resume" not in command]
+    versions = {f"{name} {version}" for one in made for name, version in one["versions"].items() if version}
+    several = "seeds" if len(seeds) > 1 else "seed"
     lines = [
-        "```",
-        *(shipped or commands),
-        "```",
-        "",
-        f"- {data}, {clients} clients, {rounds} rounds; {_counted(runs)} {seeds}",
-        f"- begun on {min(str(run.provenance['start'])[:10] for run in runs)}; "
-        f"{sum(run.summary['seconds'] for run in runs) / 60:.1f} minutes in rounds, by the clock, on "
-        f"{distinct(_machine)}",
-        f"- engine {distinct(_engine)}",
+        f"- {what}; {several} {', '.join(map(str, seeds))}",
+        f"- begun on {min(str(one['start'])[:10] for one in made)}; {seconds / 60:.1f} minutes by the clock, on "
+        f"{distinct(lambda one: '{cores} cores ({processor})'.format(**one['machine']))}",
+        f"- engine {distinct(lambda one: '{engine} with {workers} worker(s)'.format(**one))}",
         f"- commit {distinct(_commit)}; {', '.join(sorted(versions))}",
     ]
-    return "\n".join(lines)
+    return _fenced(originals or list(commands)) + "\n\n" + "\n".join(lines)
 
 
-def _counted(runs: Sequence[RunResult]) -> str:
-    seeds = "seeds" if len({run.seed for run in runs}) > 1 else "seed"
-    return f"{len(runs)} runs, {seeds}" if len(runs) > 1 else f"1 run, {seeds}"
+def _fenced(commands: Iterable[str]) -> str:
+    return "\n".join(["```", *commands, "```"])
 
 
-def _machine(run: RunResult) -> str:
-    machine = run.provenance["machine"]
-    return f"{machine['cores']} cores ({machine['processor']})"
-
-
-def _engine(run: RunResult) -> str:
-    return f"{run.provenance['engine']} with {run.provenance['workers']} worker(s)"
-
-
-def _commit(run: RunResult) -> str:
-    made = run.provenance
+def _commit(made: Mapping[str, Any]) -> str:
     return "unknown" if not made["commit"] else f"`{made['commit'][:9]}`" + (" with changes" if made["dirty"] else "")
 
 
 def _command(words: Sequence[str]) -> str:
     """Returns a command as another machine would run it: without its paths and where it wrote."""
-    kept, skipped = ["fedcompress"], 0
+    shown, skipped = ["fedcompress"], 0
     for word in words[1:]:
         option, _, value = word.partition("=")
         if skipped:
@@ -133,8 +292,8 @@ def _command(words: Sequence[str]) -> str:
         elif option in HIDDEN:
             skipped = 0 if value else HIDDEN[option]
         else:
-            kept.append(_relative(word))
-    return shlex.join(kept)
+            shown.append(_relative(word))
+    return shlex.join(shown)
 
 
 def _relative(word: str) -> str:
@@ -145,31 +304,38 @@ def _relative(word: str) -> str:
     return "/".join(parts[parts.index("scenarios") :]) if "scenarios" in parts else parts[-1]
 
 
-def merged(text: str, sections: Iterable[tuple[str, str]]) -> str:
-    """Returns a document in which sections replace those of the same name; they stand by name."""
-    known = dict(re.findall(r"<!-- begin (.+?) -->\n(.*?)\n<!-- end \1 -->", text, re.DOTALL))
-    known |= dict(sections)
-    parts = (f"<!-- begin {name} -->\n{body}\n<!-- end {name} -->\n" for name, body in sorted(known.items()))
-    return "\n".join([HEAD, *parts])
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the document; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description="Writes RESULTS.md from runs.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a run or a sweep")
-    parser.add_argument("--into", type=Path, default=Path("RESULTS.md"), metavar="FILE", help="default: RESULTS.md")
+    """Writes the pages; returns the exit code."""
+    about = "Writes docs/results/NAME.md."
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description=about)
+    parser.add_argument("what", nargs="+", metavar="NAME", help="a shipped scenario or recipe, or a directory")
+    parser.add_argument("--seeds", type=int, metavar="N", help="1 to N; by default 1, or a recipe's own")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for what is run")
+    parser.add_argument("--runs", type=Path, default=Path("runs/results"), metavar="DIR", help="where they run")
+    parser.add_argument("--into", type=Path, default=INTO, metavar="DIR", help=f"of the pages; default: {INTO}")
     options = parser.parse_args(arguments)
     try:
-        sections = [section(path) for path in options.runs]
-        text = options.into.read_text(encoding="utf-8") if options.into.exists() else ""
-        options.into.write_text(merged(text, sections), encoding="utf-8")
+        paths: list[Path] = []
+        for what in options.what:
+            paths += [Path(what)] if Path(what).is_dir() else run(what, options.seeds, options.set, options.runs)
+        options.into.mkdir(parents=True, exist_ok=True)
+        for together in _by_name(paths).values():
+            name, text = page(together)
+            (options.into / f"{name}.md").write_text(text, encoding="utf-8")
+            print(options.into / f"{name}.md")
     except (InputError, OSError) as error:
         print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return 2
-    print(f"{options.into}: {', '.join(name for name, _ in sections)}")
-    if lacking := [path.stem for path in shipped() if f"<!-- begin {path.stem} -->" not in merged(text, sections)]:
-        print(f"scenarios without a section: {', '.join(sorted(lacking))}")
     return 0
+
+
+def _by_name(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Returns the directories of each scenario or recipe; a distillation stands for itself."""
+    named: dict[str, list[Path]] = {}
+    for path in paths:
+        file = next((path / f for f in ("recipe.toml", "scenario.toml") if (path / f).exists()), None)
+        named.setdefault(str(path) if file is None else str(read_toml(file)["name"]), []).append(path)
+    return named
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class FedPKDG(Distilling):
     def train_locally(self, payload: Payload, round_number: int) -> Result:
         """Trains from the global weights and sends the classifier alone."""
         trained = self._trained(payload, round_number)
-        sent: dict[str, Arrays] = {CLASSIFIER: trained.weights[-2:]}
+        sent: dict[str, Arrays] = {CLASSIFIER: self.model.head_of(trained.weights)}
         if trained.masks:
             sent[CLASSIFIER_MASK] = trained.masks[-1:]
         return Result(sent, {"train_loss": trained.loss}, trained.weights)

@@ -42,9 +42,8 @@ class Relay(SGD):
     @action
     def learn_simkd(self, payload: Payload, round_number: int) -> Result:
         """Takes over the pruned model's classifier and learns its features."""
-        model = self.model
-        student = ModelSpec(model.name, model.architecture, model.input_shape, model.classes, reuses_head=True)
-        features = self.trainer.features(list(payload["pruned"]), self.data.x)
-        start = student.with_head(payload["weights"], payload["pruned"][-2:])
+        student, pruned = self.model.with_frozen_head(), list(payload["pruned"])
+        features = self.trainer.features(pruned, self.data.x)
+        start = student.with_head(payload["weights"], student.head_of(pruned))
         trained = self.trainer.of(student).fit(start, self.data, FeatureMatching(features))
         return Result({"weights": trained.weights}, {"train_loss": trained.loss})

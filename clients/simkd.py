@@ -59,7 +59,7 @@ class SimKD(Distilling):
         examples, _ = self._examples(payload)
         if TEACHER in payload:
             whole = list(payload[TEACHER])
-            head, features = whole[-2:], self.trainer.of(teacher).features(whole, examples.x)
+            head, features = teacher.head_of(whole), self.trainer.of(teacher).features(whole, examples.x)
         else:
             head, features = list(payload.get(HEAD, [])), np.asarray(payload[FEATURES][0] if FEATURES in payload else 0)
         if LOGITS not in payload:
@@ -76,7 +76,7 @@ class SimKD(Distilling):
         if kept := self.state.get(f"weights {spec.name}"):
             return list(kept)
         weights = spec.initial(self.rng("initial"))
-        plain = self.state.get(f"weights {self.model.name}", [])[:-2]
+        plain = self.model.encoder_of(self.state.get(f"weights {self.model.name}", []))
         return [*plain, *weights[len(plain) :]]
 
     def _mask_of(self, spec: ModelSpec) -> Arrays | None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fedcompress.errors import InputError, RunError, suggestion
-from fedcompress.launch import begin_sweep, conclude_sweep, new_directory, run_one, sweep_runner
+from fedcompress.launch import run_one
+from fedcompress.models import reading
 from fedcompress.options import ENGINES, Options
-from fedcompress.plugins import Plugins
 from fedcompress.results.run.directory import file_names
+from fedcompress.results.run.new_directory import new_directory
 from fedcompress.results.run.recorder import Observer, Silent
 from fedcompress.results.runs import RunResult
 from fedcompress.scenario import Scenario
 from fedcompress.scenario.gallery import load_scenario
-from fedcompress.sweep import side_by_side
-from fedcompress.sweep.sequential import Outcome, run_sweep
+from fedcompress.sweep.jobs import Watcher, jobs_of
+from fedcompress.sweep.sweep import begin, carry_out
 from fedcompress.terminal import ProgressDisplay, SweepDisplay
 
 Source = str | Path | Scenario
@@ -40,8 +42,6 @@ class Run(RunResult):
         if path is None or not path.exists():
             known = [name for name, file in paths.items() if file.exists()]
             raise InputError(f"{self.path}: holds no model of {group!r}.{suggestion(group, known)}")
-        from fedcompress.models import reading
-
         return reading.read(path)
 
     def __repr__(self) -> str:
@@ -96,10 +96,10 @@ def run(
     if loaded.sweep is not None:
         count = len(loaded.runs())
         raise InputError(f"scenario {loaded.name!r}: is a sweep of {count} runs; use fedcompress.run_all.")
-    command = ("fedcompress.run", str(scenario), *_texts(overrides))
+    command = ("fedcompress.run", str(scenario), *(f"{key}={value}" for key, value in overrides.items()))
     with (
         new_directory(loaded.name, None if out is None else Path(out)) as path,
-        _display(loaded.name, progress) as observer,
+        _display(progress, loaded.name) as observer,
     ):
         run_one(loaded, path, options, observer, command)
     return load(path)
@@ -130,27 +130,11 @@ def run_all(
     if loaded.sweep is None:
         raise InputError(f"scenario {loaded.name!r}: has no [sweep]; use fedcompress.run.")
     with new_directory(loaded.name, None if out is None else Path(out)) as path:
-        begin_sweep(loaded, path, options)
-        found = Plugins(options.plugins)
-        runner = sweep_runner(options, lambda label: _display(label, progress))
-        watching = SweepDisplay(side_by_side=side_by_side.fits(options)) if progress else nullcontext(_Quiet())
-        with watching as watcher:
-            rows, problems = run_sweep(loaded, path, runner, watcher, found)
-    if any(row["seeds"] for row in rows):
-        conclude_sweep(path)
-    if problems:
-        raise RunError("\n".join([*problems, f"go on with: fedcompress resume {path}"]))
-    return [load(path / folder) for folder in file_names(label for label, _ in loaded.runs()).values()]
-
-
-class _Quiet:
-    """A watcher that says nothing."""
-
-    def begun(self, total: int, finished: int) -> None:
-        """Does nothing."""
-
-    def ended(self, outcome: Outcome) -> None:
-        """Does nothing."""
+        begin(loaded, path, options)
+        result = carry_out(loaded, path, options, partial(_display, progress), partial(_watching, progress))
+    if result.problems:
+        raise RunError("\n".join([*result.problems, f"go on with: fedcompress resume {path}"]))
+    return [load(job.path) for job in jobs_of(loaded, path)]
 
 
 def _prepared(
@@ -172,9 +156,9 @@ def _prepared(
     return load_scenario(source, dotted, seed), Options(engine, workers, folder, tuple(map(Path, plugins)))
 
 
-def _display(label: str, progress: bool) -> AbstractContextManager[Observer]:
+def _display(progress: bool, label: str) -> AbstractContextManager[Observer]:
     return ProgressDisplay(label) if progress else nullcontext(Silent())
 
 
-def _texts(overrides: dict[str, Any]) -> list[str]:
-    return [f"{key}={value}" for key, value in overrides.items()]
+def _watching(progress: bool, side_by_side: bool) -> AbstractContextManager[Watcher]:
+    return SweepDisplay(side_by_side) if progress else nullcontext(Watcher())

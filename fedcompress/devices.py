@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from math import exp
 from typing import TYPE_CHECKING, Any
 
+from fedcompress.rows import ClientRow
 from fedcompress.scenario import Scenario
 from fedcompress.scenario.sections import DeviceSettings
 
@@ -162,7 +163,7 @@ class ModelledTotals:
     dropouts: int = 0
     groups: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def add(self, rows: Iterable[ClientRow]) -> None:
         """Adds rows of `clients.jsonl`."""
         for row in rows:
             self.late += row["status"] == LATE

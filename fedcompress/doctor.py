@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fedcompress import __version__
 from fedcompress.data.loading import unavailable
+from fedcompress.engines import ENGINES
 from fedcompress.plugins import Plugins
 from fedcompress.results.run.provenance import installed
 
@@ -25,8 +26,6 @@ _PACKAGES = {
     "wandb": 'pip install "fedcompress[wandb]"',
     "mlflow-skinny": 'pip install "fedcompress[mlflow]"',
 }
-
-
 _COLUMN = 34
 """Where states begin."""
 
@@ -41,7 +40,7 @@ def report(data_dir: Path | None = None, width: int | None = None) -> str:
     lines = [f"fedcompress {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores", "", "packages"]
     lines += [f"  {name:{_COLUMN - 2}}{installed(name) or f'missing: {how}'}" for name, how in _PACKAGES.items()]
     lines += ["", "engines"]
-    lines += [f"  {name:{_COLUMN - 2}}{state}" for name, state in _engines().items()]
+    lines += [f"  {name:{_COLUMN - 2}}{engine.state}" for name, engine in ENGINES.items()]
     lines += ["", "data sets"]
     lines += [f"  {name:{_COLUMN - 2}}{_found(name, data_dir)}" for name in Plugins().names("datasets")]
     if width is not None:
@@ -49,11 +48,6 @@ def report(data_dir: Path | None = None, width: int | None = None) -> str:
         style = textwrap.TextWrapper(width, subsequent_indent=" " * indent, break_on_hyphens=False)
         lines = [style.fill(line) if len(line) > width else line for line in lines]
     return "\n".join(lines)
-
-
-def _engines() -> dict[str, str]:
-    ray = "ready" if installed("ray") else 'missing: pip install "fedcompress[ray]"'
-    return {"inline": "ready", "ray": ray, "superlink": "ready" if installed("flwr") else "missing: pip install flwr"}
 
 
 def _found(name: str, data_dir: Path | None) -> str:

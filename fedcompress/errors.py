@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from typing import Any
 MOST_PROBLEMS, MOST_CHARACTERS = 20, 4000
 """What is shown of many problems, and of a long one."""
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says when a disk is full, or a user has had their share of it."""
 LONGEST = 2000
 """Characters that are kept of the text of an error that is not ours."""
 LONGEST_TRACEBACK = 20_000

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flwr.app import Message
@@ -23,9 +23,10 @@ from fedcompress.errors import LONGEST, PayloadError, RunError, described, one_l
 from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
 from fedcompress.link.message import Answer, Request
-from fedcompress.link.server import Sent, ServerEnd
+from fedcompress.link.server import Outbox, Sent, ServerEnd
 from fedcompress.plausibility import Change, changes, implausible
 from fedcompress.replies import Spool
+from fedcompress.rows import ClientRow
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import Reply
 from fedcompress.wire.codec import Encoded
@@ -78,7 +79,7 @@ class _Outcome:
 class RoundRecord:
     """What happened on the pipe in one round: rows of `clients.jsonl` and `ledger.jsonl`."""
 
-    clients: list[dict[str, Any]] = field(default_factory=list)
+    clients: list[ClientRow] = field(default_factory=list)
     transfers: list[Transfer] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     notes: dict[str, float] = field(default_factory=dict)
@@ -96,14 +97,14 @@ class Federation(strategy.Federation):
     Attributes:
         record: What happened in this round so far.
         references: Partition -> what both ends of a client's link hold; part of a checkpoint.
-        own: Groups whose clients have models of their own, which they test on the whole test set.
+        personal: Groups whose clients have models of their own, which they test on the whole test set.
     """
 
     def __init__(self, grid: Grid, experiment: Experiment, *, fail_fast: bool = False) -> None:
         self.round = 0
         self.clients: Sequence[ClientInfo] = experiment.clients
         self.record = RoundRecord()
-        self.own: frozenset[str] = frozenset()
+        self.personal: frozenset[str] = frozenset()
         self._calls = 0
         self._measured = self._tested = False
         self._grid = grid
@@ -168,23 +169,23 @@ class Federation(strategy.Federation):
         expects: Collection[str],
     ) -> list[_Outcome]:
         """Has clients run an action, and returns what came of it, in their order; of each only what is small stays."""
-        known: dict[Any, Any] = {}
-        sent: list[Sent] = []
-        spool = Spool()
+        outbox = Outbox(Spool())
+        under_way: dict[int, Sent] = {}
+        outcomes: dict[int, _Outcome] = {}
 
         def messages() -> Iterator[Message]:
-            for client in clients:
-                sent.append(self._end.encode(client, requests[client], self.round, known))
-                yield self._request(client, action, sent[-1]).message(self._nodes[client.partition])
+            for number, client in enumerate(clients):
+                sent = under_way[number] = self._end.encode(client, requests[client], self.round, outbox)
+                yield self._request(client, action, sent).message(self._nodes[client.partition])
 
-        outcomes: dict[int, _Outcome] = {}
         try:
             for delivery in deliver(self._grid, messages(), self._experiment.scenario.server.timeout):
                 number = delivery.index
-                outcomes[number] = self._read(clients[number], action, sent[number], delivery, expects, spool)
+                sent = under_way.pop(number)
+                outcomes[number] = self._read(clients[number], action, sent, delivery, expects, outbox.spool)
         except BaseException:  # some have run, and nobody knows what of
-            for client in clients[: len(sent)]:
-                self._end.give_up(client)
+            for number in outcomes.keys() | under_way.keys():
+                self._end.give_up(clients[number])
             raise
         return [outcomes[number] for number in range(len(clients))]
 
@@ -199,7 +200,7 @@ class Federation(strategy.Federation):
             self.round,
             sent.blobs,
             measured=self._measured,
-            tested=self._tested and client.group in self.own,
+            tested=self._tested and client.group in self.personal,
             debug=self._fail_fast,
             **self._end.remembered(client, self._exchange),
         )
@@ -255,7 +256,7 @@ class Federation(strategy.Federation):
             digest=digest,
             changes=changes(received.parts, sent.parts, sent.sizes),
             references=received.references,
-            reply=Reply(client, spool.put(received.payload), reported, {**sent.decoded, **sent.meant}),
+            reply=Reply(client, spool.put(received.payload), reported, sent.request),
         )
 
     def _metrics(self, client: ClientInfo, answer: Answer) -> dict[str, float]:
@@ -292,7 +293,7 @@ class Federation(strategy.Federation):
             shown, new = ", ".join(names), ", ".join(columns.PREFIX + name for name in names)
             text = f"clients of {client.group} report {shown}, which is measured or the server's own; see {new}"
             self.record.events += [] if text in self.record.events else [text]
-        self.record.clients.append({**row, "status": "ok", "error": None, **outcome.digest})
+        self.record.clients.append(cast(ClientRow, {**row, "status": "ok", "error": None, **outcome.digest}))
         return outcome.reply
 
     def _fail(self, client: ClientInfo, action: str, outcome: _Outcome, row: Mapping[str, Any]) -> None:
@@ -300,7 +301,7 @@ class Federation(strategy.Federation):
         self._end.give_up(client)
         # What our own client app writes has been cut by it: so far, and a traceback, only foreign ones go.
         error = one_line(outcome.reason, 3 * LONGEST)
-        self.record.clients.append({**row, "status": outcome.status, "error": error})
+        self.record.clients.append(cast(ClientRow, {**row, "status": outcome.status, "error": error}))
         if self._fail_fast and outcome.status not in (DROPPED_OUT, LATE):
             where = f"client {client.partition} {outcome.status} in round {self.round}, action {action!r}"
             raise RunError(f"{where}:\n{printable_lines(outcome.reason)}")
@@ -309,7 +310,7 @@ class Federation(strategy.Federation):
         least = min(self._experiment.scenario.server.minimum_replies, asked)
         if good < least:
             failed = [row for row in self.record.clients if row["status"] != "ok"]
-            reasons = {re.sub(r"^round .*?\): ", "", row["error"]) for row in failed}
+            reasons = {re.sub(r"^round .*?\): ", "", str(row["error"])) for row in failed}
             raise RunError(
                 f"round {self.round}, action {action!r}: {good} good replies of {asked}, server.minimum_replies is "
                 f"{least}. Reasons: {one_line('; '.join(sorted(reasons)))}"

@@ -2,14 +2,70 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
 from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable
+from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.utils import get_flwr_home
 
 from fedcompress.client_app import make_client_app
-from fedcompress.engines.superlink import experiment_of, note_state
+from fedcompress.engines.deployment import START_LIMIT
+from fedcompress.engines.run_config import CONFIG, experiment_of, options_of
+from fedcompress.engines.superlink import ServerAppEngine, note_state
+from fedcompress.errors import RunError
 from fedcompress.experiment import Experiment
-from fedcompress.launch import serve
-from fedcompress.server_app import make_server_app
+from fedcompress.launch import check_unchanged, create, finish
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.new_directory import RUNS, new_directory
+from fedcompress.terminal import ProgressDisplay
+
+server = ServerApp()
+
+
+@server.main()
+def serve(grid: Grid, context: Context) -> None:
+    """Runs what the run configuration of a Flower app describes, on any grid.
+
+    The results are in `out`, or else in a new folder under the Flower home. If `out` holds a run that is not completed,
+    it goes on: the engine "superlink" hands over such a directory, and so does a user who resumes on real hosts.
+    """
+    config = {**CONFIG, **context.run_config}
+    experiment, engine = experiment_of(config), ServerAppEngine(options_of(config), grid)
+    name, out = experiment.scenario.name, str(config["out"])
+    with ExitStack() as stack:
+        directory = RunDirectory(Path(out))
+        if out and directory.begun and directory.status != "completed":
+            check_unchanged(experiment, directory, engine)
+        else:
+            path = stack.enter_context(new_directory(name, Path(out) if out else None, get_flwr_home() / RUNS))
+            directory = create(experiment, path, engine.options, sys.argv)
+        print(f"results: {directory.path.resolve()}", flush=True)
+        wait_for_nodes(grid, len(experiment.clients))
+        with ProgressDisplay(name) as display:
+            finish(experiment, directory, engine, display)
+
+
+def wait_for_nodes(grid: Grid, clients: int) -> None:
+    """Waits until as many SuperNodes as there are clients are connected.
+
+    Raises:
+        RunError: They are not in time.
+    """
+    end, shown = time.monotonic() + START_LIMIT, -1
+    while (connected := len(list(grid.get_node_ids()))) < clients:
+        if connected != shown:
+            print(f"waiting for a SuperNode for each of {clients} clients, found {connected}", flush=True)
+            shown = connected
+        if time.monotonic() > end:
+            raise RunError(
+                f"expected a SuperNode for each of {clients} clients, found {connected} after {START_LIMIT:g} s; start "
+                f"more, or in a simulation pass --federation-config num-supernodes={clients}."
+            )
+        time.sleep(0.5)
 
 
 def _experiment(context: Context) -> Experiment:
@@ -24,4 +80,3 @@ def _note_state(message: Message, context: Context, call_next: ClientAppCallable
 
 
 client = make_client_app(_experiment, [_note_state])
-server = make_server_app(serve)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 from fedcompress.errors import InputError
 
-ENGINES = ("inline", "ray", "superlink")
+
+class EngineName(StrEnum):
+    """Where clients run."""
+
+    inline = "inline"
+    ray = "ray"
+    superlink = "superlink"
+
+
+ENGINES = tuple(name.value for name in EngineName)
 MOST = 10_000
 """Workers, and CPUs or GPUs of one: more is a slip of the keyboard."""
 _LEAST = 1e-4
@@ -60,9 +70,10 @@ class Options:
             problems.append(f"--workers: received {str(self.workers)[:40]}; expected 1 to {MOST}.")
         for name, value in (("cpus", self.cpus_per_worker), ("gpus", self.gpus_per_worker)):
             if not _countable(value):
-                given = f"{value:g}" if isinstance(value, float) else str(value)[:40]
-                wanted = f"expected 0, or {_LEAST:g} to {MOST}, whole above 1"
-                problems.append(f"--{name}-per-worker: received {given}; {wanted}.")
+                received = f"{value:g}" if isinstance(value, float) else str(value)[:40]
+                problems.append(
+                    f"--{name}-per-worker: received {received}; expected 0, or {_LEAST:g} to {MOST}, whole above 1."
+                )
         if problems:
             raise InputError(problems)
 

@@ -50,11 +50,11 @@ class Spool:
     """Takes payloads in, and gives each back as often as it is wanted.
 
     Args:
-        limit: Bytes that stay in memory; what comes when they are used up goes to the file.
+        limit: Bytes that stay in memory, `MEMORY_LIMIT` by default; what comes when they are used up goes to the file.
     """
 
-    def __init__(self, limit: int = MEMORY_LIMIT) -> None:
-        self._free = limit
+    def __init__(self, limit: int | None = None) -> None:
+        self._free = MEMORY_LIMIT if limit is None else limit
         self._file: IO[bytes] | None = None
 
     def put(self, payload: Payload) -> Payload:

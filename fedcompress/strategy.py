@@ -7,7 +7,7 @@ A strategy states its algorithm as its paper does: `initial`, then `round` after
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -36,6 +36,7 @@ __all__ = [
     "Params",
     "Payload",
     "Reply",
+    "Requests",
     "ServerStrategy",
     "State",
 ]
@@ -55,13 +56,36 @@ class Reply:
         metrics: What the client reported, and what was measured: train_loss, examples, ...
         request: What the client had received, decoded: after a lossy transfer not what was sent. With error feedback
             it is what was sent, and `payload` that plus the client's change, since what the transfer left out will
-            follow.
+            follow. Like a payload of `Federation.stream`, it may be read from disk each time.
     """
 
     client: ClientInfo
     payload: Payload
     metrics: Mapping[str, float]
     request: Payload
+
+
+class Requests(Mapping[ClientInfo, Payload]):
+    """Requests that are made when their clients can run, where each client is sent something of its own.
+
+    Args:
+        clients: Who is asked.
+        make: Returns what a client is sent; asked again, it returns the same.
+    """
+
+    def __init__(self, clients: Sequence[ClientInfo], make: Callable[[ClientInfo], Payload]) -> None:
+        self._clients, self._make = dict.fromkeys(clients), make
+
+    def __getitem__(self, client: ClientInfo) -> Payload:
+        if client not in self._clients:
+            raise KeyError(client)
+        return self._make(client)
+
+    def __iter__(self) -> Iterator[ClientInfo]:
+        return iter(self._clients)
+
+    def __len__(self) -> int:
+        return len(self._clients)
 
 
 class Federation(Protocol):
@@ -91,8 +115,8 @@ class Federation(Protocol):
 
         Args:
             action: Name of the action.
-            requests: Client -> contents. The same array lists for many clients are encoded once, and a request is
-                asked for when its client can run.
+            requests: Client -> contents. The same array lists for many clients are encoded once. A request is looked
+                up when its client can run, so that it can be made only then (`Requests`).
             expects: Contents without which a reply is refused.
 
         Raises:

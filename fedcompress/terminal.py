@@ -10,7 +10,7 @@ from fedcompress.experiment import Experiment
 from fedcompress.fitted_table import FittedTable
 from fedcompress.progress import ProgressLine
 from fedcompress.rows import RoundRow, Summary
-from fedcompress.sweep.sequential import Outcome
+from fedcompress.sweep.jobs import Outcome, Watcher
 from fedcompress.units import number, size
 
 
@@ -48,14 +48,14 @@ class ProgressDisplay(ProgressLine):
         self.note(f"round {row['round']}/{self._total}: {', '.join(status)}, {row['seconds']:.1f} s, left {self.left}")
 
 
-class SweepDisplay(ProgressLine):
+class SweepDisplay(ProgressLine, Watcher):
     """A watcher: a line after each run, and a live one on a terminal if runs go side by side.
 
     Args:
         side_by_side: Whether runs are carried out at the same time, and so have no displays of their own.
     """
 
-    def __init__(self, *, side_by_side: bool = False) -> None:
+    def __init__(self, side_by_side: bool = False) -> None:
         super().__init__("sweep", "runs", compiles=False)
         self._side_by_side = side_by_side
         self._failed = 0

@@ -25,6 +25,7 @@ from fedcompress.strategy import (
     Params,
     Payload,
     Reply,
+    Requests,
     ServerStrategy,
     State,
 )
@@ -109,15 +110,16 @@ class FedAvg(ServerStrategy):
         mask = self._mask(state, client.partition, group)
         return weights if mask is None or weights is None else masking.apply(weights, mask, group.model.prunable)
 
-    def _requests(self, fed: Federation, state: State, server_masks: dict[str, Arrays]) -> dict[ClientInfo, Payload]:
+    def _requests(self, fed: Federation, state: State, server_masks: dict[str, Arrays]) -> Requests:
         """The global weights; where a mask is the server's or frozen it goes along, and only what it keeps."""
         shared = {name: self._request(self.groups[name], state, mask) for name, mask in server_masks.items()}
-        requests: dict[ClientInfo, Payload] = {}
-        for client in fed.cohort(self.cohort):
+
+        def request(client: ClientInfo) -> Payload:
             group = self.groups[client.group]
             mask = None if server_masks[client.group] else self._resumed(group, fed.round, state, client)
-            requests[client] = self._request(group, state, mask) if mask else shared[client.group]
-        return requests
+            return self._request(group, state, mask) if mask else shared[client.group]
+
+        return Requests(fed.cohort(self.cohort), request)
 
     def _request(self, group: Group, state: State, mask: Arrays) -> Payload:
         weights: Arrays = state["weights"][group.model.name]

@@ -22,7 +22,6 @@ from fedcompress.aggregation import masked_mean
 from fedcompress.distillation import round as public_round
 from fedcompress.distillation.round import Lesson, PublicRound, trustworthy, voices
 from fedcompress.distillation.student import StudentParams, distil
-from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import State
 from fedcompress.wire.content import Arrays
 from strategies.fedavg import FedAvg, FedAvgParams
@@ -79,12 +78,12 @@ class FedPKDG(FedAvg):
         result = {}
         for name in {reply.client.model for reply in replies}:
             own = [reply for reply in replies if reply.client.model == name]
-            old = list(state["weights"][name])
+            model, old = self.models[name], state["weights"][name]
             updates = [list(reply.payload["classifier"]) for reply in own]
             masks = [reply.payload.get("classifier mask") for reply in own]
             held = [{0: mask[0]} if mask else None for mask in masks]
-            head = masked_mean(updates, held, [reply.client.examples for reply in own], old[-2:])
-            result[name] = [*old[:-2], *head]
+            head = masked_mean(updates, held, [reply.client.examples for reply in own], model.head_of(old))
+            result[name] = model.with_head(old, head)
         return result
 
     def _distilled(self, fed: Federation, state: State, replies: Sequence[Reply]) -> State:
@@ -96,7 +95,7 @@ class FedPKDG(FedAvg):
         samples, logits = public.collected(lesson, as_asked=public.sifting)
         weights = dict(state["weights"])
         for name, model in self.models.items():
-            trainer, masks = self.trainer(_with_frozen_head(model), fed.round), self.covered(state, name)
+            trainer, masks = self.trainer(model.with_frozen_head(), fed.round), self.covered(state, name)
             encoder = masks[:-1] if masks else None  # the head is not among what is pruned here
             weights[name] = distil(trainer, weights[name], samples, logits, self.params, self.validation, encoder)
         return {**state, "public": public.state, "weights": weights}
@@ -108,7 +107,3 @@ class FedPKDG(FedAvg):
             return public.uploaded(teachers, voices(teachers, equal=False))
         predictions = fed.call("predict", {reply.client: public.recipe for reply in replies})
         return public.spoken(public.speakers(predictions), equal=False)
-
-
-def _with_frozen_head(model: ModelSpec) -> ModelSpec:
-    return ModelSpec(model.name, model.architecture, model.input_shape, model.classes, reuses_head=True)

@@ -80,7 +80,7 @@ class FedSimKD(ServerStrategy):
         if self.params.objective == "simkd" and self.params.travels == "model":
             return {TEACHER: weights}
         trainer = self.trainer(self.teacher, fed.round)
-        head = {} if self.params.objective == "kd" else {HEAD: weights[-2:]}
+        head = {} if self.params.objective == "kd" else {HEAD: self.teacher.head_of(weights)}
         if self.params.objective == "simkd":
             return {**head, FEATURES: [trainer.features(weights, examples.x)]}
         return {**head, LOGITS: [trainer.predict(weights, examples.x)]}

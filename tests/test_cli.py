@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_type_hints
 
 import pytest
 import tomli_w
 
 from fedcompress import __version__, quiet
+from fedcompress.cli.app import COMMANDS
 from fedcompress.doctor import report
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
@@ -122,7 +124,7 @@ BAD = {
         ["--plugins", "nowhere"],
         [
             "--plugins nowhere: expected a folder that holds at least one of strategies/, clients/, models/, "
-            "datasets/, compression/, methods/."
+            "datasets/, compression/, methods/, partitions/."
         ],
     ),
 }
@@ -271,6 +273,36 @@ def test_version(call: Call) -> None:
     assert call("--version") == (0, f"fedcompress {__version__}\n", "")
 
 
+def test_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fedcompress.cli", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"fedcompress {__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_takes_what_its_options_are(name: str) -> None:
+    """Its file is found by its name when it is called, so nothing else would notice before a user does."""
+    command = import_module(f"fedcompress.cli.{name}").command
+    assert get_type_hints(command) == {"args": COMMANDS[name], "return": type(None)}
+
+
+def test_completions() -> None:
+    """Of commands, options and engines, as a shell asks for them."""
+    for words, expected in {
+        "fedcompress co": "compare compress",
+        "fedcompress resume --": "--json --help",
+        "fedcompress run --engine ": "inline ray superlink",
+    }.items():
+        asked = {
+            "_FEDCOMPRESS_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split(" ")) - 1),
+        }
+        done = subprocess.run([PROGRAM], env={**LOUD, **asked}, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == expected.split()
+
+
 def test_no_arguments_show_the_help(call: Call) -> None:
     done = call()
     assert "Usage" in done.out + done.err
@@ -314,7 +346,7 @@ def test_list(call: Call) -> None:
     assert {"sgd", "fedprox"} <= set(listed["clients"])
     assert {"none", "magnitude"} <= set(listed["compression"])
     assert {"digits", "mnist-5k", "fashion-mnist", "npz"} <= set(listed["datasets"])
-    assert listed["partitions"] == ["iid", "dirichlet", "pathological", "shard", "quantity", "feature"]
+    assert listed["partitions"] == ["dirichlet", "feature", "iid", "pathological", "quantity", "shard"]
     assert "quickstart" in listed["scenarios"]
     for kind, names in listed.items():
         assert call("list", kind) == (0, "".join(f"{name}\n" for name in names), "")

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedcompress import replies
 from fedcompress.client_app import make_client_app
 from fedcompress.engines.grid import ToClient, from_bytes, to_bytes
 from fedcompress.engines.inline import InlineGrid
-from fedcompress.errors import RunError
+from fedcompress.errors import PayloadError, RunError
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
+from fedcompress.replies import Stored
+from fedcompress.strategy import ClientInfo, Payload, Requests
 from fedcompress.wire.records import from_record, to_record
 from federating import PRUNING, experiment, federation, run
 
@@ -221,3 +224,55 @@ def test_same_scenario_same_model_for_any_number_of_workers(tmp_path: Path, valu
     assert len(digests) == 1
     other = run(experiment(PRUNING, wire__values=values, seed=2), tmp_path / "other")[0]["model_digest"]
     assert other not in digests
+
+
+def test_a_request_is_made_when_its_client_can_run() -> None:
+    """Nothing of the next client exists while one runs; a request for nobody is an error."""
+    made = experiment({"data": {"dataset": "digits", "clients": 3}})
+    log: list[str] = []
+
+    class Noting(InlineGrid):
+        def _answer(self, request: ToClient, timeout: float | None) -> bytes | str | None:
+            log.append(f"run {request.partition}")
+            return super()._answer(request, timeout)
+
+    def request(client: ClientInfo) -> Payload:
+        log.append(f"make {client.partition}")
+        return {"weights": weights}
+
+    fed = Federation(Noting(make_client_app(lambda _: made), 3), made)
+    fed.begin(1)
+    weights = made.server.initial(fed)["weights"]["mini-cnn"]
+    requests = Requests(fed.clients, request)
+    assert len(fed.stream("train", requests)) == len(requests) == 3
+    assert log == ["make 0", "run 0", "make 1", "run 1", "make 2", "run 2"]
+    with pytest.raises(KeyError):
+        _ = requests[ClientInfo(9, "all", "mini-cnn", 1)]
+
+
+def test_a_request_that_cannot_be_sent_leaves_no_client_in_doubt() -> None:
+    """The first client has run, and holds what the server does not: the next exchange is self-contained."""
+    made = experiment({"data": {"dataset": "digits", "clients": 2}}, wire__delta=True)
+    fed = federation(made)
+    good = {"weights": made.server.initial(fed)["weights"]["mini-cnn"]}
+    for _ in range(2):
+        assert len(fed.call("train", dict.fromkeys(fed.clients, good))) == 2
+    first, second = fed.clients
+    with pytest.raises(PayloadError, match="weights holds 0 arrays"):
+        fed.call("train", {first: good, second: {"weights": []}})
+    assert (fed.references[0].fresh, fed.references[1].fresh) == (True, False)
+    assert [reply.client for reply in fed.call("train", dict.fromkeys(fed.clients, good))] == [first, second]
+
+
+def test_replies_of_a_stream_and_of_a_call_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replies, "MEMORY_LIMIT", 0)
+    made = experiment({"data": {"dataset": "digits", "clients": 3}})
+    fed = federation(made)
+    payload = {"weights": made.server.initial(fed)["weights"]["mini-cnn"]}
+    requests = dict.fromkeys(fed.clients, payload)
+    called, streamed = fed.call("train", requests), fed.stream("train", requests)
+    assert [type(one.payload) for one in (called[0], streamed[0])] == [dict, Stored]
+    for one, other in zip(called, streamed, strict=True):
+        assert one.client == other.client
+        assert all(map(np.array_equal, one.payload["weights"], other.payload["weights"]))
+        assert all(map(np.array_equal, one.request["weights"], other.request["weights"]))

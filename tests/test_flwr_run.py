@@ -20,8 +20,9 @@ import pytest
 from flwr.cli.build import build_fab_from_disk
 
 import fedcompress
+from fedcompress.engines.deployment import START_LIMIT
 from fedcompress.engines.keeper import descendants
-from fedcompress.engines.superlink import CONFIG, START_LIMIT
+from fedcompress.engines.run_config import CONFIG
 from fedcompress.launch import run_one
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario

@@ -24,7 +24,8 @@ from fedcompress.results import export
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
-from fedcompress.sweep.sequential import Job, Outcome, run_sweep
+from fedcompress.sweep.jobs import Job, Outcome
+from fedcompress.sweep.sweep import begin, run_sweep, runner_of
 from waiting import until
 
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
@@ -59,7 +60,7 @@ def sweep(tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Scenario:
 
 def carry_out(made: Scenario, path: Path, options: Options | None = None) -> tuple[list[Any], list[str], Watch]:
     watch = Watch()
-    runner = launch.sweep_runner(options or Options(), lambda _: nullcontext(Silent()))
+    runner = runner_of(options or Options(), lambda _: nullcontext(Silent()))
     return *run_sweep(made, path, runner, watch), watch
 
 
@@ -339,7 +340,7 @@ def test_what_is_wrong_with_some_seeds_names_them(
     monkeypatch.setattr(launch.Experiment, "load", picky)
     variants = [{"name": "a"}, {"name": "b", "set": {"data.alpha": 0.1}}]
     with pytest.raises(InputError) as caught:
-        launch.begin_sweep(
+        begin(
             Scenario.parse({**tiny, "sweep": {"seeds": [1, 2, 3], "variants": variants}}), tmp_path / "out", Options()
         )
     assert caught.value.problems == [

@@ -2,62 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from fedcompress.options import EngineName
+from fedcompress.results.run.provenance import installed
+
 if TYPE_CHECKING:
-    from fedcompress.engines.cluster import RaySettings
-    from fedcompress.engines.grid import LocalGrid
-    from fedcompress.engines.states import ClientStates
-    from fedcompress.experiment import Experiment
+    from fedcompress.engines.engine import Engine
     from fedcompress.options import Options
 
 
-def check(options: Options, clients: int) -> None:
-    """Checks that an engine can be had; nothing of it is left.
+@dataclass(frozen=True)
+class Entry:
+    """An engine that is not imported yet.
 
-    Args:
-        options: Which engine, and how many workers.
-        clients: As many workers as there are clients are enough.
-
-    Raises:
-        InputError: The options are wrong, or Ray cannot be reached, or offers too little.
+    Attributes:
+        path: "module:Class" in this package.
+        needs: The package that it needs and may lack.
+        install: How to get that.
     """
-    options.check()
-    if options.engine == "ray":
-        from fedcompress.engines import cluster
 
-        cluster.check(_ray_settings(options, clients))
+    path: str
+    needs: str | None = None
+    install: str = ""
 
-
-@contextmanager
-def start(options: Options, experiment: Experiment, states: ClientStates) -> Iterator[LocalGrid]:
-    """Starts an engine and stops it at the end of the block.
-
-    Args:
-        options: Which engine, and how many workers.
-        experiment: What clients run.
-        states: Holds what clients keep between actions.
-    """
-    grid: LocalGrid
-    if options.engine == "ray":
-        from fedcompress.engines.ray import RayGrid
-
-        grid = RayGrid(experiment, _ray_settings(options, len(experiment.clients)), states)
-    else:
-        from fedcompress.client_app import make_client_app
-        from fedcompress.engines.inline import InlineGrid
-
-        grid = InlineGrid(make_client_app(lambda _: experiment), len(experiment.clients), options.workers, states)
-    try:
-        yield grid
-    finally:
-        grid.close()
+    @property
+    def state(self) -> str:
+        """Whether the engine is "ready", and else how to get what is missing."""
+        return "ready" if self.needs is None or installed(self.needs) else f"missing: {self.install}"
 
 
-def _ray_settings(options: Options, most: int) -> RaySettings:
-    from fedcompress.engines.cluster import RaySettings
+ENGINES: Mapping[str, Entry] = {
+    EngineName.inline: Entry("inline:InlineEngine"),
+    EngineName.ray: Entry("ray:RayEngine", "ray", 'pip install "fedcompress[ray]"'),
+    EngineName.superlink: Entry("superlink:SuperLinkEngine", "flwr", "pip install flwr"),
+}
 
-    workers = min(options.workers, most)
-    return RaySettings(workers, options.ray_address, options.cpus_per_worker, options.gpus_per_worker)
+
+def engine_of(options: Options) -> Engine:
+    """Returns the engine that options name."""
+    module, _, name = ENGINES[options.engine].path.partition(":")
+    engine: type[Engine] = getattr(import_module(f"{__name__}.{module}"), name)
+    return engine(options)

@@ -1,4 +1,4 @@
-"""Ray clusters: the settings of workers, reaching a cluster that is there, and starting one that stays on loopback."""
+"""Ray clusters: reaching a cluster that is there, and starting one that stays on loopback."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
@@ -19,6 +18,7 @@ from unittest.mock import patch
 from fedcompress import quiet
 from fedcompress.engines.keeper import Keeper
 from fedcompress.errors import InputError, first_line
+from fedcompress.options import Options
 
 quiet.apply()
 REACH_LIMIT, JOIN_LIMIT = 9.0, 15.0
@@ -29,23 +29,6 @@ _ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 """What Ray's head node answers, whatever its version."""
 
 
-@dataclass(frozen=True)
-class RaySettings:
-    """Where workers run.
-
-    Attributes:
-        workers: Number of actors.
-        address: HOST:PORT of a running cluster; None starts one on this machine.
-        cpus: CPUs that an actor reserves.
-        gpus: GPUs that an actor reserves; a fraction shares one.
-    """
-
-    workers: int = 1
-    address: str | None = None
-    cpus: float = 1.0
-    gpus: float = 0.0
-
-
 class Connection:
     """Ray, connected to a cluster: to one that is there, or to one on loopback that this process starts and ends.
 
@@ -53,27 +36,34 @@ class Connection:
         ray: The module.
 
     Args:
-        settings: Where workers run.
+        options: How many workers, where, and what each reserves.
 
     Raises:
         InputError: Ray is not installed, the cluster cannot be reached, or offers too little.
     """
 
-    def __init__(self, settings: RaySettings) -> None:
+    def __init__(self, options: Options) -> None:
+        self._options = options
         self._keeper: Keeper | None = None
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a tip about a future release
-        address = cluster_address(settings.address)
+        address = cluster_address(options.ray_address)
         self.ray: Any = _imported({} if address is None else {_JOIN_VARIABLE: f"{JOIN_LIMIT:g}"})
         try:
             with _own_signals():
                 if address is None:
-                    self._start(settings)
+                    self._start()
                 else:
                     self._join(address)
-            self._check_room(settings)
+            self._check_room()
         except BaseException:
             self.close()
             raise
+
+    def actor(self, kind: type) -> Any:
+        """Returns what makes actors of a class (`.remote(...)`), each with what the options reserve for a worker."""
+        options = self._options
+        reserved = self.ray.remote(num_cpus=options.cpus_per_worker, num_gpus=options.gpus_per_worker, max_restarts=0)
+        return reserved(kind)
 
     def close(self) -> None:
         """Ends what was started, and leaves nothing behind."""
@@ -94,7 +84,7 @@ class Connection:
                 f"cluster: ray start --address={address}."
             ) from None
 
-    def _start(self, settings: RaySettings) -> None:
+    def _start(self) -> None:
         """Starts a cluster whose files, and those that its workers make, are in a folder that goes with it."""
         folder = Path(tempfile.mkdtemp(prefix="fedcompress-", dir=_short_folder()))
         self._keeper = Keeper(folder, os.environ)
@@ -104,7 +94,7 @@ class Connection:
             with _on_loopback():
                 self.ray.init(
                     address="local",
-                    num_cpus=max(1, ceil(settings.workers * settings.cpus - 1e-9)),
+                    num_cpus=max(1, ceil(self._options.workers * self._options.cpus_per_worker - 1e-9)),
                     include_dashboard=False,
                     _node_ip_address=LOOPBACK,
                     _temp_dir=str(folder),
@@ -113,20 +103,20 @@ class Connection:
         except (OSError, ValueError, RuntimeError, self.ray.exceptions.RayError) as error:
             raise InputError(f"engine ray: cannot start Ray on this machine: {_reason(error)}.") from None
 
-    def _check_room(self, settings: RaySettings) -> None:
-        offered = self.ray.cluster_resources()
-        for what, each in (("CPU", settings.cpus), ("GPU", settings.gpus)):
-            if each * settings.workers > offered.get(what, 0.0) + 1e-9:
+    def _check_room(self) -> None:
+        options, offered = self._options, self.ray.cluster_resources()
+        for what, each in (("CPU", options.cpus_per_worker), ("GPU", options.gpus_per_worker)):
+            if each * options.workers > offered.get(what, 0.0) + 1e-9:
                 raise InputError(
-                    f"engine ray: {settings.workers} workers of {each:g} {what} each were asked for, the cluster has "
+                    f"engine ray: {options.workers} workers of {each:g} {what} each were asked for, the cluster has "
                     f"{offered.get(what, 0.0):g}; lower --workers."
                 )
 
 
-def check(settings: RaySettings) -> None:
+def check(options: Options) -> None:
     """Raises InputError if workers cannot be had; what this machine has in CPUs is always enough."""
-    if cluster_address(settings.address) is not None or settings.gpus:
-        Connection(settings).close()
+    if cluster_address(options.ray_address) is not None or options.gpus_per_worker:
+        Connection(options).close()
 
 
 def cluster_address(given: str | None) -> str | None:
@@ -157,11 +147,11 @@ def _check_reachable(address: str) -> None:
 
     Ray itself would ask for a minute, and a name server for longer, so a thread asks that may be left behind.
     """
-    found: list[str | None] = []
-    asking = Thread(target=lambda: found.append(_unreachable(*_host_and_port(address))), daemon=True)
-    asking.start()
-    asking.join(REACH_LIMIT)
-    problem = found[0] if found else f"no answer in {REACH_LIMIT:g} s"
+    problems: list[str | None] = []
+    thread = Thread(target=lambda: problems.append(_unreachable(*_host_and_port(address))), daemon=True)
+    thread.start()
+    thread.join(REACH_LIMIT)
+    problem = problems[0] if problems else f"no answer in {REACH_LIMIT:g} s"
     if problem:
         raise InputError(
             f"engine ray: no Ray cluster answers at {address}: {problem}; check --ray-address, and that "
@@ -174,10 +164,9 @@ def _unreachable(host: str, port: int) -> str | None:
     import grpc
 
     try:
-        with socket.create_connection((host, port), timeout=REACH_LIMIT / 3) as found:
-            target = (
-                f"ipv6:[{host}]:{port}" if found.family == socket.AF_INET6 else f"ipv4:{found.getpeername()[0]}:{port}"
-            )
+        with socket.create_connection((host, port), timeout=REACH_LIMIT / 3) as connection:
+            ipv6 = connection.family == socket.AF_INET6
+            target = f"ipv6:[{host}]:{port}" if ipv6 else f"ipv4:{connection.getpeername()[0]}:{port}"
     except (OSError, ValueError) as error:  # ValueError: the name holds what no name may
         return str(getattr(error, "strerror", None) or error)
     with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:

@@ -17,7 +17,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedcompress.delivery import Delivery
-from fedcompress.engines.states import ClientStates
+from fedcompress.results.run.states import ClientStates
 
 RUN_ID = 1
 SERVER_NODE = 1

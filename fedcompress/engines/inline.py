@@ -9,9 +9,12 @@ from itertools import islice
 
 from flwr.clientapp import ClientApp
 
+from fedcompress.client_app import make_client_app
+from fedcompress.engines.engine import LocalEngine
 from fedcompress.engines.grid import LocalGrid, ToClient, answer
-from fedcompress.engines.states import ClientStates
 from fedcompress.errors import reason
+from fedcompress.experiment import Experiment
+from fedcompress.results.run.states import ClientStates
 
 
 class InlineGrid(LocalGrid):
@@ -69,3 +72,11 @@ class InlineGrid(LocalGrid):
         """Ends the threads."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+
+class InlineEngine(LocalEngine):
+    """Runs clients in this process, on `workers` threads."""
+
+    def grid(self, experiment: Experiment, states: ClientStates) -> InlineGrid:
+        app = make_client_app(lambda _: experiment)
+        return InlineGrid(app, len(experiment.clients), self.options.workers, states)

@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _EVENTS = "events.jsonl"
@@ -54,11 +53,10 @@ class Keeper:
 
     def ended(self) -> dict[str, int]:
         """Returns name -> exit code of the commands that have ended; minus the signal for a killed one."""
-        return {event["name"]: event["code"] for event in self._events() if "code" in event}
-
-    def pids(self) -> dict[str, int]:
-        """Returns name -> process of all commands that were started."""
-        return {event["name"]: event["pid"] for event in self._events() if "pid" in event}
+        file = self._folder / _EVENTS
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        events = map(json.loads, text.rpartition("\n")[0].splitlines())  # the last one may be half written
+        return {event["name"]: event["code"] for event in events}
 
     def printed(self, name: str, stream: str = "out") -> str:
         """Returns what a command has written to its standard output ("out") or standard error ("err")."""
@@ -77,24 +75,19 @@ class Keeper:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _events(self) -> Iterator[dict[str, Any]]:
-        if (self._folder / _EVENTS).exists():
-            whole = (self._folder / _EVENTS).read_text(encoding="utf-8").rpartition("\n")[0]
-            yield from map(json.loads, whole.splitlines())
-
 
 def descendants(ancestor: int) -> set[int]:
     """Returns the processes below one, zombies among them."""
     children: dict[int, list[int]] = {}
     for pid, parent in _parents():
         children.setdefault(parent, []).append(pid)
-    found: set[int] = set()
+    pids: set[int] = set()
     waiting = [ancestor]
     while waiting:
         new = children.get(waiting.pop(), [])
-        found.update(new)
+        pids.update(new)
         waiting += new
-    return found
+    return pids
 
 
 def _serve(folder: Path) -> None:
@@ -112,10 +105,9 @@ def _serve(folder: Path) -> None:
                 for item in map(json.loads, lines):
                     processes.append(_start(folder / item["name"], item["command"]))
                     names[processes[-1].pid] = item["name"]
-                    _tell(folder, name=item["name"], pid=processes[-1].pid)
             for pid, code in _reap():
                 if pid in names:
-                    _tell(folder, name=names.pop(pid), code=code)
+                    _tell(folder, names.pop(pid), code)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while pids := descendants(os.getpid()):
@@ -157,15 +149,15 @@ def _control(option: int, value: int) -> None:
 
 def _reap() -> list[tuple[int, int]]:
     """Takes leave of children that have ended and returns their exit codes."""
-    ended: list[tuple[int, int]] = []
+    codes: list[tuple[int, int]] = []
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return ended
+            return codes
         if pid == 0:
-            return ended
-        ended.append((pid, os.waitstatus_to_exitcode(status)))
+            return codes
+        codes.append((pid, os.waitstatus_to_exitcode(status)))
 
 
 def _kill(pid: int) -> None:
@@ -190,9 +182,10 @@ def _parents() -> Iterator[tuple[int, int]]:
             yield int(folder.name), int(stat.rpartition(")")[2].split()[1])
 
 
-def _tell(folder: Path, **event: Any) -> None:
+def _tell(folder: Path, name: str, code: int) -> None:
+    """Writes down that a command has ended."""
     with (folder / _EVENTS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(event) + "\n")
+        file.write(json.dumps({"name": name, "code": code}) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import time
+import tomllib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fedcompress.engines.cluster import Connection, RaySettings
-from fedcompress.engines.grid import LocalGrid, ToClient
-from fedcompress.engines.states import ClientStates
-from fedcompress.errors import RunError
+from fedcompress import keras
+from fedcompress.client_app import make_client_app
+from fedcompress.engines import cluster
+from fedcompress.engines.cluster import Connection
+from fedcompress.engines.engine import LocalEngine
+from fedcompress.engines.grid import LocalGrid, ToClient, answer, identify
+from fedcompress.errors import RunError, reason
 from fedcompress.experiment import Experiment
+from fedcompress.options import Options
+from fedcompress.plugins import Plugins
+from fedcompress.results.run.states import ClientStates
+from fedcompress.scenario import Scenario
 
 START_LIMIT = 300.0
 """Seconds that a worker may take to import and build what it needs, before the run gives up."""
@@ -36,14 +44,6 @@ class _Worker:
     """The actor: builds the experiment from what the driver sent, and answers requests one at a time."""
 
     def __init__(self, scenario: str, data: Any, modules: Mapping[Path, Mapping[str, bytes]]) -> None:
-        import tomllib
-
-        from fedcompress import keras
-        from fedcompress.client_app import make_client_app
-        from fedcompress.engines.grid import identify
-        from fedcompress.plugins import Plugins
-        from fedcompress.scenario import Scenario
-
         identify()
         keras.tf  # noqa: B018  imports TensorFlow now, so that no request pays for it
         parsed = Scenario.parse(tomllib.loads(scenario))
@@ -56,9 +56,6 @@ class _Worker:
 
     def answer(self, partition: int, request: bytes, state: bytes) -> tuple[bytes, bytes] | str:
         """Runs one request; an exception comes back as its text."""
-        from fedcompress.engines.grid import answer
-        from fedcompress.errors import reason
-
         try:
             return answer(self._app, partition, len(self._experiment.clients), request, state)
         except (Exception, KeyboardInterrupt) as error:  # Ctrl-C is the driver's: here a plug-in has raised it
@@ -68,36 +65,36 @@ class _Worker:
 class RayGrid(LocalGrid):
     """Runs clients in Ray actors.
 
-    An actor that dies is replaced and its message tried once more; one
-    that takes longer than the time limit is killed, and its message is lost.
+    An actor that dies is replaced and its message tried once more; one that takes longer than the time limit is
+    killed, and its message is lost.
 
     Args:
         experiment: What clients run; its data goes through Ray's object store, once per machine.
-        settings: Where workers run.
+        options: How many workers, where, and what each reserves.
         states: Holds what clients keep.
 
     Raises:
         InputError: The cluster cannot be reached, or offers too little.
     """
 
-    def __init__(self, experiment: Experiment, settings: RaySettings, states: ClientStates | None = None) -> None:
+    def __init__(self, experiment: Experiment, options: Options, states: ClientStates | None = None) -> None:
         super().__init__(len(experiment.clients), states)
-        self._connection = Connection(settings)
+        self._connection = Connection(options)
         self._ray: Any = self._connection.ray
         try:
-            self._prepare(experiment, settings)
+            self._prepare(experiment, options.workers)
         except BaseException:
             self.close()
             raise
 
-    def _prepare(self, experiment: Experiment, settings: RaySettings) -> None:
-        remote = self._ray.remote(num_cpus=settings.cpus, num_gpus=settings.gpus, max_restarts=0)(_Worker)
+    def _prepare(self, experiment: Experiment, workers: int) -> None:
+        actor = self._connection.actor(_Worker)
         data = self._ray.put(experiment.data)
         modules = dict(experiment.plugins.modules)
-        self._spawn: Callable[[], Any] = lambda: remote.remote(experiment.scenario.toml(), data, modules)
+        self._spawn: Callable[[], Any] = lambda: actor.remote(experiment.scenario.toml(), data, modules)
         self._idle: list[Any] = []
         self._starting: dict[Any, Any] = {}
-        for _ in range(settings.workers):
+        for _ in range(workers):
             self._start_worker()
 
     def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
@@ -178,3 +175,22 @@ class RayGrid(LocalGrid):
         except self._ray.exceptions.RayError as error:
             raise RunError(f"a Ray worker did not start: {error}") from None
         self._idle.append(worker)
+
+
+class RayEngine(LocalEngine):
+    """Runs clients in actors of a Ray cluster, or runs of a sweep, where this machine is the cluster."""
+
+    @property
+    def spreads_runs(self) -> bool:
+        """On this machine: on a cluster, the other machines need not see the run directory."""
+        return self.options.workers > 1 and cluster.cluster_address(self.options.ray_address) is None
+
+    def check(self, most: int) -> None:
+        cluster.check(self._enough(most))
+
+    def grid(self, experiment: Experiment, states: ClientStates) -> RayGrid:
+        return RayGrid(experiment, self._enough(len(experiment.clients)), states)
+
+    def _enough(self, most: int) -> Options:
+        """Returns the options with no more workers than there is work for."""
+        return replace(self.options, workers=min(self.options.workers, most))

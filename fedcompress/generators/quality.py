@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcompress import keras
 from fedcompress.compression.pruning import resting
 from fedcompress.data.federated import Examples
 from fedcompress.generators.png import write_png
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.scenario.sections import TrainingSettings
-from fedcompress.training.loop import scaled
-from fedcompress.training.trainer import PREDICTION_BATCH, Trainer
+from fedcompress.training.trainer import Trainer, evaluate, predict
 from fedcompress.wire.content import Arrays
 
 FEWEST = 3
@@ -37,29 +35,19 @@ def accuracy_score(
         rng: Its initial weights and the order of its examples.
         epochs: Passes over the samples, with Adam at 0.001 and batches of 64.
     """
-    weights = fitted(samples, spec, rng, epochs)
-    return _trainer(spec, rng, epochs).evaluate(weights, test).accuracy
+    return evaluate(spec, fitted(samples, spec, rng, epochs), test).accuracy
 
 
 def fitted(examples: Examples, spec: ModelSpec, rng: np.random.Generator, epochs: int = 10) -> Arrays:
     """Returns the weights of a classifier trained from scratch, with Adam at 0.001 and batches of 64."""
-    return _trainer(spec, rng, epochs).fit(spec.initial(rng), examples).weights
-
-
-def _trainer(spec: ModelSpec, rng: np.random.Generator, epochs: int) -> Trainer:
     settings = TrainingSettings(epochs=epochs, batch_size=64, optimizer="adam", learning_rate=0.001)
-    dense = resting(rounds=1, masked=False)
-    return Trainer(spec, dense, settings, 1, lambda purpose: rng)
+    trainer = Trainer(spec, resting(rounds=1, masked=False), settings, 1, lambda purpose: rng)
+    return trainer.fit(spec.initial(rng), examples).weights
 
 
 def features(spec: ModelSpec, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float64]:
     """Returns the penultimate features (n, f) that a classifier sees in inputs (n, *input_shape)."""
-    model = spec.build()
-    model.set_weights(weights)
-    extractor = spec.feature_extractor(model)
-    starts = range(0, len(x), PREDICTION_BATCH)
-    parts = [extractor(scaled(keras.tf.constant(x[i : i + PREDICTION_BATCH]))).numpy() for i in starts]
-    return np.concatenate(parts).astype(np.float64)
+    return predict(spec, weights, x, features=True).astype(np.float64)
 
 
 def frechet_distance(real_features: NDArray[Any], fake_features: NDArray[Any]) -> float:
@@ -100,11 +88,11 @@ def kernel_distance(real: NDArray[Any], fake: NDArray[Any], block: int = 1000) -
     def total(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         return sum(float(_kernel(a[i : i + block] @ b.T, a.shape[1]).sum()) for i in range(0, len(a), block))
 
-    def own(a: NDArray[np.float64]) -> float:
+    def within(a: NDArray[np.float64]) -> float:
         diagonal = _kernel(np.sum(a * a, axis=1), a.shape[1]).sum()
         return (total(a, a) - float(diagonal)) / (len(a) * (len(a) - 1))
 
-    return own(real) + own(fake) - 2.0 * total(real, fake) / (len(real) * len(fake))
+    return within(real) + within(fake) - 2.0 * total(real, fake) / (len(real) * len(fake))
 
 
 def _kernel(products: NDArray[np.float64], length: int) -> NDArray[np.float64]:
@@ -122,12 +110,12 @@ def collapsed(images: NDArray[Any], labels: NDArray[np.int32]) -> str | None:
     if not np.isfinite(brightness).all():
         return "The generator makes images with values that are not finite."
     for label in np.unique(labels):
-        own = brightness[labels == label]
-        deviation = float(np.sqrt(own.var(axis=0).mean()))
-        if len(own) >= FEWEST and deviation < LEAST_DEVIATION:
+        chosen = brightness[labels == label]
+        deviation = float(np.sqrt(chosen.var(axis=0).mean()))
+        if len(chosen) >= FEWEST and deviation < LEAST_DEVIATION:
             return (
-                f"The generator's {len(own)} images of class {label} are alike: pixels deviate by {deviation:.3f} of "
-                f"the full range from their mean, expected at least {LEAST_DEVIATION}."
+                f"The generator's {len(chosen)} images of class {label} are alike: pixels deviate by {deviation:.3f} "
+                f"of the full range from their mean, expected at least {LEAST_DEVIATION}."
             )
     return None
 

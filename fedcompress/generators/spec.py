@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -39,7 +38,7 @@ class Gan:
 
 @dataclass(frozen=True)
 class GanSpec:
-    """What a conditional GAN makes, and the shapes of its weights.
+    """What a conditional GAN makes, and the shapes of its weights; equal ones build the same graph.
 
     Attributes:
         name: One of `NAMES`.
@@ -69,11 +68,6 @@ class GanSpec:
             problems.append(f"A conditional GAN has {self.classes} classes; expected at least 1.")
         if problems:
             raise InputError(problems)
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Two specs with equal keys build the same graph."""
-        return self.name, self.input_shape, self.classes
 
     @cached_property
     def networks(self) -> Networks:

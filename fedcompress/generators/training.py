@@ -15,7 +15,7 @@ from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import traced
 from fedcompress.models.random_layers import RandomLayers
 from fedcompress.training import work
-from fedcompress.training.loop import batches, scaled
+from fedcompress.training.loop import assign, batches, flattened, make_optimizer, of_rows, of_shape, reset, scaled
 from fedcompress.wire.content import Arrays
 from fedcompress.wire.vector import joined, shapes_of, sizes_of, split
 
@@ -51,13 +51,6 @@ def _seed(rng: np.random.Generator) -> NDArray[np.int32]:
     return rng.integers(0, 2**31, 2).astype(np.int32)
 
 
-def _optimizer(rate: float, beta_1: float, variables: list[Any]) -> Any:
-    optimizer = keras.optimizers.legacy.Adam(rate, beta_1=beta_1)
-    optimizer._create_all_weights(variables)
-    optimizer.learning_rate  # noqa: B018  creates the variable outside the graph
-    return optimizer
-
-
 class GanLoop:
     """Two networks, their optimizers and one graph that runs a whole local training.
 
@@ -77,7 +70,7 @@ class GanLoop:
             self._shapes = tuple(shapes_of(arrays) for arrays in templates)
             rates = (self._networks.generator_rate, self._networks.discriminator_rate)
             self._optimizers = [
-                _optimizer(rate, self._networks.beta_1, variables)
+                make_optimizer("adam", variables, learning_rate=rate, beta_1=self._networks.beta_1)
                 for rate, variables in zip(rates, (self._generator, self._discriminator), strict=True)
             ]
             self._guide = guide.build() if guide else None
@@ -89,14 +82,13 @@ class GanLoop:
     ) -> Any:
         tf = keras.tf
         guide_weight, seed = rest
-        _assign(self._generator, generator)
-        _assign(self._average, generator)
-        _assign(self._discriminator, discriminator)
+        assign(self._generator, generator)
+        assign(self._average, generator)
+        assign(self._discriminator, discriminator)
         if self._guide is not None:
-            _assign(self._guide.weights, guide)
+            assign(self._guide.weights, guide)
         for optimizer in self._optimizers:
-            for slot in optimizer.variables():
-                slot.assign(tf.zeros_like(slot))
+            reset(optimizer)
 
         def step(index: Any, totals: Any) -> Any:
             rows = order[edges[index] : edges[index + 1]]
@@ -111,7 +103,7 @@ class GanLoop:
         _, totals = tf.while_loop(
             lambda index, _: index < steps, keras.apart(step), (tf.constant(0), tf.zeros([2])), parallel_iterations=1
         )
-        return _flat(self._average), _flat(self._discriminator), totals
+        return flattened(self._average), flattened(self._discriminator), totals
 
     def _averaged(self, index: Any) -> None:
         """Moves the average of the generator's weights towards those of this step."""
@@ -148,20 +140,12 @@ class GanLoop:
 
     def _compiled(self, *inputs: Any) -> Any:
         """Traces the graph for any number of examples and steps, so that no client makes it trace again."""
-        tf = keras.tf
-        generator, discriminator, guide, x, y, order, edges, *rest = inputs
-
-        def fixed(array: Any) -> Any:
-            return tf.TensorSpec(np.shape(array), np.asarray(array).dtype)
-
-        def rows(array: Any) -> Any:
-            return tf.TensorSpec([None, *np.shape(array)[1:]], np.asarray(array).dtype)
-
-        weights = [fixed(a) for a in (generator, discriminator, guide)]
-        signature = [*weights, *(rows(a) for a in (x, y, order, edges)), *(fixed(a) for a in rest)]
+        weights, per_example, rest = inputs[:3], inputs[3:7], inputs[7:]
+        signature = [*map(of_shape, weights), *map(of_rows, per_example), *map(of_shape, rest)]
         with keras.LOCK:
-            function = tf.function(self._train, input_signature=signature, autograph=False).get_concrete_function()
-            return self._random.bind(function) if self._random else function
+            function = keras.tf.function(self._train, input_signature=signature, autograph=False)
+            concrete = function.get_concrete_function()
+            return self._random.bind(concrete) if self._random else concrete
 
     def run(
         self,
@@ -190,16 +174,6 @@ class GanLoop:
         generator_loss, discriminator_loss = (float(total) / steps for total in totals.numpy())
         trained = Gan(split(np.array(generator), self._shapes[0]), split(np.array(discriminator), self._shapes[1]))
         return TrainedGan(trained, generator_loss, discriminator_loss, steps)
-
-
-def _assign(variables: list[Any], flat: Any) -> None:
-    sizes = sizes_of([tuple(v.shape) for v in variables])
-    for variable, value in zip(variables, keras.tf.split(flat, sizes), strict=True):
-        variable.assign(keras.tf.reshape(value, variable.shape))
-
-
-def _flat(variables: list[Any]) -> Any:
-    return keras.tf.concat([keras.tf.reshape(v, [-1]) for v in variables], axis=0)
 
 
 def train(
@@ -231,8 +205,8 @@ def train(
         FloatingPointError: Training diverged.
     """
     model, weights = guide or (None, [])
-    key = ("train gan", spec.key, model and model.key, examples.x.dtype.str)
-    work.add(("gan", spec.key), epochs * len(examples), lambda: _training_cost(spec))
+    key = ("train gan", spec, model and model.key, examples.x.dtype.str)
+    work.add(("gan", spec), epochs * len(examples), lambda: _training_cost(spec))
     loop: GanLoop = keras.compiled(key, lambda: GanLoop(spec, model))
     trained = loop.run(gan, examples, weights, guide_weight, epochs=epochs, batch_size=batch_size, rng=rng)
     losses = (trained.generator_loss, trained.discriminator_loss)
@@ -241,50 +215,39 @@ def train(
     return trained
 
 
-class Sampler:
-    """A generator whose forward pass is compiled once per thread."""
-
-    def __init__(self, spec: GanSpec) -> None:
-        tf, networks = keras.tf, spec.networks
-        shapes = shapes_of(spec.generator_template)
-
-        def forward(flat: Any, labels: Any, seed: Any) -> Any:
-            parts = tf.split(flat, sizes_of(shapes))
-            weights = [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
-            z = tf.random.stateless_normal([SAMPLING_BATCH, networks.noise], seed)
-            images = networks.generate(weights, z[: tf.size(labels)], labels)
-            return tf.cast(tf.round(255.0 * images), tf.uint8)
-
-        with keras.LOCK:
-            signature = [tf.TensorSpec([None]), tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
-            self._forward = tf.function(forward, input_signature=signature, autograph=False).get_concrete_function()
-
-    def images(self, generator: Arrays, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Returns one image per label."""
-        tf, flat = keras.tf, keras.tf.constant(joined(generator, np.float32))
-        parts = [labels[i : i + SAMPLING_BATCH] for i in range(0, len(labels), SAMPLING_BATCH)]
-        made = [self._forward(flat, tf.constant(part), tf.constant(_seed(rng))).numpy() for part in parts]
-        return np.concatenate(made)
-
-
 def sample(spec: GanSpec, generator: Arrays, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Returns generated images (n, *input_shape) of labels (n,); the same weights and `rng` give the same images."""
     if not len(labels):
         return np.empty((0, *spec.input_shape), np.uint8)
-    work.add(("generator", spec.key), len(labels), lambda: _sampling_cost(spec))
-    sampler: Sampler = keras.compiled(("sample", spec.key), lambda: Sampler(spec))
-    return sampler.images(generator, np.asarray(labels, np.int32), rng)
+    work.add(("generator", spec), len(labels), lambda: _sampling_cost(spec))
+    sampler: Any = keras.compiled(("sample", spec), lambda: _sampler(spec))
+    tf, flat = keras.tf, keras.tf.constant(joined(generator, np.float32))
+    parts = np.split(np.asarray(labels, np.int32), range(SAMPLING_BATCH, len(labels), SAMPLING_BATCH))
+    return np.concatenate([sampler(flat, tf.constant(part), tf.constant(_seed(rng))).numpy() for part in parts])
+
+
+def _sampler(spec: GanSpec) -> Any:
+    """Returns a compiled pass from a generator's weights (flat), labels (n,) and a seed (2,) to n images, uint8."""
+    tf, networks, shapes = keras.tf, spec.networks, shapes_of(spec.generator_template)
+
+    def forward(flat: Any, labels: Any, seed: Any) -> Any:
+        arrays = zip(tf.split(flat, sizes_of(shapes)), shapes, strict=True)
+        z = tf.random.stateless_normal([SAMPLING_BATCH, networks.noise], seed)
+        weights = [tf.reshape(array, shape) for array, shape in arrays]
+        images = networks.generate(weights, z[: tf.size(labels)], labels)
+        return tf.cast(tf.round(255.0 * images), tf.uint8)
+
+    with keras.LOCK:
+        signature = [tf.TensorSpec([None]), tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
+        return tf.function(forward, input_signature=signature, autograph=False).get_concrete_function()
 
 
 def _sampling_cost(spec: GanSpec) -> int:
     """Returns the multiply-adds of one image."""
     tf, networks = keras.tf, spec.networks
     weights = [tf.constant(a) for a in spec.generator_template]
-    return traced(
-        lambda z, labels: networks.generate(weights, z, labels),
-        tf.TensorSpec([1, networks.noise]),
-        tf.TensorSpec([1], tf.int32),
-    ).multiply_adds
+    noise, label = tf.TensorSpec([1, networks.noise]), tf.TensorSpec([1], tf.int32)
+    return traced(lambda z, labels: networks.generate(weights, z, labels), noise, label).multiply_adds
 
 
 def _training_cost(spec: GanSpec) -> int:

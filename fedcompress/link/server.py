@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,10 +13,14 @@ from fedcompress.errors import PayloadError
 from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
 from fedcompress.plausibility import parts, root_mean_square
+from fedcompress.replies import Spool
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Arrays, Content, Payload
 from fedcompress.wire.payload import encode_payload, present, read_payload
 from fedcompress.wire.references import Contents, References, bases_of
+
+ENCODED_LIMIT = 256 * 2**20
+"""Bytes of a call's encoded requests that stay in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +33,7 @@ class Sent:
         decoded: What the client receives.
         meant: What was to be sent, of contents with error feedback.
         references: What both ends hold once it has arrived.
+        request: What a strategy is told that the client received, in little memory.
     """
 
     contents: Contents
@@ -36,11 +41,17 @@ class Sent:
     decoded: Payload
     meant: Payload
     references: References
+    request: Payload
 
     @property
     def blobs(self) -> dict[str, bytes]:
         """Content name -> its bytes."""
         return {name: item.data for name, item in self.encodings.items()}
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory, roughly: encoded and decoded."""
+        return sum(len(item.data) + sum(a.nbytes for a in item.arrays) for item in self.encodings.values())
 
     @cached_property
     def parts(self) -> dict[str, Arrays]:
@@ -95,6 +106,31 @@ class Received:
     references: References
 
 
+class Outbox:
+    """What a call has encoded so far: the same arrays for many clients are encoded once, as long as there is room.
+
+    Args:
+        spool: Of the call.
+        limit: Bytes that may be in memory; beyond it the oldest goes, and is encoded again for another client.
+    """
+
+    def __init__(self, spool: Spool, limit: int = ENCODED_LIMIT) -> None:
+        self.spool = spool
+        self._free = limit
+        self._sent: dict[Any, tuple[Payload, Sent]] = {}
+        """With payloads, since their arrays are told apart by their `id`."""
+
+    def get(self, key: Any, payload: Payload, encode: Callable[[], Sent]) -> Sent:
+        """Returns what was encoded under a key, and encodes it if it is not there."""
+        if key not in self._sent:
+            sent = encode()
+            self._free -= sent.size
+            while self._free < 0 and self._sent:
+                self._free += self._sent.pop(next(iter(self._sent)))[1].size
+            self._sent[key] = payload, sent
+        return self._sent[key][1]
+
+
 class ServerEnd:
     """The server's end of the links to all clients.
 
@@ -113,26 +149,29 @@ class ServerEnd:
             for name, content in contents.items()
         )
 
-    def encode(self, client: ClientInfo, payload: Payload, round_number: int, known: dict[Any, Any]) -> Sent:
+    def encode(self, client: ClientInfo, payload: Payload, round_number: int, outbox: Outbox) -> Sent:
         """Encodes what a client is sent.
 
         Args:
             client: Who is sent it.
             payload: Contents.
             round_number: Number of the round.
-            known: What this call has encoded so far, and adds to: the same arrays for many clients are encoded once.
+            outbox: What this call has encoded so far.
 
         Raises:
             PayloadError: The contents are not what is declared.
         """
         references = self._held(client)
         key = (client.model, references.key, *((name, id(arrays)) for name, arrays in payload.items()))
-        if key not in known:
-            known[key] = payload, self._encoded(client, payload, round_number, references)  # `payload` keeps the ids
-        sent: Sent = known[key][1]
-        return sent
 
-    def _encoded(self, client: ClientInfo, payload: Payload, round_number: int, references: References) -> Sent:
+        def encoded() -> Sent:
+            return self._encoded(client, payload, round_number, references, outbox.spool)
+
+        return outbox.get(key, payload, encoded)
+
+    def _encoded(
+        self, client: ClientInfo, payload: Payload, round_number: int, references: References, spool: Spool
+    ) -> Sent:
         contents, wire = present(payload, self._contents[client.group]), self._experiment.wire
         encoded = encode_payload(payload, contents, wire, references, generation=round_number)
         decoded = {name: item.arrays for name, item in encoded.items()}
@@ -142,7 +181,7 @@ class ServerEnd:
             if content.delta and wire.encoding(name, content).feedback
         }
         arrived = references.after(decoded, contents).sent(bases_of(decoded, contents, round_number))
-        return Sent(contents, encoded, decoded, meant, arrived)
+        return Sent(contents, encoded, decoded, meant, arrived, spool.put({**decoded, **meant}))
 
     def decoded(self, name: str, arrays: Arrays, round_number: int) -> Arrays:
         """Returns a content as its receivers decode it, under the wire format of this run."""

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from fedcompress import keras
 from fedcompress.errors import InputError, first_line, prepared
 from fedcompress.models import kernels
+from fedcompress.models.chain import Layer, trace
+from fedcompress.models.initial import Initializers, differing
 from fedcompress.models.kinds import kinds_of
 from fedcompress.models.random_layers import RandomLayers
 from fedcompress.wire.content import Arrays, Content, Kind, weights_content
 
 if TYPE_CHECKING:
-    from fedcompress.models.channels import Layer
     from fedcompress.plugins import Use
 
 HEAD = "head"
@@ -58,10 +59,8 @@ class _Layout:
     kernels: dict[int, str]
     prunable: tuple[int, ...]
     biases: tuple[int, ...]
-    trainable: tuple[int, ...]
-    initializers: tuple[Any, ...]
-    features: int
     kinds: tuple[Kind, ...]
+    initializers: Initializers
 
 
 class ModelSpec:
@@ -120,22 +119,14 @@ class ModelSpec:
     @cached_property
     def _layout(self) -> _Layout:
         model = self.build()
-        initializers = {
-            id(layer.kernel): getattr(layer, "kernel_initializer", None)
-            for layer in model.layers
-            if hasattr(layer, "kernel")
-        }
-        learned = {id(v) for v in model.trainable_variables}
-        trainable = tuple(i for i, v in enumerate(model.weights) if id(v) in learned)
+        template = [w.copy() for w in model.get_weights()]
         return _Layout(
-            template=[w.copy() for w in model.get_weights()],
+            template=template,
             kernels=kernels.kernels(model),
             prunable=tuple(weight.position for weight in kernels.compressible(model)),
             biases=tuple(weight.position for weight in kernels.biases(model)),
-            trainable=trainable,
-            initializers=tuple(initializers.get(id(v)) for v in model.weights),
-            features=int(model.get_layer(HEAD).input.shape[-1]),
             kinds=kinds_of(model),
+            initializers=Initializers(model, template, lambda seed: self.build(seed).get_weights()),
         )
 
     @property
@@ -177,7 +168,7 @@ class ModelSpec:
     @property
     def trainable(self) -> tuple[int, ...]:
         """Positions of what an optimizer changes; batch-norm statistics and a reused head are not among them."""
-        return self._layout.trainable
+        return tuple(i for i, kind in enumerate(self.kinds) if kind == "learned")
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -189,10 +180,22 @@ class ModelSpec:
         """Positions of the classifier's kernel and bias among the weights."""
         return len(self.template) - 2, len(self.template) - 1
 
+    def head_of(self, weights: Arrays) -> Arrays:
+        """Returns the classifier's kernel (features, classes) and bias (classes,) out of this model's weights."""
+        return list(weights[-2:])
+
+    def encoder_of(self, weights: Arrays) -> Arrays:
+        """Returns this model's weights without those of the classifier."""
+        return list(weights[:-2])
+
+    def with_frozen_head(self) -> ModelSpec:
+        """Returns the same model with a classifier that neither training nor compression changes."""
+        return ModelSpec(self.name, self.architecture, self.input_shape, self.classes, reuses_head=True)
+
     @property
     def features(self) -> int:
         """Length of the feature vector."""
-        return self._layout.features
+        return len(self.template[self.head[0]])
 
     @property
     def parameters(self) -> int:
@@ -240,8 +243,8 @@ class ModelSpec:
 
     def _check_initial_weights(self) -> None:
         first, again = (self.initial(np.random.default_rng(0)) for _ in range(2))
-        if differing := _differing(first, again):
-            names = ", ".join(repr(self.build().weights[i].name) for i in differing)
+        if positions := differing(first, again):
+            names = ", ".join(repr(self.build().weights[i].name) for i in positions)
             raise InputError(
                 f"model {self.name!r}: initial weights {names} differ each time that the model is built; expected "
                 "draws by an initializer of Keras, or by `tf.random`, `np.random` or `random`."
@@ -261,9 +264,7 @@ class ModelSpec:
         Raises:
             InputError: Channels cannot be followed through the model; names the layer.
         """
-        from fedcompress.models.channels import trace  # what follows channels builds on this module
-
-        return trace(self)
+        return trace(self.build(), self.name)
 
     @property
     def contents(self) -> dict[str, Content]:
@@ -278,29 +279,7 @@ class ModelSpec:
         from the seed of a build (nested layers, recurrent and depthwise kernels, embeddings) comes from a new build.
         Weights that building loads, as of a backbone that was trained before, stay what they are.
         """
-        initializers = self._layout.initializers
-        seeds = [int(rng.integers(2**31)) if _seedable(i) else None for i in initializers]
-        weights = self._layout.template
-        if any(not _seedable(initializers[i]) for i in self._varying):
-            weights = self.build(int(rng.integers(2**31))).get_weights()
-        return [
-            array.copy() if seed is None or i in self._loaded else _drawn(initializers[i], array, seed)
-            for i, (array, seed) in enumerate(zip(weights, seeds, strict=True))
-        ]
-
-    @cached_property
-    def _varying(self) -> frozenset[int]:
-        """Positions of the weights that depend on the seed of a build."""
-        return frozenset(_differing(self._layout.template, self.build(seed=1).get_weights()))
-
-    @cached_property
-    def _loaded(self) -> frozenset[int]:
-        """Positions of the kernels that are the same in every build and are not what their initializer draws."""
-        pairs = enumerate(zip(self._layout.initializers, self._layout.template, strict=True))
-        fixed = [(i, pair) for i, pair in pairs if i not in self._varying and _seedable(pair[0])]
-        return frozenset(
-            i for i, (initializer, array) in fixed if not np.array_equal(_drawn(initializer, array), array)
-        )
+        return self._layout.initializers.draw(rng)
 
     def with_head(self, weights: Arrays, head: Sequence[NDArray[Any]]) -> Arrays:
         """Returns the weights with another head.
@@ -319,7 +298,7 @@ class ModelSpec:
                 f"A head of shapes {_shapes(received)} does not fit {self.name!r}, whose head is {_shapes(expected)}: "
                 "its features have another length, or it tells other classes apart; a projector bridges features."
             )
-        return [*weights[:-2], *(np.array(array, np.float32) for array in head)]
+        return [*self.encoder_of(weights), *(np.array(array, np.float32) for array in head)]
 
 
 def features_and_logits(model: Any) -> Any:
@@ -327,23 +306,6 @@ def features_and_logits(model: Any) -> Any:
     last, node, _ = model.output._keras_history  # a layer that compression did not wrap is in two models
     with keras.LOCK:
         return keras.Model(model.input, [last.get_input_at(node), model.output])
-
-
-def _seedable(initializer: Any) -> bool:
-    """Says whether an initializer can be made anew with another seed."""
-    return "seed" in getattr(initializer, "get_config", dict)()
-
-
-def _drawn(initializer: Any, array: NDArray[Any], seed: int | None = None) -> NDArray[Any]:
-    """Returns what an initializer draws for an array: with a seed, or with the one that it has itself."""
-    config = initializer.get_config() | ({} if seed is None else {"seed": seed})
-    drawn: NDArray[Any] = type(initializer).from_config(config)(array.shape).numpy()
-    return drawn
-
-
-def _differing(one: Arrays, other: Arrays) -> list[int]:
-    """Returns the positions at which arrays differ."""
-    return [i for i, (a, b) in enumerate(zip(one, other, strict=True)) if not np.array_equal(a, b, equal_nan=True)]
 
 
 def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:

@@ -1,101 +1,23 @@
 """Channels: the filters of convolutions and the units of dense layers, which one feeds which, and models without some.
 
-A chain of layers is walked once; after that masks over channels, and the smaller model, are plain array work.
+A chain of layers is walked once (`chain`); after that masks over channels, and the smaller model, are plain array work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcompress.errors import InputError
 from fedcompress.models.architecture import Architecture, ModelSpec
+from fedcompress.models.chain import Layer
 from fedcompress.wire.content import Arrays
 
 Kept = list[NDArray[np.bool_]]
 """For each layer but the head: which of its channels stay, (channels,)."""
-
-_WEIGHTED = ("Conv1D", "Conv2D", "Dense")
-_CHANNELWISE = (
-    *("InputLayer", "BatchNormalization", "Activation", "ReLU", "LeakyReLU", "ELU", "Dropout", "SpatialDropout2D"),
-    *("MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D", "ZeroPadding2D"),
-    *("MaxPooling1D", "AveragePooling1D", "GlobalMaxPooling1D", "GlobalAveragePooling1D", "Flatten"),
-)
-SUPPORTED = sorted({*_WEIGHTED, *_CHANNELWISE} - {"InputLayer"})
-"""Layers that channels can be followed through."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer with a kernel; positions are those among the model's weights.
-
-    Attributes:
-        name: Of the Keras layer.
-        kernel: Position of the kernel (..., channels in, channels out).
-        vectors: Positions of what holds a number for each output channel: bias, batch normalisation after it.
-        repeats: Elements of its input that belong to one channel of the layer before: 1, or those of a flattened map.
-        channels: Output channels.
-    """
-
-    name: str
-    kernel: int
-    vectors: tuple[int, ...]
-    repeats: int
-    channels: int
-
-
-def trace(spec: ModelSpec) -> tuple[Layer, ...]:
-    """Returns the layers with kernels, from the input to the head.
-
-    Raises:
-        InputError: A layer mixes or reorders channels in a way that is not known here, or layers are no chain.
-    """
-    model = spec.build()
-    positions = {id(v): i for i, v in enumerate(model.weights)}
-    layers: list[Layer] = []
-    repeats = 1
-    for layer in model.layers:
-        _refuse(spec, layer)
-        kind = type(layer).__name__
-        own = [positions[id(v)] for v in layer.weights]
-        if kind in _WEIGHTED:
-            layers.append(Layer(layer.name, own[0], tuple(own[1:]), repeats, int(layer.kernel.shape[-1])))
-            repeats = 1
-        elif kind == "Flatten" and layers:
-            repeats = int(layer.output.shape[-1]) // layers[-1].channels
-        elif kind == "BatchNormalization" and layers:
-            if repeats > 1:
-                raise _refusal(spec, layer, "comes after Flatten")
-            last = layers.pop()
-            layers.append(Layer(last.name, last.kernel, (*last.vectors, *own), last.repeats, last.channels))
-    return tuple(layers)
-
-
-def _refuse(spec: ModelSpec, layer: Any) -> None:
-    kind = type(layer).__name__
-    if kind not in (*_WEIGHTED, *_CHANNELWISE):
-        raise _refusal(spec, layer, "has no channels that could be followed")
-    if len(layer.inbound_nodes) != 1 or isinstance(layer.input, list) or len(layer.outbound_nodes) > 1:
-        raise _refusal(spec, layer, "is where branches part or meet")
-    if getattr(layer, "groups", 1) != 1 or getattr(layer, "data_format", None) == "channels_first":
-        raise _refusal(spec, layer, "has groups, or channels first")
-    if kind == "BatchNormalization" and list(layer.axis) != [len(layer.output.shape) - 1]:
-        raise _refusal(spec, layer, "normalises another axis than channels")
-    activation = getattr(getattr(layer, "activation", None), "__name__", "")
-    if activation in ("softmax", "log_softmax") and layer.outbound_nodes:
-        raise _refusal(spec, layer, f"mixes channels by its {activation}")
-
-
-def _refusal(spec: ModelSpec, layer: Any, reason: str) -> InputError:
-    return InputError(
-        f"model {spec.name!r}: channels cannot be pruned: layer {layer.name!r} ({type(layer).__name__}) {reason}. "
-        f'Supported are chains of {", ".join(SUPPORTED)}; use compression = "magnitude" for other models.'
-    )
 
 
 def whole(layers: Sequence[Layer]) -> Kept:
@@ -109,30 +31,30 @@ def masks_of(spec: ModelSpec, kept: Kept) -> Arrays:
     before = [np.ones(1, bool), *kept]
     after = [*kept, np.ones(layers[-1].channels, bool)]
     masks = {}
-    for layer, given, made in zip(layers, before, after, strict=True):
+    for layer, inputs_stay, outputs_stay in zip(layers, before, after, strict=True):
         shape = spec.template[layer.kernel].shape
         # A flattened map is channels-last, so the channels of one place lie together.
-        rows = np.ones(shape[-2], bool) if layer is layers[0] else np.tile(given, layer.repeats)
-        masks[layer.kernel] = np.broadcast_to(rows[:, None] & made, shape).copy()
+        rows = np.ones(shape[-2], bool) if layer is layers[0] else np.tile(inputs_stay, layer.repeats)
+        masks[layer.kernel] = np.broadcast_to(rows[:, None] & outputs_stay, shape).copy()
     return [masks[i] for i in spec.prunable]
 
 
 def kept_of(spec: ModelSpec, masks: Sequence[NDArray[Any]]) -> Kept:
     """Returns the channels that masks leave something of: a weight that makes it, or one that reads it."""
-    at = dict(zip(spec.prunable, masks, strict=True))
     layers = spec.channels
-    everything = {layer.kernel: np.ones(spec.template[layer.kernel].shape, bool) for layer in layers}
+    mask_of = {layer.kernel: np.ones(spec.template[layer.kernel].shape, bool) for layer in layers}
+    mask_of |= dict(zip(spec.prunable, masks, strict=True))
     return [
-        _made(at.get(layer.kernel, everything[layer.kernel])) | _read(at.get(n.kernel, everything[n.kernel]), n)
-        for layer, n in pairwise(layers)
+        _is_made(mask_of[layer.kernel]) | _is_read(mask_of[after.kernel], after) for layer, after in pairwise(layers)
     ]
 
 
-def _made(kernel: NDArray[Any]) -> NDArray[np.bool_]:
+def _is_made(kernel: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which channels of a layer its own kernel has a weight of."""
     return np.asarray((kernel != 0).any(axis=tuple(range(kernel.ndim - 1))))
 
 
-def _read(kernel: NDArray[Any], layer: Layer) -> NDArray[np.bool_]:
+def _is_read(kernel: NDArray[Any], layer: Layer) -> NDArray[np.bool_]:
     """Which channels of the layer before have an influence on this one."""
     rows = (kernel != 0).any(axis=(*range(kernel.ndim - 2), kernel.ndim - 1))
     return np.asarray(rows.reshape(layer.repeats, -1).any(axis=0))
@@ -140,10 +62,9 @@ def _read(kernel: NDArray[Any], layer: Layer) -> NDArray[np.bool_]:
 
 def held(spec: ModelSpec, masks: Arrays) -> dict[int, NDArray[np.bool_]]:
     """Returns, by position, which weights belong to the channels that masks leave: kernels, biases, normalisation."""
-    found = dict(zip(spec.prunable, masks, strict=True))
-    for layer, kept in zip(spec.channels, kept_of(spec, masks), strict=False):
-        found.update(dict.fromkeys(layer.vectors, kept))
-    return found
+    pairs = zip(spec.channels, kept_of(spec, masks), strict=False)
+    of_vectors = {position: stays for layer, stays in pairs for position in layer.vectors}
+    return dict(zip(spec.prunable, masks, strict=True)) | of_vectors
 
 
 def shrunk(spec: ModelSpec, weights: Arrays) -> tuple[ModelSpec, Arrays]:
@@ -153,7 +74,7 @@ def shrunk(spec: ModelSpec, weights: Arrays) -> tuple[ModelSpec, Arrays]:
     them zero. A layer of which nothing is read keeps its first channel: a network needs one.
     """
     layers = spec.channels
-    kept = [_read(weights[n.kernel], n) for n in layers[1:]]
+    kept = [_is_read(weights[after.kernel], after) for after in layers[1:]]
     for stays in kept:
         stays[0] |= not stays.any()
     return narrowed(spec, [int(stays.sum()) for stays in kept]), sliced(spec, weights, kept)

@@ -33,7 +33,7 @@ class SavedModel(ModelSpec):
 
     def __init__(self, path: Path, input_shape: Sequence[int], classes: int) -> None:
         model = _read(path)
-        super().__init__(path.stem, _File(sha256(path.read_bytes()).hexdigest()), input_shape, classes)
+        super().__init__(path.stem, _File(path.stem, sha256(path.read_bytes()).hexdigest()), input_shape, classes)
         self._problems(model, path)
         self._config = _ending_in_head(model.get_config())
         self._weights: Arrays = model.get_weights()
@@ -80,15 +80,18 @@ def _ending_in_head(config: dict[str, Any]) -> dict[str, Any]:
 class _File(Architecture):
     """Stands for the architecture of a file, known by its digest."""
 
-    def __init__(self, digest: str) -> None:
-        self._digest = digest
+    def __init__(self, name: str, digest: str) -> None:
+        self._name, self._digest = name, digest
 
     @property
     def key(self) -> tuple[Any, ...]:
         return type(self), self._digest
 
     def features(self, inputs: Any) -> Any:
-        raise NotImplementedError("a saved model is built as a whole")
+        raise InputError(
+            f"model {self._name!r}: a model from a file is used as a whole; expected a model by name, whose encoder "
+            "can be put before another head."
+        )
 
 
 def _read(path: Path) -> Any:

@@ -13,15 +13,13 @@ import numpy as np
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Compression
 from fedcompress.compression.pruning import resting
-from fedcompress.data.dataset import Dataset
-from fedcompress.data.federated import Examples
-from fedcompress.data.splits import holdout
-from fedcompress.errors import InputError
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.recipes.recipe import RecipeData, RecipeTraining
+from fedcompress.recipes.loading import Split
+from fedcompress.recipes.recipe import RecipeTraining
 from fedcompress.seeding import SERVER, generator
+from fedcompress.training.loop import Trained
 from fedcompress.training.objectives import Objective
-from fedcompress.training.trainer import Evaluation, Trainer, evaluate, predict
+from fedcompress.training.trainer import Trainer, evaluate
 from fedcompress.wire.content import Arrays
 
 
@@ -47,48 +45,19 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """What a training leaves.
+class Fitted(Trained):
+    """What a training leaves; loss and steps are those of the last epoch.
 
     Attributes:
-        weights: As a device gets them.
-        masks: Of the prunable tensors; empty if nothing was pruned.
-        validation: Accuracy of these weights after the last epoch.
-        latent: The weights before they were rounded.
-        observed: What else compression has found out: ranges of activations.
+        validation: Accuracy of the weights after the last epoch.
     """
 
-    weights: Arrays
-    masks: Arrays
-    validation: float
-    latent: Arrays
-    observed: Arrays
+    validation: float = float("nan")
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """The data of one seed. Choices are made by `validation`; `test` is only ever reported."""
-
-    train: Examples
-    validation: Examples
-    test: Examples
-
-
-def split(dataset: Dataset, settings: RecipeData, seed: int) -> Split:
-    """Divides a data set.
-
-    Raises:
-        InputError: There are not as many training examples as are asked for.
-    """
-    x, y = dataset.x_train, dataset.y_train
-    rest, held = holdout(y, settings.validation, generator(seed, 0, SERVER, "compress.validation"))
-    if settings.examples is not None:
-        if settings.examples > len(rest):
-            raise InputError(f"data.examples: received {settings.examples}; there are {len(rest)} to train on.")
-        left_out = 1 - settings.examples / len(rest)
-        chosen, _ = holdout(y[rest], left_out, generator(seed, 0, SERVER, "compress.examples"))
-        rest = rest[chosen]
-    return Split(Examples(x[rest], y[rest]), Examples(x[held], y[held]), Examples(dataset.x_test, dataset.y_test))
+def random_numbers(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
+    """Returns the generator of one purpose, independent of all others."""
+    return generator(seed, epoch, SERVER, f"compress.{purpose}")
 
 
 class Bench:
@@ -126,7 +95,7 @@ class Bench:
 
     def rng(self, purpose: str, epoch: int = 0) -> np.random.Generator:
         """Returns the generator of one purpose, independent of all others."""
-        return generator(self.seed, epoch, SERVER, f"compress.{purpose}")
+        return random_numbers(self.seed, purpose, epoch)
 
     def initial(self, spec: ModelSpec | None = None, purpose: str = "initial") -> Arrays:
         """Returns initial weights; another purpose gives other ones."""
@@ -150,6 +119,11 @@ class Bench:
             self.curve += self._memory[key][1]
         weights: Arrays = self._memory[key][0]
         return weights
+
+    def teacher(self, name: str, epochs: int | None = None) -> tuple[ModelSpec, Arrays]:
+        """Returns another model by its name, as "mlp:512-256", and its weights once it is trained as it is."""
+        spec = self.model(name)
+        return spec, self.dense(spec, epochs)
 
     def train(
         self,
@@ -179,9 +153,8 @@ class Bench:
             until: Ends the training after an epoch for which it returns True.
         """
         spec, epochs = spec or self.spec, epochs or self.training.epochs
-        compression = compression or resting(epochs, masked=masks is not None)
-        kept = masks
-        fitted = Fitted(weights, masks or [], float("nan"), weights, [])
+        compression = compression or self.default_compression(epochs, masked=masks is not None)
+        fixed, fitted = masks, Fitted(weights, masks or [], float("nan"), 0, weights)
         for epoch in range(1, epochs + 1):
             trainer = Trainer(spec, compression, self.training, epoch, partial(self.rng, epoch=epoch))
             rate = self._rate(learning_rate or self.training.learning_rate, epoch, epochs)
@@ -189,18 +162,17 @@ class Bench:
                 fitted.latent,
                 self.data.train,
                 objective,
-                masks=kept,
+                masks=fixed,
                 epochs=1,
                 learning_rate=rate,
                 purpose=f"shuffle.{phase}",
             )
             if masks is None and compression.frozen(epoch + 1):
-                kept = trained.masks or None
-            score = self.validate(trained.weights, spec)
-            fitted = Fitted(trained.weights, trained.masks, score, trained.latent, trained.observed)
-            zeros = [masking.sparsity(trained.weights, [i]) for i in spec.prunable]
+                fixed = trained.masks or None
+            fitted = Fitted(**vars(trained), validation=self.validate(trained.weights, spec))
+            layers = tuple(masking.sparsity(trained.weights, [i]) for i in spec.prunable)
             total = masking.sparsity(trained.weights, spec.kernels)
-            point = CurvePoint(phase, epoch, trained.loss, score, total, tuple(zeros))
+            point = CurvePoint(phase, epoch, trained.loss, fitted.validation, total, layers)
             self.curve.append(point)
             if self._progress:
                 self._progress(point)
@@ -213,17 +185,13 @@ class Bench:
             return start * (1 + cos(pi * (epoch - 1) / epochs)) / 2
         return float(start * self.training.learning_rate_decay ** (epoch - 1))
 
+    def default_compression(self, epochs: int, *, masked: bool) -> Compression:
+        """Returns what training does to the weights where a method asks for nothing: nothing, or it keeps masks."""
+        return resting(epochs, masked=masked)
+
     def validate(self, weights: Arrays, spec: ModelSpec | None = None) -> float:
         """Returns the accuracy that choices are made by."""
-        return self.evaluate(weights, self.data.validation, spec).accuracy
-
-    def evaluate(self, weights: Arrays, examples: Examples, spec: ModelSpec | None = None) -> Evaluation:
-        """Returns accuracy and mean cross-entropy."""
-        return evaluate(spec or self.spec, weights, examples)
-
-    def predict(self, weights: Arrays, examples: Examples, spec: ModelSpec | None = None) -> np.ndarray[Any, Any]:
-        """Returns logits (n, classes)."""
-        return predict(spec or self.spec, weights, examples.x)
+        return evaluate(spec or self.spec, weights, self.data.validation).accuracy
 
     def network(self, weights: Arrays, spec: ModelSpec | None = None) -> Any:
         """Returns a Keras model with these weights."""

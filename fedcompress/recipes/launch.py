@@ -11,8 +11,8 @@ from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.recipes.page import html
 from fedcompress.recipes.recipe import Recipe
-from fedcompress.recipes.runner import Observer, Row, Session
-from fedcompress.recipes.table import to_csv
+from fedcompress.recipes.runner import Observer, Session
+from fedcompress.recipes.table import Row, to_csv
 from fedcompress.results.run.directory import RunDirectory, as_json
 from fedcompress.results.run.missing import optional
 from fedcompress.results.run.provenance import provenance_of

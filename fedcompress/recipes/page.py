@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fedcompress.page.blocks import Code, Panel, Section, TextTable
 from fedcompress.page.figures import Json, axes, colour, line, numbers, plotted
 from fedcompress.page.shell import html as page
 from fedcompress.recipes.pictures import ladders
-from fedcompress.recipes.table import DETAILS, label, measured
+from fedcompress.recipes.table import DETAILS, Row, label, measured
 from fedcompress.units import shortened
-
-Row = Mapping[str, Any]
 
 FIRST = (
     *("experiment", "step", "seed", "bits", "sparsity", "train", "validation", "test"),

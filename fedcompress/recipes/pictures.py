@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import nan
-from typing import Any
 
 from fedcompress.page.blocks import Panel
 from fedcompress.page.figures import Json, axes, line, numbers, plotted
-
-Row = Mapping[str, Any]
+from fedcompress.recipes.table import Row
 
 LADDER = 3
 """Different sparsities that one line needs at least."""
@@ -38,7 +36,7 @@ def _lines(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _removed(row: Row) -> float:
     """What is removed, as its own method counts it."""
-    return float(row.get("channels_removed", row["sparsity"]))
+    return float(row["channels_removed"] if "channels_removed" in row else row["sparsity"])
 
 
 def _ladder(index: int, name: str, rows: Sequence[Row], values: Sequence[float]) -> Json:

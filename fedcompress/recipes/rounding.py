@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,9 +40,12 @@ class Rounding(Method):
         """Of a weight."""
         return int(self.params.bits)
 
-    @abstractmethod
     def quantisers(self) -> QuantiseParams:
-        """Returns how weights, biases and activations are rounded."""
+        """Returns how weights, biases and activations are rounded; the default has `BitsParams`.
+
+        Weights are on a symmetric grid by each tensor's largest magnitude, activations by their range.
+        """
+        return QuantiseParams(activations="uniform" if self.params.activations else "float")
 
     def problems(self, bench: Bench) -> Iterator[str]:
         if self.bits not in Quantise.widths:
@@ -53,13 +54,13 @@ class Rounding(Method):
     def run(self, bench: Bench) -> Iterator[Outcome]:
         yield self.rounded(bench, bench.dense())
 
-    def rounded(self, bench: Bench, start: Arrays, objective: Objective | None = None) -> Outcome:
+    def rounded(
+        self, bench: Bench, start: Arrays, objective: Objective | None = None, spec: ModelSpec | None = None
+    ) -> Outcome:
         """Returns the model that training with rounded numbers makes of a trained one."""
-        asked, sparsity = self.params, getattr(self.params, "sparsity", 0.0)
-        epochs = asked.epochs or bench.training.epochs
-        end = max(round(asked.ramp * epochs), 1)
-        ramp = {"begin_round": 0, "end_round": end, "freeze_round": end + 1, "scope": "layer"}
-        params = self.quantisers().model_copy(update=ramp)
+        spec, sparsity = spec or bench.spec, getattr(self.params, "sparsity", 0.0)
+        epochs = self.params.epochs or bench.training.epochs
+        params = self.quantisers().model_copy(update=ramp(self.params.ramp, epochs))
         compression = Quantise(params, sparsity=sparsity, rounds=epochs, bits=self.bits)
         fitted = bench.train(
             start,
@@ -67,14 +68,22 @@ class Rounding(Method):
             phase="round" if sparsity == 0 else "prune and round",
             objective=objective,
             epochs=epochs,
-            learning_rate=asked.learning_rate,
+            learning_rate=self.params.learning_rate,
+            spec=spec,
         )
         return Outcome(
             fitted.weights,
+            spec,
             bits=self.bits,
-            figures=zeros(bench.spec, fitted),
-            network=partial(rounded_network, bench.spec, compression, fitted),
+            figures=zeros(spec, fitted),
+            network=lambda: compression.network(bench.network(fitted.weights, spec), fitted.observed),
         )
+
+
+def ramp(part: float, epochs: int) -> dict[str, Any]:
+    """Returns the parameters of a pruning, layer by layer, that reaches its target after a part of the epochs."""
+    end = max(round(part * epochs), 1)
+    return {"begin_round": 0, "end_round": end, "freeze_round": end + 1, "scope": "layer"}
 
 
 def zeros(spec: ModelSpec, fitted: Fitted) -> dict[str, int]:
@@ -87,10 +96,3 @@ def zeros(spec: ModelSpec, fitted: Fitted) -> dict[str, int]:
         "returned": sum(int(np.count_nonzero(a[~m])) for a, m in pairs),
         "rounded_zeros": sum(int((a[m] == 0).sum()) for a, m in pairs),
     }
-
-
-def rounded_network(spec: ModelSpec, compression: Quantise, fitted: Fitted) -> Any:
-    """Returns the Keras model with its rounding of activations, as a device would compute."""
-    model = spec.build()
-    model.set_weights(fitted.weights)
-    return compression.network(model, fitted.observed)

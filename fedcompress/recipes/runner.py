@@ -5,43 +5,32 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fedcompress.compression import masks as masking
-from fedcompress.compression import size, tflite
-from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
-from fedcompress.errors import FedcompressError, InputError, first_line, one_line, prepared
+from fedcompress.errors import FedcompressError, InputError, first_line, prepared
 from fedcompress.files import shortened
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.kernels import described
-from fedcompress.models.saved import SUFFIXES, SavedModel
+from fedcompress.models.saved import SUFFIXES
 from fedcompress.parameters import checked_params
 from fedcompress.plugins import Plugins
-from fedcompress.recipes.bench import Bench, CurvePoint, Split, split
-from fedcompress.recipes.method import Method, Outcome
+from fedcompress.recipes.bench import Bench, CurvePoint, random_numbers
+from fedcompress.recipes.loading import named_model, split
+from fedcompress.recipes.measuring import measured
+from fedcompress.recipes.method import Method
 from fedcompress.recipes.recipe import ExperimentSettings, Recipe
+from fedcompress.recipes.table import Row
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.missing import optional
-from fedcompress.training.trainer import PREDICTION_BATCH, predict
-
-Row = dict[str, Any]
 
 WEIGHTLESS = frozenset({"BatchNormalization", "LayerNormalization", "Normalization", "Rescaling"})
 """Layers whose few weights nobody compresses."""
 
 
-MOST_AT_ONCE = 10_000
-"""Examples that are held as floats at a time."""
-
-
-class Observer(Protocol):
-    """Is told how a recipe goes on."""
+class Observer:
+    """Is told how a recipe goes on; this one takes no notice."""
 
     def started(self, label: str, seed: int, number: int, total: int) -> None:
         """Experiment `number` of `total` begins."""
@@ -55,13 +44,23 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """One experiment with one seed."""
+    """One experiment with one seed.
+
+    Attributes:
+        number: Of the experiment in the recipe, from 1.
+        settings: Of the experiment.
+        method: Made with the experiment's parameters.
+        spec: The experiment's model.
+        seed: Of everything that is random.
+        is_first: Whether the seed is the recipe's first: what does not depend on seeds is done for that one alone.
+    """
 
     number: int
     settings: ExperimentSettings
     method: Method
     spec: ModelSpec
     seed: int
+    is_first: bool
 
     @property
     def stem(self) -> str:
@@ -98,19 +97,20 @@ class Session:
         methods = [None if problems else self._method(s, problems) for s in settings]
         if problems:
             raise InputError(problems)
-        self._dataset = load_dataset(
+        dataset = load_dataset(
             recipe.data.dataset, data_dir=data_dir, classes=recipe.data.classes, plugins=self._plugins
         )
-        self.data_digest = self._dataset.digest
-        self._splits = {seed: split(self._dataset, recipe.data, seed) for seed in recipe.seeds}
+        self.data_digest = dataset.digest
+        self._model = partial(named_model, dataset=dataset, plugins=self._plugins)
+        self._splits = {seed: split(dataset, recipe.data, partial(random_numbers, seed)) for seed in recipe.seeds}
         self.tasks = [
-            Task(number, s, method, self.model(s.model or recipe.model), seed)
+            Task(number, s, method, self._model(s.model or recipe.model), seed, seed == recipe.seeds[0])
             for number, (s, method) in enumerate(zip(settings, methods, strict=True), 1)
             for seed in recipe.seeds
             if method is not None
         ]
         for task in self.tasks:
-            if task.seed == recipe.seeds[0]:
+            if task.is_first:
                 problems += [f"experiment {task.settings.label!r}: {p}" for p in self._unfit(task)]
         if problems:
             raise InputError(problems)
@@ -123,17 +123,6 @@ class Session:
             return None
         with prepared(f"method {settings.method!r}"):
             return kind(params)
-
-    def model(self, name: str) -> ModelSpec:
-        """Returns a model by name, for this recipe's data."""
-        shape, classes = self._dataset.x_train.shape[1:], self._dataset.classes
-        spec = (
-            SavedModel(Path(name), shape, classes)
-            if name.endswith(SUFFIXES)
-            else ModelSpec(name, self._plugins.architecture(name), shape, classes)
-        )
-        spec.check(self._dataset.name)
-        return spec
 
     def _unfit(self, task: Task) -> list[str]:
         """Returns why a method cannot compress a model."""
@@ -153,7 +142,7 @@ class Session:
         if epochs is not None:
             training = training.model_copy(update={"epochs": epochs})
         data = self._splits[task.seed]
-        return Bench(task.spec, data, task.seed, training, model=self.model, memory=self._memory, progress=progress)
+        return Bench(task.spec, data, task.seed, training, model=self._model, memory=self._memory, progress=progress)
 
     def run(self, directory: RunDirectory, observer: Observer) -> list[Row]:
         """Runs every task that is not finished in the directory, and returns all rows.
@@ -184,7 +173,14 @@ class Session:
             stem = f"{task.stem}-{shortened(_slug(outcome.step), 60)}".rstrip("-")
             if any(row["file"].casefold() == f"models/{stem}.keras".casefold() for row in rows):
                 stem += f"-{len(rows) + 1}"
-            row = measured(task, self.recipe, outcome, bench, directory.path / "models" / stem)
+            row = measured(
+                outcome,
+                bench,
+                task.settings,
+                self.recipe.data.dataset,
+                directory.path / "models" / stem,
+                to_tflite=self.recipe.tflite and task.is_first,
+            )
             rows.append({**row, "seconds": seconds, "curve": bench.take_curve()})
             directory.write_json(_file(task), {"finished": False, "rows": rows})
             observer.outcome(rows[-1])
@@ -212,79 +208,3 @@ def _written(directory: RunDirectory, task: Task) -> Row:
     """Returns what there is of a task."""
     there = (directory.path / _file(task)).exists()
     return directory.read_json(_file(task)) if there else {}
-
-
-def measured(task: Task, recipe: Recipe, outcome: Outcome, bench: Bench, stem: Path) -> Row:
-    """Writes the model of an outcome to `STEM.keras` and, if asked for, TFLite files; returns its row.
-
-    Accuracies are those of the model as it is written: with the rounding of its activations, or of the TFLite file that
-    a method hands over instead. `int8` is a conversion of each float model, by ranges measured on training examples.
-    """
-    spec, data = outcome.spec or task.spec, bench.data
-    plain = bench.network(outcome.weights, spec)
-    model = outcome.network() if outcome.network else plain
-
-    def logits(x: NDArray[Any]) -> NDArray[np.float32]:
-        if outcome.tflite is not None:
-            return tflite.predict(outcome.tflite, x)
-        return predict(spec, outcome.weights, x) if model is plain else _run(model, x)
-
-    scores = {name: _accuracy(logits(part.x), part) for name, part in (("train", data.train), ("val", data.validation))}
-    predicted = logits(data.test.x)
-    confusion = np.zeros((spec.classes, spec.classes), np.int64)
-    np.add.at(confusion, (data.test.y, predicted.argmax(axis=1)), 1)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    model.save(stem.with_name(f"{stem.name}.keras"))
-    return {
-        "experiment": task.settings.label,
-        "step": one_line(outcome.step),
-        "seed": task.seed,
-        "data": recipe.data.dataset,
-        "model": spec.name,
-        "layers": described(plain),
-        "method": task.settings.method,
-        "bits": outcome.bits,
-        "sparsity": masking.sparsity(outcome.weights, spec.kernels),
-        "train": scores["train"],
-        "validation": scores["val"],
-        "test": _accuracy(predicted, data.test),
-        **asdict(size.measure(plain)),
-        **(_tflite(plain, outcome, data, stem) if recipe.tflite and task.seed == recipe.seeds[0] else {}),
-        **{one_line(name): figure for name, figure in outcome.figures.items()},
-        **({"stays_dense": spec.dense_text} if spec.dense_kernels else {}),
-        "file": f"models/{stem.name}.keras",
-        "layer_sparsity": dict(outcome.layers)
-        or {name: masking.sparsity(outcome.weights, [i]) for i, name in spec.kernels.items()},
-        "confusion": confusion.tolist(),
-    }
-
-
-def _accuracy(logits: NDArray[np.float32], examples: Examples) -> float:
-    return float((logits.argmax(axis=1) == examples.y).mean()) if len(examples) else float("nan")
-
-
-def _run(model: Any, x: NDArray[Any]) -> NDArray[np.float32]:
-    """Returns the logits of a Keras model that has no compiled graph of its own."""
-    parts = [x[i : i + MOST_AT_ONCE] for i in range(0, len(x), MOST_AT_ONCE)]
-    outputs = [model.predict(tflite.as_float(part), batch_size=PREDICTION_BATCH, verbose=0) for part in parts]
-    return np.concatenate(outputs)
-
-
-def _tflite(model: Any, outcome: Outcome, data: Split, stem: Path) -> Row:
-    """Writes TFLite files; returns sizes, latencies, how accurate the int8 one is, and why something is missing."""
-    missing: list[str] = []
-    row: Row = dict.fromkeys(("tflite_bytes", "latency_us", "int8_bytes", "int8_latency_us", "int8_test"))
-    with optional(f"{stem.name}.tflite", missing):
-        own = tflite.convert(model) if outcome.tflite is None else outcome.tflite
-        stem.with_name(f"{stem.name}.tflite").write_bytes(own)
-        row["tflite_bytes"] = len(own)
-        if (needed := tflite.operations(own)) != "builtin":
-            row["tflite_operations"] = needed
-        row["latency_us"] = tflite.latency(own, data.test.x)
-    with optional(f"{stem.name}-int8.tflite", missing):
-        int8 = tflite.convert(model, "int8", data.train.x)
-        stem.with_name(f"{stem.name}-int8.tflite").write_bytes(int8)
-        row["int8_bytes"] = len(int8)
-        row["int8_latency_us"] = tflite.latency(int8, data.test.x)
-        row["int8_test"] = _accuracy(tflite.predict(int8, data.test.x), data.test)
-    return row | ({"missing": "; ".join(missing)} if missing else {})

@@ -1,1 +1,1 @@
-"""Runs of a sweep: one after the other, or side by side."""
+"""Variants and seeds: every combination is a run of its own; what is finished is not run again."""

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fedcompress.engines.cluster import Connection
+from fedcompress.errors import reason
+from fedcompress.launch import start_or_resume
 from fedcompress.options import Options
-from fedcompress.sweep.sequential import Job, Outcome
+from fedcompress.results.run.directory import finite
+from fedcompress.scenario import Scenario
+from fedcompress.sweep.jobs import Job, Outcome
 
 ATTEMPTS = 2
 """How often a run is begun or resumed when workers die under it."""
-
-
-def fits(options: Options) -> bool:
-    """Says whether a sweep's runs go side by side: on Ray, on this machine. On a cluster, whose machines need not see
-    the run directory, the clients of one run after the other are spread instead."""
-    from fedcompress.engines.cluster import cluster_address
-
-    return options.engine == "ray" and options.workers > 1 and cluster_address(options.ray_address) is None
 
 
 class _Worker:
@@ -37,13 +36,6 @@ class _Worker:
         Raises:
             RuntimeError: Why it failed, as text.
         """
-        import tomllib
-
-        from fedcompress.errors import reason
-        from fedcompress.launch import start_or_resume
-        from fedcompress.results.run.directory import finite
-        from fedcompress.scenario import Scenario
-
         parsed = Scenario.parse(tomllib.loads(scenario))
         try:
             return json.dumps(finite(start_or_resume(parsed, Path(path), Options.of(options), command=command)))
@@ -56,41 +48,39 @@ def run_side_by_side(jobs: Sequence[Job], options: Options) -> Iterator[Outcome]
 
     A worker that dies is replaced, and its run resumed once.
     """
-    from fedcompress.engines.cluster import Connection, RaySettings
-
     workers = min(options.workers, len(jobs))
     if not workers:
         return
-    connection = Connection(RaySettings(workers, None, options.cpus_per_worker, options.gpus_per_worker))
-    ray: Any = connection.ray
-    remote = ray.remote(num_cpus=options.cpus_per_worker, num_gpus=options.gpus_per_worker, max_restarts=0)(_Worker)
-    own = replace(options, engine="inline", workers=1).table() | {"fail_fast": options.fail_fast}
-    try:
-        waiting, idle = list(jobs), [remote.remote() for _ in range(workers)]
-        attempts = dict.fromkeys((job.number for job in jobs), 0)
-        running: dict[Any, tuple[Job, Any]] = {}
+    inline = replace(options, engine="inline", workers=1).table() | {"fail_fast": options.fail_fast}
+    with closing(Connection(replace(options, workers=workers))) as connection:
+        actor = connection.actor(_Worker)
+        idle = [actor.remote() for _ in range(workers)]
+        waiting = [(job, 1) for job in jobs]
+        running: dict[Any, tuple[Job, int, Any]] = {}
         while waiting or running:
             while waiting and idle:
-                job, worker = waiting.pop(0), idle.pop()
-                attempts[job.number] += 1
-                future = worker.run.remote(job.scenario.toml(), str(job.path.resolve()), own, sys.argv)
-                running[future] = job, worker
-            (future,), _ = ray.wait(list(running), num_returns=1)
-            job, worker = running.pop(future)
-            try:
-                summary = json.loads(ray.get(future))
-            except ray.exceptions.RayActorError:
-                idle.append(remote.remote())
-                if attempts[job.number] < ATTEMPTS:
-                    waiting.append(job)
+                (job, attempt), worker = waiting.pop(0), idle.pop()
+                future = worker.run.remote(job.scenario.toml(), str(job.path.resolve()), inline, sys.argv)
+                running[future] = job, attempt, worker
+            (future,), _ = connection.ray.wait(list(running), num_returns=1)
+            job, attempt, worker = running.pop(future)
+            outcome = _outcome(connection.ray, future, job)
+            if outcome is None:
+                worker = actor.remote()
+                if attempt < ATTEMPTS:
+                    waiting.append((job, attempt + 1))
                 else:
-                    yield Outcome(job, None, f"its worker died {ATTEMPTS} times")
-                continue
-            except ray.exceptions.RayTaskError as error:
-                idle.append(worker)
-                yield Outcome(job, None, str(error.cause))
-                continue
+                    outcome = Outcome(job, None, f"its worker died {ATTEMPTS} times")
             idle.append(worker)
-            yield Outcome(job, summary)
-    finally:
-        connection.close()
+            if outcome is not None:
+                yield outcome
+
+
+def _outcome(ray: Any, future: Any, job: Job) -> Outcome | None:
+    """Returns how a run ended, None if its worker died."""
+    try:
+        return Outcome(job, json.loads(ray.get(future)))
+    except ray.exceptions.RayActorError:
+        return None
+    except ray.exceptions.RayTaskError as error:
+        return Outcome(job, None, str(error.cause))

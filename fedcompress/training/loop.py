@@ -18,14 +18,49 @@ from fedcompress.wire.content import Arrays
 from fedcompress.wire.vector import joined, sizes_of, split
 
 
-def make_optimizer(name: str) -> Any:
-    """Returns an optimizer whose learning rate is a variable; the fused kernels of `legacy` halve its cost."""
-    choices = {
-        "adam": lambda: keras.optimizers.legacy.Adam(),
-        "sgd": lambda: keras.optimizers.legacy.SGD(),
-        "momentum": lambda: keras.optimizers.legacy.SGD(momentum=0.9),
-    }
-    return choices[name]()
+def make_optimizer(name: str, variables: Sequence[Any], **settings: Any) -> Any:
+    """Returns an optimizer with all its variables, the learning rate among them, so that no graph creates them.
+
+    Args:
+        name: "adam", "sgd" or "momentum".
+        variables: What it changes.
+        settings: Instead of Keras' own.
+    """
+    legacy = keras.optimizers.legacy  # whose fused kernels halve the cost of a step
+    kind = legacy.Adam if name == "adam" else legacy.SGD
+    optimizer = kind(**({"momentum": 0.9} if name == "momentum" else {}), **settings)
+    optimizer._create_all_weights(variables)
+    optimizer.learning_rate  # noqa: B018  creates the variable
+    return optimizer
+
+
+def reset(optimizer: Any) -> None:
+    """Has an optimizer start anew, in a graph."""
+    for slot in optimizer.variables():
+        slot.assign(keras.tf.zeros_like(slot))
+
+
+def assign(variables: Sequence[Any], flat: Any) -> None:
+    """Puts the values of one flat tensor into variables, in a graph."""
+    tf = keras.tf
+    for variable, value in zip(variables, tf.split(flat, sizes_of([tuple(v.shape) for v in variables])), strict=True):
+        variable.assign(tf.cast(tf.reshape(value, variable.shape), variable.dtype))  # some layers count in integers
+
+
+def flattened(variables: Sequence[Any]) -> Any:
+    """Returns the values of variables as one flat tensor of float32."""
+    tf = keras.tf
+    return tf.concat([tf.cast(tf.reshape(v, [-1]), tf.float32) for v in variables], axis=0)
+
+
+def of_shape(array: Any) -> Any:
+    """Returns the type of a graph's input that always has the shape of an array."""
+    return keras.tf.TensorSpec(np.shape(array), np.asarray(array).dtype)
+
+
+def of_rows(array: Any) -> Any:
+    """Returns the type of a graph's input that has any number of rows like those of an array."""
+    return keras.tf.TensorSpec([None, *np.shape(array)[1:]], np.asarray(array).dtype)
 
 
 def scaled(x: Any) -> Any:
@@ -82,12 +117,8 @@ class TrainingLoop:
             self._model = objective.outputs(wrapping.wrap(base))
             self._random = RandomLayers(self._model, spec.name)
             self._weights = base.weights
-            self._shapes = [tuple(v.shape) for v in self._weights]
-            self._sizes = sizes_of(self._shapes)
             self._trainable = base.trainable_variables
-            self._optimizer = make_optimizer(optimizer)
-            self._optimizer._create_all_weights(self._trainable)
-            self._optimizer.learning_rate  # noqa: B018  creates the variable outside the graph
+            self._optimizer = make_optimizer(optimizer, self._trainable)
             self._wrapping = wrapping
             self._objective = objective
             self._graph: Any = None
@@ -96,10 +127,8 @@ class TrainingLoop:
         self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, rate: Any, inputs: Any, constants: Any
     ) -> Any:
         tf = keras.tf
-        for variable, value in zip(self._weights, tf.split(weights, self._sizes), strict=True):
-            variable.assign(tf.cast(tf.reshape(value, variable.shape), variable.dtype))  # some layers count in integers
-        for slot in self._optimizer.variables():
-            slot.assign(tf.zeros_like(slot))
+        assign(self._weights, weights)
+        reset(self._optimizer)
         self._optimizer.learning_rate.assign(rate)
         self._wrapping.begin(inputs)
         variables = self._trainable
@@ -125,25 +154,16 @@ class TrainingLoop:
             lambda index, _: index < steps, keras.apart(step), (tf.constant(0), tf.constant(0.0)), parallel_iterations=1
         )
         self._wrapping.finish()
-        trained = tf.concat([tf.cast(tf.reshape(v, [-1]), tf.float32) for v in self._weights], axis=0)
         masks, observed = ([tf.identity(v) for v in vs] for vs in (self._wrapping.masks(), self._wrapping.observed()))
-        return trained, masks, observed, total
+        return flattened(self._weights), masks, observed, total
 
     def _compiled(self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, *rest: Any) -> Any:
         """Traces the graph for any number of examples and steps, so that no client makes it trace again."""
-        tf = keras.tf
-
-        def fixed(array: Any) -> Any:
-            return tf.TensorSpec(np.shape(array), np.asarray(array).dtype)
-
-        def rows(array: Any) -> Any:
-            return tf.TensorSpec([None, *np.shape(array)[1:]], np.asarray(array).dtype)
-
-        per_example = [rows(x), rows(y), [rows(t) for t in targets], rows(order), rows(edges)]
-        fixed_parts = [[fixed(a) for a in part] if isinstance(part, list) else fixed(part) for part in rest]
-        signature = [fixed(weights), *per_example, *fixed_parts]
+        per_example = [of_rows(x), of_rows(y), [of_rows(t) for t in targets], of_rows(order), of_rows(edges)]
+        fixed = [[of_shape(a) for a in part] if isinstance(part, list) else of_shape(part) for part in rest]
+        signature = [of_shape(weights), *per_example, *fixed]
         with keras.LOCK:
-            function = tf.function(self._train, input_signature=signature, autograph=False)
+            function = keras.tf.function(self._train, input_signature=signature, autograph=False)
             return self._random.bind(function.get_concrete_function())
 
     def run(
@@ -180,7 +200,7 @@ class TrainingLoop:
             self._graph = self._compiled(flat, x, y, targets, order, edges, rate, inputs, constants)
         self._random.seed(rng)
         trained, masks, observed, total = self._graph(flat, x, y, targets, order, edges, rate, list(inputs), constants)
-        latent = split(np.array(trained), self._shapes)
+        latent = split(np.array(trained), [tuple(v.shape) for v in self._weights])
         return Trained(
             latent,
             [m.numpy().astype(bool) for m in masks],

@@ -19,9 +19,10 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from fedcompress import flower_app
 from fedcompress.devices import DEVICES
-from fedcompress.engines import superlink
+from fedcompress.engines import deployment
 from fedcompress.engines.grid import identify
-from fedcompress.engines.superlink import CONFIG, experiment_of
+from fedcompress.engines.run_config import CONFIG, experiment_of
+from fedcompress.engines.superlink import SuperLinkEngine
 from fedcompress.errors import InputError, RunError
 from fedcompress.launch import resume_one, run_one
 from fedcompress.options import Options
@@ -30,7 +31,7 @@ from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from fedcompress.wire.payload import encode_payload, present
 from fedcompress.wire.records import to_record
-from federating import FEDPKDG, OF_PLUG_INS, PLUGINS, TINY, experiment, of_zoo
+from federating import BY_WRITER, FEDPKDG, OF_PLUG_INS, PLUGINS, TINY, experiment, of_zoo
 from waiting import until
 
 Started = Callable[[], dict[int, str]]
@@ -158,10 +159,13 @@ def test_early_stop_devices_and_tracking_are_those_of_inline(tmp_path: Path, sta
 
 
 @pytest.mark.slow
-def test_knowledge_exchange_gives_the_same_model_as_inline(tmp_path: Path, started: Started) -> None:
-    """Pruned clients, generators, a rolling buffer, state that nodes keep."""
+@pytest.mark.parametrize("table", [FEDPKDG, BY_WRITER], ids=["fedpkdg", "by-writer"])
+def test_knowledge_and_plug_ins_give_the_same_model_as_inline(
+    tmp_path: Path, started: Started, table: dict[str, Any]
+) -> None:
+    """Pruned clients, generators, a rolling buffer, state that nodes keep; a data set and a partition of one's own."""
     summaries = [
-        run_one(scenario(FEDPKDG, rounds=2, data__clients=2), tmp_path / options.engine, options)
+        run_one(scenario(table, rounds=2, data__clients=2), tmp_path / options.engine, options)
         for options in (Options(plugins=(PLUGINS,)), SUPERLINK)
     ]
     assert started() == {}
@@ -273,13 +277,14 @@ def test_too_many_clients_are_refused_before_anything_is_written(tmp_path: Path)
 
 
 def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(superlink, "_search_path", lambda: "")
+    monkeypatch.setattr(deployment, "_search_path", lambda: "")
     with pytest.raises(InputError, match="the program flwr is not found"):
-        superlink.check(experiment())
+        SuperLinkEngine(SUPERLINK).check_clients(1)
 
 
-def test_both_sides_build_the_same_experiment() -> None:
-    made = experiment(MIXED)
+@pytest.mark.parametrize("table", [MIXED, BY_WRITER], ids=["mixed", "by-writer"])
+def test_both_sides_build_the_same_experiment(table: dict[str, Any]) -> None:
+    made = experiment(table)
     config = {"scenario-toml": made.scenario.toml(), "data-digest": made.data.digest, "plugins": str(PLUGINS)}
     built = experiment_of(config)
     assert built.scenario.digest == made.scenario.digest
@@ -318,11 +323,11 @@ class _Nodes:
 
 
 def test_nodes_are_waited_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    superlink.wait_for_nodes(_Nodes(0, 1, 2), 2)  # type: ignore[arg-type]
+    flower_app.wait_for_nodes(_Nodes(0, 1, 2), 2)  # type: ignore[arg-type]
     assert capsys.readouterr().out.splitlines()[-1] == "waiting for a SuperNode for each of 2 clients, found 1"
-    monkeypatch.setattr(superlink, "START_LIMIT", 0.0)
+    monkeypatch.setattr(flower_app, "START_LIMIT", 0.0)
     with pytest.raises(RunError, match=r"found 1 after 0 s; .* num-supernodes=2"):
-        superlink.wait_for_nodes(_Nodes(1), 2)  # type: ignore[arg-type]
+        flower_app.wait_for_nodes(_Nodes(1), 2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("strategy", "action", "keeps"), [("local", "train_alone", True), ("fedavg", "train", False)])
@@ -343,11 +348,12 @@ def test_a_run_whose_clients_keep_state_is_not_resumed(tmp_path: Path, strategy:
     context = Context(1, 2, {"partition-id": pruned.clients[0]}, RecordDict(), config)
     assert flower_app.client(message, context).has_content()
     assert len(context.state) > 0
+    engine = SuperLinkEngine(SUPERLINK)
     (directory.path / "checkpoint").mkdir(exist_ok=True)
-    superlink.check_resumable(directory)  # no round has been finished: it starts anew
+    engine.check_resumable(directory)  # no round has been finished: it starts anew
     (directory.path / "checkpoint" / "round.npz").touch()
     if keeps:
         with pytest.raises(InputError, match="its clients keep state, which was on the SuperNodes"):
-            superlink.check_resumable(directory)
+            engine.check_resumable(directory)
     else:
-        superlink.check_resumable(directory)
+        engine.check_resumable(directory)

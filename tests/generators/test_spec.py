@@ -56,7 +56,7 @@ def test_the_same_generator_gives_the_same_weights() -> None:
 
 def test_equal_specs_share_a_graph() -> None:
     assert GanSpec("compact", (8, 8, 1), 10) == GanSpec("compact", (8, 8, 1), 10)
-    assert GanSpec("compact", (8, 8, 1), 10).key != GanSpec("compact", (8, 8, 1), 9).key
+    assert GanSpec("compact", (8, 8, 1), 10) != GanSpec("compact", (8, 8, 1), 9)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import pytest
 
 from fedcompress.errors import InputError
 from fedcompress.files import shortened
-from fedcompress.launch import new_directory
 from fedcompress.results.run.directory import RunDirectory, directory_name, file_names
+from fedcompress.results.run.new_directory import new_directory
 
 SCENARIO, PROVENANCE = "name = 'a'\n", {"start": "now"}
 RUN = {"scenario.toml": SCENARIO, "provenance.json": json.dumps(PROVENANCE, indent=2) + "\n"}

@@ -15,6 +15,7 @@ from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
 from fedcompress.compression.masks import SCOPES, Scope
 from fedcompress.recipes.bench import Bench
 from fedcompress.recipes.method import Method, Outcome, Params
+from fedcompress.recipes.rounding import ramp
 
 
 class PruneParams(Params):
@@ -42,19 +43,12 @@ class PruneByMagnitude(Method):
     params: PruneParams
 
     def run(self, bench: Bench) -> Iterator[Outcome]:
-        asked = self.params
-        epochs = asked.epochs or bench.training.epochs
-        end = max(round(asked.ramp * epochs), 1)
-        params = MagnitudeParams(
-            schedule=asked.schedule,
-            initial=asked.initial,
-            begin_round=0,
-            end_round=end,
-            freeze_round=end + 1,
-            scope=asked.scope,
-        )
-        compression = Magnitude(params, sparsity=asked.sparsity, rounds=epochs)
+        params = self.params
+        epochs = params.epochs or bench.training.epochs
+        schedule = {"schedule": params.schedule, "initial": params.initial, **ramp(params.ramp, epochs)}
+        chosen = MagnitudeParams(**schedule | {"scope": params.scope})
+        compression = Magnitude(chosen, sparsity=params.sparsity, rounds=epochs)
         fitted = bench.train(
-            bench.dense(), compression, phase="prune", epochs=epochs, learning_rate=asked.learning_rate
+            bench.dense(), compression, phase="prune", epochs=epochs, learning_rate=params.learning_rate
         )
         yield Outcome(fitted.weights)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fedcompress.compression.kinds.quantise import QuantiseParams
 from fedcompress.recipes.rounding import BitsParams, Rounding
 
 
@@ -23,6 +22,3 @@ class QAP(Rounding):
 
     Params = QAPParams
     params: QAPParams
-
-    def quantisers(self) -> QuantiseParams:
-        return QuantiseParams(activations="uniform" if self.params.activations else "float")

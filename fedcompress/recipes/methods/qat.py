@@ -5,7 +5,6 @@ Jacob et al. 2018, "Quantization and training of neural networks for efficient i
 
 from __future__ import annotations
 
-from fedcompress.compression.kinds.quantise import QuantiseParams
 from fedcompress.recipes.rounding import BitsParams, Rounding
 
 
@@ -14,6 +13,3 @@ class QAT(Rounding):
 
     Params = BitsParams
     params: BitsParams
-
-    def quantisers(self) -> QuantiseParams:
-        return QuantiseParams(activations="uniform" if self.params.activations else "float")

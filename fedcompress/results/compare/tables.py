@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
@@ -18,7 +16,7 @@ from fedcompress.page.blocks import Block, Section, TextTable, Warnings
 from fedcompress.page.shell import html
 from fedcompress.results.compare import comparison as compared
 from fedcompress.results.compare.comparison import Cell, Comparison, Row
-from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory, as_csv
 from fedcompress.units import number, size
 
 MARKS = {
@@ -198,24 +196,23 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 
 def to_csv(comparison: Comparison) -> str:
     """Returns a line per variant and figure."""
-    lines = io.StringIO()
     rows = records(comparison)
-    writer = csv.DictWriter(lines, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return lines.getvalue()
+    return as_csv(rows, rows[0])
 
 
 def to_markdown(comparison: Comparison) -> str:
     """Returns the tables that a person reads as Markdown."""
-    parts = []
-    for table in text_tables(comparison):
-        lines = [table.columns, tuple("---" if i == 0 else "---:" for i in range(len(table.columns))), *table.rows]
-        written = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
-        caption = f"\n{_markdown(table.caption)}\n" if table.caption else ""
-        parts.append(f"**{_markdown(table.title)}**\n\n{written}\n{caption}")
+    parts = [markdown(table) for table in text_tables(comparison)]
     warned = "".join(f"- {_markdown(text)}\n" for text in notes(comparison))
     return "\n".join([*parts, warned] if warned else parts)
+
+
+def markdown(table: TextTable) -> str:
+    """Returns a table as Markdown, with its title in front and its caption behind."""
+    lines = [table.columns, tuple("---" if i == 0 else "---:" for i in range(len(table.columns))), *table.rows]
+    cells = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
+    caption = f"\n{_markdown(table.caption)}\n" if table.caption else ""
+    return f"**{_markdown(table.title)}**\n\n{cells}\n{caption}"
 
 
 def _markdown(text: str) -> str:

@@ -14,10 +14,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from fedcompress.engines.states import ClientStates
 from fedcompress.errors import InputError
 from fedcompress.files import open_to_read
 from fedcompress.results.run.directory import ROWS, RunDirectory
+from fedcompress.results.run.states import ClientStates
 from fedcompress.strategy import State
 from fedcompress.tree import load_tree, save_tree
 from fedcompress.wire.references import References, from_tree, to_tree
@@ -146,14 +146,14 @@ class Checkpoints:
         for name, rows in self._rows.items():
             wanted = recorded[name]
             try:
-                found = rows.read(until=wanted["length"])
+                on_disk = rows.read(until=wanted["length"])
             except OSError as error:
                 yield f"{rows.path}: cannot be read: {error.strerror}; put it back, or start a new run."
                 continue
-            if found["length"] < wanted["length"]:
+            if on_disk["length"] < wanted["length"]:
                 yield (
-                    f"{rows.path}: has {found['length']} bytes, but the rounds up to the checkpoint take "
+                    f"{rows.path}: has {on_disk['length']} bytes, but the rounds up to the checkpoint take "
                     f"{wanted['length']}: it was cut off. Put it back, or start a new run."
                 )
-            elif found != wanted:
+            elif on_disk != wanted:
                 yield f"{rows.path}: is not what the run wrote up to its checkpoint; put it back, or start a new run."

@@ -16,7 +16,7 @@ from fedcompress.evaluation import Scores
 from fedcompress.experiment import Experiment
 from fedcompress.federation import RoundRecord
 from fedcompress.results.run.directory import RunDirectory, finite
-from fedcompress.rows import GroupSummary, RoundRow, Summary
+from fedcompress.rows import ClientRow, GroupSummary, RoundRow, Summary
 from fedcompress.stopping import Stopped
 from fedcompress.wire.ledger import ENVELOPE, Totals, Transfer
 
@@ -56,7 +56,7 @@ class Recorder:
     """
 
     def __init__(self, experiment: Experiment, directory: RunDirectory, engine: str) -> None:
-        self.latest: dict[int, Mapping[str, Any]] = {}
+        self.latest: dict[int, ClientRow] = {}
         self.uploads: dict[int, dict[str, int]] = {}
         self.totals = Totals()
         self.best: dict[str, Any] = {"validation": -1.0, "accuracy": float("nan"), "round": 0}
@@ -88,7 +88,7 @@ class Recorder:
         """Takes in the rows that are on disk, as if their rounds had just been run."""
         ledger = [Transfer(**row) for row in self._directory.rows("ledger")]
         self.note(RoundRecord(self._directory.rows("clients"), ledger))
-        for row in cast(list[RoundRow], self._directory.rows("rounds")):
+        for row in self._directory.rows("rounds"):
             figures = (row["accuracy"], row["loss"], row["validation_accuracy"])
             accuracy, loss, validation = (math.nan if figure is None else figure for figure in figures)
             self._choose(row["round"], Scores(accuracy, loss, validation, {}))
@@ -135,7 +135,7 @@ class Recorder:
         self.rounds.append(row)
         return row
 
-    def _client_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _client_row(self, row: ClientRow) -> dict[str, Any]:
         blank = dict.fromkeys(("examples", "train_loss", "accuracy", *_KEPT, "seconds"))
         return {**blank, **row}
 
@@ -201,7 +201,7 @@ class Recorder:
     def _group(self, name: str) -> GroupSummary:
         """Means over the latest models of a group's clients, masks applied."""
         group = self._experiment.groups[name]
-        rows = [self.latest[p] for p in group.clients if p in self.latest]
+        rows: list[Mapping[str, Any]] = [self.latest[p] for p in group.clients if p in self.latest]
         uploads = [self.uploads[p] for p in group.clients if p in self.uploads]
         means = {key: float(np.mean([row[key] for row in rows])) if rows else None for key in _KEPT}
         return {

@@ -78,9 +78,9 @@ class ClientStates:
     def clean(self) -> None:
         """Deletes the files that the last commit replaced; call it once the commit is recorded."""
         with self._lock:
-            wanted = set(self._written.values())
+            current = set(self._written.values())
             for path in self._folder.glob("*.state"):
-                if path.name not in wanted:
+                if path.name not in current:
                     path.unlink()
 
     def restore(self, files: Mapping[int, str], generation: int) -> None:
@@ -105,11 +105,11 @@ class ClientStates:
             return f"{path}: is not the state of client {partition}."
         try:
             with open_to_read(path) as file:
-                found = _digest(file.read())
+                digest = _digest(file.read())
         except OSError as error:
             return f"{path}: the state of client {partition} cannot be read: {error.strerror}."
-        if found != named[1]:
-            return f"{path}: is damaged: its content has the digest {found}, and its name another."
+        if digest != named[1]:
+            return f"{path}: is damaged: its content has the digest {digest}, and its name another."
         return None
 
     def _write(self, partition: int, state: bytes) -> None:

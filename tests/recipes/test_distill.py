@@ -14,14 +14,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fedcompress.distillation.distill import TEACHER, Comparison, distill
 from fedcompress.distillation.projector import projected
-from fedcompress.distillation.report import comparison_table, summary, write
-from fedcompress.distillation.settings import METHODS, DistillSettings
 from fedcompress.errors import InputError
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins
+from fedcompress.recipes.bench import CurvePoint
+from fedcompress.recipes.distill.comparison import TEACHER, Comparison, distill
+from fedcompress.recipes.distill.report import comparison_table, summary, write
+from fedcompress.recipes.distill.settings import METHODS, DistillSettings
+from fedcompress.recipes.runner import Observer
 from fedcompress.results.compare.statistics import Interval
+from fedcompress.results.run.directory import RunDirectory
 
 SETTINGS = DistillSettings("mini-cnn", "mlp", "digits", epochs=2, teacher_epochs=3, seeds=2, examples=300)
 
@@ -73,12 +76,27 @@ def test_students_are_pruned_while_they_learn() -> None:
     assert student.sparsity < 0.775
 
 
-def test_progress_counts_epochs() -> None:
-    seen: list[tuple[str, int, int]] = []
-    settings = replace(SETTINGS, methods=("plain",), seeds=1, teacher_epochs=1)
-    distill(settings, progress=lambda *told: seen.append(told))
-    teacher, plain = "seed 1, teacher", "seed 1, plain"
-    assert seen == [(teacher, 0, 3), (teacher, 1, 3), (plain, 2, 3), (plain, 3, 3)]
+class Seen(Observer):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[Any, ...]] = []
+
+    def started(self, *told: Any) -> None:
+        self.all.append(told)
+
+    def epoch_done(self, point: CurvePoint) -> None:
+        self.all.append((point.phase, point.epoch))
+
+    def outcome(self, row: dict[str, Any]) -> None:
+        self.all.append((row["method"], row["test"]))
+
+
+def test_an_observer_is_told_of_models_and_epochs() -> None:
+    seen = Seen()
+    runs = distill(replace(SETTINGS, methods=("kd",), seeds=1, teacher_epochs=1), observer=seen).runs
+    teacher, kd = [(TEACHER, 1, 1, 2), ("dense", 1)], [("kd", 1, 2, 2), ("distil", 1), ("distil", 2)]
+    assert seen.all == [*teacher, (TEACHER, runs[0].test), *kd, ("kd", runs[1].test)]
 
 
 def test_intervals_by_hand() -> None:
@@ -104,7 +122,7 @@ def test_table_and_files(compared: Comparison, tmp_path: Path) -> None:
     text = shown.getvalue()
     assert all(method in text for method in (TEACHER, *METHODS))
     assert "12,780" in text
-    write(compared, tmp_path)
+    write(compared, RunDirectory(tmp_path))
     table = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert table["settings"]["teacher"] == "mini-cnn"
     assert table["data_digest"] == compared.data_digest
@@ -126,7 +144,7 @@ def test_the_command(call: Callable[..., Any], tmp_path: Path) -> None:
     assert [row["method"] for row in table["methods"]] == [TEACHER, "plain"]
     assert table["methods"][1]["test"]["half_width"] is None
     assert table == json.loads((tmp_path / "found" / "results.json").read_text(encoding="utf-8"))
-    assert "seed 1, plain" in done.err
+    assert "plain, seed 1: model 2 of 2\n" in done.err
     assert call(*ARGUMENTS, "--out", "found").code == 2
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedcompress.engines.states import ClientStates
+from fedcompress.results.run.states import ClientStates
 
 
 def test_what_does_not_fit_in_memory_is_read_back_from_disk(tmp_path: Path) -> None:

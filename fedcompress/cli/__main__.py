@@ -1,0 +1,5 @@
+"""`python -m fedcompress.cli`."""
+
+from fedcompress.cli.app import main
+
+main()

@@ -1,0 +1,152 @@
+"""The commands and the entry point. What a command does is imported when it is called: --help answers at once."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, Field, fields
+from functools import wraps
+from importlib import import_module
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import click
+import typer
+
+from fedcompress import __version__, quiet
+from fedcompress.cli import arguments
+from fedcompress.errors import (
+    MOST_CHARACTERS,
+    NO_ROOM,
+    FedcompressError,
+    InputError,
+    RunError,
+    cut,
+    printable_lines,
+)
+
+INTERRUPTED = 130
+COMMANDS: Mapping[str, type] = {
+    "run": arguments.RunArguments,
+    "resume": arguments.ResumeArguments,
+    "compare": arguments.CompareArguments,
+    "report": arguments.ReportArguments,
+    "list": arguments.ListArguments,
+    "show": arguments.ShowArguments,
+    "distill": arguments.DistillArguments,
+    "compress": arguments.CompressArguments,
+    "doctor": arguments.DoctorArguments,
+}
+"""Name -> what it takes. `fedcompress.cli.NAME.command` is what it does."""
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Has the signals that ask a process to end do what Ctrl-C does, but for the exit code: 128 and the signal."""
+    received: list[int] = []
+
+    def interrupt(number: int, _: Any) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    handled = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]  # nohup has one ignored
+    for number in handled:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    except SystemExit:
+        if received:
+            sys.exit(128 + received[0])
+        raise
+    finally:
+        for number in handled:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@_ended_by_signals()
+def main() -> None:
+    """Runs the command line; every expected failure is one clear message and an exit code."""
+    quiet.apply()
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # plug-ins as package.module:Class from where the user stands
+    try:
+        code = command_line()(standalone_mode=False)
+        if code == INTERRUPTED:
+            print("interrupted", file=sys.stderr)
+        sys.exit(code)
+    except FedcompressError as error:
+        for line in printable_lines(str(error)).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:
+            print(f"error: what was asked for cannot be written: {error.strerror}", file=sys.stderr)
+            sys.exit(RunError.exit_code)
+        if error.filename is None:
+            raise
+        print(f"error: {cut(str(error.filename), MOST_CHARACTERS)}: {error.strerror}", file=sys.stderr)
+        sys.exit(InputError.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def command_line() -> Any:
+    """Returns the command line as a command of Click."""
+    app = typer.Typer(
+        help="Federated learning with compressed models, simulated on Flower and measured byte by byte.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        suggest_commands=False,  # click's own message already suggests
+    )
+    app.callback(invoke_without_command=True)(_root)
+    for name, kind in COMMANDS.items():
+        app.command(name)(_callback(name, kind))
+    group: Any = typer.main.get_command(app)
+    for name, kind in COMMANDS.items():
+        hints = get_type_hints(kind, include_extras=True)
+        for parameter in group.commands[name].params:
+            if isinstance(parameter, click.Argument):  # Typer 0.20 loses its help to a default of Click 8.5
+                parameter.help = hints[parameter.name].__metadata__[0].help  # type: ignore[attr-defined,unused-ignore]
+    return group
+
+
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        print(f"fedcompress {__version__}")
+        raise typer.Exit
+
+
+def _callback(name: str, kind: type) -> Any:
+    """Returns what Typer calls: a function that takes the fields of a dataclass, with the dataclass's docstring."""
+
+    @wraps(kind, updated=())
+    def call(**values: Any) -> None:
+        import_module(f"fedcompress.cli.{name}").command(kind(**values))
+
+    hints = get_type_hints(kind, include_extras=True)
+    parameters = [
+        Parameter(field.name, Parameter.KEYWORD_ONLY, default=_default(field), annotation=hints[field.name])
+        for field in fields(kind)
+    ]
+    call.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return call
+
+
+def _default(field: Field[Any]) -> Any:
+    """Returns the default of a dataclass's field, as a signature has it."""
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return Parameter.empty if field.default is MISSING else field.default

@@ -1,0 +1,171 @@
+"""What each command takes, and says of itself: one dataclass per command, whose docstring is the command's help.
+
+Nothing heavy is imported here: `--help` and completions answer at once.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from fedcompress.options import EngineName
+from fedcompress.recipes.distill.settings import METHODS, DistillSettings
+
+ScenarioFile = Annotated[Path, Argument(help="A scenario: a TOML file, or the name of one that ships.")]
+Set = Annotated[list[str], Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. rounds=20.")]
+Seed = Annotated[int | None, Option(min=0, help="Replace the seed, or all seeds of a sweep.")]
+DataDir = Annotated[Path | None, Option(metavar="DIR", help="Where to look for data sets first.")]
+PluginDirs = Annotated[list[Path], Option("--plugins", metavar="DIR", help="Folder of plug-ins; may be repeated.")]
+RunNames = Annotated[
+    list[str], Argument(metavar="RUN...", help="Directories of runs or sweeps; each may be LABEL=DIR.")
+]
+Target = Annotated[
+    float | None, Option(metavar="ACCURACY", help="Add rounds, seconds and bytes until this test accuracy.")
+]
+Baseline = Annotated[str | None, Option(metavar="NAME", help="Variant to compare the others with; default: the first.")]
+SummaryAsJson = Annotated[bool, Option("--json", help="Print the summary alone on standard output.")]
+Examples = Annotated[int | None, Option(help="Training examples; default: all.")]
+
+
+@dataclass(frozen=True)
+class RunArguments:
+    """Run a scenario, or all variants and seeds of its sweep."""
+
+    scenario: ScenarioFile
+    engine: Annotated[EngineName, Option(help="Where clients run.")] = EngineName.inline
+    workers: Annotated[int, Option(min=1, help="Clients that train at the same time.")] = 1
+    set_: Set = field(default_factory=list)
+    seed: Seed = None
+    out: Annotated[Path | None, Option(metavar="DIR", help="Run directory; default runs/NAME-DATE-TIME.")] = None
+    data_dir: DataDir = None
+    plugins: PluginDirs = field(default_factory=list)
+    ray_address: Annotated[str | None, Option(metavar="HOST:PORT", help="A running Ray cluster.")] = None
+    cpus_per_worker: Annotated[float, Option(min=0.0, help="CPUs that a Ray worker reserves.")] = 1.0
+    gpus_per_worker: Annotated[float, Option(min=0.0, help="GPUs that a Ray worker reserves.")] = 0.0
+    track: Annotated[
+        list[str], Option("--track", metavar="TRACKER", help="tensorboard, wandb or mlflow; may be repeated.")
+    ] = field(default_factory=list)
+    json: SummaryAsJson = False
+    debug: Annotated[bool, Option(help="Stop at the first client that fails, and show where.")] = False
+
+
+@dataclass(frozen=True)
+class ResumeArguments:
+    """Go on with a run that was interrupted, failed or killed, to the identical result."""
+
+    run: Annotated[Path, Argument(help="A run directory, or the directory of a sweep.")]
+    json: SummaryAsJson = False
+
+
+@dataclass(frozen=True)
+class CompareArguments:
+    """Compare runs over seeds: means, 95 % intervals, and whether a difference is more than noise."""
+
+    runs: RunNames
+    target: Target = None
+    fail_if: Annotated[
+        str | None, Option(metavar="EXPRESSION", help="End with code 3 if it holds: 'accuracy < baseline - 0.01'.")
+    ] = None
+    baseline: Baseline = None
+    out: Annotated[
+        Path | None, Option(metavar="FILE", help="Write .csv, .md, .html or .json; or all into a directory.")
+    ] = None
+    any_data: Annotated[bool, Option("--any-data", help="Compare runs of different data sets, too.")] = False
+    json: Annotated[bool, Option("--json", help="Print the comparison alone on standard output.")] = False
+
+
+@dataclass(frozen=True)
+class ReportArguments:
+    """Write one HTML page about runs or sweeps that opens offline."""
+
+    runs: RunNames
+    out: Annotated[
+        Path | None, Option(metavar="FILE", help="The page; default: report.html in the first directory.")
+    ] = None
+    target: Target = None
+    baseline: Baseline = None
+
+
+@dataclass(frozen=True)
+class ListArguments:
+    """List what scenarios can name."""
+
+    what: Annotated[
+        str | None,
+        Argument(
+            help="strategies, clients, models, methods, datasets, compression, values, partitions, devices, scenarios, "
+            "recipes"
+        ),
+    ] = None
+    plugins: PluginDirs = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ShowArguments:
+    """Print the resolved scenario and the label distribution over clients."""
+
+    scenario: ScenarioFile
+    set_: Set = field(default_factory=list)
+    seed: Seed = None
+    data_dir: DataDir = None
+    plugins: PluginDirs = field(default_factory=list)
+    plot: Annotated[Path | None, Option(metavar="FILE", help="Write the label distribution as HTML.")] = None
+
+
+@dataclass(frozen=True)
+class DistillArguments:
+    """Train a student by knowledge distillation, several ways, and compare them with plain training."""
+
+    teacher: Annotated[str, Option(metavar="MODEL", help="Architecture of the teacher.")]
+    student: Annotated[str, Option(metavar="MODEL", help="Architecture of the student.")]
+    data: Annotated[str, Option(metavar="DATASET", help="Data set that both learn.")]
+    methods: Annotated[
+        list[str], Option(metavar="METHOD", help=f"One of {', '.join(METHODS)}; may be repeated; default: all.")
+    ] = field(default_factory=list)
+    epochs: Annotated[int, Option(help="Epochs of every student.")] = DistillSettings.epochs
+    teacher_epochs: Annotated[int, Option(help="Epochs of the teacher.")] = DistillSettings.teacher_epochs
+    seeds: Annotated[int, Option(help="Repetitions, each with a teacher of its own.")] = DistillSettings.seeds
+    temperature: Annotated[float, Option(help="Temperature of softened logits.")] = DistillSettings.temperature
+    alpha: Annotated[float, Option(help="Weight of the teacher's logits, 0 to 1.")] = DistillSettings.alpha
+    reduction: Annotated[
+        int, Option(help="How many times narrower the projector's middle is than the teacher's features.")
+    ] = DistillSettings.reduction
+    sparsity: Annotated[float, Option(help="Prune the students to this fraction of zeros.")] = 0.0
+    examples: Examples = None
+    out: Annotated[Path | None, Option(metavar="DIR", help="Write results.json and results.csv here.")] = None
+    data_dir: DataDir = None
+    plugins: PluginDirs = field(default_factory=list)
+    json: Annotated[bool, Option("--json", help="Print the results alone on standard output.")] = False
+
+
+@dataclass(frozen=True)
+class CompressArguments:
+    """Train, compress and measure one model: a recipe, or one method given by options."""
+
+    recipe: Annotated[
+        Path | None, Argument(help="A recipe: a TOML file, or the name of one that ships; or use options.")
+    ] = None
+    model: Annotated[str | None, Option(help="A model's name, as in mlp:100-50, or a Keras file.")] = None
+    data: Annotated[str | None, Option(metavar="DATASET", help="Data set that it learns.")] = None
+    method: Annotated[str | None, Option(help="How it is compressed; see: fedcompress list methods.")] = None
+    sparsity: Annotated[float | None, Option(help="The method's fraction of zeros.")] = None
+    bits: Annotated[int | None, Option(help="The method's bits of a weight.")] = None
+    param: Annotated[
+        list[str], Option(metavar="KEY=VALUE", help="Another parameter of the method; may be repeated.")
+    ] = field(default_factory=list)
+    epochs: Annotated[int | None, Option(help="Epochs of each training.")] = None
+    examples: Examples = None
+    seeds: Annotated[int | None, Option(min=1, help="Repetitions, with the seeds 1, 2, ...")] = None
+    set_: Set = field(default_factory=list)
+    out: Annotated[Path | None, Option(metavar="DIR", help="Results; default runs/NAME-DATE-TIME.")] = None
+    data_dir: DataDir = None
+    plugins: PluginDirs = field(default_factory=list)
+    json: Annotated[bool, Option("--json", help="Print the rows alone on standard output.")] = False
+
+
+@dataclass(frozen=True)
+class DoctorArguments:
+    """Say what is installed, which engines and data sets there are, and how to get what is missing."""
+
+    data_dir: DataDir = None

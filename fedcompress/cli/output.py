@@ -1,0 +1,36 @@
+"""What commands print at their end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+
+from fedcompress.errors import RunError
+from fedcompress.progress import console
+from fedcompress.results.run.directory import finite
+
+
+def show(table: Mapping[str, Any], rendered: RenderableType, *, as_json: bool) -> None:
+    """Prints a result, for programs or for people."""
+    if as_json:
+        print(json.dumps(finite(table)))
+    else:
+        console().print(rendered)
+
+
+@contextmanager
+def resumable(path: Path, needed: str) -> Iterator[None]:
+    """Says where the results are; or how to go on, if something was begun: if the file `needed` is in the directory."""
+    try:
+        yield
+    except (RunError, KeyboardInterrupt):
+        if (path / needed).exists():
+            print(f"go on with: fedcompress resume {path}", file=sys.stderr)
+        raise
+    print(f"results: {path}", file=sys.stderr)

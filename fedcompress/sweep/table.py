@@ -1,0 +1,49 @@
+"""What `sweep.json` and the closing table say of each variant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any, cast
+
+from fedcompress.rows import Summary, SweepRow
+from fedcompress.scenario import Scenario
+from fedcompress.sweep.jobs import Outcome
+
+_FIGURES: Mapping[str, Callable[[Summary], Any]] = {
+    "accuracy": lambda s: s["accuracy"],
+    "best_accuracy": lambda s: s["best_accuracy"],
+    "loss": lambda s: s["loss"],
+    "clients_mean": lambda s: s["clients"]["mean"],
+    "clients_worst10": lambda s: s["clients"]["worst10"],
+    "uplink_bytes": lambda s: s["uplink_bytes"],
+    "downlink_bytes": lambda s: s["downlink_bytes"],
+    "seconds": lambda s: s["seconds"],
+}
+
+
+def variant_rows(scenario: Scenario, outcomes: Sequence[Outcome]) -> list[SweepRow]:
+    """Returns a row per variant, in the order of the sweep, whatever the order in which its runs ended."""
+    assert scenario.sweep is not None
+    return [
+        _row(variant.name, [o for o in outcomes if o.job.variant == variant.name])
+        for variant in scenario.sweep.variants
+    ]
+
+
+def _row(variant: str, outcomes: Sequence[Outcome]) -> SweepRow:
+    summaries = [outcome.summary for outcome in outcomes if outcome.summary is not None]
+    failed = {o.job.scenario.seed: o.problem for o in outcomes if o.problem}
+    figures = {name: _spread([value(s) for s in summaries]) for name, value in _FIGURES.items()}
+    reasons = [f"seed {seed}: {problem}" for seed, problem in failed.items()]
+    row: SweepRow = {"variant": variant, "seeds": len(summaries), "failed": len(failed), "problems": reasons}
+    return cast(SweepRow, {**row, **figures})
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
+    """Mean, and sample standard deviation where there are at least two values."""
+    numbers = [v for v in values if v is not None]
+    return {
+        "mean": mean(numbers) if numbers else None,
+        "std": stdev(numbers) if len(numbers) > 1 else None,
+    }
