@@ -50,7 +50,9 @@ def _partition(data: Mapping[str, Any]) -> str:
     kind = str(data.get("partition", "iid"))
     detail = {"dirichlet": "alpha", "quantity": "alpha", "feature": "alpha", "pathological": "classes_per_client"}
     key = detail.get(kind, "shards_per_client" if kind == "shard" else "")
-    return f"{kind}, {key} {data[key]:g}" if key in data else kind
+    text = f"{kind}, {key} {data[key]:g}" if key in data else kind
+    params = data.get("partition_params")
+    return f"{text}, {_words(params)}" if params else text
 
 
 def _words(table: Mapping[str, Any]) -> str:
