@@ -1,11 +1,12 @@
 """docs/results/NAME.md: what scenarios, recipes and `fedcompress distill` gave, written by command and never by hand.
 
-    python -m benchmarks.results NAME... [--seeds N]     runs shipped scenarios or recipes, and writes their pages
-    python -m benchmarks.results DIRECTORY...            writes the pages of runs, sweeps, recipes, distillations
+    python -m benchmarks.results NAME... [--seeds N] [--set KEY=VALUE]    runs what ships, and writes its pages
+    python -m benchmarks.results DIRECTORY...                             of runs, sweeps, recipes, distillations
 
-A scenario without a sweep, and a recipe, run with the seeds 1 to N; a sweep with its own. They run from the checkout as
-it is (commit first) into `runs/results/NAME`; what is finished there is not run again. Directories of one scenario with
-different seeds are one page. A distillation's `results.json` does not say on which machine it was made.
+A scenario without a sweep runs with the seeds 1 to N, a recipe as well if N is given; a sweep has its own. They run
+from the checkout as it is (commit first) into `runs/results/NAME`; what is finished there is not run again. Directories
+of one scenario with different seeds are one page. A distillation's `results.json` does not say on which machine it was
+made.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from fedcompress.results.compare.comparison import compare
 from fedcompress.results.compare.statistics import SHARE, Bounds, Interval
 from fedcompress.results.compare.tables import markdown, to_markdown
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.runs import Found, find_runs
+from fedcompress.results.runs import FoundRuns, find_runs
 from fedcompress.rows import GroupSummary, Provenance
 from fedcompress.scenario.gallery import shipped
 from fedcompress.scenario.overrides import read_toml
@@ -39,23 +40,23 @@ ONE_SEED = "One seed: what another would give is not known."
 INTERVALS = "± is half of the 95 % interval over seeds (Student's t)."
 
 
-def run(name: str, seeds: int, folder: Path) -> list[Path]:
+def run(name: str, seeds: int | None, settings: Sequence[str], folder: Path) -> list[Path]:
     """Runs a shipped scenario or recipe, or what of it is not finished, and returns its directories.
 
     Raises:
         InputError: There is none of that name, or it failed.
     """
-    files = {path.stem: (kind, path) for kind in ("scenarios", "recipes") for path in shipped(kind)}
+    files = {path.stem: path for kind in ("scenarios", "recipes") for path in shipped(kind)}
     if name not in files:
         raise InputError(f"{name}: is no directory, and no scenario or recipe that ships; see fedcompress list.")
-    kind, file = files[name]
-    if kind == "recipes":
-        numbers = ",".join(str(seed) for seed in range(1, seeds + 1))
-        return [_run(["compress", name, "--set", f"seeds=[{numbers}]"], folder / name)]
+    file, more = files[name], [word for setting in settings for word in ("--set", setting)]
+    if file.parent.name == "recipes":
+        numbers = ",".join(str(seed) for seed in range(1, (seeds or 0) + 1))
+        return [_run(["compress", name, *more, *(["--set", f"seeds=[{numbers}]"] if seeds else [])], folder / name)]
+    words = ["run", f"scenarios/{file.name}", *more]
     if "sweep" in read_toml(file):
-        return [_run(["run", f"scenarios/{file.name}"], folder / name)]
-    chosen = range(1, seeds + 1)
-    return [_run(["run", f"scenarios/{file.name}", "--seed", str(s)], folder / name / f"seed-{s}") for s in chosen]
+        return [_run(words, folder / name)]
+    return [_run([*words, "--seed", str(n)], folder / name / f"seed-{n}") for n in range(1, (seeds or 1) + 1)]
 
 
 def _run(words: Sequence[str], path: Path) -> Path:
@@ -99,7 +100,7 @@ def _header(file: Path) -> Iterable[str]:
         yield f"> {text}" if ": " not in text[:8] else f">\n> **{text.partition(': ')[0]}:** {text.partition(': ')[2]}"
 
 
-def _scenario(found: Found) -> Iterable[str]:
+def _scenario(found: FoundRuns) -> Iterable[str]:
     """Yields how it was run, a row for each seed, what the groups' devices run, the comparison, and bytes."""
     runs = found.runs
     scenario = runs[0].scenario["data"]
@@ -113,7 +114,7 @@ def _scenario(found: Found) -> Iterable[str]:
     yield markdown(_contents(found))
 
 
-def _seeds(found: Found) -> TextTable:
+def _seeds(found: FoundRuns) -> TextTable:
     rows = tuple(
         (
             variant,
@@ -130,7 +131,7 @@ def _seeds(found: Found) -> TextTable:
     return TextTable("Each seed", columns, rows, "Accuracy on the test set after the last round.")
 
 
-def _groups(found: Found) -> TextTable:
+def _groups(found: FoundRuns) -> TextTable:
     """What the devices of each group run: means over seeds and, of a single variant, each seed's."""
     rows = []
     for variant, runs in found.variants.items():
@@ -196,7 +197,7 @@ def _recipe(path: Path) -> tuple[str, Iterable[str]]:
 _MODELS = ("model", "test accuracy", "by seed", "validation", "sparsity", "bits", "deflated", "weights", "time")
 
 
-def _model(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _model(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     return (
         label(rows[0]),
         _mean([row["test"] for row in rows], SHARE),
@@ -234,7 +235,7 @@ def _distillation(path: Path) -> tuple[str, Iterable[str]]:
     return f"distill-{settings['teacher']}-{settings['student']}".replace(":", "-"), parts
 
 
-def _contents(found: Found) -> TextTable:
+def _contents(found: FoundRuns) -> TextTable:
     """Bytes by direction and content: of a whole run, the mean over a variant's runs."""
     sums: dict[str, dict[str, float]] = {}
     for variant, runs in found.variants.items():
@@ -308,14 +309,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = "Writes docs/results/NAME.md."
     parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description=about)
     parser.add_argument("what", nargs="+", metavar="NAME", help="a shipped scenario or recipe, or a directory")
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="for what has no sweep; default: 1")
+    parser.add_argument("--seeds", type=int, metavar="N", help="1 to N; by default 1, or a recipe's own")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for what is run")
     parser.add_argument("--runs", type=Path, default=Path("runs/results"), metavar="DIR", help="where they run")
     parser.add_argument("--into", type=Path, default=INTO, metavar="DIR", help=f"of the pages; default: {INTO}")
     options = parser.parse_args(arguments)
     try:
         paths: list[Path] = []
         for what in options.what:
-            paths += [Path(what)] if Path(what).is_dir() else run(what, options.seeds, options.runs)
+            paths += [Path(what)] if Path(what).is_dir() else run(what, options.seeds, options.set, options.runs)
         options.into.mkdir(parents=True, exist_ok=True)
         for together in _by_name(paths).values():
             name, text = page(together)

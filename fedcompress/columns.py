@@ -40,13 +40,13 @@ def apart(metrics: Any, taken: frozenset[str] = SERVER | MEASURED) -> dict[str, 
         raise PayloadError(f"metrics are {type(metrics).__name__}, expected a mapping of names to numbers")
     if len(metrics) > MOST:
         raise PayloadError(f"{len(metrics):,} metrics are reported, expected at most {MOST}")
-    found = {}
+    columns = {}
     for name, value in metrics.items():
         if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
             wanted = f"a name of 1 to {LONGEST_NAME} printable characters"
             raise PayloadError(f"a metric is called {str(name)[:LONGEST_NAME]!r}, expected {wanted}")
-        found[PREFIX + name if is_taken(name, taken) else name] = _number(value, name)
-    return found
+        columns[PREFIX + name if is_taken(name, taken) else name] = _number(value, name)
+    return columns
 
 
 def is_taken(name: str, taken: frozenset[str]) -> bool:

@@ -146,11 +146,11 @@ class Experiment:
     def _sparsity_warnings(self) -> Iterable[str]:
         """A sparsity is that of what can be pruned; what is reported is the whole model's."""
         for name, group in self.groups.items():
-            asked, whole = group.settings.sparsity, group.settings.sparsity * (1 - group.model.dense_share)
-            if asked - whole > NOTICED:
+            target, overall = group.settings.sparsity, group.settings.sparsity * (1 - group.model.dense_share)
+            if target - overall > NOTICED:
                 yield (
-                    f"groups.{name}: layers stay dense: {group.model.dense_text}; a sparsity of {asked:g} of the "
-                    f"others is one of {whole:.3g} of the model."
+                    f"groups.{name}: layers stay dense: {group.model.dense_text}; a sparsity of {target:g} of the "
+                    f"others is one of {overall:.3g} of the model."
                 )
 
     @cached_property
@@ -201,8 +201,8 @@ class Experiment:
         Raises:
             InputError: A model does not fit the data, or the strategy refuses the federation.
         """
-        own = {self.server_model.name: self.server_model} if self.server_model else {}
-        for model in {**self.models, **own}.values():
+        server_models = {self.server_model.name: self.server_model} if self.server_model else {}
+        for model in {**self.models, **server_models}.values():
             model.check(self.scenario.data.dataset)
             model.check_averaged()
         for name, group in self.groups.items():
@@ -227,8 +227,8 @@ class Experiment:
 
     def _declared(self, group: Group) -> dict[str, Content]:
         public = self.public.contents if self.public else {}
-        own = teacher_contents(self.server_model, self.public) if self.server_model and self.public else {}
-        return {**group.client.contents(group.model), **public, **own, **self.strategy.contents(group)}
+        teacher = teacher_contents(self.server_model, self.public) if self.server_model and self.public else {}
+        return {**group.client.contents(group.model), **public, **teacher, **self.strategy.contents(group)}
 
     def server_trainer(self, model: ModelSpec, round_number: int) -> Trainer:
         """Returns a trainer for the server: it prunes nothing, and keeps masks where it is given some."""

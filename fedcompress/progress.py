@@ -37,10 +37,10 @@ def console(*, stderr: bool = False) -> Console:
     """
     plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "force_jupyter": False}
     # A notebook's kernel says that it is a terminal.
-    made = Console(stderr=stderr, force_terminal=False if _in_notebook() else None, **plain)
-    if not made.is_terminal or made.width < 1:
-        made.width = shutil.get_terminal_size((PIPED, 24)).columns
-    return made
+    screen = Console(stderr=stderr, force_terminal=False if _in_notebook() else None, **plain)
+    if not screen.is_terminal or screen.width < 1:
+        screen.width = shutil.get_terminal_size((PIPED, 24)).columns
+    return screen
 
 
 def _in_notebook() -> bool:

@@ -1,8 +1,9 @@
-"""What a run, a sweep and a recipe write down: the rows and tables of their files, column by column.
+"""What a run and a sweep write down: the rows and tables of their files, column by column.
 
 Sizes are in bytes, times in seconds; accuracies and sparsities are fractions. A figure is null on disk, and NaN before,
 where nothing was measured. A row of `ledger.jsonl` is a `wire.ledger.Transfer`. Rows may hold more columns than these:
-what a strategy notes, and what clients report, under names that `columns` keeps apart from those here.
+what a strategy notes, and what clients report, under names that `columns` keeps apart from those here. The row of a
+recipe is open altogether, since its method names the figures (`recipes.measuring`).
 """
 
 from typing import Any, NotRequired, TypedDict
@@ -11,50 +12,59 @@ Figure = float | None
 
 
 class RoundRow(TypedDict):
-    """A round: a line of `rounds.jsonl`."""
+    """A round: a line of `rounds.jsonl`.
+
+    Attributes:
+        accuracy: Of the global models on the test set: the mean over groups, weighted by their clients.
+        validation_accuracy: Likewise, on the server's validation examples.
+        best: Test accuracy of the round so far that was best on validation examples.
+        clients: That did what they were asked.
+        events: What a reader should know.
+        modelled_seconds: Until the last client that the server waits for, on devices that are modelled.
+    """
 
     round: int
     accuracy: Figure
-    """Of the global models on the test set: the mean over groups, weighted by their clients."""
     loss: Figure
     validation_accuracy: Figure
-    """On the server's validation examples."""
     best: Figure
-    """Test accuracy of the round so far that was best on validation examples."""
     seconds: float
     uplink_bytes: int
     downlink_bytes: int
     clients: int
-    """That did what they were asked."""
     failures: int
     events: list[str]
-    """What a reader should know."""
     modelled_seconds: NotRequired[float]
-    """Until the last client that the server waits for, on devices that are modelled."""
     modelled_joules: NotRequired[float]
     modelled_late: NotRequired[int]
     modelled_dropouts: NotRequired[int]
 
 
 class ClientRow(TypedDict, total=False):
-    """One action of one client: a line of `clients.jsonl`."""
+    """One action of one client: a line of `clients.jsonl`.
+
+    Attributes:
+        client: The client's partition.
+        accuracy: Of the model that came out, on test examples with the label mix of the client's data.
+        parameters, dense_bytes, compressed_bytes: Of that model; as float32, and deflated.
+        test_accuracy, test_loss, validation_accuracy: Of a model that is the client's own.
+        modelled_seconds: On its device, the download, the computation and the upload together.
+        status: `ok`, or why there is no contribution; `error` says it as a sentence.
+        model_digest: SHA-256 of the model that came out.
+    """
 
     round: int
     action: str
     client: int
-    """The client's partition."""
     group: str
     examples: Figure
     train_loss: Figure
     accuracy: Figure
-    """Of the model that came out, on test examples with the label mix of the client's data."""
     sparsity_target: Figure
     sparsity: Figure
     parameters: Figure
     dense_bytes: Figure
-    """Of its model as float32."""
     compressed_bytes: Figure
-    """Of its model, deflated."""
     seconds: Figure
     multiply_adds: float
     test_accuracy: float
@@ -66,13 +76,18 @@ class ClientRow(TypedDict, total=False):
     modelled_upload_seconds: float
     modelled_joules: float
     status: str
-    """`ok`, or why there is no contribution."""
     error: str | None
     model_digest: str
 
 
 class GroupSummary(TypedDict):
-    """A group at the end of a run: means over the latest models of its clients, masks applied."""
+    """A group at the end of a run: means over the latest models of its clients, masks applied.
+
+    Attributes:
+        accuracy: Of the global model on the test set.
+        upload_bytes: What one client sent in its latest round; `dense_upload_bytes` the same as dense float32.
+        deployed_accuracy: Under the masks of its clients.
+    """
 
     model: str
     clients: int
@@ -83,51 +98,60 @@ class GroupSummary(TypedDict):
     dense_bytes: Figure
     compressed_bytes: Figure
     upload_bytes: Figure
-    """What one client sent in its latest round."""
     dense_upload_bytes: Figure
     deployed_accuracy: NotRequired[Figure]
-    """Under the masks of its clients."""
     h5_bytes: NotRequired[int | None]
     tflite_bytes: NotRequired[int | None]
 
 
 class Summary(TypedDict):
-    """How a run ended: `summary.json`."""
+    """How a run ended: `summary.json`.
+
+    Attributes:
+        status: `completed`, `failed` or `interrupted`.
+        stopped: Why it ended before its last round.
+        clients: Accuracy of each client on its own distribution: mean, std, worst10.
+        dense_uplink_bytes: The same as dense float32; likewise `dense_downlink_bytes`.
+        bytes_by_content: Direction -> content -> bytes.
+        model_digest: SHA-256 of the final weights.
+        missing: Files that could not be made, and why.
+        modelled: What the groups' devices would have taken.
+        samples: Quality of what the generator makes.
+    """
 
     run: str
     scenario: str
     seed: int
     engine: str
     status: str
-    """`completed`, `failed` or `interrupted`."""
     rounds: int
     stopped: dict[str, str] | None
-    """Why it ended before its last round."""
     accuracy: Figure
     best_accuracy: Figure
     best_round: int
     loss: Figure
     clients: dict[str, float]
-    """Accuracy of each client on its own distribution: mean, std, worst10."""
     uplink_bytes: int
     downlink_bytes: int
     dense_uplink_bytes: int
-    """The same as dense float32."""
     dense_downlink_bytes: int
     bytes_by_content: dict[str, dict[str, int]]
     groups: dict[str, GroupSummary]
     seconds: float
     model_digest: str | None
-    """SHA-256 of the final weights."""
     warnings: list[str]
     missing: NotRequired[list[str]]
-    """Files that could not be made, and why."""
     modelled: NotRequired[dict[str, Any]]
     samples: NotRequired[dict[str, Any]]
 
 
 class Provenance(TypedDict):
-    """What a run or recipe was made with: `provenance.json`."""
+    """What a run or recipe was made with: `provenance.json`.
+
+    Attributes:
+        commit, dirty: Of the source tree, and whether it had changes; null for an installed package.
+        data_digest: SHA-256 of the data as they were divided; `dataset_digest` of the data set alone.
+    """
 
     versions: dict[str, str | None]
     commit: str | None
@@ -147,10 +171,14 @@ class Provenance(TypedDict):
 
 
 class SweepRow(TypedDict):
-    """A variant of a sweep, in `sweep.json`; besides, mean and standard deviation of figures of its summaries."""
+    """A variant of a sweep, in `sweep.json`; besides, mean and standard deviation of figures of its summaries.
+
+    Attributes:
+        seeds: That are completed.
+        problems: Why runs failed.
+    """
 
     variant: str
     seeds: int
-    """That are completed."""
     failed: int
     problems: list[str]

@@ -56,6 +56,18 @@ OF_PLUG_INS: dict[str, Any] = {
 """A wire format whose value types are those of `plugins/values`."""
 
 
+BY_WRITER: dict[str, Any] = {
+    "data": {
+        "dataset": "signed",
+        "clients": 4,
+        "examples": 240,
+        "partition": "by-writer",
+        "partition_params": {"writers": 3},
+    },
+}
+"""A data set that says whose each example is, and a partition that asks for it: both plug-ins, of one file each."""
+
+
 ZOO = (
     *("depthwise", "separable", "lstm", "gru", "embedding", "nested", "sequential", "dropout", "spatial-dropout"),
     *("noise", "augmentation", "recurrent-dropout", "bidirectional", "attention", "distributed", "twice"),

@@ -13,11 +13,13 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import clients
 import strategies
 from clients.sgd import SGD
+from fedcompress.checks import resolved
 from fedcompress.client import ClientStrategy
 from fedcompress.compression.kinds.magnitude import Magnitude
 from fedcompress.data.datasets.digits import Digits
@@ -25,11 +27,14 @@ from fedcompress.errors import InputError
 from fedcompress.launch import resume_one, run_one
 from fedcompress.models.architecture import Architecture
 from fedcompress.models.architectures.mini_cnn import MiniCNN
+from fedcompress.models.architectures.mlp import MLP
+from fedcompress.options import Options
 from fedcompress.plugins import KINDS, Plugins, sources
 from fedcompress.plugins import finding as module
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
+from federating import BY_WRITER, PLUGINS, experiment
 from strategies.fedavg import FedAvg
 
 ROOT = Path(clients.__file__).parents[1]
@@ -553,3 +558,154 @@ def test_what_runs_is_what_the_digest_is_of(folder: Path) -> None:
     (folder / "clients" / "counted.py").write_text("raise RuntimeError('edited in the meantime')")
     assert found.load("clients", "counted").__name__ == "Counted"
     assert Plugins((folder,)).digest != digest
+
+
+def test_a_partition_of_ones_own(tmp_path: Path) -> None:
+    """24 people, 3 at each of 4 clients; of 1,438 digits everyone has 59 or 60, of which 5 % are the server's."""
+    made = experiment(BY_WRITER, data__examples=1438)
+    writers = [
+        set(np.asarray(made.data.dataset.client_ids)[np.concatenate(parts)])
+        for parts in zip(made.data.train_parts, made.data.validation_parts, strict=True)
+    ]
+    assert [len(people) for people in writers] == [3] * 4
+    assert len(set.union(*writers)) == 12
+    assert made.scenario.data.partition_params == {"writers": 3}
+    assert made.data.digest == experiment(BY_WRITER, data__examples=1438).data.digest
+    assert made.data.digest != experiment(BY_WRITER, data__examples=1438, data__partition_params__writers=2).data.digest
+    default = experiment(BY_WRITER, data__partition_params={})
+    assert default.scenario.data.partition_params == {"writers": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"data.partition": "by-witer"}, "data.partition: unknown partition 'by-witer'. Did you mean 'by-writer'?"),
+        (
+            {"data.partition_params.writers": 0},
+            "data.partition_params.writers: received 0; input should be greater than or equal to 1.",
+        ),
+        (
+            {"data.partition_params.writer": 2},
+            "data.partition_params.writer: unknown parameter. Did you mean 'writers'?",
+        ),
+        ({"data.balanced": True}, 'data.balanced: is for partition = "dirichlet", but data.partition is "by-writer".'),
+        (
+            {"data.classes": [0, 1], "data.partition": "by-writer"},
+            "data.classes: leave it out; with some labels alone, a person may have no example.",
+        ),
+        (
+            {"data.dataset": "digits"},
+            'data.partition: "by-writer" needs a data set that says whose each example is.',
+        ),
+        (
+            {"data.partition_params.writers": 10},
+            "partition 'by-writer': client 3: received 0 examples, expected at least 2 (data.minimum).",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_partition_of_ones_own(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError) as caught:
+        experiment(BY_WRITER, **{key.replace(".", "__"): value for key, value in changes.items()})
+    assert caught.value.problems == [problem]
+
+
+def test_a_run_with_a_partition_of_ones_own_is_listed_shown_and_resumed(
+    call: Callable[..., Any], tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An edited partition is another plug-in, so that a run does not go on with it."""
+
+    class Breaks(Silent):
+        def round_done(self, row: dict[str, Any]) -> None:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "mine"
+    for file in ("partitions/by-writer.py", "datasets/signed.py"):
+        write(folder / file, (PLUGINS / file).read_text(encoding="utf-8"))
+    made = Scenario.parse({**tiny, **BY_WRITER, "evaluation": {"tflite": False}})
+    (tmp_path / "made.toml").write_text(made.toml(), encoding="utf-8")
+    assert call("list", "partitions", "--plugins", folder).out.split() == [
+        *("by-writer", "dirichlet", "feature", "iid", "pathological", "quantity", "shard")
+    ]
+    done = call("show", tmp_path / "made.toml", "--plugins", folder, "--plot", "plot.html")
+    assert (done.code, "[data.partition_params]\nwriters = 3" in done.out, Path("plot.html").exists()) == (
+        0,
+        True,
+        True,
+    )
+    options = Options(plugins=(folder,))
+    whole = run_one(made, tmp_path / "whole", options)
+    with pytest.raises(KeyboardInterrupt):
+        run_one(made, tmp_path / "run", options, observer=Breaks())
+    file = folder / "partitions" / "by-writer.py"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text + "# changed\n", encoding="utf-8")
+    with pytest.raises(InputError, match="the plug-ins changed since the run began; start a new run"):
+        resume_one(tmp_path / "run")
+    file.write_text(text, encoding="utf-8")
+    assert resume_one(tmp_path / "run", report=False)["model_digest"] == whole["model_digest"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "key", "says"),
+    [
+        ("strategies", "strategies.fedavg:FedAvg", "server.strategy", "odd"),
+        ("clients", "clients.sgd:SGD", "groups.all.client", "odd all"),
+        ("models", "fedcompress.models.architectures.mlp:MLP", "groups.all.model", "odd:9"),
+        ("compression", "fedcompress.compression.kinds.magnitude:Magnitude", "groups.all.compression", "odd all"),
+        ("datasets", "fedcompress.data.datasets.npz:Npz", "data.dataset", "odd:9"),
+        ("partitions", "fedcompress.data.partitions.iid:Iid", "data.partition", "odd"),
+    ],
+)
+@pytest.mark.parametrize("fails", [False, True])
+def test_every_kind_states_its_own_problems(
+    tmp_path: Path, kind: str, base: str, key: str, says: str, fails: bool
+) -> None:
+    """Before any data is read, in one way: `odd:9` is a file that is not there, and nobody looks for it."""
+    module, _, name = base.partition(":")
+    decorator = "@classmethod\n    " if kind in ("strategies", "clients") else ""
+    body = "1 / 0" if fails else "yield ' '.join([use.name, *([use.group.settings.name] if use.group else [])])"
+    text = (
+        f"from {module} import {name}\nclass Odd({name}):\n    {decorator}def problems_in(it, use):\n        {body}\n"
+    )
+    write(tmp_path / kind / "odd.py", text)
+    made = Scenario.parse({"name": "x", "groups": [{"name": "all"}]}, {key: says.split()[0]})
+    with pytest.raises(InputError) as caught:
+        resolved(made, Plugins((tmp_path,)))
+    failed = f"{KINDS[kind].name} {says.split()[0]!r}: cannot be prepared: ZeroDivisionError: division by zero."
+    assert caught.value.problems == [failed if fails else says]
+
+
+def test_the_same_text_means_the_same_class_everywhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NAME, NAME:ARGUMENT, package.module:Class and package.module:Class:ARGUMENT, of kinds that take an argument."""
+    write(folder / "text_models.py", "from fedcompress.models.architectures.mlp import MLP\nclass Mine(MLP): pass\n")
+    monkeypatch.syspath_prepend(folder)
+    found = Plugins()
+    assert found.resolve("models", "mlp") == (MLP, None)
+    assert found.resolve("models", "mlp:8-4:0.5") == (MLP, "8-4:0.5")
+    mine = found.load("models", "text_models:Mine")
+    assert found.resolve("models", "text_models:Mine:8-4:0.5") == (mine, "8-4:0.5")
+    assert (found.architecture("text_models:Mine:8-4:0.5").units, found.architecture("mlp:9").units) == ((8, 4), (9,))
+    assert found.resolve("datasets", "npz:C:/a:b.npz")[1] == "C:/a:b.npz"
+    assert found.resolve("datasets", "fedcompress.data.datasets.npz:Npz:a.npz")[1] == "a.npz"
+    for text, problem in (
+        ("lenet5:3", "model 'lenet5:3': 'lenet5' takes no argument; write 'lenet5'."),
+        ("text_models:Mine:x", "model 'mlp:x': expected the units of its hidden layers"),
+        ("mpl:8", "unknown model 'mpl'. Did you mean 'mlp'?"),
+        ("mpl", "unknown model 'mpl'. Did you mean 'mlp'?"),
+        (
+            "no_module:Mine",
+            "model 'no_module:Mine': cannot be loaded: ModuleNotFoundError: No module named 'no_module'",
+        ),
+    ):
+        with pytest.raises(InputError) as caught:
+            found.architecture(text)
+        assert str(caught.value).startswith(problem)
+
+
+def test_a_suggestion_is_one_that_fits_among_those_that_ship() -> None:
+    found = Plugins()
+    assert found.shipped("clients", lambda kind: kind.finds_masks) == "lotteryfl"
+    assert found.shipped("compression", lambda kind: kind.left_to_client) == "lottery"
+    assert found.shipped("compression", lambda kind: len(kind.widths) > 1) == "quantise"
+    assert found.shipped("compression", lambda kind: vars(kind).get("suggested", False)) == "magnitude"
+    assert found.shipped("partitions", lambda kind: kind.balances) == "dirichlet"

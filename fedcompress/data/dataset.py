@@ -51,11 +51,11 @@ class Dataset:
         problems: list[str] = []
         for split in ("train", "test"):
             x, y = np.asarray(getattr(self, f"x_{split}")), np.asarray(getattr(self, f"y_{split}"))
-            found = [*_input_problems(x), *_label_problems(y, self.classes)]
-            if not found and len(x) != len(y):
-                found = [f"has {len(x)} examples and {len(y)} labels; expected one label per example"]
-            problems += [f"Data set {self.name!r}: the {split} set {problem}." for problem in found]
-            if not found:
+            faults = [*_input_problems(x), *_label_problems(y, self.classes)]
+            if not faults and len(x) != len(y):
+                faults = [f"has {len(x)} examples and {len(y)} labels; expected one label per example"]
+            problems += [f"Data set {self.name!r}: the {split} set {problem}." for problem in faults]
+            if not faults:
                 object.__setattr__(self, f"x_{split}", _shared(_as_input(x)))
                 object.__setattr__(self, f"y_{split}", _shared(y.astype(np.int32, copy=False)))
         train, test = self.x_train, self.x_test

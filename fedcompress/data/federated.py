@@ -149,8 +149,8 @@ def federate(
     settings, labels = partition.settings, dataset.y_train
 
     def held_out(members: Indices, fraction: float, purpose: str) -> tuple[Indices, Indices]:
-        rest, held = holdout(labels[members], fraction, generator(seed, 0, SERVER, purpose))
-        return members[rest], members[held]
+        rest, out = holdout(labels[members], fraction, generator(seed, 0, SERVER, purpose))
+        return members[rest], members[out]
 
     rest = np.arange(len(labels))
     if settings.examples is not None and settings.examples < len(labels):

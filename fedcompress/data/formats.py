@@ -111,10 +111,10 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
 def find_idx(folder: Path) -> list[Path] | None:
     """Returns the four files of `IDX_FILES` in a folder, in that order; None unless all are there."""
-    found = []
+    paths = []
     for name in IDX_FILES:
-        found += [path for path in (folder / f"{name}.gz", folder / name) if path.is_file()][:1]
-    return found if len(found) == len(IDX_FILES) else None
+        paths += [path for path in (folder / f"{name}.gz", folder / name) if path.is_file()][:1]
+    return paths if len(paths) == len(IDX_FILES) else None
 
 
 def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> list[Any]:
@@ -124,11 +124,11 @@ def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
         InputError: The file is not an archive, is damaged, or lacks one of the names.
     """
     expected = f"a NumPy archive (np.savez) with the arrays {', '.join(names)}"
-    found = read_arrays(path, [*names, *optional], expected)
-    if missing := [name for name in names if name not in found]:
-        have = ", ".join(found)
+    arrays = read_arrays(path, [*names, *optional], expected)
+    if missing := [name for name in names if name not in arrays]:
+        have = ", ".join(arrays)
         raise InputError(f"{path} has no array {', '.join(missing)}, only {have}; expected {expected}.")
-    return [found.get(name) for name in (*names, *optional)]
+    return [arrays.get(name) for name in (*names, *optional)]
 
 
 def read_arrays(path: Path, names: Collection[str] | None, expected: str) -> dict[str, NDArray[Any]]:

@@ -57,10 +57,10 @@ class IdxSource(DatasetSource):
         return self._named(Dataset(self.name, x_train, y_train, x_test, y_test, 10), train.parent)
 
     def _named(self, dataset: Dataset, folder: Path) -> Dataset:
-        found = FIRST_LABELS.get(tuple(dataset.y_train[:16].tolist()), self.name)
-        if found != self.name:
+        name = FIRST_LABELS.get(tuple(dataset.y_train[:16].tolist()), self.name)
+        if name != self.name:
             raise InputError(
-                f"{folder} holds {found!r}, asked for {self.name!r}; their files have the same names. "
+                f"{folder} holds {name!r}, asked for {self.name!r}; their files have the same names. "
                 f"Put each into a folder of its own name."
             )
         return dataset

@@ -154,8 +154,8 @@ def label_distribution(labels: NDArray[Any], parts: Sequence[Indices], classes: 
     """Returns the number of examples of each class at each client, (clients, classes)."""
     sizes = np.array([len(part) for part in parts], np.int64)
     owner = np.repeat(np.arange(len(parts)), sizes)
-    held = labels[np.concatenate(parts)] if len(parts) else np.empty(0, np.int64)
-    return np.bincount(owner * classes + held, minlength=len(parts) * classes).reshape(len(parts), classes)
+    labels_held = labels[np.concatenate(parts)] if len(parts) else np.empty(0, np.int64)
+    return np.bincount(owner * classes + labels_held, minlength=len(parts) * classes).reshape(len(parts), classes)
 
 
 def partition_digest(parts: Sequence[Indices]) -> str:

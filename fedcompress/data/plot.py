@@ -72,14 +72,14 @@ def _all(totals: Sequence[str], distribution: NDArray[np.int64]) -> tuple[Text, 
 def _class_counts(distribution: NDArray[np.int64]) -> FittedTable:
     """Returns a table of how many classes each client holds, where there are too many for a column each."""
     clients, classes = distribution.shape
-    held, sizes = (distribution > 0).sum(axis=1), distribution.sum(axis=1)
+    classes_of, sizes = (distribution > 0).sum(axis=1), distribution.sum(axis=1)
     largest = distribution.max(axis=1)
     shown = _shown(clients)
     rows: list[tuple[Text | str, ...]] = [
-        (str(client), str(held[client]), f"{largest[client]:,}", f"{sizes[client]:,}") for client in range(shown)
+        (str(client), str(classes_of[client]), f"{largest[client]:,}", f"{sizes[client]:,}") for client in range(shown)
     ]
     if shown < clients:
-        means = [f"{of[shown:].mean():,.1f}" for of in (held, largest, sizes)]
+        means = [f"{of[shown:].mean():,.1f}" for of in (classes_of, largest, sizes)]
         rows.append((f"{clients - shown:,} more, mean", *means))
     rows.append(_all([str(int((distribution.sum(axis=0) > 0).sum())), ""], distribution))
     columns = ("client", "classes", "largest class", "examples")

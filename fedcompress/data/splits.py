@@ -48,8 +48,8 @@ def holdout(labels: NDArray[Any], fraction: float, rng: np.random.Generator) -> 
     Returns:
         Indices of the rest and of those held out, each sorted.
     """
-    held = _held_out(labels, fraction, rng)
-    return np.flatnonzero(~held), np.flatnonzero(held)
+    drawn = _held_out(labels, fraction, rng)
+    return np.flatnonzero(~drawn), np.flatnonzero(drawn)
 
 
 def split_validation(
@@ -67,8 +67,8 @@ def split_validation(
     Returns:
         Indices for training and for validation, each sorted.
     """
-    held = _held_out(labels[indices], fraction, rng)
-    return indices[~held], indices[held]
+    drawn = _held_out(labels[indices], fraction, rng)
+    return indices[~drawn], indices[drawn]
 
 
 def largest_remainder(weights: NDArray[np.int64], total: int) -> NDArray[np.int64]:
@@ -95,9 +95,9 @@ def matched_counts(wanted: NDArray[np.int64], available: NDArray[np.int64], limi
     wanted = np.where(available > 0, wanted, 0)
     if not wanted.any() or limit < 1:
         return np.zeros_like(wanted)
-    held = wanted > 0
+    present = wanted > 0
     # A count is at least the floor of m * wanted / total, so any larger m would ask for more than is available.
-    most = int(np.min(((available[held] + 1) * wanted.sum() - 1) // wanted[held]))
+    most = int(np.min(((available[present] + 1) * wanted.sum() - 1) // wanted[present]))
     for total in range(min(most, limit), 1, -1):
         counts = largest_remainder(wanted, total)
         if (counts <= available).all():

@@ -44,8 +44,8 @@ class TableSource(DatasetSource):
             raise damaged(path, "a label or pixel is too large", f"labels to 9, pixels to {self.brightest}")
         images = ((images * np.uint16(255) + self.brightest // 2) // self.brightest).astype(np.uint8)
         rng = generator(0, 0, SERVER, self.name)  # part of the data set, so not the run's seed
-        rest, held = holdout(labels, TEST_FRACTION, rng)
-        train, test = rng.permutation(rest), rng.permutation(held)
+        rest, held_out = holdout(labels, TEST_FRACTION, rng)
+        train, test = rng.permutation(rest), rng.permutation(held_out)
         return Dataset(self.name, images[train], labels[train], images[test], labels[test], 10)
 
     def _path(self, roots: DataRoots) -> Path:

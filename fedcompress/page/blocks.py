@@ -126,6 +126,11 @@ class Section:
     heading: bool = True
 
 
+def has_content(block: Block) -> bool:
+    """Says whether there is something in a plot or table to show."""
+    return bool(block.figure["data"] if isinstance(block, Panel) else not isinstance(block, TextTable) or block.rows)
+
+
 def grouped(blocks: Sequence[Block]) -> list[tuple[str, list[Block]]]:
     """Returns (kind, blocks) for each sequence of blocks of one kind."""
     return [(kind, list(alike)) for kind, alike in groupby(blocks, lambda block: type(block).__name__)]

@@ -33,15 +33,18 @@ def rounded(values: Iterable[float]) -> list[float | None]:
     return [float(f"{value:.6g}") if math.isfinite(value) else None for value in map(float, values)]
 
 
-def line(name: str, index: int, x: Iterable[float], y: Iterable[float], *, marked: bool, **more: Any) -> Json:
-    """Returns a series of its own colour, dashes and marks."""
+def line(
+    name: str, index: int, x: Iterable[float], y: Iterable[float], *, marked: bool | None = None, **more: Any
+) -> Json:
+    """Returns a series of its own colour, dashes and marks; by default, points are marked unless they are many."""
+    places = rounded(x)
     return {
         "type": "scatter",
         "name": name,
         "legendgroup": name,
-        "x": rounded(x),
+        "x": places,
         "y": rounded(y),
-        "mode": "lines+markers" if marked else "lines",
+        "mode": "lines+markers" if (len(places) <= FEW if marked is None else marked) else "lines",
         "line": {"color": colour(index), "dash": DASHES[index % len(DASHES)], "width": 2},
         "marker": {"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 7, "color": colour(index)},
         **more,

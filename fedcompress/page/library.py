@@ -53,10 +53,10 @@ def cut(source: str, traces: Set[str]) -> str:
     ends = [source.find(f"var {name}={index['module']}(") for name in (index["load"], *loaders)]
     if ends != sorted(ends) or min(ends) < 0:
         return source
-    found = [_TRACE.findall(source, begin, end) for begin, end in pairwise(ends)]
-    wanted = [place for place, names in enumerate(found) if traces & set(names)]
-    if traces - {"scatter"} - {name for place in wanted for name in found[place]}:
+    names_of = [_TRACE.findall(source, begin, end) for begin, end in pairwise(ends)]
+    wanted = [place for place, names in enumerate(names_of) if traces & set(names)]
+    if traces - {"scatter"} - {name for place in wanted for name in names_of[place]}:
         return source
     last = source.index("});", ends[max(wanted, default=-1) + 1]) + len("});")
-    asked = ",".join(f"{loaders[place]}()" for place in wanted)
-    return source[:last] + index[0].replace(index["traces"], asked) + source[index.end() :]
+    calls = ",".join(f"{loaders[place]}()" for place in wanted)
+    return source[:last] + index[0].replace(index["traces"], calls) + source[index.end() :]

@@ -48,19 +48,19 @@ def sources(modules: Iterable[str]) -> dict[str, bytes]:
     They are those of each module's whole top-level package, and of the modules and packages beside it that it imports:
     the helpers of a project. Of an installed package, what is installed beside it is none of those.
     """
-    found: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     waiting, seen = [name.partition(".")[0] for name in modules], set(_SHIPPED)
     roots: set[Path] = set()
     while waiting:
         top = waiting.pop()
         for root, path in _files_of(top) if top not in seen else ():
             text = path.read_bytes()
-            found[str(path.relative_to(root))] = text
+            files[str(path.relative_to(root))] = text
             if root not in _installed():
                 roots.add(root)
                 waiting += [name for name in _imports(text) if name not in seen and _root_of(name) in roots]
         seen.add(top)
-    return found
+    return files
 
 
 def _files_of(top: str) -> Iterator[tuple[Path, Path]]:

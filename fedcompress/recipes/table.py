@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import Any
 
 from fedcompress.fitted_table import FittedTable
+from fedcompress.results.run.directory import as_csv
 from fedcompress.units import number, size
 
 Row = dict[str, Any]
@@ -21,11 +20,7 @@ DETAILS = ("curve", "layer_sparsity", "confusion")
 def to_csv(rows: Sequence[Row]) -> str:
     """Returns all rows with all columns, a line for each seed."""
     columns = list(dict.fromkeys(key for row in rows for key in row if key not in DETAILS))
-    lines = io.StringIO()
-    writer = csv.DictWriter(lines, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return lines.getvalue()
+    return as_csv(rows, columns)
 
 
 def label(row: Row) -> str:

@@ -28,30 +28,34 @@ def export_models(
     that are pruned as a whole. With `mask = "server"` that is the same for the whole group.
     """
     sizes: dict[str, Mapping[str, int | str | None]] = {}
-    asked = experiment.scenario.evaluation.tflite
+    with_tflite = experiment.scenario.evaluation.tflite
     files = file_names(experiment.groups)
     for name, group in experiment.groups.items():
         weights = experiment.deployed(state, experiment.clients[group.clients[0]])
         if weights is None:
             continue
-        sizes[name] = _write(*group.compression.deployed(group.model, weights), folder / files[name], missing, asked)
-    if own := experiment.server.own_model(state):
-        _write(*own, folder / "server", missing, asked)
+        sizes[name] = _write(
+            *group.compression.deployed(group.model, weights), folder / files[name], missing, with_tflite
+        )
+    if of_server := experiment.server.own_model(state):
+        _write(*of_server, folder / "server", missing, with_tflite)
     return sizes
 
 
-def _write(spec: ModelSpec, weights: Arrays, stem: Path, missing: list[str], lite: bool) -> dict[str, int | str | None]:
+def _write(
+    spec: ModelSpec, weights: Arrays, stem: Path, missing: list[str], with_tflite: bool
+) -> dict[str, int | str | None]:
     stem.parent.mkdir(exist_ok=True)
     model = spec.build()
     model.set_weights(weights)
-    found: dict[str, int | str | None] = {"h5_bytes": None, "tflite_bytes": None}
+    sizes: dict[str, int | str | None] = {"h5_bytes": None, "tflite_bytes": None}
     with optional(f"models/{stem.name}.h5", missing):
-        found["h5_bytes"] = save_h5(model, stem.with_name(f"{stem.name}.h5"))
-    if lite:
+        sizes["h5_bytes"] = save_h5(model, stem.with_name(f"{stem.name}.h5"))
+    if with_tflite:
         with optional(f"models/{stem.name}.tflite", missing):
             data = tflite.convert(model)
             stem.with_name(f"{stem.name}.tflite").write_bytes(data)
-            found["tflite_bytes"] = len(data)
+            sizes["tflite_bytes"] = len(data)
             if (needed := tflite.operations(data)) != "builtin":
-                found["tflite_operations"] = needed
-    return found
+                sizes["tflite_operations"] = needed
+    return sizes

@@ -131,14 +131,16 @@ class RunResult:
             if name != "rounds":
                 with_clients = self.rounds["round"][self.rounds["clients"] > 0]
                 last = int(with_clients.max()) if len(with_clients) else 0
-            found = int(table["round"].max()) if len(table) else 0
-            if found < last:
-                raise InputError(f"{path}: ends after round {found} of {last} of a completed run: it was cut off.")
+            last_written = int(table["round"].max()) if len(table) else 0
+            if last_written < last:
+                raise InputError(
+                    f"{path}: ends after round {last_written} of {last} of a completed run: it was cut off."
+                )
         return table
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRuns:
     """The runs that were named.
 
     Attributes:
@@ -160,7 +162,7 @@ class Found:
         return named
 
 
-def find_runs(names: Sequence[str | Path], *, unfinished: bool = False) -> Found:
+def find_runs(names: Sequence[str | Path], *, unfinished: bool = False) -> FoundRuns:
     """Opens runs and sweeps.
 
     A sweep's runs are its variants with its seeds. Runs named one by one are a variant if they differ only in their
@@ -193,7 +195,7 @@ def find_runs(names: Sequence[str | Path], *, unfinished: bool = False) -> Found
             called = variant if label is None else f"{label} {variant}" if several else label
             for run in runs:
                 _place(groups, replace(run, variant=called), label and called, {"sweep": str(path), "variant": variant})
-    return Found(tuple(_labelled(groups)), _split(names[0])[1], tuple(missing))
+    return FoundRuns(tuple(_labelled(groups)), _split(names[0])[1], tuple(missing))
 
 
 @dataclass
@@ -239,8 +241,8 @@ def _with_settings(group: _Group, alike: Sequence[_Group]) -> str:
         return name
     tables = [dict(flat_settings(other.key)) for other in alike]
     keys = [key for key in {k: 0 for table in tables for k in table} if len({repr(t.get(key)) for t in tables}) > 1]
-    own = dict(flat_settings(group.key))
-    settings = [f"{key}={own.get(key, 'none')}" for key in keys]
+    values = dict(flat_settings(group.key))
+    settings = [f"{key}={values.get(key, 'none')}" for key in keys]
     return f"{name} ({', '.join(settings)})" if 0 < len(settings) <= MOST_SETTINGS else name
 
 

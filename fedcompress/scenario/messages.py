@@ -32,9 +32,9 @@ def validated(kind: type[Kind], table: Mapping[str, Any]) -> Kind:
         return kind.model_validate(table)
     except ValidationError as error:
         # pydantic counts only the valid items of a list; the invalid ones have messages of their own
-        found = [e for e in error.errors(include_url=False) if not (e["type"] == "too_short" and e["input"])]
-        first = list(_problems(found[:MOST_PROBLEMS], table, kind))
-        raise InputError(first, further=len(found) - len(first)) from None
+        errors = [e for e in error.errors(include_url=False) if not (e["type"] == "too_short" and e["input"])]
+        first = list(_problems(errors[:MOST_PROBLEMS], table, kind))
+        raise InputError(first, further=len(errors) - len(first)) from None
 
 
 def _problems(errors: Iterable[Any], table: Mapping[str, Any], kind: type[Section]) -> Iterable[str]:
@@ -92,7 +92,7 @@ def _section(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for inner in getattr(annotation, "__args__", ()):
-        found = _section(inner)
-        if found is not Section:
-            return found
+        section = _section(inner)
+        if section is not Section:
+            return section
     return Section

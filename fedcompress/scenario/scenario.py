@@ -130,10 +130,10 @@ class Scenario(Section):
 
 def deciding(table: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a scenario's table, of whatever version, without what decides no result: trackers and TFLite files."""
-    kept = {key: value for key, value in table.items() if key != "tracking"}
-    if isinstance(evaluation := kept.get("evaluation"), Mapping):
-        kept["evaluation"] = {key: value for key, value in evaluation.items() if key != "tflite"}
-    return kept
+    decisive = {key: value for key, value in table.items() if key != "tracking"}
+    if isinstance(evaluation := decisive.get("evaluation"), Mapping):
+        decisive["evaluation"] = {key: value for key, value in evaluation.items() if key != "tflite"}
+    return decisive
 
 
 def _variant(base: Mapping[str, Any], variant: Variant, seed: int) -> Scenario:

@@ -25,10 +25,10 @@ class Mlflow(Tracker):
         run.folder.mkdir(parents=True, exist_ok=True)
         database = (run.folder / "mlflow.db").resolve()
         self._client = MlflowClient(tracking_uri=settings.mlflow_uri or f"sqlite:///{database}")
-        found = self._client.get_experiment_by_name(settings.project)
-        experiment = found.experiment_id if found else self._client.create_experiment(settings.project)
-        own = f"tags.`fedcompress.key` = '{run.key}'"
-        known = self._client.search_runs([experiment], own)
+        existing = self._client.get_experiment_by_name(settings.project)
+        experiment = existing.experiment_id if existing else self._client.create_experiment(settings.project)
+        by_key = f"tags.`fedcompress.key` = '{run.key}'"
+        known = self._client.search_runs([experiment], by_key)
         if known:
             self._id = known[0].info.run_id
             return

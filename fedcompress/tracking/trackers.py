@@ -17,7 +17,6 @@ import numpy as np
 
 from fedcompress.errors import InputError, first_line
 from fedcompress.experiment import Experiment
-from fedcompress.groups import Group
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.runs import flat_settings
 from fedcompress.strategy import State
@@ -98,7 +97,7 @@ class Trackers:
         for name, group in self._experiment.groups.items():
             weights = self._experiment.server.deployed(state, self._experiment.clients[group.clients[0]])
             if weights is not None:
-                for layer, position in _layers(group):
+                for position, layer in group.model.kernels.items():
                     yield f"sparsity {name}/{layer}", float(np.mean(weights[position] == 0))
 
     def _each(self, act: Callable[[Tracker], None]) -> None:
@@ -121,9 +120,9 @@ def _of_summary(summary: Mapping[str, Any]) -> Scalars:
     """Returns the final figures; none of a run that did not get there."""
     if not summary:
         return {}
-    own = {f"final/{key}": summary[key] for key in _SUMMARY}
+    of_run = {f"final/{key}": summary[key] for key in _SUMMARY}
     of_groups = {f"final group {name}/accuracy": group["accuracy"] for name, group in summary["groups"].items()}
-    return _finite({**own, **of_groups})
+    return _finite({**of_run, **of_groups})
 
 
 def _of_round(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,10 +143,6 @@ def _of_groups(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 scalars[f"group {group}/{key}"] = float(np.mean(values))
         scalars[f"group {group}/clients"] = float(len({row["client"] for row in good}))
     return scalars
-
-
-def _layers(group: Group) -> list[tuple[str, int]]:
-    return [(name, position) for position, name in group.model.kernels.items()]
 
 
 def _finite(scalars: Mapping[str, Any]) -> dict[str, float]:

@@ -31,7 +31,7 @@ from fedcompress.results.run.recorder import Silent
 from fedcompress.scenario import Scenario
 from fedcompress.wire.payload import encode_payload, present
 from fedcompress.wire.records import to_record
-from federating import FEDPKDG, OF_PLUG_INS, PLUGINS, TINY, experiment, of_zoo
+from federating import BY_WRITER, FEDPKDG, OF_PLUG_INS, PLUGINS, TINY, experiment, of_zoo
 from waiting import until
 
 Started = Callable[[], dict[int, str]]
@@ -159,10 +159,13 @@ def test_early_stop_devices_and_tracking_are_those_of_inline(tmp_path: Path, sta
 
 
 @pytest.mark.slow
-def test_knowledge_exchange_gives_the_same_model_as_inline(tmp_path: Path, started: Started) -> None:
-    """Pruned clients, generators, a rolling buffer, state that nodes keep."""
+@pytest.mark.parametrize("table", [FEDPKDG, BY_WRITER], ids=["fedpkdg", "by-writer"])
+def test_knowledge_and_plug_ins_give_the_same_model_as_inline(
+    tmp_path: Path, started: Started, table: dict[str, Any]
+) -> None:
+    """Pruned clients, generators, a rolling buffer, state that nodes keep; a data set and a partition of one's own."""
     summaries = [
-        run_one(scenario(FEDPKDG, rounds=2, data__clients=2), tmp_path / options.engine, options)
+        run_one(scenario(table, rounds=2, data__clients=2), tmp_path / options.engine, options)
         for options in (Options(plugins=(PLUGINS,)), SUPERLINK)
     ]
     assert started() == {}
@@ -279,8 +282,9 @@ def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         SuperLinkEngine(SUPERLINK).check_clients(1)
 
 
-def test_both_sides_build_the_same_experiment() -> None:
-    made = experiment(MIXED)
+@pytest.mark.parametrize("table", [MIXED, BY_WRITER], ids=["mixed", "by-writer"])
+def test_both_sides_build_the_same_experiment(table: dict[str, Any]) -> None:
+    made = experiment(table)
     config = {"scenario-toml": made.scenario.toml(), "data-digest": made.data.digest, "plugins": str(PLUGINS)}
     built = experiment_of(config)
     assert built.scenario.digest == made.scenario.digest

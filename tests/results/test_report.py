@@ -210,7 +210,7 @@ def test_groups_of_a_variant_are_compared_by_name(make_sweep: Make) -> None:
     sweep = shown(make_sweep("sweep", {"one": (0.80, 0.84), "two": (0.81, 0.82)}, (1, 2)))
     table = clients.groups(sweep.variants)
     assert [row[0] for row in table.rows] == ["one, dense", "one, half", "two, dense", "two, half"]
-    panel = pareto.against_bytes(sweep)
+    panel, _ = pareto.blocks(sweep)
     assert panel is not None
     assert [row[-1] for row in panel.table.rows] == ["yes", "no"]  # as many bytes, and less accurate
 

@@ -62,8 +62,8 @@ def _classes(name: str, *labels: NDArray[Any]) -> int:
     """Returns the number of classes, refusing labels with gaps: an unused output is most often a mistake."""
     if any(y.dtype.kind not in "iu" or y.ndim != 1 for y in labels):
         return 0  # Dataset says what is wrong with them
-    found = np.unique(np.concatenate(labels))
-    if len(found) < 2 or found[0] != 0 or found[-1] != len(found) - 1:
-        some = ", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else "")
+    labels_used = np.unique(np.concatenate(labels))
+    if len(labels_used) < 2 or labels_used[0] != 0 or labels_used[-1] != len(labels_used) - 1:
+        some = ", ".join(map(str, labels_used[:8])) + (", ..." if len(labels_used) > 8 else "")
         raise InputError(f"Data set {name!r} has the labels {some}; expected every one of 0, 1, ..., k-1 with k >= 2.")
-    return len(found)
+    return len(labels_used)

@@ -23,15 +23,15 @@ class Pathological(Dealt):
         if each > len(sizes):
             raise InputError(f"classes_per_client is {each}, but there are {len(sizes)} classes.")
         holders: list[list[int]] = [[] for _ in sizes]
-        held = np.zeros(len(sizes))
+        holder_counts = np.zeros(len(sizes))
         ties = rng.random((clients, len(sizes)))
         for client in range(clients):
             # The classes with the fewest holders for their size: clients end up with similar numbers of examples.
-            load = np.where(held < sizes, held / sizes, np.inf)
+            load = np.where(holder_counts < sizes, holder_counts / sizes, np.inf)
             for label in np.lexsort((ties[client], load))[:each]:
-                held[label] += 1
+                holder_counts[label] += 1
                 holders[label].append(client)
-        for turn, label in enumerate(np.flatnonzero(held == 0)):
+        for turn, label in enumerate(np.flatnonzero(holder_counts == 0)):
             holders[label].append(turn % clients)
         owner = np.empty(len(labels), np.int64)
         for label, owners in enumerate(holders):

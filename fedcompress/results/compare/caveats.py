@@ -47,19 +47,19 @@ def caveats(runs: Sequence[RunResult]) -> list[str]:
         texts.append(f"data sets differ ({', '.join(sets)}): accuracies say nothing about each other.")
     elif changed := _changed_data(runs):
         texts.append(f"data differ although the settings do not: {changed}.")
-    made = [run.provenance for run in runs]
-    if machines := _differing(made, lambda p: _machine(p.get("machine", {}))):
+    made_with = [run.provenance for run in runs]
+    if machines := _differing(made_with, lambda p: _machine(p.get("machine", {}))):
         texts.append(f"machines differ ({machines}): seconds say little about each other.")
     for key in ("engine", "workers"):
-        if values := _differing(made, lambda p, key=key: str(p.get(key))):  # type: ignore[misc]
+        if values := _differing(made_with, lambda p, key=key: str(p.get(key))):  # type: ignore[misc]
             texts.append(f"{key} differ ({values}): seconds say little about each other.")
-    packages = sorted({package for p in made for package in p.get("versions", {})})
+    packages = sorted({package for p in made_with for package in p.get("versions", {})})
     for package in packages:
-        if values := _differing(made, lambda p, package=package: str(p["versions"].get(package))):  # type: ignore[misc]
+        if values := _differing(made_with, lambda p, package=package: str(p["versions"].get(package))):  # type: ignore[misc]
             texts.append(f"versions of {package} differ ({values}).")
-    if values := _differing(made, lambda p: str(p.get("commit"))[:9] + ("+changes" if p.get("dirty") else "")):
+    if values := _differing(made_with, lambda p: str(p.get("commit"))[:9] + ("+changes" if p.get("dirty") else "")):
         texts.append(f"commits differ ({values}).")
-    if _differing(made, lambda p: str(p.get("plugins_digest"))):
+    if _differing(made_with, lambda p: str(p.get("plugins_digest"))):
         texts.append("plug-ins differ.")
     return texts
 
@@ -68,9 +68,9 @@ def _machine(machine: Mapping[str, Any]) -> str:
     return f"{machine.get('system')}, {machine.get('processor')}, {machine.get('cores')} cores"
 
 
-def _differing(made: Sequence[Mapping[str, Any]], of: Callable[[Mapping[str, Any]], str]) -> str | None:
+def _differing(made_with: Sequence[Mapping[str, Any]], of: Callable[[Mapping[str, Any]], str]) -> str | None:
     """Returns the distinct values if there are several."""
-    values = list(dict.fromkeys(map(of, made)))
+    values = list(dict.fromkeys(map(of, made_with)))
     return " / ".join(values) if len(values) > 1 else None
 
 

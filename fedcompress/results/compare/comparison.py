@@ -13,7 +13,7 @@ from fedcompress.results.compare.caveats import caveats
 from fedcompress.results.compare.condition import Condition, Name
 from fedcompress.results.compare.figures import FIGURES, Figure, target_figures
 from fedcompress.results.compare.statistics import ANY, BETWEEN_SHARES, Difference, Interval
-from fedcompress.results.runs import Found, RunResult
+from fedcompress.results.runs import FoundRuns, RunResult
 
 
 class ComparisonError(FedcompressError):
@@ -166,7 +166,7 @@ def _needed(row: Row, name: Name) -> float:
     return value
 
 
-def compare(found: Found, *, baseline: str | None = None, target: float | None = None) -> Comparison:
+def compare(found: FoundRuns, *, baseline: str | None = None, target: float | None = None) -> Comparison:
     """Compares all variants with one of them.
 
     Args:

@@ -245,12 +245,12 @@ class Condition:
         baseline = first == "baseline"
         if baseline:
             first, *rest = rest
-        prefix, said = f"--fail-if {self.shown}", shortened(token, SHOWN_TOKEN)
+        prefix, quoted = f"--fail-if {self.shown}", shortened(token, SHOWN_TOKEN)
         if first not in self._figures:
             known = suggestion(first, self._figures)
             raise InputError(f"{prefix}: unknown column {shortened(first, SHOWN_TOKEN)!r}.{known}")
         if len(rest) > 1 or (rest and rest[0] not in PARTS):
-            raise InputError(f"{prefix}: {said!r} has no such part.{suggestion(rest[-1], PARTS)}")
+            raise InputError(f"{prefix}: {quoted!r} has no such part.{suggestion(rest[-1], PARTS)}")
         return Name(first, rest[0] if rest else "mean", baseline)
 
     def _number(self, node: _Node) -> _Node:

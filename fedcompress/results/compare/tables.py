@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
@@ -18,7 +16,7 @@ from fedcompress.page.blocks import Block, Section, TextTable, Warnings
 from fedcompress.page.shell import html
 from fedcompress.results.compare import comparison as compared
 from fedcompress.results.compare.comparison import Cell, Comparison, Row
-from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory, as_csv
 from fedcompress.units import number, size
 
 MARKS = {
@@ -198,12 +196,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 
 def to_csv(comparison: Comparison) -> str:
     """Returns a line per variant and figure."""
-    lines = io.StringIO()
     rows = records(comparison)
-    writer = csv.DictWriter(lines, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return lines.getvalue()
+    return as_csv(rows, rows[0])
 
 
 def to_markdown(comparison: Comparison) -> str:

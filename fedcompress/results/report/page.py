@@ -9,20 +9,20 @@ from pkgutil import iter_modules
 
 from fedcompress.errors import InputError
 from fedcompress.files import check_output, write_text
-from fedcompress.page.blocks import Section
+from fedcompress.page.blocks import Section, has_content
 from fedcompress.page.shell import html
 from fedcompress.results.compare.comparison import compare
 from fedcompress.results.compare.tables import CLASSES
 from fedcompress.results.report import sections, verdict
 from fedcompress.results.report.settings import lead
 from fedcompress.results.report.shown import Shown
-from fedcompress.results.runs import Found
+from fedcompress.results.runs import FoundRuns
 
 FILE = "report.html"
 
 
 def write_report(
-    found: Found, out: Path | None = None, *, target: float | None = None, baseline: str | None = None
+    found: FoundRuns, out: Path | None = None, *, target: float | None = None, baseline: str | None = None
 ) -> Path:
     """Writes the page and returns where it is.
 
@@ -47,7 +47,7 @@ def write_report(
     return path
 
 
-def make_page(found: Found, *, target: float | None = None, baseline: str | None = None) -> str:
+def make_page(found: FoundRuns, *, target: float | None = None, baseline: str | None = None) -> str:
     """Returns the page."""
     shown = Shown(found.variants, compare(found, baseline=baseline, target=target))
     title = ", ".join(dict.fromkeys(str(run.summary["scenario"]) for run in found.runs))
@@ -59,6 +59,6 @@ def _sections(shown: Shown) -> Iterable[Section]:
     """Yields the sections of the folder `sections` that have something to show, by their places."""
     modules = [import_module(f"{sections.__name__}.{module.name}") for module in iter_modules(sections.__path__)]
     for module in sorted(modules, key=lambda module: module.PLACE):
-        if blocks := list(module.blocks(shown)):
+        if blocks := list(filter(has_content, module.blocks(shown))):
             name = module.__name__.rpartition(".")[2]
             yield Section(name, module.TITLE, blocks, getattr(module, "TEXT", ""))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from fedcompress.results.compare.comparison import Comparison, Row
 from fedcompress.results.runs import RunResult
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Variants = Mapping[str, Sequence[RunResult]]
 
@@ -49,3 +53,13 @@ class Shown:
 def label(variants: Variants, variant: str, part: str) -> str:
     """Returns how a part of a variant, such as a group, is called: with the variant if there are several."""
     return part if len(variants) == 1 else f"{variant}, {part}"
+
+
+def by_group(runs: Sequence[RunResult]) -> Iterable[tuple[str, pd.DataFrame]]:
+    """Yields each group that has any with the rows of all its clients' actions."""
+    import pandas as pd
+
+    rows = pd.concat([run.clients for run in runs])
+    for group in (str(group["name"]) for group in runs[0].scenario["groups"]):
+        if len(of_group := rows[rows["group"] == group]):
+            yield group, of_group

@@ -146,14 +146,14 @@ class Checkpoints:
         for name, rows in self._rows.items():
             wanted = recorded[name]
             try:
-                found = rows.read(until=wanted["length"])
+                on_disk = rows.read(until=wanted["length"])
             except OSError as error:
                 yield f"{rows.path}: cannot be read: {error.strerror}; put it back, or start a new run."
                 continue
-            if found["length"] < wanted["length"]:
+            if on_disk["length"] < wanted["length"]:
                 yield (
-                    f"{rows.path}: has {found['length']} bytes, but the rounds up to the checkpoint take "
+                    f"{rows.path}: has {on_disk['length']} bytes, but the rounds up to the checkpoint take "
                     f"{wanted['length']}: it was cut off. Put it back, or start a new run."
                 )
-            elif found != wanted:
+            elif on_disk != wanted:
                 yield f"{rows.path}: is not what the run wrote up to its checkpoint; put it back, or start a new run."

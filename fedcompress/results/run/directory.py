@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
+import io
 import json
 import math
 import os
@@ -120,13 +122,17 @@ class RunDirectory:
 
     def _broken_off(self) -> tuple[str, ...] | None:
         """Returns the files that were being made here, if there is nothing else and the last has not got its name."""
-        found = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        present = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
         for names in _MAKINGS:
             parts = set(map(part_name, names))
-            if found & parts and found <= parts | set(names[:-1]):
+            if present & parts and present <= parts | set(names[:-1]):
                 return names
         rows = set(_RUN[: len(ROWS)])  # of a version that gave names one by one, these first
-        if found & rows and found <= set(_RUN[:-1]) and not any((self.path / r).stat().st_size for r in found & rows):
+        if (
+            present & rows
+            and present <= set(_RUN[:-1])
+            and not any((self.path / r).stat().st_size for r in present & rows)
+        ):
             return _RUN
         return None
 
@@ -203,6 +209,15 @@ class RunDirectory:
 def as_json(table: Mapping[str, Any]) -> str:
     """Returns a table as the text of a JSON file."""
     return json.dumps(finite(table), indent=2) + "\n"
+
+
+def as_csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
+    """Returns these columns of some rows as the text of a CSV file."""
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, list(columns), extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return lines.getvalue()
 
 
 def directory_name(label: str) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fedcompress.fairness import over_clients, worst_tenth
 from fedcompress.page.blocks import Block, Panel, TextTable
-from fedcompress.page.figures import FEW, SYMBOLS, Json, axes, colour, line, plotted, rounded
-from fedcompress.results.report.shown import Shown, Variants, label
+from fedcompress.page.figures import SYMBOLS, Json, axes, colour, line, plotted, rounded
+from fedcompress.results.report.shown import Shown, Variants, by_group, label
 from fedcompress.results.runs import RunResult
 from fedcompress.units import number, size
 
@@ -24,19 +24,16 @@ MOST_ROWS = 100
 def blocks(shown: Shown) -> Iterable[Block]:
     """Yields a table of the groups, and both plots."""
     if shown.scored:
-        yield groups(shown.scored)
-        yield from filter(None, [clients(shown), sparsity(shown.scored)])
+        yield from (groups(shown.scored), clients(shown), sparsity(shown.scored))
 
 
-def clients(shown: Shown) -> Panel | None:
+def clients(shown: Shown) -> Panel:
     """Accuracy of each client on its own distribution, sorted, with the worst tenth shaded."""
     if shown.only:
         accuracies = own_accuracies(shown.only)
         data, table = _dots(accuracies), _clients(accuracies)
     else:
         data, table = _lines(shown.scored)
-    if not data:
-        return None
     layout = axes("clients from worst to best, in percent", "accuracy on own data")
     layout["xaxis"]["range"] = [0, 100]
     shade = {"type": "rect", "xref": "x", "yref": "paper", "x0": 0, "x1": 10, "y0": 0, "y1": 1, "layer": "below"}
@@ -95,7 +92,7 @@ def _lines(variants: Variants) -> tuple[list[Json], TextTable]:
         of_runs = [[a for *_, a in accuracies] for run in runs if (accuracies := own_accuracies(run))]
         if of_runs and len({len(accuracies) for accuracies in of_runs}) == 1:
             means = [mean(places) for places in zip(*of_runs, strict=True)]
-            data.append(line(name, index, _places(len(means)), means, marked=len(means) <= FEW))
+            data.append(line(name, index, _places(len(means)), means))
             figures = over_clients(means)
             ends = (means[0], means[len(means) // 2], means[-1])
             rows.append((name, str(len(means)), *map(number, (figures["mean"], figures["worst10"], *ends))))
@@ -103,44 +100,36 @@ def _lines(variants: Variants) -> tuple[list[Json], TextTable]:
     return data, TextTable("Clients on their own distributions", columns, tuple(rows))
 
 
-def sparsity(variants: Variants) -> Panel | None:
+def sparsity(variants: Variants) -> Panel:
     """Sparsity asked and achieved over rounds, for each group that prunes."""
     data: list[Json] = []
     rows: list[tuple[str, ...]] = []
     for variant, runs in variants.items():
         for group, curve in _sparsities(runs).items():
-            if not (curve["sparsity_target"] > 0).any():
-                continue
-            name, index = label(variants, variant, group), len(rows)
-            marked = len(curve) <= FEW
-            data.append(line(name, index, curve.index, curve["sparsity"], marked=marked))
-            asked = line(f"{name}, asked", index, curve.index, curve["sparsity_target"], marked=False)
-            broad = {"color": colour(index), "width": 7, "dash": "solid"}
-            data.append({**asked, "line": broad, "opacity": 0.28, "legendgroup": name, "showlegend": False})
-            last = curve.iloc[-1]
-            off = float((curve["sparsity"] - curve["sparsity_target"]).abs().max())
-            rows.append((name, number(last["sparsity_target"], 3), number(last["sparsity"], 3), number(off, 4)))
-    if not rows:
-        return None
+            if (curve["sparsity_target"] > 0).any():
+                name, index, last = label(variants, variant, group), len(rows), curve.iloc[-1]
+                target = line(f"{name}, asked", index, curve.index, curve["sparsity_target"], marked=False)
+                broad = {"color": colour(index), "width": 7, "dash": "solid"}
+                data.append(line(name, index, curve.index, curve["sparsity"]))
+                data.append({**target, "line": broad, "opacity": 0.28, "legendgroup": name, "showlegend": False})
+                off = float((curve["sparsity"] - curve["sparsity_target"]).abs().max())
+                rows.append((name, number(last["sparsity_target"], 3), number(last["sparsity"], 3), number(off, 4)))
     columns = ("group", "asked", "achieved", "largest difference in a round")
-    note = "Zeros among all kernels' weights, mean over the group's clients. The broad lines are what was asked for."
-    layout = axes("round", "sparsity")
-    table = TextTable("Sparsity at the end", columns, tuple(rows))
-    return Panel("Sparsity asked and achieved", note, plotted(data, layout), table)
+    return Panel(
+        "Sparsity asked and achieved",
+        "Zeros among all kernels' weights, mean over the group's clients. The broad lines are what was asked for.",
+        plotted(data, axes("round", "sparsity")),
+        TextTable("Sparsity at the end", columns, tuple(rows)),
+    )
 
 
 def _sparsities(runs: Sequence[RunResult]) -> dict[str, pd.DataFrame]:
     """Group -> by round, sparsity asked and achieved."""
-    import pandas as pd
-
-    frames = [run.clients for run in runs if len(run.clients)]
-    if not frames:
-        return {}
-    rows = pd.concat([frame[["round", "group", "sparsity", "sparsity_target"]] for frame in frames])
-    rows = rows.dropna(subset=["sparsity", "sparsity_target"])
-    rows = rows.astype({"sparsity": float, "sparsity_target": float})
-    means = rows.groupby(["group", "round"], sort=False)[["sparsity", "sparsity_target"]].mean()
-    return {str(group): means.loc[group].sort_index() for group in dict.fromkeys(rows["group"])}
+    figures = ["sparsity", "sparsity_target"]
+    groups = {
+        group: rows.dropna(subset=figures).astype(dict.fromkeys(figures, float)) for group, rows in by_group(runs)
+    }
+    return {group: rows.groupby("round")[figures].mean() for group, rows in groups.items() if len(rows)}
 
 
 def groups(variants: Variants) -> TextTable:

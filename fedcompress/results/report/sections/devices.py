@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from fedcompress.devices import DROPPED_OUT, LATE
 from fedcompress.page.blocks import Block, Panel, TextTable
-from fedcompress.page.figures import FEW, axes, line, plotted, stacked
-from fedcompress.results.report.shown import Shown, Variants, label
+from fedcompress.page.figures import axes, line, plotted, stacked
+from fedcompress.results.report.shown import Shown, Variants, by_group, label
 from fedcompress.results.runs import RunResult
 from fedcompress.units import number
 
@@ -23,65 +23,69 @@ TEXT = (
 )
 PARTS = ("download", "compute", "upload")
 _SPENT, _LOST = ["modelled_seconds", "modelled_joules"], ["modelled_late", "modelled_dropouts"]
-_OF_ROUND = _SPENT + _LOST
 
 
 def blocks(shown: Shown) -> Iterable[Block]:
     """Yields the groups' figures, the rates that were assumed, accuracy over time, and what an action consists of."""
-    found = {name: [run for run in runs if "modelled" in run.summary] for name, runs in shown.variants.items()}
-    if shown.scored and (variants := {name: runs for name, runs in found.items() if runs}):
-        yield from (groups(variants), assumed(variants))
-        yield from filter(None, [over_time(variants), actions(variants)])
+    on_devices = {name: [run for run in runs if "modelled" in run.summary] for name, runs in shown.variants.items()}
+    if shown.scored and (variants := {name: runs for name, runs in on_devices.items() if runs}):
+        yield from (groups(variants), assumed(variants), over_time(variants), actions(variants))
 
 
-def over_time(variants: Variants) -> Panel | None:
+def over_time(variants: Variants) -> Panel:
     """Accuracy over the modelled time of the rounds so far."""
     import pandas as pd
 
     data, rows = [], []
     for index, (name, runs) in enumerate(variants.items()):
-        scored = [run.rounds for run in runs if "modelled_seconds" in run.rounds]
-        if not scored:
-            continue
-        frames = [rounds[["round", "accuracy", *_OF_ROUND]].astype(float) for rounds in scored]
-        for frame in frames:
-            frame[_OF_ROUND] = frame[_OF_ROUND].fillna(0.0)
-            frame[_SPENT] = frame[_SPENT].cumsum()
-        curve = pd.concat(frames).groupby("round").mean()
-        tested = curve.dropna(subset="accuracy")
-        hover = [f"round {int(tested_round)}" for tested_round in tested.index]
-        data.append(line(name, index, tested[_SPENT[0]], tested["accuracy"], marked=len(tested) <= FEW, text=hover))
-        for row in curve.reset_index().to_dict("records"):
-            spent = [_amount(row[column]) for column in _SPENT]
-            lost = [f"{row[column]:g}" for column in _LOST]
-            rows.append((name, f"{row['round']:g}", number(row["accuracy"]), *spent, *lost))
-    if not rows:
-        return None
+        if frames := [_spent(run.rounds) for run in runs if "modelled_seconds" in run.rounds]:
+            curve = pd.concat(frames).groupby("round").mean()
+            tested = curve.dropna(subset="accuracy")
+            hover = [f"round {int(n)}" for n in tested.index]
+            data.append(line(name, index, tested[_SPENT[0]], tested["accuracy"], text=hover))
+            rows += [
+                (
+                    name,
+                    f"{row['round']:g}",
+                    number(row["accuracy"]),
+                    *(_amount(row[column]) for column in _SPENT),
+                    *(f"{row[column]:g}" for column in _LOST),
+                )
+                for row in curve.reset_index().to_dict("records")
+            ]
     columns = ("variant", "round", "accuracy", "modelled s so far", "modelled J so far", "late", "dropped out")
-    note = "A round lasts until the last client that the server waits for. Means over seeds."
-    table = TextTable("Modelled time and energy so far", columns, tuple(rows))
-    return Panel("Accuracy over modelled time", note, plotted(data, axes("modelled seconds", "accuracy")), table)
-
-
-def actions(variants: Variants) -> Panel | None:
-    """What an action of each group consists of."""
-    bars: dict[str, Sequence[float]] = {}
-    for variant, runs in variants.items():
-        for group, rows in _by_group(runs).items():
-            means = [float(_column(rows, f"modelled_{part}_seconds").mean()) for part in PARTS]
-            if all(map(isfinite, means)):
-                bars[label(variants, variant, group)] = means
-    if not bars:
-        return None
-    parts = {part: [values[place] for values in bars.values()] for place, part in enumerate(PARTS)}
-    table = TextTable(
-        "Modelled seconds of an action, mean",
-        ("group", *PARTS, "all"),
-        tuple((name, *map(_amount, values), _amount(sum(values))) for name, values in bars.items()),
+    return Panel(
+        "Accuracy over modelled time",
+        "A round lasts until the last client that the server waits for. Means over seeds.",
+        plotted(data, axes("modelled seconds", "accuracy")),
+        TextTable("Modelled time and energy so far", columns, tuple(rows)),
     )
-    note = "The mean over clients and rounds; a straggler takes longer."
-    figure = stacked(list(bars), parts, "modelled seconds")
-    return Panel("Modelled time of an action", note, figure, table, 150 + 34 * len(bars))
+
+
+def _spent(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Returns accuracy, what was spent so far, and what was lost in each round."""
+    frame = rounds[["round", "accuracy", *_SPENT, *_LOST]].astype(float).fillna(dict.fromkeys(_SPENT + _LOST, 0.0))
+    frame[_SPENT] = frame[_SPENT].cumsum()
+    return frame
+
+
+def actions(variants: Variants) -> Panel:
+    """What an action of each group consists of."""
+    means = {
+        label(variants, variant, group): [float(_column(rows, f"modelled_{part}_seconds").mean()) for part in PARTS]
+        for variant, runs in variants.items()
+        for group, rows in by_group(runs)
+    }
+    bars = {name: values for name, values in means.items() if all(map(isfinite, values))}
+    rows = tuple((name, *map(_amount, values), _amount(sum(values))) for name, values in bars.items())
+    parts = dict(zip(PARTS, zip(*bars.values(), strict=True), strict=True)) if bars else {}
+    return Panel(
+        "Modelled time of an action",
+        "The mean over clients and rounds; a straggler takes longer.",
+        stacked(list(bars), parts, "modelled seconds"),
+        TextTable("Modelled seconds of an action, mean", ("group", *PARTS, "all"), rows),
+        150 + 34 * len(bars),
+    )
 
 
 def groups(variants: Variants) -> TextTable:
@@ -89,23 +93,19 @@ def groups(variants: Variants) -> TextTable:
     rows = []
     for variant, runs in variants.items():
         devices = _devices(runs[0])
-        for group, actions in _by_group(runs).items():
-            if devices.get(group) is None:
-                continue
-            seconds, joules = (_column(actions, f"modelled_{unit}") for unit in ("seconds", "joules"))
-            rows.append(
-                (
-                    label(variants, variant, group),
-                    devices[group],
-                    str(len(actions)),
-                    _amount(float(seconds.mean())),
-                    _amount(float(seconds.max())),
-                    _amount(float(joules.mean())),
-                    _amount(float(joules.sum()) / len(runs)),
-                    str(int((actions["status"] == LATE).sum())),
-                    str(int((actions["status"] == DROPPED_OUT).sum())),
+        for group, taken in by_group(runs):
+            if group in devices:
+                seconds, joules = (_column(taken, f"modelled_{unit}") for unit in ("seconds", "joules"))
+                amounts = (seconds.mean(), seconds.max(), joules.mean(), joules.sum() / len(runs))
+                rows.append(
+                    (
+                        label(variants, variant, group),
+                        devices[group],
+                        str(len(taken)),
+                        *(_amount(float(amount)) for amount in amounts),
+                        *(str(int((taken["status"] == status).sum())) for status in (LATE, DROPPED_OUT)),
+                    )
                 )
-            )
     columns = (
         *("group", "device", "actions", "s an action", "slowest, s", "J an action", "J of a run"),
         *("late", "dropped out"),
@@ -151,18 +151,6 @@ def _devices(run: RunResult) -> dict[str, str]:
 def _column(rows: pd.DataFrame, name: str) -> pd.Series[float]:
     """Returns a column that is absent where every device was gone."""
     return rows.reindex(columns=[name])[name].astype(float)
-
-
-def _by_group(runs: Sequence[RunResult]) -> dict[str, pd.DataFrame]:
-    """Group -> rows of all its clients' actions."""
-    import pandas as pd
-
-    frames = [run.clients for run in runs if len(run.clients)]
-    if not frames:
-        return {}
-    rows = pd.concat(frames)
-    groups = [str(group["name"]) for group in runs[0].scenario["groups"]]
-    return {group: part for group in groups if len(part := rows[rows["group"] == group])}
 
 
 def _amount(value: float) -> str:

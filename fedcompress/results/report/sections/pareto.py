@@ -25,6 +25,7 @@ class Point:
         colour: Its number.
         symbol: Its number.
         interval: How far the interval of the accuracy reaches down and up, if it is known.
+        cells: Of the table, behind the accuracy.
     """
 
     cost: float
@@ -32,58 +33,55 @@ class Point:
     colour: int
     symbol: int
     interval: tuple[float, float] | None = None
+    cells: tuple[str, ...] = ()
 
 
 def blocks(shown: Shown) -> Iterable[Block]:
     """Yields the plots that have at least two points."""
-    return filter(None, [against_bytes(shown), against_size(shown)] if shown.scored else [])
+    if len(points := _of_variants(shown)) > 1:
+        table = _table("Accuracy, bytes and size", ("variant", "bytes", "accuracy", "model"), points)
+        note = "The line joins variants that no other beats in both. Bars are 95 % intervals, which end at 0 and 1."
+        yield Panel("Accuracy against bytes", note, _plot(points, "megabytes, up and down", 1e6), table)
+    if len(points := _of_groups(shown)) > 1:
+        table = _table("Accuracy and size of models", ("group", "deflated model", "accuracy"), points)
+        note = "What a device of each group would run, and the deflated bytes of that model."
+        yield Panel("Accuracy against model size", note, _plot(points, "kilobytes, deflated model", 1e3), table)
 
 
-def against_bytes(shown: Shown) -> Panel | None:
-    """Accuracy against all bytes, a point per variant."""
+def _of_variants(shown: Shown) -> dict[str, Point]:
+    """Accuracy and all bytes of each variant."""
     points: dict[str, Point] = {}
-    models = {}
-    for row in shown.comparison.rows:
+    for row in shown.comparison.rows if shown.scored else ():
         accuracy, cost = row.cells["accuracy"].interval, row.cells["bytes"].interval
         if accuracy and cost:
             low, high = (accuracy.mean if end is None else end for end in (accuracy.low, accuracy.high))
-            reach = (accuracy.mean - low, high - accuracy.mean)
-            points[row.variant] = Point(cost.mean, accuracy.mean, len(points), len(points), reach)
-            models[row.variant] = size(row.cells["model_bytes"].part("mean"))
-    if len(points) < 2:
-        return None
-    best = front(points)
-    rows = tuple(
-        (name, size(point.cost), number(point.accuracy), models[name], "yes" if name in best else "no")
-        for name, point in points.items()
-    )
-    table = TextTable("Accuracy, bytes and size", ("variant", "bytes", "accuracy", "model", "on the front"), rows)
-    note = "The line joins variants that no other beats in both. Bars are 95 % intervals, which end at 0 and 1."
-    return Panel("Accuracy against bytes", note, _plot(points, "megabytes, up and down", 1e6), table)
+            interval, model = (accuracy.mean - low, high - accuracy.mean), size(row.cells["model_bytes"].part("mean"))
+            points[row.variant] = Point(cost.mean, accuracy.mean, len(points), len(points), interval, (model,))
+    return points
 
 
-def against_size(shown: Shown) -> Panel | None:
-    """Accuracy of what a group's clients deploy against the size of that model, a point per variant and group."""
-    points = {}
+def _of_groups(shown: Shown) -> dict[str, Point]:
+    """Accuracy of what the clients of each group deploy, and the size of that model."""
+    points: dict[str, Point] = {}
     for place, (variant, runs) in enumerate(shown.scored.items()):
         for symbol, name in enumerate(runs[0].summary["groups"]):
             groups = [run.summary["groups"][name] for run in runs if name in run.summary["groups"]]
             figures = [(g.get("compressed_bytes"), g.get("deployed_accuracy") or g.get("accuracy")) for g in groups]
             known = [(float(cost), float(accuracy)) for cost, accuracy in figures if cost and accuracy is not None]
             if known:
-                hue = place if len(shown.scored) > 1 else symbol
                 cost, accuracy = (mean(column) for column in zip(*known, strict=True))
+                hue = place if len(shown.scored) > 1 else symbol
                 points[label(shown.variants, variant, name)] = Point(cost, accuracy, hue, symbol)
-    if len(points) < 2:
-        return None
+    return points
+
+
+def _table(title: str, columns: tuple[str, ...], points: Mapping[str, Point]) -> TextTable:
     best = front(points)
     rows = tuple(
-        (name, size(point.cost), number(point.accuracy), "yes" if name in best else "no")
+        (name, size(point.cost), number(point.accuracy), *point.cells, "yes" if name in best else "no")
         for name, point in points.items()
     )
-    table = TextTable("Accuracy and size of models", ("group", "deflated model", "accuracy", "on the front"), rows)
-    note = "What a device of each group would run, and the deflated bytes of that model."
-    return Panel("Accuracy against model size", note, _plot(points, "kilobytes, deflated model", 1e3), table)
+    return TextTable(title, (*columns, "on the front"), rows)
 
 
 def front(points: Mapping[str, Point]) -> list[str]:

@@ -20,21 +20,21 @@ def blocks(shown: Shown) -> Iterable[Block]:
 
 
 def _made_with(variant: str, runs: Sequence[RunResult]) -> TextTable:
-    made = runs[0].provenance
-    machine = made.get("machine", {})
-    dirty = " with uncommitted changes" if made.get("dirty") else ""
+    made_with = runs[0].provenance
+    machine = made_with.get("machine", {})
+    dirty = " with uncommitted changes" if made_with.get("dirty") else ""
     rows = [
         ("runs", ", ".join(f"{run.path.name} (seed {run.seed}, {run.state})" for run in runs)),
-        ("started", str(made.get("start"))),
-        ("ended", str(made.get("end"))),
-        ("command", " ".join(map(str, made.get("command", ())))),
-        ("commit", f"{made.get('commit')}{dirty}" if made.get("commit") else "an installed package"),
+        ("started", str(made_with.get("start"))),
+        ("ended", str(made_with.get("end"))),
+        ("command", " ".join(map(str, made_with.get("command", ())))),
+        ("commit", f"{made_with.get('commit')}{dirty}" if made_with.get("commit") else "an installed package"),
         ("machine", f"{machine.get('system')}, {machine.get('processor')}, {machine.get('cores')} cores"),
-        ("engine", f"{made.get('engine')}, {made.get('workers')} worker(s)"),
-        ("versions", ", ".join(f"{name} {v}" for name, v in made.get("versions", {}).items() if v)),
-        ("scenario digest", str(made.get("scenario_digest"))),
-        ("data digest", str(made.get("data_digest"))),
-        ("plug-ins digest", str(made.get("plugins_digest") or "none")),
+        ("engine", f"{made_with.get('engine')}, {made_with.get('workers')} worker(s)"),
+        ("versions", ", ".join(f"{name} {v}" for name, v in made_with.get("versions", {}).items() if v)),
+        ("scenario digest", str(made_with.get("scenario_digest"))),
+        ("data digest", str(made_with.get("data_digest"))),
+        ("plug-ins digest", str(made_with.get("plugins_digest") or "none")),
         ("digest of the final weights", ", ".join(str(run.summary.get("model_digest")) for run in runs)),
     ]
     return TextTable(f"Provenance of {variant}", (), tuple(rows), style="text")
