@@ -100,7 +100,7 @@ def devices() -> str:
 
 def commands() -> str:
     """Returns every command with its arguments and options."""
-    group: Any = cli._command()
+    group: Any = cli.command_line()
     context, parts = click.Context(group, info_name="fedcompress"), []
     for name in group.list_commands(context):
         command = group.get_command(context, name)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from fedcompress.client import ClientStrategy
 from fedcompress.compression.base import Compression
+from fedcompress.data.dataset import DatasetSource
 from fedcompress.data.partition import Partition
 from fedcompress.devices import DEVICES
 from fedcompress.errors import InputError, prepared, suggestion
@@ -94,6 +95,11 @@ class Choices:
         for name, architecture in self.models.items():
             yield from self._asked("models", name, architecture)
         yield from self._asked("partitions", scenario.data.partition, partition)
+        for name in _datasets(scenario).values():
+            plugin, argument = self._plugins.resolve("datasets", name)
+            with prepared(f"data set {name!r}"):
+                source: DatasetSource = plugin(argument or "")
+            yield from self._asked("datasets", name, source)
 
     def _asked(self, folder: str, name: str, plugin: _Asked | None, group: GroupUse | None = None) -> Iterable[str]:
         """Returns what a plug-in says is wrong with its use; nothing of one that could not be made."""
@@ -130,6 +136,12 @@ def _written(params: BaseModel) -> dict[str, Any]:
     return params.model_dump(mode="json", exclude_none=True)
 
 
+def _datasets(scenario: Scenario) -> dict[str, str]:
+    """Returns the key and the name of each data set."""
+    public = scenario.public.dataset if scenario.public else ""
+    return {"data.dataset": scenario.data.dataset} | ({"public.source": public} if public else {})
+
+
 def _unknown_names(scenario: Scenario, plugins: Plugins) -> Iterable[str]:
     """Yields what is wrong with names of plug-ins and devices, as far as that is known without an import."""
     wanted = [("server.strategy", "strategies", scenario.server.strategy)]
@@ -144,10 +156,8 @@ def _unknown_names(scenario: Scenario, plugins: Plugins) -> Iterable[str]:
         ]
         if group.device is not None and group.device not in known:
             yield f"groups.{group.name}.device: unknown device {group.device!r}.{suggestion(group.device, known)}"
-    wanted.append(("data.dataset", "datasets", scenario.data.dataset))
+    wanted += [(where, "datasets", name) for where, name in _datasets(scenario).items()]
     wanted.append(("data.partition", "partitions", scenario.data.partition))
-    if scenario.public and scenario.public.dataset:
-        wanted.append(("public.source", "datasets", scenario.public.dataset))
     wanted += [(where, "values", name) for where, name in scenario.wire.value_types.items()]
     for where, folder, name in wanted:
         if problem := plugins.check(folder, name):

@@ -55,9 +55,8 @@ class Evaluator:
         self._experiment = experiment
         self._server, self._guard = experiment.server, guard
         self._pool, self._threads = pool, threads
-        self._validation = experiment.data.server_validation_examples
-        self._tested: dict[str, tuple[str, Evaluation]] = {}
-        self._validated: dict[str, tuple[str, Evaluation]] = {}
+        self._last: dict[tuple[str, str], tuple[str, Evaluation]] = {}
+        """(test or validation, architecture) -> digest of the last weights, and how they did."""
 
     def check(self, state: State, number: int) -> None:
         """Makes sure that a round has left models that can be scored, and that the next round can go on from.
@@ -73,10 +72,10 @@ class Evaluator:
                 self._check_finite(weights, what, number)
                 test, validation = self._test(group.model, weights), self._validate(group.model, weights)
                 self._check_loss({"test": test, "validation": validation}, what, number)
-        if (own := self._own_model(state)) is not None:
-            what = f"the server's own model ({own[0].name})"
-            self._check_finite(own[1], what, number)
-            self._check_loss({"validation": self._validate(*own)}, what, number)
+        if (server_model := self._own_model(state)) is not None:
+            what = f"the server's own model ({server_model[0].name})"
+            self._check_finite(server_model[1], what, number)
+            self._check_loss({"validation": self._validate(*server_model)}, what, number)
         public: Any = state.get("public")
         for name in (GENERATOR, DISCRIMINATOR) if isinstance(public, dict) else ():
             self._check_finite(public.get(name) or [], f"the averaged {name}", number)
@@ -97,30 +96,29 @@ class Evaluator:
         Raises:
             RunError: They are not those of the group's model.
         """
-        with self._guard.calling(f"global_model of group {group.name!r}"):
+        where = f"global_model of group {group.name!r}"
+        with self._guard.calling(where):
             weights = self._server.global_model(state, group)
-        if weights is not None:
-            self._check_shapes(weights, group.model, f"global_model of group {group.name!r}")
-        return weights
+        return self._checked(weights, group.model, where)
 
     def _own_model(self, state: State) -> tuple[ModelSpec, Arrays] | None:
         """The same of the server's own model."""
         with self._guard.calling("own_model"):
-            own = self._server.own_model(state)
-        if own is not None:
-            self._check_shapes(own[1], own[0], "own_model")
-        return own
-
-    def _check_shapes(self, weights: Any, spec: ModelSpec, where: str) -> None:
-        if problem := _misshapen(weights, spec):
-            raise RunError(f"{where}: server strategy {self._guard.strategy!r} returned {problem}.")
+            model = self._server.own_model(state)
+        if model is not None:
+            self._checked(model[1], model[0], "own_model")
+        return model
 
     def _deployed(self, state: State, client: ClientInfo) -> Arrays | None:
+        """The same of the weights that a client would deploy."""
         where = f"deployed of client {client.partition}"
         with self._guard.calling(where):
             weights = self._experiment.deployed(state, client)
-        if weights is not None:
-            self._check_shapes(weights, self._experiment.groups[client.group].model, where)
+        return self._checked(weights, self._experiment.groups[client.group].model, where)
+
+    def _checked(self, weights: Arrays | None, spec: ModelSpec, where: str) -> Arrays | None:
+        if weights is not None and (problem := _misshapen(weights, spec)):
+            raise RunError(f"{where}: server strategy {self._guard.strategy!r} returned {problem}.")
         return weights
 
     def score(self, state: State, rows: Rows) -> Scores:
@@ -145,19 +143,17 @@ class Evaluator:
 
     def _test(self, spec: ModelSpec, weights: Arrays) -> Evaluation:
         """Scores weights on the test set; the last ones of each architecture are not run over it twice."""
-        return self._once(self._tested, spec, weights, self._experiment.data.test_examples)
+        return self._once("test", spec, weights, self._experiment.data.test_examples)
 
     def _validate(self, spec: ModelSpec, weights: Arrays) -> Evaluation:
         """The same on the server's validation examples."""
-        return self._once(self._validated, spec, weights, self._validation)
+        return self._once("validation", spec, weights, self._experiment.data.server_validation_examples)
 
-    def _once(
-        self, known: dict[str, tuple[str, Evaluation]], spec: ModelSpec, weights: Arrays, examples: Examples
-    ) -> Evaluation:
-        now = digest(weights)
-        if known.get(spec.name, ("",))[0] != now:
-            known[spec.name] = (now, evaluate(spec, weights, examples, self._pool, self._threads))
-        return known[spec.name][1]
+    def _once(self, which: str, spec: ModelSpec, weights: Arrays, examples: Examples) -> Evaluation:
+        key, now = (which, spec.name), digest(weights)
+        if self._last.get(key, ("",))[0] != now:
+            self._last[key] = (now, evaluate(spec, weights, examples, self._pool, self._threads))
+        return self._last[key][1]
 
     def clients(self, state: State, rows: Rows) -> list[float]:
         """Scores every client on test examples with its own label distribution, by the model that it would deploy.
@@ -165,36 +161,33 @@ class Evaluator:
         Returns:
             An accuracy for each partition; NaN for a client of its own model that has not trained one yet.
         """
-        accuracies = []
-        for client in self._experiment.clients:
-            group = self._experiment.groups[client.group]
-            if self._server.personal or self._global(state, group) is None:
-                accuracies.append(_figure(rows.get(client.partition, {}), "accuracy"))
-                continue
-            weights = self._deployed(state, client)
-            accuracies.append(nan if weights is None else self._own(group, client.partition, weights))
-        return accuracies
+        return [self._on_its_distribution(state, client, rows) for client in self._experiment.clients]
 
-    def _own(self, group: Group, partition: int, weights: Arrays) -> float:
-        """Accuracy on a client's own distribution; a model that many clients share is run over the test set once."""
-        data = self._experiment.data
+    def _on_its_distribution(self, state: State, client: ClientInfo, rows: Rows) -> float:
+        """Accuracy of one client; a model that many clients share is run over the test set once."""
+        group, data = self._experiment.groups[client.group], self._experiment.data
+        if self._server.personal or self._global(state, group) is None:
+            return _figure(rows.get(client.partition, {}), "accuracy")
+        weights = self._deployed(state, client)
+        if weights is None:
+            return nan
         if group.compression.sparsity > 0:
-            return evaluate(group.model, weights, data.test(partition)).accuracy
-        return float(self._test(group.model, weights).correct[data.test_part(partition)].mean())
+            return evaluate(group.model, weights, data.test(client.partition)).accuracy
+        return float(self._test(group.model, weights).correct[data.test_part(client.partition)].mean())
 
     def extras(self, state: State) -> dict[str, float]:
         """Returns further test accuracies: of the uploads' ensemble, of the server's own model."""
-        found = {}
+        figures = {}
         test = self._experiment.data.test_examples
         with self._guard.calling("teachers"):
             teachers = self._server.teachers(state)
         if teachers:
-            said = [predict(spec, weights, test.x) for spec, weights, _ in teachers]
-            logits = mean_logits(said, [voice for *_, voice in teachers])
-            found["ensemble_accuracy"] = float((logits.argmax(axis=1) == test.y).mean())
-        if (own := self._own_model(state)) is not None:
-            found["server_accuracy"] = evaluate(*own, test, self._pool, self._threads).accuracy
-        return found
+            opinions = [predict(spec, weights, test.x) for spec, weights, _ in teachers]
+            logits = mean_logits(opinions, [voice for *_, voice in teachers])
+            figures["ensemble_accuracy"] = float((logits.argmax(axis=1) == test.y).mean())
+        if (server_model := self._own_model(state)) is not None:
+            figures["server_accuracy"] = evaluate(*server_model, test, self._pool, self._threads).accuracy
+        return figures
 
     def digest(self, state: State, rows: Rows) -> str:
         """SHA-256 of all final weights: global ones by architecture, or the clients' where there are none."""
@@ -208,8 +201,8 @@ class Evaluator:
             if weights is not None:
                 total.update(digest(weights).encode())
             else:
-                own = [rows[p] for p in sorted(rows) if self._experiment.group_of(p).model is model]
-                total.update("".join(str(row.get("model_digest")) for row in own).encode())
+                trained = [rows[p] for p in sorted(rows) if self._experiment.group_of(p).model is model]
+                total.update("".join(str(row.get("model_digest")) for row in trained).encode())
         return total.hexdigest()
 
     def deployed(self, state: State, rows: Rows) -> dict[str, dict[str, Any]]:
@@ -237,11 +230,11 @@ def _finite(value: float) -> float | None:
 
 def _of_clients(group: Group, rows: Rows) -> tuple[float, float, float]:
     """Means over the clients whose own models have been tested: test accuracy and loss, validation accuracy."""
-    own = [rows[p] for p in group.clients if p in rows and isfinite(_figure(rows[p], "test_accuracy"))]
-    if not own:
+    tested = [rows[p] for p in group.clients if p in rows and isfinite(_figure(rows[p], "test_accuracy"))]
+    if not tested:
         return nan, nan, nan
     columns = ("test_accuracy", "test_loss", "validation_accuracy")
-    accuracy, loss, validation = np.mean([[_figure(row, name) for name in columns] for row in own], axis=0)
+    accuracy, loss, validation = np.mean([[_figure(row, name) for name in columns] for row in tested], axis=0)
     return float(accuracy), float(loss), float(validation)
 
 

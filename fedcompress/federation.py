@@ -97,14 +97,14 @@ class Federation(strategy.Federation):
     Attributes:
         record: What happened in this round so far.
         references: Partition -> what both ends of a client's link hold; part of a checkpoint.
-        own: Groups whose clients have models of their own, which they test on the whole test set.
+        personal: Groups whose clients have models of their own, which they test on the whole test set.
     """
 
     def __init__(self, grid: Grid, experiment: Experiment, *, fail_fast: bool = False) -> None:
         self.round = 0
         self.clients: Sequence[ClientInfo] = experiment.clients
         self.record = RoundRecord()
-        self.own: frozenset[str] = frozenset()
+        self.personal: frozenset[str] = frozenset()
         self._calls = 0
         self._measured = self._tested = False
         self._grid = grid
@@ -200,7 +200,7 @@ class Federation(strategy.Federation):
             self.round,
             sent.blobs,
             measured=self._measured,
-            tested=self._tested and client.group in self.own,
+            tested=self._tested and client.group in self.personal,
             debug=self._fail_fast,
             **self._end.remembered(client, self._exchange),
         )

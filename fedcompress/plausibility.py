@@ -47,11 +47,11 @@ def parts(payload: Payload, contents: Mapping[str, Content]) -> dict[str, Arrays
         payload: Decoded.
         contents: Their declarations.
     """
-    found: dict[str, Arrays] = {}
+    by_kind: dict[str, Arrays] = {}
     for name, arrays in payload.items():
         for array, spec in zip(arrays, contents[name].arrays, strict=True):
-            found.setdefault(name + _PARTS[spec.kind], []).append(array)
-    return found
+            by_kind.setdefault(name + _PARTS[spec.kind], []).append(array)
+    return by_kind
 
 
 def changes(returned: Payload, sent: Payload, sizes: Mapping[str, float]) -> dict[str, Change]:
@@ -62,14 +62,14 @@ def changes(returned: Payload, sent: Payload, sizes: Mapping[str, float]) -> dic
         sent: What it had received.
         sizes: Root mean squares of that.
     """
-    found = {}
+    measured = {}
     for name, arrays in returned.items():
         start = sent.get(name)
         alike = start is not None and [a.shape for a in start] == [a.shape for a in arrays]
         size = root_mean_square(arrays, start if alike else None)
         if size is not None:
-            found[name] = Change(size, sizes[name] if alike else 0.0)
-    return found
+            measured[name] = Change(size, sizes[name] if alike else 0.0)
+    return measured
 
 
 def root_mean_square(arrays: Arrays, start: Arrays | None = None) -> float | None:

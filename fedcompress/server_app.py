@@ -55,13 +55,7 @@ def run_rounds(
     """
     strategy, guard = experiment.server, Guard(experiment.scenario.server.strategy, debug=fail_fast)
     fed = Federation(grid, experiment, fail_fast=fail_fast)
-    with guard.calling("before round 1"):
-        state, done = guard.checked(strategy.initial(fed), "before round 1"), 0
-        fed.own = frozenset(
-            name
-            for name, group in experiment.groups.items()
-            if strategy.personal or strategy.global_model(state, group) is None
-        )
+    state, done = _initial(fed, experiment, guard), 0
     if checkpoints.exists:
         checkpoint = checkpoints.load()
         state, done = checkpoint.state, checkpoint.round
@@ -97,11 +91,27 @@ def run_rounds(
             samples.write(fed, state, number)
         if number == done:  # killed after its last round
             recorder.scores = evaluator.score(state, recorder.latest)
-        clients = evaluator.clients(state, recorder.latest)
-        recorder.federation(clients)
-        digest = evaluator.digest(state, recorder.latest)
-        deployed = evaluator.deployed(state, recorder.latest)
-        summary = recorder.summary("completed", over_clients(clients), digest, deployed)
-        return state, cast(
-            Summary, {**summary, **evaluator.extras(state), **(samples.final(number) if samples else {})}
+        summary = _concluded(evaluator, recorder, state)
+        return state, cast(Summary, {**summary, **(samples.final(number) if samples else {})})
+
+
+def _initial(fed: Federation, experiment: Experiment, guard: Guard) -> State:
+    """Returns the state before the first round, and tells the federation whose models are whose."""
+    strategy = experiment.server
+    with guard.calling("before round 1"):
+        state = guard.checked(strategy.initial(fed), "before round 1")
+        fed.personal = frozenset(
+            name
+            for name, group in experiment.groups.items()
+            if strategy.personal or strategy.global_model(state, group) is None
         )
+    return state
+
+
+def _concluded(evaluator: Evaluator, recorder: Recorder, state: State) -> Summary:
+    """Scores the clients by the final state, and returns the summary."""
+    clients = evaluator.clients(state, recorder.latest)
+    recorder.federation(clients)
+    digest, deployed = evaluator.digest(state, recorder.latest), evaluator.deployed(state, recorder.latest)
+    summary = recorder.summary("completed", over_clients(clients), digest, deployed)
+    return cast(Summary, {**summary, **evaluator.extras(state)})

@@ -85,7 +85,10 @@ def _unlogged() -> Iterator[None]:
 
 
 class Flower(FedAvg):
-    """FedAvg's rounds with a Flower strategy in place of the average. State adds `moments[architecture]`."""
+    """FedAvg's rounds with a Flower strategy in place of the average, which takes all replies of a model at once.
+
+    State adds `moments[architecture]`.
+    """
 
     Params = FlowerParams
     params: FlowerParams

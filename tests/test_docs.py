@@ -39,7 +39,7 @@ NOT_RUN = {
     "docs/how-to/python.md": 1,
     "docs/reference/commands.md": 1,
 }
-"""Page -> blocks that say "Not run: REASON" above themselves; of those, commands of ours are parsed all the same."""
+"""Page -> blocks that say "Not run by the tests: REASON" above themselves; of those, commands of ours are parsed all the same."""
 
 
 class Block(NamedTuple):
@@ -51,7 +51,7 @@ class Block(NamedTuple):
 
     @property
     def runs(self) -> bool:
-        return not self.title.startswith("Not run: ")
+        return not self.title.startswith("Not run by the tests: ")
 
 
 def name_of(path: Path) -> str:
@@ -79,7 +79,7 @@ def shape(line: str) -> str:
 def check(words: list[str]) -> None:
     """Parses a command of ours, and the scenario and the keys that it names, without running it."""
     name, *arguments = words[1:]
-    command = cli._command().commands[name]
+    command = cli.command_line().commands[name]
     values = command.make_context(name, arguments).params
     overrides = dict(map(parse_assignment, values.get("set_") or ()))
     if name in ("run", "show"):
@@ -89,13 +89,15 @@ def check(words: list[str]) -> None:
 
 
 def check_toml(text: str) -> None:
+    """Checks a scenario or a recipe, with the plug-ins and the data that the page has written by then."""
     table = tomllib.loads(text)
     if "experiments" in table:
         assert Session(Recipe.parse(table)).tasks
         return
-    scenario = Scenario.parse({"name": "page", **table}, {"data.dataset": "digits"})
+    data = table.get("data", {}).get("dataset", "")
+    scenario = Scenario.parse({"name": "page", **table}, {} if data.startswith("npz:") else {"data.dataset": "digits"})
     for _, single in scenario.runs():
-        assert Experiment.load(single, Plugins()).clients
+        assert Experiment.load(single, Plugins(tuple(filter(Path.is_dir, [Path("mine")])))).clients
 
 
 @pytest.fixture
@@ -151,7 +153,7 @@ def test_blocks_say_what_they_are(path: Path) -> None:
     for block in blocks(path):
         assert block.language in ("python", "toml", "console", "sh", "text")
         assert block.language != "sh" or not block.runs
-        assert block.runs or len(block.title) > len("Not run: ") + 10
+        assert block.runs or len(block.title) > len("Not run by the tests: ") + 10
 
 
 def test_what_is_not_run_is_counted() -> None:

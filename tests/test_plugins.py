@@ -19,6 +19,7 @@ import pytest
 import clients
 import strategies
 from clients.sgd import SGD
+from fedcompress.checks import resolved
 from fedcompress.client import ClientStrategy
 from fedcompress.compression.kinds.magnitude import Magnitude
 from fedcompress.data.datasets.digits import Digits
@@ -642,6 +643,36 @@ def test_a_run_with_a_partition_of_ones_own_is_listed_shown_and_resumed(
         resume_one(tmp_path / "run")
     file.write_text(text, encoding="utf-8")
     assert resume_one(tmp_path / "run", report=False)["model_digest"] == whole["model_digest"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "key", "says"),
+    [
+        ("strategies", "strategies.fedavg:FedAvg", "server.strategy", "odd"),
+        ("clients", "clients.sgd:SGD", "groups.all.client", "odd all"),
+        ("models", "fedcompress.models.architectures.mlp:MLP", "groups.all.model", "odd:9"),
+        ("compression", "fedcompress.compression.kinds.magnitude:Magnitude", "groups.all.compression", "odd all"),
+        ("datasets", "fedcompress.data.datasets.npz:Npz", "data.dataset", "odd:9"),
+        ("partitions", "fedcompress.data.partitions.iid:Iid", "data.partition", "odd"),
+    ],
+)
+@pytest.mark.parametrize("fails", [False, True])
+def test_every_kind_states_its_own_problems(
+    tmp_path: Path, kind: str, base: str, key: str, says: str, fails: bool
+) -> None:
+    """Before any data is read, in one way: `odd:9` is a file that is not there, and nobody looks for it."""
+    module, _, name = base.partition(":")
+    decorator = "@classmethod\n    " if kind in ("strategies", "clients") else ""
+    body = "1 / 0" if fails else "yield ' '.join([use.name, *([use.group.settings.name] if use.group else [])])"
+    text = (
+        f"from {module} import {name}\nclass Odd({name}):\n    {decorator}def problems_in(it, use):\n        {body}\n"
+    )
+    write(tmp_path / kind / "odd.py", text)
+    made = Scenario.parse({"name": "x", "groups": [{"name": "all"}]}, {key: says.split()[0]})
+    with pytest.raises(InputError) as caught:
+        resolved(made, Plugins((tmp_path,)))
+    failed = f"{KINDS[kind].name} {says.split()[0]!r}: cannot be prepared: ZeroDivisionError: division by zero."
+    assert caught.value.problems == [failed if fails else says]
 
 
 def test_the_same_text_means_the_same_class_everywhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from fedcompress.engines.deployment import Deployment, program
 from fedcompress.engines.engine import Engine, LiveRun, Rounds
 from fedcompress.engines.run_config import run_config
 from fedcompress.errors import InputError, RunError
+from fedcompress.link.client import keeps_state
 from fedcompress.options import Options
 from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
@@ -86,8 +87,7 @@ class ServerAppEngine(SuperLinkEngine):
 def note_state(context: Context) -> None:
     """Leaves a mark in the run directory, where this host has it, that a client keeps state on its node."""
     out = Path(str(context.run_config.get("out", "")) or "-")
-    keeps = any(not name.startswith("references") for name in context.state)
-    if keeps and out.is_dir() and not (out / _STATE_MARK).exists():
+    if keeps_state(context.state) and out.is_dir() and not (out / _STATE_MARK).exists():
         (out / _STATE_MARK).parent.mkdir(exist_ok=True)
         (out / _STATE_MARK).touch()
 

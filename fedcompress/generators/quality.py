@@ -88,11 +88,11 @@ def kernel_distance(real: NDArray[Any], fake: NDArray[Any], block: int = 1000) -
     def total(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         return sum(float(_kernel(a[i : i + block] @ b.T, a.shape[1]).sum()) for i in range(0, len(a), block))
 
-    def own(a: NDArray[np.float64]) -> float:
+    def within(a: NDArray[np.float64]) -> float:
         diagonal = _kernel(np.sum(a * a, axis=1), a.shape[1]).sum()
         return (total(a, a) - float(diagonal)) / (len(a) * (len(a) - 1))
 
-    return own(real) + own(fake) - 2.0 * total(real, fake) / (len(real) * len(fake))
+    return within(real) + within(fake) - 2.0 * total(real, fake) / (len(real) * len(fake))
 
 
 def _kernel(products: NDArray[np.float64], length: int) -> NDArray[np.float64]:
@@ -110,12 +110,12 @@ def collapsed(images: NDArray[Any], labels: NDArray[np.int32]) -> str | None:
     if not np.isfinite(brightness).all():
         return "The generator makes images with values that are not finite."
     for label in np.unique(labels):
-        own = brightness[labels == label]
-        deviation = float(np.sqrt(own.var(axis=0).mean()))
-        if len(own) >= FEWEST and deviation < LEAST_DEVIATION:
+        chosen = brightness[labels == label]
+        deviation = float(np.sqrt(chosen.var(axis=0).mean()))
+        if len(chosen) >= FEWEST and deviation < LEAST_DEVIATION:
             return (
-                f"The generator's {len(own)} images of class {label} are alike: pixels deviate by {deviation:.3f} of "
-                f"the full range from their mean, expected at least {LEAST_DEVIATION}."
+                f"The generator's {len(chosen)} images of class {label} are alike: pixels deviate by {deviation:.3f} "
+                f"of the full range from their mean, expected at least {LEAST_DEVIATION}."
             )
     return None
 

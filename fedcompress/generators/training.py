@@ -215,50 +215,39 @@ def train(
     return trained
 
 
-class Sampler:
-    """A generator whose forward pass is compiled once per thread."""
-
-    def __init__(self, spec: GanSpec) -> None:
-        tf, networks = keras.tf, spec.networks
-        shapes = shapes_of(spec.generator_template)
-
-        def forward(flat: Any, labels: Any, seed: Any) -> Any:
-            parts = tf.split(flat, sizes_of(shapes))
-            weights = [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
-            z = tf.random.stateless_normal([SAMPLING_BATCH, networks.noise], seed)
-            images = networks.generate(weights, z[: tf.size(labels)], labels)
-            return tf.cast(tf.round(255.0 * images), tf.uint8)
-
-        with keras.LOCK:
-            signature = [tf.TensorSpec([None]), tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
-            self._forward = tf.function(forward, input_signature=signature, autograph=False).get_concrete_function()
-
-    def images(self, generator: Arrays, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Returns one image per label."""
-        tf, flat = keras.tf, keras.tf.constant(joined(generator, np.float32))
-        parts = [labels[i : i + SAMPLING_BATCH] for i in range(0, len(labels), SAMPLING_BATCH)]
-        made = [self._forward(flat, tf.constant(part), tf.constant(_seed(rng))).numpy() for part in parts]
-        return np.concatenate(made)
-
-
 def sample(spec: GanSpec, generator: Arrays, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Returns generated images (n, *input_shape) of labels (n,); the same weights and `rng` give the same images."""
     if not len(labels):
         return np.empty((0, *spec.input_shape), np.uint8)
     work.add(("generator", spec), len(labels), lambda: _sampling_cost(spec))
-    sampler: Sampler = keras.compiled(("sample", spec), lambda: Sampler(spec))
-    return sampler.images(generator, np.asarray(labels, np.int32), rng)
+    sampler: Any = keras.compiled(("sample", spec), lambda: _sampler(spec))
+    tf, flat = keras.tf, keras.tf.constant(joined(generator, np.float32))
+    parts = np.split(np.asarray(labels, np.int32), range(SAMPLING_BATCH, len(labels), SAMPLING_BATCH))
+    return np.concatenate([sampler(flat, tf.constant(part), tf.constant(_seed(rng))).numpy() for part in parts])
+
+
+def _sampler(spec: GanSpec) -> Any:
+    """Returns a compiled pass from a generator's weights (flat), labels (n,) and a seed (2,) to n images, uint8."""
+    tf, networks, shapes = keras.tf, spec.networks, shapes_of(spec.generator_template)
+
+    def forward(flat: Any, labels: Any, seed: Any) -> Any:
+        arrays = zip(tf.split(flat, sizes_of(shapes)), shapes, strict=True)
+        z = tf.random.stateless_normal([SAMPLING_BATCH, networks.noise], seed)
+        weights = [tf.reshape(array, shape) for array, shape in arrays]
+        images = networks.generate(weights, z[: tf.size(labels)], labels)
+        return tf.cast(tf.round(255.0 * images), tf.uint8)
+
+    with keras.LOCK:
+        signature = [tf.TensorSpec([None]), tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
+        return tf.function(forward, input_signature=signature, autograph=False).get_concrete_function()
 
 
 def _sampling_cost(spec: GanSpec) -> int:
     """Returns the multiply-adds of one image."""
     tf, networks = keras.tf, spec.networks
     weights = [tf.constant(a) for a in spec.generator_template]
-    return traced(
-        lambda z, labels: networks.generate(weights, z, labels),
-        tf.TensorSpec([1, networks.noise]),
-        tf.TensorSpec([1], tf.int32),
-    ).multiply_adds
+    noise, label = tf.TensorSpec([1, networks.noise]), tf.TensorSpec([1], tf.int32)
+    return traced(lambda z, labels: networks.generate(weights, z, labels), noise, label).multiply_adds
 
 
 def _training_cost(spec: GanSpec) -> int:

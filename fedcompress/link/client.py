@@ -100,6 +100,11 @@ class ClientEnd:
         _save(self._memory, references, self._residuals.after(self._exchange, encoded), state)
 
 
+def keeps_state(memory: RecordDict) -> bool:
+    """Says whether a client keeps what cannot be sent again: more than masks and contents that both ends hold."""
+    return any(not name.startswith("references") for name in memory)
+
+
 def _load(memory: RecordDict) -> tuple[References, Residuals, dict[str, Arrays]]:
     """Reads what a client keeps between exchanges: references, residuals, and the state of its strategy."""
     notes: dict[str, Any] = {name: dict(record) for name, record in memory.config_records.items()}

@@ -52,9 +52,9 @@ def trace(model: Any, name: str) -> tuple[Layer, ...]:
     for layer in model.layers:
         _refuse(name, layer)
         kind = type(layer).__name__
-        own = [positions[id(v)] for v in layer.weights]
+        of_layer = [positions[id(v)] for v in layer.weights]
         if kind in _WEIGHTED:
-            layers.append(Layer(layer.name, own[0], tuple(own[1:]), repeats, int(layer.kernel.shape[-1])))
+            layers.append(Layer(layer.name, of_layer[0], tuple(of_layer[1:]), repeats, int(layer.kernel.shape[-1])))
             repeats = 1
         elif kind == "Flatten" and layers:
             repeats = int(layer.output.shape[-1]) // layers[-1].channels
@@ -62,7 +62,7 @@ def trace(model: Any, name: str) -> tuple[Layer, ...]:
             if repeats > 1:
                 raise _refusal(name, layer, "comes after Flatten")
             last = layers.pop()
-            layers.append(Layer(last.name, last.kernel, (*last.vectors, *own), last.repeats, last.channels))
+            layers.append(Layer(last.name, last.kernel, (*last.vectors, *of_layer), last.repeats, last.channels))
     return tuple(layers)
 
 

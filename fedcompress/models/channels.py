@@ -31,30 +31,30 @@ def masks_of(spec: ModelSpec, kept: Kept) -> Arrays:
     before = [np.ones(1, bool), *kept]
     after = [*kept, np.ones(layers[-1].channels, bool)]
     masks = {}
-    for layer, given, made in zip(layers, before, after, strict=True):
+    for layer, inputs_stay, outputs_stay in zip(layers, before, after, strict=True):
         shape = spec.template[layer.kernel].shape
         # A flattened map is channels-last, so the channels of one place lie together.
-        rows = np.ones(shape[-2], bool) if layer is layers[0] else np.tile(given, layer.repeats)
-        masks[layer.kernel] = np.broadcast_to(rows[:, None] & made, shape).copy()
+        rows = np.ones(shape[-2], bool) if layer is layers[0] else np.tile(inputs_stay, layer.repeats)
+        masks[layer.kernel] = np.broadcast_to(rows[:, None] & outputs_stay, shape).copy()
     return [masks[i] for i in spec.prunable]
 
 
 def kept_of(spec: ModelSpec, masks: Sequence[NDArray[Any]]) -> Kept:
     """Returns the channels that masks leave something of: a weight that makes it, or one that reads it."""
-    at = dict(zip(spec.prunable, masks, strict=True))
     layers = spec.channels
-    everything = {layer.kernel: np.ones(spec.template[layer.kernel].shape, bool) for layer in layers}
+    mask_of = {layer.kernel: np.ones(spec.template[layer.kernel].shape, bool) for layer in layers}
+    mask_of |= dict(zip(spec.prunable, masks, strict=True))
     return [
-        _made(at.get(layer.kernel, everything[layer.kernel])) | _read(at.get(n.kernel, everything[n.kernel]), n)
-        for layer, n in pairwise(layers)
+        _is_made(mask_of[layer.kernel]) | _is_read(mask_of[after.kernel], after) for layer, after in pairwise(layers)
     ]
 
 
-def _made(kernel: NDArray[Any]) -> NDArray[np.bool_]:
+def _is_made(kernel: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which channels of a layer its own kernel has a weight of."""
     return np.asarray((kernel != 0).any(axis=tuple(range(kernel.ndim - 1))))
 
 
-def _read(kernel: NDArray[Any], layer: Layer) -> NDArray[np.bool_]:
+def _is_read(kernel: NDArray[Any], layer: Layer) -> NDArray[np.bool_]:
     """Which channels of the layer before have an influence on this one."""
     rows = (kernel != 0).any(axis=(*range(kernel.ndim - 2), kernel.ndim - 1))
     return np.asarray(rows.reshape(layer.repeats, -1).any(axis=0))
@@ -62,10 +62,9 @@ def _read(kernel: NDArray[Any], layer: Layer) -> NDArray[np.bool_]:
 
 def held(spec: ModelSpec, masks: Arrays) -> dict[int, NDArray[np.bool_]]:
     """Returns, by position, which weights belong to the channels that masks leave: kernels, biases, normalisation."""
-    found = dict(zip(spec.prunable, masks, strict=True))
-    for layer, kept in zip(spec.channels, kept_of(spec, masks), strict=False):
-        found.update(dict.fromkeys(layer.vectors, kept))
-    return found
+    pairs = zip(spec.channels, kept_of(spec, masks), strict=False)
+    of_vectors = {position: stays for layer, stays in pairs for position in layer.vectors}
+    return dict(zip(spec.prunable, masks, strict=True)) | of_vectors
 
 
 def shrunk(spec: ModelSpec, weights: Arrays) -> tuple[ModelSpec, Arrays]:
@@ -75,7 +74,7 @@ def shrunk(spec: ModelSpec, weights: Arrays) -> tuple[ModelSpec, Arrays]:
     them zero. A layer of which nothing is read keeps its first channel: a network needs one.
     """
     layers = spec.channels
-    kept = [_read(weights[n.kernel], n) for n in layers[1:]]
+    kept = [_is_read(weights[after.kernel], after) for after in layers[1:]]
     for stays in kept:
         stays[0] |= not stays.any()
     return narrowed(spec, [int(stays.sum()) for stays in kept]), sliced(spec, weights, kept)

@@ -78,20 +78,20 @@ def traced(function: Callable[..., Any], *inputs: Any) -> Cost:
         UncountedError: It cannot be told.
     """
     tf = keras.tf
-    given = [tf.zeros(spec.shape, spec.dtype) for spec in inputs]
-    with keras.every_operation() as seen:
-        outputs = tf.nest.flatten(function(*given))
-    return _Trace(seen, given).behind([tensor for tensor in outputs if tensor is not None])
+    tensors = [tf.zeros(spec.shape, spec.dtype) for spec in inputs]
+    with keras.every_operation() as operations:
+        outputs = tf.nest.flatten(function(*tensors))
+    return _Trace(operations, tensors).behind([tensor for tensor in outputs if tensor is not None])
 
 
 class _Trace:
     """Operations in the order in which they ran. It holds their tensors, which are told apart by identity."""
 
-    def __init__(self, operations: Sequence[keras.Operation], given: Sequence[Any]) -> None:
+    def __init__(self, operations: Sequence[keras.Operation], inputs: Sequence[Any]) -> None:
         self._operations = operations
         self._maker = {id(tensor): op for op in operations for tensor in op.outputs}
         # What does not follow from the inputs is fixed: a weight, or a constant.
-        self._varying = {id(tensor) for tensor in given}
+        self._varying = {id(tensor) for tensor in inputs}
         for op in operations:
             if any(id(tensor) in self._varying for tensor in op.inputs):
                 self._varying |= {id(tensor) for tensor in op.outputs}
@@ -100,11 +100,11 @@ class _Trace:
         """Returns what the operations cost that the outputs need; what was computed for nothing is left out."""
         needed = {id(op): op for op in self._needed(outputs)}
         # A dilated convolution works on parts that are put together, and cropped, afterwards.
-        whole = {id(op.inputs[0]): op.outputs[0] for op in needed.values() if op.kind == "BatchToSpaceND"}
+        cropped = {id(op.inputs[0]): op.outputs[0] for op in needed.values() if op.kind == "BatchToSpaceND"}
         total = nonzero = 0
         for op in needed.values():
             if op.kind in _COUNTS:
-                count = _COUNTS[op.kind](op, whole.get(id(op.outputs[0]), op.outputs[0]))
+                count = _COUNTS[op.kind](op, cropped.get(id(op.outputs[0]), op.outputs[0]))
                 total += count
                 nonzero += self._nonzero(op, count)
             elif _OPAQUE.search(op.kind):

@@ -25,11 +25,13 @@ class Weight:
         position: Among the model's weights.
         variable: Its variable.
         places: Layers and the names under which they have it: one, or several that share it; none if it is in a list.
+        trained: Whether an optimizer changes it.
     """
 
     position: int
     variable: Any
     places: tuple[tuple[Any, str], ...]
+    trained: bool
 
     @property
     def name(self) -> str:
@@ -77,33 +79,30 @@ def weights(model: Any) -> list[Weight]:
         for name, value in vars(layer).items():
             if id(value) in places:
                 places[id(value)].append((layer, name))
-    return [Weight(i, variable, tuple(places[id(variable)])) for i, variable in enumerate(model.weights)]
+    trained = {id(variable) for variable in model.trainable_variables}
+    return [Weight(i, v, tuple(places[id(v)]), id(v) in trained) for i, v in enumerate(model.weights)]
 
 
 def kernels(model: Any) -> dict[int, str]:
     """Returns the position of each kernel, frozen or not, and a name for it: its layer's, if that has no other."""
-    found = [weight for weight in weights(model) if weight.is_kernel]
-    of_layer: dict[str, set[str]] = {}
-    for weight in found:
-        of_layer.setdefault(weight.layer, set()).add(weight.name)
-    named, seen = {}, Counter[str]()
-    for weight in found:
-        name = weight.layer if len(of_layer[weight.layer]) == 1 else weight.name
-        seen[name] += 1
-        named[weight.position] = name if seen[name] == 1 else f"{name} {seen[name]}"
-    return named
+    of_model = [weight for weight in weights(model) if weight.is_kernel]
+    in_layer = Counter(layer for layer, _ in {(weight.layer, weight.name) for weight in of_model})
+    names, uses = {}, Counter[str]()
+    for weight in of_model:
+        name = weight.layer if in_layer[weight.layer] == 1 else weight.name
+        uses[name] += 1
+        names[weight.position] = name if uses[name] == 1 else f"{name} {uses[name]}"
+    return names
 
 
 def compressible(model: Any) -> list[Weight]:
     """Returns the kernels that are trained and that compression works on."""
-    trained = {id(variable) for variable in model.trainable_variables}
-    return [w for w in weights(model) if w.is_kernel and w.can_change and id(w.variable) in trained]
+    return [weight for weight in weights(model) if weight.trained and weight.is_kernel and weight.can_change]
 
 
 def biases(model: Any) -> list[Weight]:
     """Returns the biases that are trained."""
-    trained = {id(variable) for variable in model.trainable_variables}
-    return [w for w in weights(model) if w.is_bias and w.places and id(w.variable) in trained]
+    return [weight for weight in weights(model) if weight.trained and weight.is_bias and weight.places]
 
 
 @contextmanager
@@ -113,22 +112,19 @@ def replaced(tensors: Iterable[tuple[Weight, Any]]) -> Iterator[None]:
     try:
         for weight, tensor in tensors:
             for owner, name in weight.places:
-                own = vars(owner)  # not by assignment, which would have Keras track the tensor
-                before.append((own, name, own[name]))
-                own[name] = keras.tf.cast(tensor, owner.compute_dtype)
+                attributes = vars(owner)  # not by assignment, which would have Keras track the tensor
+                before.append((attributes, name, attributes[name]))
+                attributes[name] = keras.tf.cast(tensor, owner.compute_dtype)
         yield
     finally:
-        for own, name, value in reversed(before):
-            own[name] = value
+        for attributes, name, value in reversed(before):
+            attributes[name] = value
 
 
 def simple_layers(model: Any) -> list[Any]:
     """Returns the layers of a functional model, and in their places those of functional models that are among them."""
-    found: dict[int, Any] = {}
-    for layer in model.layers:
-        inner = simple_layers(layer) if is_functional(layer) else [layer]
-        found.update((id(one), one) for one in inner)
-    return list(found.values())
+    parts = (simple_layers(layer) if is_functional(layer) else [layer] for layer in model.layers)
+    return list({id(layer): layer for part in parts for layer in part}.values())
 
 
 def is_functional(layer: Any) -> bool:
@@ -139,5 +135,5 @@ def is_functional(layer: Any) -> bool:
 def described(model: Any) -> str:
     """Returns the kinds and widths of the layers with kernels, those of nested models in their places."""
     owners = {id(owner) for weight in weights(model) if weight.is_kernel for owner, _ in weight.places}
-    found = [layer for layer in simple_layers(model) if owners & set(map(id, layer._flatten_layers()))]
-    return " ".join(f"{type(layer).__name__} {layer.get_output_shape_at(0)[-1]}" for layer in found)
+    layers = [layer for layer in simple_layers(model) if owners & set(map(id, layer._flatten_layers()))]
+    return " ".join(f"{type(layer).__name__} {layer.get_output_shape_at(0)[-1]}" for layer in layers)

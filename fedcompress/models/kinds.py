@@ -19,7 +19,9 @@ def kinds_of(model: Any) -> tuple[Kind, ...]:
         model: Built. What decides is the `trainable` of the very layer that holds a variable, not of those around it.
     """
     learned = {id(v) for v in model.trainable_variables}
-    frozen = {id(v) for layer in model._flatten_layers() if not layer.trainable for v in _own(layer)}
+    frozen_layers = (layer for layer in model._flatten_layers() if not layer.trainable)
+    # What a layer holds itself, as opposed to layers in it.
+    frozen = {id(v) for layer in frozen_layers for v in (*layer._trainable_weights, *layer._non_trainable_weights)}
 
     def kind(variable: Any) -> Kind:
         if id(variable) in learned:
@@ -27,8 +29,3 @@ def kinds_of(model: Any) -> tuple[Kind, ...]:
         return "constant" if variable.trainable or id(variable) in frozen else "statistic"
 
     return tuple(kind(v) for v in model.weights)
-
-
-def _own(layer: Any) -> list[Any]:
-    """Returns the variables that a layer itself holds, as opposed to layers in it."""
-    return [*layer._trainable_weights, *layer._non_trainable_weights]

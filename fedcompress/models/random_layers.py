@@ -36,8 +36,8 @@ class RandomLayers:
 
     def __init__(self, model: Any, name: str) -> None:
         kinds = (keras.src.backend.RandomGenerator, keras.tf.random.Generator)
-        found = [item for layer in model._flatten_layers() for item in vars(layer).values() if isinstance(item, kinds)]
-        self._generators = [_generator(item) if isinstance(item, kinds[0]) else item for item in found]
+        items = [item for layer in model._flatten_layers() for item in vars(layer).values() if isinstance(item, kinds)]
+        self._generators = [_generator(item) if isinstance(item, kinds[0]) else item for item in items]
         self._name = name
 
     def bind(self, function: Any) -> Any:
@@ -49,10 +49,10 @@ class RandomLayers:
         definition = function.graph.as_graph_def()
         library = {item.signature.name: item for item in definition.library.function}
         captured = {inside.op.name: id(outside) for outside, inside in function.graph.captures}
-        known = {id(generator.state.handle) for generator in self._generators}
+        seedable = {id(generator.state.handle) for generator in self._generators}
         drawn = set()
         for operation, source in _draws(definition.node, library):
-            if captured.get(source) not in known:
+            if captured.get(source) not in seedable:
                 raise self._refusal(operation)
             drawn.add(captured[source])
         self._generators = [item for item in self._generators if id(item.state.handle) in drawn]

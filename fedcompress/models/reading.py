@@ -193,12 +193,12 @@ def _known_classes() -> frozenset[str]:
     """Returns the names of the classes that a configuration may hold; a part that is compiled names optimizers, too."""
     spaces = [keras.layers, keras.layers.experimental, keras.initializers, keras.regularizers, keras.constraints]
     spaces += [keras.optimizers, keras.optimizers.schedules, keras.losses, keras.metrics, keras.mixed_precision]
-    found = {name for space in spaces for name, item in vars(space).items() if inspect.isclass(item)}
-    return frozenset(found | {"Functional", "Model", "Sequential"})
+    names = {name for space in spaces for name, item in vars(space).items() if inspect.isclass(item)}
+    return frozenset(names | {"Functional", "Model", "Sequential"})
 
 
 @cache
 def _known_functions() -> frozenset[str]:
     spaces = (keras.activations, keras.losses, keras.metrics)
-    found = {name for space in spaces for name, item in vars(space).items() if inspect.isfunction(item)}
-    return frozenset(found - {"deserialize", "get", "serialize"})
+    names = {name for space in spaces for name, item in vars(space).items() if inspect.isfunction(item)}
+    return frozenset(names - {"deserialize", "get", "serialize"})

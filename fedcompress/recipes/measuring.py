@@ -97,12 +97,12 @@ def _tflite(model: Any, outcome: Outcome, data: Split, stem: Path) -> Row:
     missing: list[str] = []
     row: Row = dict.fromkeys(("tflite_bytes", "latency_us", "int8_bytes", "int8_latency_us", "int8_test"))
     with optional(f"{stem.name}.tflite", missing):
-        own = tflite.convert(model) if outcome.tflite is None else outcome.tflite
-        stem.with_name(f"{stem.name}.tflite").write_bytes(own)
-        row["tflite_bytes"] = len(own)
-        if (needed := tflite.operations(own)) != "builtin":
-            row["tflite_operations"] = needed
-        row["latency_us"] = tflite.latency(own, data.test.x)
+        file = tflite.convert(model) if outcome.tflite is None else outcome.tflite
+        stem.with_name(f"{stem.name}.tflite").write_bytes(file)
+        row["tflite_bytes"] = len(file)
+        if (operations := tflite.operations(file)) != "builtin":
+            row["tflite_operations"] = operations
+        row["latency_us"] = tflite.latency(file, data.test.x)
     with optional(f"{stem.name}-int8.tflite", missing):
         int8 = tflite.convert(model, "int8", data.train.x)
         stem.with_name(f"{stem.name}-int8.tflite").write_bytes(int8)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,7 +76,7 @@ class Rounding(Method):
             spec,
             bits=self.bits,
             figures=zeros(spec, fitted),
-            network=partial(_rounded_network, spec, compression, fitted),
+            network=lambda: compression.network(bench.network(fitted.weights, spec), fitted.observed),
         )
 
 
@@ -97,10 +96,3 @@ def zeros(spec: ModelSpec, fitted: Fitted) -> dict[str, int]:
         "returned": sum(int(np.count_nonzero(a[~m])) for a, m in pairs),
         "rounded_zeros": sum(int((a[m] == 0).sum()) for a, m in pairs),
     }
-
-
-def _rounded_network(spec: ModelSpec, compression: Quantise, fitted: Fitted) -> Any:
-    """Returns the Keras model with its rounding of activations, as a device would compute."""
-    model = spec.build()
-    model.set_weights(fitted.weights)
-    return compression.network(model, fitted.observed)

@@ -54,11 +54,26 @@ def test_features_stay_two_dimensional() -> None:
         ({"y_train": np.array([0, 1])}, "4 examples and 2 labels"),
         ({"x_test": np.zeros((2, 3, 3, 1), np.uint8)}, "expected the same"),
         ({"x_test": np.zeros((2, 2, 2, 1), np.float32)}, "expected the same"),
+        (
+            {"client_ids": np.array([0.0, 1, 1, 0])},
+            r"client_ids are float64 of shape \(4,\); expected integers",
+        ),
+        ({"client_ids": np.array([0, 1])}, r"client_ids are int64 of shape \(2,\); .* one for each training example"),
     ],
 )
 def test_bad_arrays_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         dataset(**changes)
+
+
+def test_client_ids_are_numbered_and_part_of_the_digest() -> None:
+    named = dataset(client_ids=np.array(["writer 9", "writer 10", "writer 9", "x"]))
+    assert named.client_ids is not None
+    assert named.client_ids.tolist() == [1, 0, 1, 2]
+    assert named.digest == dataset(client_ids=np.array([7, 3, 7, 100])).digest
+    assert named.digest != dataset().digest
+    with pytest.raises(ValueError, match="read-only"):
+        named.client_ids[0] = 1
 
 
 def test_what_float32_just_holds_is_kept() -> None:

@@ -293,6 +293,17 @@ def test_npz(tmp_path: Path) -> None:
     assert (dataset.x_train.shape, dataset.x_train.dtype.name) == ((6, 5), "float32")
 
 
+def test_npz_may_say_whose_each_example_is(tmp_path: Path) -> None:
+    ids = np.array([30, 10, 10, 20, 30, 10])
+    path = save(tmp_path / "a.npz", client_ids=ids)
+    whole, some = load_dataset(path), load_dataset(path, classes=[2, 1])
+    assert whole.client_ids is not None
+    assert whole.client_ids.tolist() == [2, 0, 0, 1, 2, 0]
+    assert some.client_ids is not None
+    assert len(some.client_ids) == len(some.y_train) == int((whole.y_train > 0).sum())
+    assert load_dataset(save(tmp_path / "b.npz")).client_ids is None
+
+
 def test_npz_is_found_in_the_given_folder_and_reloaded_when_written_anew(tmp_path: Path) -> None:
     save(tmp_path / "a.npz")
     assert load_dataset("npz:a.npz", data_dir=tmp_path).x_train.max() == 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fedcompress.errors import InputError
 from fedcompress.recipes.recipe import Recipe
+from fedcompress.recipes.runner import Session
 
 
 def parse(*experiments: dict[str, Any], **keys: Any) -> Recipe:
@@ -66,3 +68,22 @@ def test_a_recipe_has_a_number_of_experiments_that_can_be_run() -> None:
     expected = "experiments: 2,000,000,002 are more than a recipe may have, 10,000; use several recipes."
     assert str(caught.value) == expected
     assert len(parse({"each": {"a": list(range(100)), "b": list(range(100))}}).plan()) == 10_000
+
+
+def test_a_recipe_names_plug_ins_as_a_scenario_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model and a method by their paths, the model with an argument: 64 pixels, 8 and 4 units, 10 classes."""
+    text = "from fedcompress.models.architectures.mlp import MLP\nfrom fedcompress.recipes.methods.plain import Plain\n"
+    text += "class Mine(MLP): pass\nclass Way(Plain): pass\n"
+    (tmp_path / "recipe_plug_ins.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    table = {
+        "name": "x",
+        "model": "recipe_plug_ins:Mine:8-4",
+        "data": {"dataset": "fedcompress.data.datasets.digits:Digits"},
+        "experiments": [{"method": "recipe_plug_ins:Way"}],
+    }
+    (task,) = Session(Recipe.parse(table)).tasks
+    assert task.spec.parameters == 64 * 8 + 8 + 8 * 4 + 4 + 4 * 10 + 10
+    assert type(task.method).__name__ == "Way"
+    with pytest.raises(InputError, match=r"^data.dataset: unknown data set 'digit'. Did you mean 'digits'\?$"):
+        Session(Recipe.parse({**table, "data": {"dataset": "digit:3"}}))

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedcompress.engines import states as states_module
 from fedcompress.errors import InputError
+from fedcompress.results.run import states as states_module
 from fedcompress.results.run.checkpoint import Checkpoint, Checkpoints
 from fedcompress.results.run.directory import ROWS, RunDirectory
 from fedcompress.wire.references import References

@@ -24,14 +24,14 @@ class MLP(Architecture):
     argument_name: ClassVar[str] = "UNITS-UNITS-...[:DROPOUT]"
 
     def __init__(self, argument: str = "100-50-20") -> None:
-        found = re.fullmatch(r"(?P<units>[1-9]\d{0,4}(-[1-9]\d{0,4})*)(:(?P<dropout>0(\.\d{1,9})?))?", argument)
-        if found is None:
+        match = re.fullmatch(r"(?P<units>[1-9]\d{0,4}(-[1-9]\d{0,4})*)(:(?P<dropout>0(\.\d{1,9})?))?", argument)
+        if match is None:
             raise InputError(
                 f"model 'mlp:{argument}': expected the units of its hidden layers, as in 'mlp:100-50-20', and perhaps "
                 "a fraction below 1 for dropout, as in 'mlp:100-50-20:0.1'."
             )
-        self.units = tuple(map(int, found["units"].split("-")))
-        self.dropout = float(found["dropout"] or 0)
+        self.units = tuple(map(int, match["units"].split("-")))
+        self.dropout = float(match["dropout"] or 0)
 
     @property
     def key(self) -> tuple[Any, ...]:

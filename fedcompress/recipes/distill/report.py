@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from statistics import mean
 from typing import Any
 
 from fedcompress.fitted_table import FittedTable
-from fedcompress.recipes.distill.comparison import TEACHER, Comparison, Run
+from fedcompress.recipes.distill.comparison import TEACHER, Comparison
 from fedcompress.recipes.table import to_csv
 from fedcompress.results.compare.statistics import BETWEEN_SHARES, SHARE, Interval
 from fedcompress.results.run.directory import RunDirectory
@@ -18,20 +17,18 @@ _PACKAGES = ("fedcompress", "tensorflow", "tf_keras", "tensorflow-model-optimiza
 
 
 def summary(comparison: Comparison) -> dict[str, Any]:
-    """Returns everything that was found, as JSON has it; accuracies are fractions."""
-    methods = [_row(comparison, method) for method in (TEACHER, *comparison.settings.methods)]
+    """Returns the whole comparison, as JSON has it; accuracies are fractions."""
     return {
         "settings": asdict(comparison.settings),
         "data_digest": comparison.data_digest,
         "versions": {name: installed(name) for name in _PACKAGES},
-        "methods": methods,
+        "methods": [_row(comparison, method) for method in (TEACHER, *comparison.settings.methods)],
         "runs": [asdict(run) for run in comparison.runs],
     }
 
 
 def _row(comparison: Comparison, method: str) -> dict[str, Any]:
-    runs = comparison.of(method)
-    difference = _difference(runs, comparison.of("plain")) if method not in (TEACHER, "plain") else None
+    runs, difference = comparison.of(method), _difference(comparison, method)
     return {
         "method": method,
         "parameters": runs[0].parameters,
@@ -47,11 +44,11 @@ def _spread(interval: Interval) -> dict[str, float | None]:
     return {"mean": interval.mean, "half_width": interval.half_width}
 
 
-def _difference(runs: Sequence[Run], plain: Sequence[Run]) -> Interval | None:
+def _difference(comparison: Comparison, method: str) -> Interval | None:
     """Test accuracy minus that of plain training, paired by seed."""
-    pairs = zip(runs, plain, strict=True) if plain else ()
-    differences = [run.test - other.test for run, other in pairs]
-    return Interval.of(differences) if differences else None
+    pairs = zip(comparison.of(method), comparison.of("plain"), strict=False)
+    compares = method not in (TEACHER, "plain") and "plain" in comparison.settings.methods
+    return Interval.of([run.test - plain.test for run, plain in pairs], BETWEEN_SHARES) if compares else None
 
 
 def comparison_table(comparison: Comparison) -> FittedTable:
@@ -64,23 +61,20 @@ def comparison_table(comparison: Comparison) -> FittedTable:
     if settings.sparsity and {"simkd", "head-reuse"} & set(settings.methods):
         caption += "; sparsity is that of all kernels, of which a reused head stays dense"
     sparsity = ["sparsity"] if settings.sparsity else []
-    rows = [
-        (
-            row["method"],
-            f"{row['parameters']:,}",
-            *([f"{row['sparsity']:.3f}"] if sparsity else []),
-            Interval(**row["test"], bounds=SHARE).percent(),
-            _signed_percent(row["difference_to_plain"]),
-            f"{row['seconds']:.1f}",
-        )
-        for row in summary(comparison)["methods"]
-    ]
     columns = ("method", "parameters", *sparsity, "test accuracy", "against plain", "seconds")
-    return FittedTable(title, columns, rows, caption)
+    return FittedTable(title, columns, [_cells(comparison, method) for method in (TEACHER, *settings.methods)], caption)
 
 
-def _signed_percent(difference: dict[str, float | None] | None) -> str:
-    return Interval(**difference, bounds=BETWEEN_SHARES).signed(100.0, 2) if difference else "-"  # type: ignore[arg-type]
+def _cells(comparison: Comparison, method: str) -> tuple[str, ...]:
+    row, difference = _row(comparison, method), _difference(comparison, method)
+    return (
+        method,
+        f"{row['parameters']:,}",
+        *([f"{row['sparsity']:.3f}"] if comparison.settings.sparsity else []),
+        Interval.of([run.test for run in comparison.of(method)], SHARE).percent(),
+        difference.signed(100.0, 2) if difference else "-",
+        f"{row['seconds']:.1f}",
+    )
 
 
 def write(comparison: Comparison, directory: RunDirectory) -> None:

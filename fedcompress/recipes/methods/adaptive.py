@@ -90,11 +90,12 @@ class PruneAdaptively(Method):
 
 def _until(search: Search, patience: int) -> Callable[[CurvePoint], bool]:
     """Returns what ends a trial: the accuracy holds, or has not been getting better."""
-    seen: list[float] = []
+    accuracies: list[float] = []
 
     def ends(point: CurvePoint) -> bool:
-        seen.append(point.validation)
-        return search.holds(point.validation) or len(seen) - 1 - seen.index(max(seen)) >= patience
+        accuracies.append(point.validation)
+        since_best = len(accuracies) - 1 - accuracies.index(max(accuracies))
+        return search.holds(point.validation) or since_best >= patience
 
     return ends
 

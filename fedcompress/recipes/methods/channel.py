@@ -85,39 +85,36 @@ class PruneChannels(Method):
             for rung in self.params.rungs:
                 name = f"{rung:.2f}" if self.params.trials == 1 else f"{rung:.2f} trial {trial}"
                 kept = self._kept(bench, weights, rung, trial)
-                weights, validation = self._retrained(bench, weights, kept, f"channel {name}")
+                fitted = bench.train(
+                    weights,
+                    masks=channels.masks_of(bench.spec, kept),
+                    phase=f"channel {name}",
+                    epochs=self.params.epochs,
+                    learning_rate=self.params.learning_rate,
+                )
+                weights = fitted.weights
                 if archive := self._archive():
-                    archive.add(entry(bench.spec, kept, validation))
+                    archive.add(entry(bench.spec, kept, fitted.validation))
                 numbered = {"trial": trial} if self.params.trials > 1 else {}
-                yield Outcome(weights, step=name, **_found(bench, kept, **numbered))
+                yield Outcome(weights, step=name, **_described(bench, kept, **numbered))
                 if self.params.smaller == "all" or (self.params.smaller == "last" and rung == self.params.rungs[-1]):
                     small, sliced = channels.shrunk(bench.spec, weights)
-                    yield Outcome(sliced, small, f"{name} smaller", **_found(bench, kept, series=""))
+                    yield Outcome(sliced, small, f"{name} smaller", **_described(bench, kept, series=""))
 
     def _kept(self, bench: Bench, weights: Arrays, rung: float, trial: int) -> Kept:
-        spec, asked = bench.spec, self.params
-        if asked.reuse and (archive := self._archive()) and (found := archive.best(spec, rung)):
-            return found.kept(spec)
+        spec, params = bench.spec, self.params
+        if params.reuse and (archive := self._archive()) and (best := archive.best(spec, rung)):
+            return best.kept(spec)
         # The same generator at each rung of a trial: what chance has chosen once stays chosen.
-        scores = ranking.scores(spec, weights, asked.score, bench.rng(f"channels {trial}"), asked.jitter)
-        order = ranking.removal_order(scores, asked.floor)
-        return ranking.prefix_kept(spec, order, rung, asked.count)
-
-    def _retrained(self, bench: Bench, weights: Arrays, kept: Kept, phase: str) -> tuple[Arrays, float]:
-        fitted = bench.train(
-            weights,
-            masks=channels.masks_of(bench.spec, kept),
-            phase=phase,
-            epochs=self.params.epochs,
-            learning_rate=self.params.learning_rate,
-        )
-        return fitted.weights, fitted.validation
+        scores = ranking.scores(spec, weights, params.score, bench.rng(f"channels {trial}"), params.jitter)
+        order = ranking.removal_order(scores, params.floor)
+        return ranking.prefix_kept(spec, order, rung, params.count)
 
     def _archive(self) -> Archive | None:
         return Archive(Path(self.params.archive)) if self.params.archive else None
 
 
-def _found(bench: Bench, kept: Kept, **more: Any) -> dict[str, Any]:
+def _described(bench: Bench, kept: Kept, **more: Any) -> dict[str, Any]:
     """Returns what is said of a rung: zeros of the model as it was trained, channels, layers that were emptied."""
     removed = ranking.by_layer(bench.spec, kept)
     figures: dict[str, float | str] = {

@@ -57,16 +57,16 @@ class Clustering(Method):
             clusters = (few + enough + 1) // 2 if few > 1 else clusters // 2
 
     def _clustered(self, bench: Bench, clusters: int, wanted: float | None = None) -> tuple[Outcome, float]:
-        asked = self.params
-        epochs = asked.epochs or bench.training.epochs
-        params = ClusterParams(clusters=clusters, tolerance=asked.tolerance, **ramp(asked.ramp, epochs))
-        compression = Cluster(params, sparsity=asked.sparsity, rounds=epochs)
+        params = self.params
+        epochs = params.epochs or bench.training.epochs
+        chosen = ClusterParams(clusters=clusters, tolerance=params.tolerance, **ramp(params.ramp, epochs))
+        compression = Cluster(chosen, sparsity=params.sparsity, rounds=epochs)
         phase = f"{clusters} clusters"
-        fitted = bench.train(bench.dense(), compression, phase=phase, epochs=epochs, learning_rate=asked.learning_rate)
+        fitted = bench.train(bench.dense(), compression, phase=phase, epochs=epochs, learning_rate=params.learning_rate)
         distinct = max(len(compression.codebook(fitted.weights[i])) for i in bench.spec.prunable)
         figures: dict[str, float | str] = {"clusters": distinct, **zeros(bench.spec, fitted)}
         if wanted is not None:
             figures["holds"] = "yes" if fitted.validation >= wanted else "no"
-        bits = ceil(log2(distinct + (asked.sparsity > 0)))
-        step = "" if asked.hold is None else phase
+        bits = ceil(log2(distinct + (params.sparsity > 0)))
+        step = "" if params.hold is None else phase
         return Outcome(fitted.weights, step=step, bits=bits, figures=figures), fitted.validation

@@ -28,12 +28,12 @@ class FixedPoint(Rounding):
     params: FixedPointParams
 
     def quantisers(self) -> QuantiseParams:
-        asked = self.params
+        params = self.params
         return QuantiseParams(
             weights="fixed",
             biases="fixed",
-            activations="fixed" if asked.activations else "float",
-            integer=asked.integer,
-            activation_bits=asked.activation_bits,
-            activation_integer=asked.activation_integer,
+            activations="fixed" if params.activations else "float",
+            integer=params.integer,
+            activation_bits=params.activation_bits,
+            activation_integer=params.activation_integer,
         )

@@ -34,18 +34,18 @@ class FindTickets(Method):
     params: FindTicketsParams
 
     def run(self, bench: Bench) -> Iterator[Outcome]:
-        asked, spec = self.params, bench.spec
+        params, spec = self.params, bench.spec
         start = bench.initial()
         masks = lottery.whole(spec)
         for level in count():
-            part = f"{masking.density(masks):.3f}"
+            density = f"{masking.density(masks):.3f}"
             ticket = self._trained(bench, start, masks, level)
-            yield Outcome(ticket, step=f"{part} ticket", figures={"series": "ticket"})
-            if asked.control:
+            yield Outcome(ticket, step=f"{density} ticket", figures={"series": "ticket"})
+            if params.control:
                 other = self._trained(bench, bench.initial(purpose=f"reinitialised {level}"), masks, level)
-                yield Outcome(other, step=f"{part} reinitialised", figures={"series": "reinitialised"})
+                yield Outcome(other, step=f"{density} reinitialised", figures={"series": "reinitialised"})
             sparser = lottery.next_level(
-                spec, ticket, masks, rate=asked.rate, output_rate=asked.output_rate, sparsity=1 - asked.remaining
+                spec, ticket, masks, rate=params.rate, output_rate=params.output_rate, sparsity=1 - params.remaining
             )
             if masking.density(sparser) == masking.density(masks):
                 break

@@ -43,12 +43,12 @@ class PruneByMagnitude(Method):
     params: PruneParams
 
     def run(self, bench: Bench) -> Iterator[Outcome]:
-        asked = self.params
-        epochs = asked.epochs or bench.training.epochs
-        chosen = ramp(asked.ramp, epochs) | {"scope": asked.scope}
-        params = MagnitudeParams(schedule=asked.schedule, initial=asked.initial, **chosen)
-        compression = Magnitude(params, sparsity=asked.sparsity, rounds=epochs)
+        params = self.params
+        epochs = params.epochs or bench.training.epochs
+        schedule = {"schedule": params.schedule, "initial": params.initial, **ramp(params.ramp, epochs)}
+        chosen = MagnitudeParams(**schedule | {"scope": params.scope})
+        compression = Magnitude(chosen, sparsity=params.sparsity, rounds=epochs)
         fitted = bench.train(
-            bench.dense(), compression, phase="prune", epochs=epochs, learning_rate=asked.learning_rate
+            bench.dense(), compression, phase="prune", epochs=epochs, learning_rate=params.learning_rate
         )
         yield Outcome(fitted.weights)
