@@ -124,7 +124,7 @@ BAD = {
         ["--plugins", "nowhere"],
         [
             "--plugins nowhere: expected a folder that holds at least one of strategies/, clients/, models/, "
-            "datasets/, compression/, methods/, partitions/."
+            "datasets/, compression/, methods/, partitions/, values/."
         ],
     ),
 }

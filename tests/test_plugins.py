@@ -576,6 +576,15 @@ def test_a_partition_of_ones_own(tmp_path: Path) -> None:
     assert default.scenario.data.partition_params == {"writers": 1}
 
 
+def test_a_partition_by_its_path() -> None:
+    data = experiment(data__partition="fedcompress.data.partitions.dirichlet:Dirichlet").data
+    assert data.digest == experiment(data__partition="dirichlet").data.digest
+    with pytest.raises(
+        InputError, match=r"^partition 'clients.sgd:SGD': received .*, expected a subclass of fedcompress"
+    ):
+        experiment(data__partition="clients.sgd:SGD")
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [

@@ -15,7 +15,7 @@ import pytest
 
 from fedcompress.errors import InputError
 from fedcompress.results.compare.comparison import compare
-from fedcompress.results.report import sections, write_report
+from fedcompress.results.report import sections, settings, write_report
 from fedcompress.results.report.sections import clients, devices, pareto
 from fedcompress.results.report.shown import Shown
 from fedcompress.results.runs import find_runs
@@ -280,6 +280,18 @@ def test_runs_that_ended_early(make_run: Make, make_sweep: Make, tmp_path: Path)
     seen = Text(page_of(run, other, out=tmp_path / "report.html")).seen
     assert "1 of 2 runs ended early; below Accuracy stands when and why." in seen
     assert ("made-up, seed 1", "2 of 20", stopped["detail"]) in [tuple(seen[n : n + 3]) for n in range(len(seen))]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({}, "iid"),
+        ({"partition": "dirichlet", "alpha": 0.3}, "dirichlet, alpha 0.3"),
+        ({"partition": "by-writer", "alpha": 0.3, "partition_params": {"writers": 3}}, "by-writer (writers 3)"),
+    ],
+)
+def test_a_partition_is_told_with_what_it_goes_by(data: dict[str, Any], words: str) -> None:
+    assert settings._partition(data) == words
 
 
 MINE = """
