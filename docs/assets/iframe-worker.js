@@ -11,7 +11,8 @@ if (location.protocol === "file:") {
       inside.document.open(); // Firefox would load the empty page once more, and lose the script
       inside.document.write("<!doctype html><body>");
       inside.document.close();
-      inside.postMessage = (data) => this.dispatchEvent(new MessageEvent("message", { data }));
+      // Not at once, as from a worker: the theme does not listen yet while it is still sending.
+      inside.postMessage = (data) => setTimeout(() => this.dispatchEvent(new MessageEvent("message", { data })));
       inside.importScripts = (...urls) =>
         urls.reduce((before, next) => before.then(() => this.load(next)), Promise.resolve());
       this.inside = inside;
