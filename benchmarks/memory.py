@@ -29,10 +29,15 @@ MOST = 1.3
 CASES: dict[str, list[str]] = {
     "default": [],
     "threads": ["--workers=2"],
-    "masks": ["--set=groups.all.compression=magnitude", "--set=groups.all.sparsity=0.8"],
+    "masks": [
+        "--set=groups.all.compression=magnitude",
+        "--set=groups.all.sparsity=0.8",
+        "--set=groups.all.compression_params={schedule='constant',begin_round=0,end_round=1,freeze_round=2}",
+    ],
     "delta": ["--set=wire.delta=true", "--set=wire.values=int8"],
 }
-"""What is measured, as options of `fedcompress run`; under `delta` each client keeps the model that it got last."""
+"""What is measured, as options of `fedcompress run`. With `masks` each client is sent its own in the second round, and
+with `delta` each keeps the model that it got last."""
 
 
 def peak(options: Sequence[str]) -> float:

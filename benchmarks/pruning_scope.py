@@ -28,7 +28,7 @@ from fedcompress.plugins import Plugins
 from fedcompress.results.compare.statistics import Difference, Interval
 from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Recorder, Silent
+from fedcompress.results.run.recorder import Observer, Recorder
 from fedcompress.scenario import Scenario
 from fedcompress.server_app import run_rounds
 from fedcompress.strategy import State
@@ -74,7 +74,7 @@ def measured(scope: str, seed: int, mask: str) -> Row:
         directory = RunDirectory.create(Path(folder) / "run", experiment.scenario.toml(), {})
         grid = InlineGrid(make_client_app(lambda _: experiment), len(experiment.clients))
         recorder, checkpoints = Recorder(experiment, directory, "inline"), Checkpoints(directory)
-        state, _ = run_rounds(grid, experiment, recorder, checkpoints, Silent())
+        state, _ = run_rounds(grid, experiment, recorder, checkpoints, Observer())
         grid.close()
     accuracies = {name: _deployed(experiment, state, group) for name, group in experiment.groups.items()}
     pruned = mean(accuracies[name] for name, sparsity in SPARSITIES.items() if sparsity)

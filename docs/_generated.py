@@ -18,7 +18,7 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from fedcompress import cli
+from fedcompress.cli.app import command_line
 from fedcompress.devices import DEVICES
 from fedcompress.plugins import KINDS, Plugins
 from fedcompress.recipes.recipe import Recipe
@@ -100,7 +100,7 @@ def devices() -> str:
 
 def commands() -> str:
     """Returns every command with its arguments and options."""
-    group: Any = cli.command_line()
+    group: Any = command_line()
     context, parts = click.Context(group, info_name="fedcompress"), []
     for name in group.list_commands(context):
         command = group.get_command(context, name)

@@ -14,7 +14,7 @@ from fedcompress.models import reading
 from fedcompress.options import ENGINES, Options
 from fedcompress.results.run.directory import file_names
 from fedcompress.results.run.new_directory import new_directory
-from fedcompress.results.run.recorder import Observer, Silent
+from fedcompress.results.run.recorder import Observer
 from fedcompress.results.runs import RunResult
 from fedcompress.scenario import Scenario
 from fedcompress.scenario.gallery import load_scenario
@@ -157,7 +157,7 @@ def _prepared(
 
 
 def _display(progress: bool, label: str) -> AbstractContextManager[Observer]:
-    return ProgressDisplay(label) if progress else nullcontext(Silent())
+    return ProgressDisplay(label) if progress else nullcontext(Observer())
 
 
 def _watching(progress: bool, side_by_side: bool) -> AbstractContextManager[Watcher]:

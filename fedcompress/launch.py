@@ -24,7 +24,7 @@ from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.missing import optional
 from fedcompress.results.run.provenance import provenance
-from fedcompress.results.run.recorder import Observer, Recorder, Silent
+from fedcompress.results.run.recorder import Observer, Recorder
 from fedcompress.results.run.samples import SampleReport
 from fedcompress.results.runs import find_runs
 from fedcompress.rows import GroupSummary, Summary
@@ -52,7 +52,7 @@ def run_one(
     options = options or Options()
     experiment = prepared(scenario, options)
     directory = create(experiment, path, options, command or sys.argv)
-    return finish(experiment, directory, engine_of(options), observer or Silent(), report=report)
+    return finish(experiment, directory, engine_of(options), observer or Observer(), report=report)
 
 
 def resume_one(path: Path, observer: Observer | None = None, *, report: bool = True) -> Summary:
@@ -84,7 +84,7 @@ def resume_one(path: Path, observer: Observer | None = None, *, report: bool = T
     options = Options.of(made_with, path / "provenance.json")
     experiment, engine = prepared(scenario, options), engine_of(options)
     check_unchanged(experiment, directory, engine)
-    return finish(experiment, directory, engine, observer or Silent(), report=report)
+    return finish(experiment, directory, engine, observer or Observer(), report=report)
 
 
 def start_or_resume(

@@ -9,12 +9,13 @@ from fedcompress.devices import ABOUT
 from fedcompress.experiment import Experiment
 from fedcompress.fitted_table import FittedTable
 from fedcompress.progress import ProgressLine
+from fedcompress.results.run.recorder import Observer
 from fedcompress.rows import RoundRow, Summary
 from fedcompress.sweep.jobs import Outcome, Watcher
 from fedcompress.units import number, size
 
 
-class ProgressDisplay(ProgressLine):
+class ProgressDisplay(ProgressLine, Observer):
     """An observer: a live line on a terminal or in a notebook, a line per round elsewhere.
 
     Args:

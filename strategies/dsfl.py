@@ -10,7 +10,7 @@ federated distillation").
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -18,13 +18,7 @@ from fedcompress.distillation import ensemble
 from fedcompress.distillation import round as public_round
 from fedcompress.distillation.round import PublicRound
 from fedcompress.distillation.student import StudentParams, distil
-from fedcompress.strategy import ServerStrategy, State
-from fedcompress.wire.content import Arrays
-
-if TYPE_CHECKING:
-    from fedcompress.groups import Group
-    from fedcompress.strategy import Federation
-
+from fedcompress.strategy import Arrays, Federation, Group, ServerStrategy, State
 
 REDUCTIONS = {"era": ensemble.entropy_reduced, "enhanced": ensemble.enhanced_entropy_reduced}
 

@@ -7,7 +7,6 @@ architecture are averaged with each other (here: mask-aware), and every architec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -17,12 +16,8 @@ from fedcompress.distillation.ensemble import Logits
 from fedcompress.distillation.round import PublicRound, trustworthy, voices
 from fedcompress.distillation.student import StudentParams, distil
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.strategy import State
-from fedcompress.wire.content import Arrays
+from fedcompress.strategy import Arrays, Federation, Reply, State
 from strategies.fedavg import FedAvg, FedAvgParams
-
-if TYPE_CHECKING:
-    from fedcompress.strategy import Federation, Reply
 
 
 class FedDFParams(FedAvgParams, StudentParams):

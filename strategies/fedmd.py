@@ -7,16 +7,9 @@ digest the consensus and revisit their own data.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fedcompress.distillation import round as public_round
 from fedcompress.distillation.round import PublicRound
-from fedcompress.strategy import ServerStrategy, State
-from fedcompress.wire.content import Arrays
-
-if TYPE_CHECKING:
-    from fedcompress.groups import Group
-    from fedcompress.strategy import Federation
+from fedcompress.strategy import Arrays, Federation, Group, ServerStrategy, State
 
 
 class FedMD(ServerStrategy):

@@ -14,7 +14,7 @@ clients draw themselves from the generator and a seed, and then only their class
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -22,12 +22,8 @@ from fedcompress.aggregation import masked_mean
 from fedcompress.distillation import round as public_round
 from fedcompress.distillation.round import Lesson, PublicRound, trustworthy, voices
 from fedcompress.distillation.student import StudentParams, distil
-from fedcompress.strategy import State
-from fedcompress.wire.content import Arrays
+from fedcompress.strategy import Arrays, Federation, Reply, State
 from strategies.fedavg import FedAvg, FedAvgParams
-
-if TYPE_CHECKING:
-    from fedcompress.strategy import Federation, Reply
 
 
 class FedPKDGParams(FedAvgParams, StudentParams):

@@ -10,7 +10,7 @@ The first `warm_up` rounds have no teacher yet: clients train their plain models
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -21,12 +21,7 @@ from fedcompress.distillation.round import PublicRound
 from fedcompress.distillation.source import LOGITS
 from fedcompress.distillation.student import StudentParams, distil
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.strategy import ServerStrategy, State
-from fedcompress.wire.content import Arrays
-
-if TYPE_CHECKING:
-    from fedcompress.groups import ClientInfo, Group
-    from fedcompress.strategy import Federation
+from fedcompress.strategy import Arrays, ClientInfo, Federation, Group, ServerStrategy, State
 
 
 class FedSimKDParams(StudentParams):

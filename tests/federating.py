@@ -12,7 +12,7 @@ from fedcompress.federation import Federation
 from fedcompress.plugins import Plugins
 from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Recorder, Silent
+from fedcompress.results.run.recorder import Observer, Recorder
 from fedcompress.scenario import Scenario
 from fedcompress.server_app import run_rounds
 
@@ -109,6 +109,6 @@ def run(made: Experiment, path: Path, workers: int = 1) -> tuple[dict[str, Any],
     directory = RunDirectory.create(path, made.scenario.toml(), {})
     engine = grid(made, workers)
     recorder, checkpoints = Recorder(made, directory, "inline"), Checkpoints(directory)
-    _, summary = run_rounds(engine, made, recorder, checkpoints, Silent(), workers=workers)
+    _, summary = run_rounds(engine, made, recorder, checkpoints, Observer(), workers=workers)
     engine.close()
     return summary, directory, engine

@@ -14,7 +14,7 @@ from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
 from fedcompress.launch import resume_one, run_one
 from fedcompress.models.cost import UncountedError
-from fedcompress.results.run.recorder import Silent
+from fedcompress.results.run.recorder import Observer
 from fedcompress.scenario import Scenario
 from fedcompress.seeding import generator
 from federating import TINY, experiment, run
@@ -143,7 +143,7 @@ def test_a_run_writes_what_its_devices_would_take(tmp_path: Path) -> None:
     assert modelled["groups"].keys() == {"steady", "fickle"}
 
 
-class Breaks(Silent):
+class Breaks(Observer):
     """Interrupts a run after its first round."""
 
     def round_done(self, row: dict[str, Any]) -> None:

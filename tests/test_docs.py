@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import shlex
@@ -16,7 +17,7 @@ import pytest
 import tomli_w
 
 import fedcompress
-from fedcompress import cli
+from fedcompress.cli.app import command_line
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
 from fedcompress.plugins import Plugins
@@ -39,7 +40,8 @@ NOT_RUN = {
     "docs/how-to/python.md": 1,
     "docs/reference/commands.md": 1,
 }
-"""Page -> blocks that say "Not run by the tests: REASON" above themselves; of those, commands of ours are parsed all the same."""
+"""Page -> blocks that say so, and why, above themselves; commands of ours in them are parsed all the same."""
+UNRUN = "Not run by the tests: "
 
 
 class Block(NamedTuple):
@@ -51,7 +53,7 @@ class Block(NamedTuple):
 
     @property
     def runs(self) -> bool:
-        return not self.title.startswith("Not run by the tests: ")
+        return not self.title.startswith(UNRUN)
 
 
 def name_of(path: Path) -> str:
@@ -79,7 +81,7 @@ def shape(line: str) -> str:
 def check(words: list[str]) -> None:
     """Parses a command of ours, and the scenario and the keys that it names, without running it."""
     name, *arguments = words[1:]
-    command = cli.command_line().commands[name]
+    command = command_line().commands[name]
     values = command.make_context(name, arguments).params
     overrides = dict(map(parse_assignment, values.get("set_") or ()))
     if name in ("run", "show"):
@@ -153,7 +155,7 @@ def test_blocks_say_what_they_are(path: Path) -> None:
     for block in blocks(path):
         assert block.language in ("python", "toml", "console", "sh", "text")
         assert block.language != "sh" or not block.runs
-        assert block.runs or len(block.title) > len("Not run by the tests: ") + 10
+        assert block.runs or len(block.title) > len(UNRUN) + 10
 
 
 def test_what_is_not_run_is_counted() -> None:
@@ -236,3 +238,19 @@ def test_the_reference_is_made_from_the_code(generated: ModuleType) -> None:
 def test_everything_in_the_reference_has_a_meaning(generated: ModuleType) -> None:
     for make in generated.GENERATED.values():
         assert [line for line in make().splitlines() if re.search(r"\| +\|$", line)] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("client:ClientStrategy", "client:Result", "client:action", "strategy:ServerStrategy", "strategy:State"),
+        *("federation:Federation", "compression.base:Params", "compression.base:Compression", "scenario:Scenario"),
+        *("errors:InputError", "wire.content:Payload", "wire.content:Content", "wire.content:weights_content"),
+        *("models.architecture:Architecture", "data.dataset:Dataset", "data.dataset:DatasetSource"),
+        *("recipes.method:Method", "recipes.method:Outcome", "training.objectives:Objective"),
+        *("data.partition:Partition", "wire.value_type:ValueType"),
+    ],
+)
+def test_what_plug_ins_import_is_where_it_was(path: str) -> None:
+    module, _, name = path.partition(":")
+    assert hasattr(importlib.import_module(f"fedcompress.{module}"), name)

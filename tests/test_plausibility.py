@@ -15,7 +15,7 @@ from fedcompress.launch import resume_one, run_one
 from fedcompress.options import Options
 from fedcompress.plausibility import Change, changes, implausible, parts, root_mean_square
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Silent
+from fedcompress.results.run.recorder import Observer
 from fedcompress.scenario import Scenario
 from fedcompress.wire.content import ArraySpec, Content
 from federating import PLUGINS, experiment, federation
@@ -122,7 +122,7 @@ def scenario(table: dict[str, Any], **params: Any) -> Scenario:
     return Scenario.parse({"name": "tiny", "rounds": 3, "data": data, "groups": groups, **table})
 
 
-class Breaks(Silent):
+class Breaks(Observer):
     """An observer that interrupts the run after a round."""
 
     def round_done(self, row: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ from fedcompress.options import Options
 from fedcompress.plugins import KINDS, Plugins, sources
 from fedcompress.plugins import finding as module
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Silent
+from fedcompress.results.run.recorder import Observer
 from fedcompress.scenario import Scenario
 from federating import BY_WRITER, PLUGINS, experiment
 from strategies.fedavg import FedAvg
@@ -476,7 +476,7 @@ def test_the_digest_of_folders_is_what_it_was(folder: Path) -> None:
 def test_an_edited_importable_plug_in_is_not_resumed(
     tiny: dict[str, Any], project: Path, tmp_path: Path, edited: str
 ) -> None:
-    class Breaks(Silent):
+    class Breaks(Observer):
         def round_done(self, row: dict[str, Any]) -> None:
             raise KeyboardInterrupt
 
@@ -576,6 +576,15 @@ def test_a_partition_of_ones_own(tmp_path: Path) -> None:
     assert default.scenario.data.partition_params == {"writers": 1}
 
 
+def test_a_partition_by_its_path() -> None:
+    data = experiment(data__partition="fedcompress.data.partitions.dirichlet:Dirichlet").data
+    assert data.digest == experiment(data__partition="dirichlet").data.digest
+    with pytest.raises(
+        InputError, match=r"^partition 'clients.sgd:SGD': received .*, expected a subclass of fedcompress"
+    ):
+        experiment(data__partition="clients.sgd:SGD")
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
@@ -614,7 +623,7 @@ def test_a_run_with_a_partition_of_ones_own_is_listed_shown_and_resumed(
 ) -> None:
     """An edited partition is another plug-in, so that a run does not go on with it."""
 
-    class Breaks(Silent):
+    class Breaks(Observer):
         def round_done(self, row: dict[str, Any]) -> None:
             raise KeyboardInterrupt
 

@@ -19,7 +19,7 @@ from fedcompress.launch import resume_one, run_one
 from fedcompress.options import Options
 from fedcompress.results import export
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Silent
+from fedcompress.results.run.recorder import Observer
 from fedcompress.scenario import Scenario
 from federating import FEDPKDG, PLUGINS, PRUNING, TINY
 from waiting import until
@@ -31,7 +31,7 @@ def scenario(table: dict[str, Any] | None = None, **overrides: Any) -> Scenario:
     return Scenario.parse({**TINY, **(table or {})}, {k.replace("__", "."): v for k, v in overrides.items()})
 
 
-class Breaks(Silent):
+class Breaks(Observer):
     """An observer that interrupts the run after a round."""
 
     def __init__(self, after: int, error: type[BaseException] = KeyboardInterrupt) -> None:
@@ -166,7 +166,7 @@ def test_a_full_disk_ends_the_run_resumable(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_running_is_not_resumed(tmp_path: Path) -> None:
-    class Resumes(Silent):
+    class Resumes(Observer):
         """Tries to resume the run from inside."""
 
         def round_done(self, row: dict[str, Any]) -> None:

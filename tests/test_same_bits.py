@@ -17,7 +17,7 @@ from fedcompress.experiment import Experiment
 from fedcompress.options import Options
 from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Recorder, Silent
+from fedcompress.results.run.recorder import Observer, Recorder
 from fedcompress.server_app import run_rounds
 from fedcompress.wire.content import digest
 from federating import PLUGINS, experiment, of_zoo
@@ -26,7 +26,7 @@ Digests = Mapping[str, str]
 """Model -> digest of its final weights, and under "all" the run's `model_digest`."""
 
 
-class Breaks(Silent):
+class Breaks(Observer):
     """An observer that interrupts the run after its first round."""
 
     def round_done(self, row: dict[str, Any]) -> None:
@@ -34,7 +34,7 @@ class Breaks(Silent):
             raise KeyboardInterrupt
 
 
-def outcome(made: Experiment, path: Path, options: Options | None = None, observer: Silent | None = None) -> Digests:
+def outcome(made: Experiment, path: Path, options: Options | None = None, observer: Observer | None = None) -> Digests:
     """Runs an experiment, or what is left of it in a directory."""
     options = options or Options()
     directory = RunDirectory(path) if path.exists() else RunDirectory.create(path, made.scenario.toml(), {})
@@ -42,7 +42,7 @@ def outcome(made: Experiment, path: Path, options: Options | None = None, observ
     recorder = Recorder(made, directory, options.engine)
     with engines.start(options, made, checkpoints.states) as grid:
         state, summary = run_rounds(
-            grid, made, recorder, checkpoints, observer or Silent(), workers=options.workers, fail_fast=True
+            grid, made, recorder, checkpoints, observer or Observer(), workers=options.workers, fail_fast=True
         )
     found = {group.model.name: made.server.global_model(state, group) for group in made.groups.values()}
     return {"all": summary["model_digest"], **{name: digest(weights or []) for name, weights in found.items()}}

@@ -20,7 +20,7 @@ from fedcompress.federation import Federation
 from fedcompress.launch import resume_one, run_one
 from fedcompress.options import Options
 from fedcompress.results.run.checkpoint import Checkpoints
-from fedcompress.results.run.recorder import Silent
+from fedcompress.results.run.recorder import Observer
 from fedcompress.scenario import Scenario
 from fedcompress.strategy import State
 from federating import OF_PLUG_INS, PLUGINS, TINY, experiment, federation, run
@@ -205,7 +205,7 @@ class Losing(InlineGrid):
             yield number, None if number in lost else reply
 
 
-class Breaks(Silent):
+class Breaks(Observer):
     """Interrupts a run after its second round."""
 
     def round_done(self, row: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
 from fedcompress.launch import resume_one, run_one
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Silent
+from fedcompress.results.run.recorder import Observer
 from fedcompress.scenario import Scenario
 from fedcompress.scenario.sections import StopSettings
 from fedcompress.stopping import Stopping
@@ -100,7 +100,7 @@ def test_what_cannot_be_judged_is_refused(case: str) -> None:
     assert caught.value.problems[0].startswith(message)
 
 
-class Breaks(Silent):
+class Breaks(Observer):
     """Interrupts a run after a round."""
 
     def __init__(self, after: int) -> None:

@@ -22,7 +22,7 @@ from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.results import export
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Silent
+from fedcompress.results.run.recorder import Observer
 from fedcompress.scenario import Scenario
 from fedcompress.sweep.jobs import Job, Outcome
 from fedcompress.sweep.sweep import begin, run_sweep, runner_of
@@ -60,7 +60,7 @@ def sweep(tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Scenario:
 
 def carry_out(made: Scenario, path: Path, options: Options | None = None) -> tuple[list[Any], list[str], Watch]:
     watch = Watch()
-    runner = runner_of(options or Options(), lambda _: nullcontext(Silent()))
+    runner = runner_of(options or Options(), lambda _: nullcontext(Observer()))
     return *run_sweep(made, path, runner, watch), watch
 
 

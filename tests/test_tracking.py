@@ -15,7 +15,7 @@ from fedcompress.launch import prepared, resume_one, run_one
 from fedcompress.options import Options
 from fedcompress.results import export
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Silent
+from fedcompress.results.run.recorder import Observer
 from fedcompress.scenario import Scenario
 from fedcompress.tracking import trackers
 from federating import PRUNING, TINY
@@ -36,7 +36,7 @@ def _no_exports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "export_models", lambda *_: {})
 
 
-class Breaks(Silent):
+class Breaks(Observer):
     """Interrupts a run after its first round."""
 
     def round_done(self, row: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fedcompress.errors import InputError
+from fedcompress.files import write_text
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.channels import Kept
 
@@ -85,9 +86,10 @@ class Archive:
         if len(same) >= self._retained and new.accuracy <= same[self._retained - 1].accuracy:
             return False
         dropped = same[self._retained - 1 :]
-        kept = [e for e in self.entries if e not in dropped]
-        self.entries = sorted([*kept, new], key=lambda e: (*e.place, -e.accuracy, *e.channels.values()))
-        self._write()
+        remaining = [e for e in self.entries if e not in dropped]
+        self.entries = sorted([*remaining, new], key=lambda e: (*e.place, -e.accuracy, *e.channels.values()))
+        lines = [FORMAT, *(json.dumps(asdict(e), sort_keys=True) for e in self.entries)]
+        write_text(self._path, "\n".join(lines) + "\n")
         return True
 
     def best(self, spec: ModelSpec, sparsity: float) -> Entry | None:
@@ -95,12 +97,6 @@ class Archive:
         shape = (spec.name, spec.input_shape, spec.classes)
         fitting = [e for e in self.entries if e.place[:3] == shape and abs(e.sparsity - sparsity) <= 0.01]
         return max(fitting, key=lambda e: e.accuracy, default=None)
-
-    def _write(self) -> None:
-        lines = [FORMAT, *(json.dumps(asdict(e), sort_keys=True) for e in self.entries)]
-        temporary = self._path.with_suffix(f"{self._path.suffix}.part")
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        temporary.replace(self._path)
 
 
 def _read(path: Path) -> list[Entry]:
@@ -116,13 +112,13 @@ def _read(path: Path) -> list[Entry]:
 def _entry(line: str, where: str) -> Entry:
     try:
         table = json.loads(line)
-        made = Entry(**{**table, "input": tuple(table["input"])})
+        loaded = Entry(**{**table, "input": tuple(table["input"])})
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{where}: expected a mask as JSON, received {line[:60]!r} ({error}).") from None
-    numbers: Sequence[Any] = (made.sparsity, made.accuracy)
-    bits = isinstance(made.channels, dict) and all(
-        isinstance(b, str) and not b.strip("01") for b in made.channels.values()
+    numbers: Sequence[Any] = (loaded.sparsity, loaded.accuracy)
+    bits = isinstance(loaded.channels, dict) and all(
+        isinstance(b, str) and not b.strip("01") for b in loaded.channels.values()
     )
     if not bits or not all(isinstance(n, int | float) and 0 <= n <= 1 for n in numbers):
         raise InputError(f"{where}: expected strings of 0 and 1 for channels, and fractions for sparsity and accuracy.")
-    return made
+    return loaded

@@ -24,7 +24,7 @@ BISECTIONS = 100
 """Of the common factor of Erdős-Rényi-Kernel densities: until it is exact."""
 
 
-def kept(size: int, sparsity: float) -> int:
+def survivors(size: int, sparsity: float) -> int:
     """Returns how many weights of a tensor survive: max(round(size (1 - sparsity)), 1), as tfmot counts."""
     return max(int(np.round(np.float32(size) * np.float32(1 - sparsity))), 1)
 
@@ -45,21 +45,21 @@ def counts(weights: Arrays, prunable: Sequence[int], sparsity: float, scope: Sco
             tensor of large weights keeps more of them; "erk" of all together, by `erk_counts`.
 
     Returns:
-        At least one for each tensor. Together they are what `kept` says of all, or with "layer" of each; with a higher
-        sparsity none of them is larger, so that masks are nested. Nothing for no tensors: all but the head may be
-        frozen, and that reused.
+        At least one for each tensor. Together they are what `survivors` says of all, or with "layer" of each; with a
+        higher sparsity none of them is larger, so that masks are nested. Nothing for no tensors: all but the head may
+        be frozen, and that reused.
     """
     sizes = [weights[i].size for i in prunable]
     if scope == "layer" or not sizes:
-        return [kept(size, sparsity) for size in sizes]
-    total = max(kept(sum(sizes), sparsity), len(sizes))
+        return [survivors(size, sparsity) for size in sizes]
+    total = max(survivors(sum(sizes), sparsity), len(sizes))
     if scope == "erk":
         return erk_counts([weights[i].shape for i in prunable], total)
     magnitudes = [np.abs(weights[i].ravel()) for i in prunable]
     for tensor in magnitudes:
         tensor[tensor.argmax()] = np.inf  # each keeps its largest weight
-    survivors = largest(np.concatenate(magnitudes), total)
-    return [int(part.sum()) for part in np.split(survivors, np.cumsum(sizes)[:-1])]
+    everywhere = largest(np.concatenate(magnitudes), total)
+    return [int(mask.sum()) for mask in np.split(everywhere, np.cumsum(sizes)[:-1])]
 
 
 def erk_counts(shapes: Sequence[tuple[int, ...]], total: int) -> list[int]:

@@ -85,8 +85,8 @@ def _converted(model: Any, select: bool, form: Form, examples: NDArray[Any] | No
 def operations(data: bytes) -> Literal["builtin", "select-TF"]:
     """Says whether a TFLite file is made of TFLite's own operations, or needs some of TensorFlow."""
     file = keras.TFLiteFile.GetRootAs(data)
-    own = [file.OperatorCodes(i).CustomCode() or b"" for i in range(file.OperatorCodesLength())]
-    return "select-TF" if any(code.startswith(b"Flex") for code in own) else "builtin"
+    codes = [file.OperatorCodes(i).CustomCode() or b"" for i in range(file.OperatorCodesLength())]
+    return "select-TF" if any(code.startswith(b"Flex") for code in codes) else "builtin"
 
 
 def _plain(model: Any) -> Any:

@@ -83,16 +83,10 @@ class Warnings:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph."""
+    """A paragraph, or text as it stands in a file."""
 
     text: str
-
-
-@dataclass(frozen=True)
-class Code:
-    """Text as it stands in a file."""
-
-    text: str
+    from_file: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +98,7 @@ class Fold:
     open: bool = False
 
 
-Block = TextTable | Panel | Picture | Findings | Tiles | Warnings | Text | Code | Fold
+Block = TextTable | Panel | Picture | Findings | Tiles | Warnings | Text | Fold
 
 
 @dataclass(frozen=True)

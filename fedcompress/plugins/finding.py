@@ -152,8 +152,9 @@ class Plugins:
 
     def shipped(self, folder: str, fits: Callable[[type[Any]], bool]) -> str:
         """Returns the name of the first plug-in that ships and fits, for messages that suggest one."""
+        ours = Plugins()
         names = (name.replace("_", "-") for name in sorted(_module_names(KINDS[folder].package)))
-        return next(name for name in names if fits(Plugins().load(folder, name)))
+        return next(name for name in names if fits(ours.load(folder, name)))
 
     def _parted(self, kind: Kind, text: str) -> tuple[str, str | None]:
         """Splits a text into what names the class, and the argument, if there is one."""

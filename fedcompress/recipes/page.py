@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fedcompress.page.blocks import Code, Panel, Section, TextTable
+from fedcompress.page.blocks import Panel, Section, Text, TextTable
 from fedcompress.page.figures import Json, axes, colour, line, numbers, plotted
 from fedcompress.page.shell import html as page
 from fedcompress.recipes.pictures import ladders
@@ -42,7 +42,7 @@ def html(title: str, recipe: str, rows: Sequence[Row]) -> str:
     sections = [
         Section("results", "Results", [_table(rows)]),
         Section("pictures", f"Pictures, seed {rows[0]['seed']}", panels),
-        Section("recipe", "Recipe", [Code(recipe)]),
+        Section("recipe", "Recipe", [Text(recipe, from_file=True)]),
     ]
     return page("fedcompress compress", title, sections)
 

@@ -59,16 +59,14 @@ def transfers(
     """
     rows = []
     for name, sent in contents.items():
-        figures = (len(sent), 0, 0) if isinstance(sent, bytes) else _figures(sent)
-        rows.append(Transfer(round_number, action, direction, client, name, *figures))
+        data, dense, bound = (
+            (sent, 0, 0) if isinstance(sent, bytes) else (sent.data, sent.dense_bytes, sent.bound_bytes)
+        )
+        rows.append(Transfer(round_number, action, direction, client, name, len(data), dense, bound))
     rest = message_bytes - sum(row.wire_bytes for row in rows)
     if rest < 0:
         raise ValueError(f"A message of {message_bytes} bytes cannot hold contents of {message_bytes - rest}.")
     return [*rows, Transfer(round_number, action, direction, client, ENVELOPE, rest, 0, 0)]
-
-
-def _figures(sent: Encoded) -> tuple[int, int, int]:
-    return len(sent.data), sent.dense_bytes, sent.bound_bytes
 
 
 @dataclass

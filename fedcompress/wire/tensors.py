@@ -75,9 +75,6 @@ class Sent:
             size = self.size if self.in_mask is None else int(np.count_nonzero(self.in_mask))
             absent = size - self.symbols.size if self.layout in _WITH_SUPPORT else 0
             return bits + entropy.values_bits(planes, filled, absent)
-        absent = self.size - self.symbols.size if self.layout == Layout.SUPPORT else 0
-        if absent:
-            return bits + entropy.values_bits(planes, filled, absent)
         # The dense codec sends every value; that the mask leaves some of them zero is known all the same.
         return bits + sum(entropy.values_bits(planes[:, side], filled[side]) for side in (self.in_mask, ~self.in_mask))
 
@@ -111,7 +108,8 @@ def write(
     floats, sizes = [arrays[i] for i in content.lossy], sizes_of([shapes[i] for i in content.lossy])
     flat, in_mask = joined(floats, np.float32), _in_mask(mask, content, shapes)
     reference = reference if floats else None
-    known = None if reference is None else joined(_reference(reference, content, shapes), np.float32)
+    references = None if reference is None else _reference(reference, content, shapes)
+    known = None if references is None else joined(references, np.float32)
     sparse = encoding.codec == "sparse" and flat.size > 0
     within = in_mask if sparse else None
     wanted = _wanted(flat, known, residual)
@@ -121,11 +119,8 @@ def write(
     values = encoding.values.with_clusters(encoding.clusters) if floats else EXACT
     every, side, decoded = symbols.quantise(chosen, sizes, values)
     error = wanted - decoded
-    if known is not None:
-        decoded = decoded + known
-        if within is not None:
-            decoded[~within] = 0
-        _check_sum(decoded)
+    if references is not None:
+        decoded = _added(decoded.copy(), references, within)
     digests = [digest(shared) for shared in (reference, constants if named else None) if shared is not None]
     header = Header(values, Layout.ALL if within is None else Layout.MASK, known is not None, named)
     among = every if within is None else every[within]
@@ -319,13 +314,9 @@ def _added(difference: Floats, known: Arrays, in_mask: Bits | None) -> Floats:
             part += array
     if in_mask is not None:
         difference[~in_mask] = 0
-    _check_sum(difference)
-    return difference
-
-
-def _check_sum(total: Floats) -> None:
-    if not finite(total):
+    if not finite(difference):
         raise PayloadError("the sum of reference and difference is not finite")
+    return difference
 
 
 def _exact(content: Content, named: bool) -> list[int]:

@@ -119,7 +119,7 @@ def test_every_kernel_is_pruned_to_the_target(
     trained = fit(spec, examples, Magnitude(MagnitudeParams(**AT_ONCE), sparsity=0.7, rounds=1))
     assert len(spec.prunable) == MODELS[name][1]
     kept = [int(np.count_nonzero(trained.weights[i])) for i in spec.prunable]
-    assert kept == [masking.kept(spec.template[i].size, 0.7) for i in spec.prunable]
+    assert kept == [masking.survivors(spec.template[i].size, 0.7) for i in spec.prunable]
     for i, mask in zip(spec.prunable, trained.masks, strict=True):
         assert not np.array_equal(trained.weights[i], np.where(mask, spec.trained[i], 0.0))  # and trained
 
@@ -155,7 +155,7 @@ def test_every_kernel_is_clustered(specs: Callable[[str], SavedModel], examples:
     for i, mask in zip(spec.prunable, trained.masks, strict=True):
         values = trained.weights[i]
         assert len(np.unique(values[values != 0])) <= 3
-        assert np.count_nonzero(values) == mask.sum() == masking.kept(values.size, 0.5)
+        assert np.count_nonzero(values) == mask.sum() == masking.survivors(values.size, 0.5)
 
 
 def test_a_nested_network_learns_with_what_it_computes_with(

@@ -70,7 +70,7 @@ def test_sparsity_is_achieved_also_in_one_step(model: ModelSpec, sparsity: float
     trained = trainer(model, magnitude(sparsity, 1, scope="layer"), 1).fit(start, data)
     assert masks.sparsity(trained.weights, model.prunable) == pytest.approx(sparsity, abs=0.01)
     for at, i in enumerate(model.prunable):
-        assert trained.masks[at].sum() == masks.kept(start[i].size, sparsity)
+        assert trained.masks[at].sum() == masks.survivors(start[i].size, sparsity)
         assert not trained.weights[i][~trained.masks[at]].any()
 
 
@@ -94,9 +94,9 @@ def test_training_keeps_in_each_layer_what_the_scope_says(
     assert [np.count_nonzero(trained.weights[i]) for i in model.prunable] == wanted
     assert [int(m.sum()) for m in compression.choose(start, model, 1, rng)] == wanted  # the server's
     if scope == "layer":
-        assert wanted == [masks.kept(size, sparsity) for size in SIZES]
+        assert wanted == [masks.survivors(size, sparsity) for size in SIZES]
     else:
-        assert sum(wanted) == masks.kept(4568, sparsity)
+        assert sum(wanted) == masks.survivors(4568, sparsity)
 
 
 def test_the_first_layer_in_each_scope(model: ModelSpec) -> None:
@@ -116,7 +116,7 @@ def test_a_scope_follows_the_schedule(model: ModelSpec) -> None:
         before = [np.ones(start[i].shape, bool) for i in model.prunable]
         for number in range(3, 11):
             now = compression.choose(start, model, number, np.random.default_rng(0))
-            assert sum(int(m.sum()) for m in now) == masks.kept(4568, compression.target(number))
+            assert sum(int(m.sum()) for m in now) == masks.survivors(4568, compression.target(number))
             assert not any((n & ~b).any() for n, b in zip(now, before, strict=True))
             before = now
 
@@ -139,4 +139,4 @@ def test_many_zero_weights_do_not_make_the_mask_dense(model: ModelSpec) -> None:
     start = [np.zeros_like(a) for a in model.initial(np.random.default_rng(1))]
     data = Examples(np.zeros((8, 28, 28, 1), np.uint8), np.zeros(8, np.int32))
     trained = trainer(model, magnitude(0.8, 1, scope="layer"), 1).fit(start, data)
-    assert [m.sum() for m in trained.masks] == [masks.kept(start[i].size, 0.8) for i in model.prunable]
+    assert [m.sum() for m in trained.masks] == [masks.survivors(start[i].size, 0.8) for i in model.prunable]

@@ -14,7 +14,7 @@ from fedcompress.compression import masks
 )
 def test_kept(size: int, sparsity: float, expected: int) -> None:
     """max(round(n (1 - s)), 1): 72 * 0.2 = 14.4 -> 14, 72 * 0.1 = 7.2 -> 7."""
-    assert masks.kept(size, sparsity) == expected
+    assert masks.survivors(size, sparsity) == expected
 
 
 def test_largest_takes_the_first_of_equals() -> None:
@@ -26,10 +26,10 @@ def test_masks_of_one_tensor_are_nested(seed: int, one: float, other: float) -> 
     """A sparser client's mask is a subset of a denser one's, also with many ties."""
     weights = [np.random.default_rng(seed).integers(-3, 4, (6, 5)).astype(np.float32)]
     low, high = sorted((one, other))
-    keep = [[masks.kept(30, s)] for s in (low, high)]
+    keep = [[masks.survivors(30, s)] for s in (low, high)]
     (dense,), (sparse,) = masks.choose(weights, [0], keep[0]), masks.choose(weights, [0], keep[1])
     assert not (sparse & ~dense).any()
-    assert sparse.sum() == masks.kept(30, high)
+    assert sparse.sum() == masks.survivors(30, high)
 
 
 def test_trim_drops_the_smallest_of_what_ties_left() -> None:
@@ -118,9 +118,9 @@ def test_counts_are_exact_and_nested_at_every_sparsity(
     for counts, asked in ((dense, low), (sparse, high)):
         assert all(1 <= count <= size for count, size in zip(counts, sizes, strict=True))
         if scope == "layer":
-            assert counts == [masks.kept(size, asked) for size in sizes]
+            assert counts == [masks.survivors(size, asked) for size in sizes]
         else:
-            assert sum(counts) == max(masks.kept(sum(sizes), asked), len(sizes))
+            assert sum(counts) == max(masks.survivors(sum(sizes), asked), len(sizes))
     wide, narrow = (masks.choose(weights, prunable, counts) for counts in (dense, sparse))
     assert not any((n & ~w).any() for n, w in zip(narrow, wide, strict=True))
 

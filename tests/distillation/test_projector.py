@@ -124,7 +124,7 @@ def test_training_and_pruning_leave_the_head_alone(feature_loss: bool, sparsity:
     for i in set(range(len(start))) - set(model.head):
         assert not np.array_equal(trained.weights[i], start[i])
     kept = [int(np.count_nonzero(trained.weights[i])) for i in model.prunable]
-    assert kept == [masking.kept(start[i].size, sparsity) for i in model.prunable]
+    assert kept == [masking.survivors(start[i].size, sparsity) for i in model.prunable]
     assert len(kept) == 5
 
 

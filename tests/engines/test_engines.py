@@ -14,7 +14,7 @@ from fedcompress.engines.engine import LiveRun, LocalEngine
 from fedcompress.options import ENGINES, Options
 from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Recorder, Silent
+from fedcompress.results.run.recorder import Observer, Recorder
 from fedcompress.rows import Summary
 from federating import experiment
 
@@ -68,7 +68,7 @@ def test_a_grid_is_closed_however_the_rounds_end(tmp_path: Path) -> None:
     """Also where they raise; the rounds get the grid, and their summary is the engine's."""
     made = experiment()
     directory = RunDirectory.create(tmp_path / "run", made.scenario.toml(), {})
-    run = LiveRun(made, directory, Recorder(made, directory, "inline"), Checkpoints(directory), Silent())
+    run = LiveRun(made, directory, Recorder(made, directory, "inline"), Checkpoints(directory), Observer())
     engine, closed = engine_of(Options(workers=2)), []
     assert isinstance(engine, LocalEngine)
 

@@ -27,7 +27,7 @@ from fedcompress.errors import InputError, RunError
 from fedcompress.launch import resume_one, run_one
 from fedcompress.options import Options
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Silent
+from fedcompress.results.run.recorder import Observer
 from fedcompress.scenario import Scenario
 from fedcompress.wire.payload import encode_payload, present
 from fedcompress.wire.records import to_record
@@ -71,7 +71,7 @@ def rows(directory: RunDirectory) -> dict[tuple[int, str], tuple[str, str | None
     return {(row["round"], row["group"][2:]): (row["status"], row["error"]) for row in directory.rows("clients")}
 
 
-class Seen(Silent):
+class Seen(Observer):
     """An observer that remembers the rounds it is told of."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Seen(Silent):
         self.rounds.append(row["round"])
 
 
-class KillsNode(Silent):
+class KillsNode(Observer):
     """An observer that kills the SuperNode of a partition after the first round."""
 
     def __init__(self, started: Started, partition: int) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from fedcompress.errors import InputError
 from fedcompress.results.compare.comparison import compare
-from fedcompress.results.report import write_report
+from fedcompress.results.report import sections, settings, write_report
 from fedcompress.results.report.sections import clients, devices, pareto
 from fedcompress.results.report.shown import Shown
 from fedcompress.results.runs import find_runs
@@ -280,3 +280,41 @@ def test_runs_that_ended_early(make_run: Make, make_sweep: Make, tmp_path: Path)
     seen = Text(page_of(run, other, out=tmp_path / "report.html")).seen
     assert "1 of 2 runs ended early; below Accuracy stands when and why." in seen
     assert ("made-up, seed 1", "2 of 20", stopped["detail"]) in [tuple(seen[n : n + 3]) for n in range(len(seen))]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({}, "iid"),
+        ({"partition": "dirichlet", "alpha": 0.3}, "dirichlet, alpha 0.3"),
+        ({"partition": "by-writer", "alpha": 0.3, "partition_params": {"writers": 3}}, "by-writer (writers 3)"),
+    ],
+)
+def test_a_partition_is_told_with_what_it_goes_by(data: dict[str, Any], words: str) -> None:
+    assert settings._partition(data) == words
+
+
+MINE = """
+from fedcompress.page.blocks import Panel
+from fedcompress.page.figures import axes, line, numbers, plotted
+
+TITLE, PLACE = "Loss", 25
+
+
+def blocks(shown):
+    data = [line(run.variant, n, run.rounds["round"], run.rounds["loss"]) for n, run in enumerate(shown.runs)]
+    figure = plotted(data, axes("round", "loss"))
+    yield Panel("Loss over rounds", "Of the test set.", figure, numbers("Loss", ("variant", "round", "loss"), figure))
+    yield Panel("Nothing", "Has no data and is left out.", plotted([], {}), numbers("Nothing", (), {"data": []}))
+"""
+
+
+def test_another_figure_is_one_file(make_run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A section in a file of its own has its place between others; its numbers are a table, as those of all plots."""
+    (tmp_path / "loss.py").write_text(MINE)
+    monkeypatch.setattr(sections, "__path__", [*sections.__path__, str(tmp_path)])
+    seen = Text(page_of(make_run("run", (0.5, 0.75)), out=tmp_path / "report.html")).seen
+    place = seen.index("Loss over rounds")
+    assert seen.index("Accuracy over bytes") < place < seen.index("Where the bytes went", place)
+    assert ("made-up", "1", "0.5", "made-up", "2", "0.25") in [tuple(seen[n : n + 6]) for n in range(len(seen))]
+    assert "Nothing" not in seen

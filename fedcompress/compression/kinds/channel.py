@@ -106,10 +106,10 @@ def scores(spec: ModelSpec, weights: Arrays, score: Score, rng: np.random.Genera
         rng: Draws random scores and noise; not asked for anything else.
         jitter: Standard deviation of noise that is added to the logarithm of each score.
     """
-    found = []
+    result = []
     for layer, reader in pairwise(spec.channels):
         if reader.kernel not in spec.prunable:  # a frozen head reads every channel before it
-            found.append(np.full(layer.channels, np.inf))
+            result.append(np.full(layer.channels, np.inf))
             continue
         kernel = weights[layer.kernel].astype(np.float64).reshape(-1, layer.channels)
         if score == "random":
@@ -118,8 +118,8 @@ def scores(spec: ModelSpec, weights: Arrays, score: Score, rng: np.random.Genera
             values = np.abs(kernel).mean(axis=0)
         else:
             values = lamp(np.square(kernel).sum(axis=0))
-        found.append(values * np.exp(jitter * rng.standard_normal(layer.channels)) if jitter else values)
-    return found
+        result.append(values * np.exp(jitter * rng.standard_normal(layer.channels)) if jitter else values)
+    return result
 
 
 def lamp(squares: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -165,12 +165,12 @@ def reached(spec: ModelSpec, kept: Kept, count: Count) -> float:
         return 1.0 - sum(int(k.sum()) for k in kept) / sum(k.size for k in kept)
     left, everything, before = 0, 0, 1.0
     for layer, stays in zip(spec.channels, [*kept, None], strict=True):
-        made = 1.0 if stays is None else float(stays.mean())
+        after = 1.0 if stays is None else float(stays.mean())
         if layer.kernel in spec.prunable:
             size = spec.template[layer.kernel].size
-            left += round(size * before * made)
+            left += round(size * before * after)
             everything += size
-        before = made
+        before = after
     return 1.0 - left / everything
 
 

@@ -57,10 +57,10 @@ class Cluster(Magnitude):
     def inputs(
         self, weights: Arrays, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int]
     ) -> list[Any]:
-        kept = weights if masks is None else masking.apply(weights, masks, spec.prunable)
+        start = weights if masks is None else masking.apply(weights, masks, spec.prunable)
         books = np.full((len(spec.prunable), MOST), np.inf, np.float32)
         for row, i in zip(books, spec.prunable, strict=True):
-            centroids = self.codebook(kept[i])
+            centroids = self.codebook(start[i])
             row[: len(centroids)] = centroids
         return [books, *super().inputs(weights, spec, round_number, masks, counts)]
 

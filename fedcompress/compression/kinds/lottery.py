@@ -66,8 +66,8 @@ def next_level(
     alive = [int(mask.sum()) for mask in masks]
     rates = [output_rate if i == spec.head[0] else rate for i in spec.prunable]
     going = [round(n * r) for n, r in zip(alive, rates, strict=True)]
-    part = min(1.0, _room(masks, sparsity) / max(sum(going), 1))
-    going = [int(n) for n in np.diff(np.floor(np.cumsum(going) * part), prepend=0)]
+    fraction = min(1.0, _room(masks, sparsity) / max(sum(going), 1))
+    going = [int(n) for n in np.diff(np.floor(np.cumsum(going) * fraction), prepend=0)]
     return [
         # Survivors that training has set to zero still come before what is gone.
         masking.largest(np.where(mask, 1.0 + np.abs(weights[i].astype(np.float64)), 0.0), max(n - g, 1))

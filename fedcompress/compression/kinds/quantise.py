@@ -63,10 +63,9 @@ class Quantise(Magnitude):
     @property
     def numbers(self) -> tuple[np.float32, ...]:
         """Bits and integer bits of weights and biases, bits and integer bits of activations."""
-        asked = self.params
-        of_activations = self.bits if asked.activation_bits is None else asked.activation_bits
-        values = (self.bits, asked.integer, of_activations, asked.activation_integer)
-        return tuple(map(np.float32, values))
+        params = self.params
+        of_activations = self.bits if params.activation_bits is None else params.activation_bits
+        return tuple(map(np.float32, (self.bits, params.integer, of_activations, params.activation_integer)))
 
     def wrapping(self) -> QuantiseWrapping:
         return QuantiseWrapping(self.params)
@@ -204,7 +203,7 @@ class QuantiseWrapping(PruningWrapping):
         bits, integer = self._numbers[:2]
         with super().step():
             kinds = ((self.kernels, self._params.weights), (self._biases, self._params.biases))
-            tensors = [(w, rounded(w.variable, kind, bits, integer)) for found, kind in kinds for w in found]
+            tensors = [(w, rounded(w.variable, kind, bits, integer)) for weights, kind in kinds for w in weights]
             with replaced(tensors):
                 yield
 
@@ -219,9 +218,9 @@ class QuantiseWrapping(PruningWrapping):
             return lambda x: quantisers.fixed(x, bits, integer, signed=function not in UNSIGNED)
         tf = keras.tf
         # The range of the activations, or threshold and scale of ternary ones: what counts is that of the batch; what
-        # is kept is a running mean that starts with the first batch.
-        kept = tf.Variable([0.0, 0.0], trainable=False, dtype=tf.float32)
-        self._ranges.append(kept)
+        # stays is a running mean that starts with the first batch.
+        running = tf.Variable([0.0, 0.0], trainable=False, dtype=tf.float32)
+        self._ranges.append(running)
 
         def round_output(x: Any) -> Any:
             if kind == "uniform":
@@ -229,8 +228,8 @@ class QuantiseWrapping(PruningWrapping):
             else:
                 now = tf.stack(quantisers.ternary_constants(x))
             now = tf.stop_gradient(now)
-            first = tf.reduce_all(tf.equal(kept, 0.0))
-            kept.assign(tf.where(first, now, MOMENTUM * kept + (1 - MOMENTUM) * now))
+            first = tf.reduce_all(tf.equal(running, 0.0))
+            running.assign(tf.where(first, now, MOMENTUM * running + (1 - MOMENTUM) * now))
             first_number, second = tf.unstack(now)
             if kind == "uniform":
                 return quantisers.affine(x, bits, first_number, second)
@@ -249,8 +248,8 @@ def rounded_activations(model: Any) -> list[tuple[Any, str]]:
 
 
 def _computes(layer: Any) -> bool:
-    own = any(hasattr(layer, name) for name in ("kernel", "depthwise_kernel"))
-    return type(layer).__name__ in ("Activation", "ReLU") or (own and bool(layer.trainable))
+    has_kernel = any(hasattr(layer, name) for name in ("kernel", "depthwise_kernel"))
+    return type(layer).__name__ in ("Activation", "ReLU") or (has_kernel and bool(layer.trainable))
 
 
 def activation_of(layer: Any) -> str | None:

@@ -51,7 +51,7 @@ def make_page(found: FoundRuns, *, target: float | None = None, baseline: str | 
     """Returns the page."""
     shown = Shown(found.variants, compare(found, baseline=baseline, target=target))
     title = ", ".join(dict.fromkeys(str(run.summary["scenario"]) for run in found.runs))
-    top = Section("verdict", "What came out", list(verdict.blocks(shown)), heading=False)
+    top = Section("verdict", "What came out", list(filter(has_content, verdict.blocks(shown))), heading=False)
     return html("fedcompress report", title, [top, *_sections(shown)], lead(shown), CLASSES)
 
 

@@ -50,7 +50,8 @@ def _partition(data: Mapping[str, Any]) -> str:
     kind = str(data.get("partition", "iid"))
     detail = {"dirichlet": "alpha", "quantity": "alpha", "feature": "alpha", "pathological": "classes_per_client"}
     key = detail.get(kind, "shards_per_client" if kind == "shard" else "")
-    return f"{kind}, {key} {data[key]:g}" if key in data else kind
+    text = f"{kind}, {key} {data[key]:g}" if key in data else kind
+    return text + _more(data.get("partition_params", {}))
 
 
 def _words(table: Mapping[str, Any]) -> str:
@@ -69,16 +70,18 @@ def _group(group: Mapping[str, Any]) -> str:
         text += f", {group['compression']} to sparsity {group.get('sparsity', 0.0):g}"
     if group.get("device"):
         text += f", on a modelled {group['device']}"
-    more = {**group.get("params", {}), **group.get("compression_params", {})}
-    return text + (f" ({_words(more)})" if more else "")
+    return text + _more({**group.get("params", {}), **group.get("compression_params", {})})
 
 
-def differences(variants: Variants) -> TextTable | None:
+def _more(params: Mapping[str, Any]) -> str:
+    """Returns the parameters of a plug-in in parentheses."""
+    return f" ({_words(params)})" if params else ""
+
+
+def differences(variants: Variants) -> TextTable:
     """The settings in which variants differ."""
-    if len(variants) < 2:
-        return None
     tables = {name: dict(flat_settings(runs[0].scenario)) for name, runs in variants.items()}
     keys = [key for key in {k: 0 for table in tables.values() for k in table} if key not in ("seed", "name")]
     rows = [(key, *(str(table.get(key, "-")) for table in tables.values())) for key in keys]
     differing = tuple(row for row in rows if len(set(row[1:])) > 1)
-    return TextTable("What differs", ("setting", *tables), differing) if differing else None
+    return TextTable("What differs", ("setting", *tables), differing)

@@ -21,10 +21,9 @@ def blocks(shown: Shown) -> Iterable[Block]:
     yield Findings(list(_findings(shown)))
     yield Warnings([*shown.comparison.warnings, *_warnings_of(shown.runs)], shown.comparison.missing)
     yield Tiles(_tiles(shown) if shown.alone else _tiles_of_many(shown))
-    different = differences(shown.variants)
-    yield from [different] if different else []
+    yield (different := differences(shown.variants))
     table = settings(shown)
-    yield Fold(table.title, [table], open=not different)
+    yield Fold(table.title, [table], open=not different.rows)
 
 
 def _findings(shown: Shown) -> Iterable[tuple[str, str]]:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,24 +23,14 @@ from fedcompress.wire.ledger import ENVELOPE, Totals, Transfer
 _KEPT = ("sparsity_target", "sparsity", "parameters", "dense_bytes", "compressed_bytes")
 
 
-class Observer(Protocol):
-    """Watches a run; the command line's progress display is one."""
+class Observer:
+    """Is told how a run goes on; this one takes no notice, the command line's progress display does."""
 
     def started(self, experiment: Experiment, before: Sequence[RoundRow]) -> None:
         """The first round is about to begin, after those of the rows that are on disk."""
 
     def round_done(self, row: RoundRow) -> None:
         """A round is over and on disk."""
-
-
-class Silent:
-    """An observer that does nothing."""
-
-    def started(self, experiment: Experiment, before: Sequence[RoundRow]) -> None:
-        """Does nothing."""
-
-    def round_done(self, row: RoundRow) -> None:
-        """Does nothing."""
 
 
 class Recorder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fedcompress.page.blocks import Block, Code, Fold, TextTable
+from fedcompress.page.blocks import Block, Fold, Text, TextTable
 from fedcompress.results.report.shown import Shown
 from fedcompress.results.runs import RunResult
 
@@ -14,7 +14,7 @@ TITLE, PLACE = "Provenance", 100
 def blocks(shown: Shown) -> Iterable[Block]:
     """Yields a table for each variant, and its scenario."""
     for variant, runs in shown.variants.items():
-        scenario = Code((runs[0].path / "scenario.toml").read_text(encoding="utf-8"))
+        scenario = Text((runs[0].path / "scenario.toml").read_text(encoding="utf-8"), from_file=True)
         folded = Fold(f"Scenario of {variant}, every default written out", [scenario])
         yield Fold(variant, [_made_with(variant, runs), folded], open=len(shown.variants) == 1)
 
