@@ -20,7 +20,7 @@ demo: setup
 	$(BIN)/fedcompress run scenarios/quickstart.toml
 
 # Side by side, a file at a time: what a module builds for its tests is built once. In the order of the folders, which ends
-# with many short files. A worker takes 2 to 4 GB of memory.
+# with many short files. A worker takes some 2 GB of memory.
 test: setup
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 

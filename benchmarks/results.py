@@ -266,8 +266,8 @@ def _made_with(made: Sequence[Provenance], what: str, seeds: Sequence[int], seco
     several = "seeds" if len(seeds) > 1 else "seed"
     lines = [
         f"- {what}; {several} {', '.join(map(str, seeds))}",
-        f"- begun on {min(str(one['start'])[:10] for one in made)}; {seconds / 60:.1f} minutes by the clock, on "
-        f"{distinct(lambda one: '{cores} cores ({processor})'.format(**one['machine']))}",
+        f"- begun on {min(str(one['start'])[:10] for one in made)}; {seconds / 60:.1f} minutes by the clock, "
+        f"whatever else ran, on {distinct(lambda one: '{cores} cores ({processor})'.format(**one['machine']))}",
         f"- engine {distinct(lambda one: '{engine} with {workers} worker(s)'.format(**one))}",
         f"- commit {distinct(_commit)}; {', '.join(sorted(versions))}",
     ]

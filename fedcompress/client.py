@@ -62,7 +62,9 @@ def action(method: Action) -> Action:
 
 
 class ClientStrategy:
-    """A client for the length of one action; what has to last goes into `self.state`. A whole one:
+    """A client for the length of one action; what has to last goes into `self.state`.
+
+    A whole one, local training of McMahan et al. 2017, Algorithm 1:
 
         class SGD(ClientStrategy):
             @action
@@ -70,12 +72,12 @@ class ClientStrategy:
                 fitted = self.trainer.fit(payload["weights"], self.data)
                 return Result({"weights": fitted.weights}, {"train_loss": fitted.loss})
 
-    Attributes, which a subclass sets:
+    A subclass sets the attributes as far as `needs_validation`, and finds the others set.
+
+    Attributes:
         Params: Pydantic model of `[groups.params]`; it has none by default.
         finds_masks: Whether it finds masks itself, and so goes with a compression that leaves them to the client.
         needs_validation: Whether it cannot do without validation examples.
-
-    Attributes, which it finds:
         params: Validated from `[groups.params]`.
         data: The client's own training examples.
         validation: The client's own validation examples, for every choice it makes.

@@ -42,6 +42,8 @@ _BY_FLOWER = re.compile(r"<class 'fedcompress[\w.]*Error'>:<'(.*)'>", re.DOTALL)
 CutOff = Mapping[tuple[Direction, str, ValueType], int]
 """(direction, content, value type) -> number of values that the type could not hold."""
 
+Encodings = Mapping[str, Encoded]
+
 _NAMED = 5
 """Clients that an event names; the others are counted."""
 
@@ -154,8 +156,8 @@ class Federation(strategy.Federation):
         self._calls += 1
         clients = sorted(requests)
         outcomes = self._judged(self._outcomes(action, clients, requests, expects))
-        replies = [self._concluded(client, action, made) for client, made in zip(clients, outcomes, strict=True)]
-        self.record.modelled_seconds += self._experiment.devices.waited([made.modelled for made in outcomes])
+        replies = [self._concluded(client, action, one) for client, one in zip(clients, outcomes, strict=True)]
+        self.record.modelled_seconds += self._experiment.devices.waited([outcome.modelled for outcome in outcomes])
         self._tell_of_cut_off_values(clients, outcomes)
         good = [reply for reply in replies if reply is not None]
         self._require(action, len(good), len(clients))
@@ -236,28 +238,34 @@ class Federation(strategy.Federation):
             digest = answer.model_digest
         except (PayloadError, KeyError, TypeError, ValueError) as error:
             return _Outcome("refused", described(error), down + crossed("uplink", blobs, size), cut_off)
-        both = (sent.encodings, received.encodings)
-        bytes_down, bytes_up = (sum(len(item.data) for item in encodings.values()) for encodings in both)
-        multiply_adds = metrics.get("multiply_adds", 0.0)
-        modelled = self._experiment.devices.action(client, self.round, multiply_adds, bytes_down, bytes_up)
+        modelled = self._modelled(client, metrics, sent.encodings, received.encodings)
+        if modelled is not None:
+            metrics |= modelled.row()
         arrived = _Outcome(
             "ok",
             "",
             down + crossed("uplink", received.encodings, size),
             {**cut_off, **_cut_off("uplink", received.encodings)},
-            metrics | (modelled.row() if modelled else {}),
+            metrics,
+            digest,
             modelled=modelled,
         )
         if modelled is not None and modelled.problem is not None:
             return replace(arrived, status=modelled.problem, reason=modelled.reason)
-        reported = columns.as_reported(arrived.metrics)
         return replace(
             arrived,
-            digest=digest,
             changes=changes(received.parts, sent.parts, sent.sizes),
             references=received.references,
-            reply=Reply(client, spool.put(received.payload), reported, sent.request),
+            reply=Reply(client, spool.put(received.payload), columns.as_reported(metrics), sent.request),
         )
+
+    def _modelled(
+        self, client: ClientInfo, metrics: Mapping[str, float], down: Encodings, up: Encodings
+    ) -> Modelled | None:
+        """Returns what an action took on the client's device; None if its group has none."""
+        bytes_down, bytes_up = (sum(len(item.data) for item in encodings.values()) for encodings in (down, up))
+        multiply_adds = metrics.get("multiply_adds", 0.0)
+        return self._experiment.devices.action(client, self.round, multiply_adds, bytes_down, bytes_up)
 
     def _metrics(self, client: ClientInfo, answer: Answer) -> dict[str, float]:
         """Returns what a client measured, and what follows from it: nothing crosses that the server can know."""
@@ -336,5 +344,5 @@ class Federation(strategy.Federation):
             )
 
 
-def _cut_off(direction: Direction, encodings: Mapping[str, Encoded]) -> CutOff:
+def _cut_off(direction: Direction, encodings: Encodings) -> CutOff:
     return {(direction, name, item.values): item.saturated for name, item in encodings.items() if item.saturated}

@@ -141,7 +141,9 @@ class Federation(Protocol):
 
 
 class ServerStrategy(ABC):
-    """The algorithm on the server. A whole one, federated averaging (McMahan et al. 2017, Algorithm 1):
+    """The algorithm on the server.
+
+    A whole one, federated averaging of one architecture (McMahan et al. 2017, Algorithm 1):
 
         class Averaging(ServerStrategy):
             requires = frozenset({"train"})
@@ -159,7 +161,9 @@ class ServerStrategy(ABC):
             def global_model(self, state, group):
                 return state["weights"]
 
-    Attributes, which a subclass sets:
+    A subclass sets the attributes as far as `personal`, and finds the others set.
+
+    Attributes:
         Params: Pydantic model of `[server.params]`; it has none by default.
         requires: Actions that it calls on clients.
         hands_out_masks: Whether it serves groups whose compression says `mask = "server"`.
@@ -169,8 +173,6 @@ class ServerStrategy(ABC):
             is averaged.
         needs_server_model: Whether it cannot do without `[server] model`.
         personal: Whether clients keep models of their own beside the global one, and are judged by those.
-
-    Attributes, which it finds:
         params: Validated from `[server.params]`.
         groups: Group name -> group, with its model, compression and clients.
         models: Architecture name -> model, for every architecture of the groups.

@@ -1,6 +1,10 @@
 """Mask-aware averaging: against numbers worked out by hand, and against its invariants."""
 
+import weakref
+from collections.abc import Iterator
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -160,6 +164,47 @@ def test_widths_what_only_one_client_has_is_as_it_says_and_a_whole_client_covers
             [np.ones(array.shape, bool) if has is None or i not in has else has[i] for has in held]
         )
         np.testing.assert_allclose(array[alone], whole[i][alone], rtol=1e-6)
+
+
+@given(federations())
+@settings(max_examples=30, deadline=None)
+def test_one_by_one_it_is_the_same_to_the_bit(federation: tuple) -> None:
+    """Sums of n_k m_kj w_kj and of n_k m_kj in the order of the clients, as if all were in memory."""
+    updates, masks, examples, old = federation
+    one_by_one = masked_mean(iter(updates), iter(masks), examples, old, masked={0})
+    total, weight = np.zeros((4, 3)), np.zeros((4, 3))
+    for update, mask, n in zip(updates, masks, examples, strict=True):
+        total += update[0] * (mask[0] * float(n))
+        weight += mask[0] * float(n)
+    expected = np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), old[0]).astype(np.float32)
+    assert np.array_equal(one_by_one[0], expected)
+    assert np.array_equal(one_by_one[1], weighted_mean([[update[1]] for update in updates], examples)[0])
+    assert all(map(np.array_equal, one_by_one, masked_mean(updates, masks, examples, old)))
+
+
+@pytest.mark.parametrize("masked", [set(), {0}], ids=["plain", "masked"])
+def test_no_more_than_two_updates_are_in_memory(masked: set[int]) -> None:
+    """The one that is taken in, and the next, which is made before that is let go."""
+    alive: weakref.WeakSet[Update] = weakref.WeakSet()
+    most = 0
+
+    def made() -> Iterator[Update]:
+        nonlocal most
+        for n in range(6):
+            alive.add(update := Update([np.full((2, 2), n, np.float32)]))
+            most = max(most, len(alive))
+            yield update
+            del update
+
+    held = [{0: np.ones((2, 2), bool)} if masked else None] * 6
+    (mean,) = masked_mean(made(), held, [1] * 6, [np.zeros((2, 2), np.float32)], masked)
+    assert (most, mean.tolist()) == (2, [[2.5, 2.5], [2.5, 2.5]])
+
+
+class Update(list):
+    """A list of arrays that can be watched."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 def test_union() -> None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fedcompress import client, federation, strategy
+from fedcompress.aggregation import weighted_mean
 from fedcompress.client import ClientStrategy
+from fedcompress.experiment import Experiment
 from fedcompress.strategy import ServerStrategy
+from federating import experiment
+from federating import federation as federation_of
 
 
 def public(kind: type[Any]) -> list[str]:
@@ -45,3 +52,27 @@ def test_an_author_needs_no_other_page() -> None:
         assert hasattr(client, name), name
     for name in ("Federation", "Reply", "State", "Payload", "Params", "Content", "Arrays", "ClientInfo", "Group"):
         assert hasattr(strategy, name), name
+
+
+def test_the_toy_algorithm_of_the_docstrings_is_federated_averaging() -> None:
+    """Two rounds of the strategy and the client that the docstrings show end in the weights of `fedavg` and `sgd`."""
+    scope: dict[str, Any] = {**vars(strategy), **vars(client), "weighted_mean": weighted_mean}
+    for kind in (ServerStrategy, ClientStrategy):
+        example = re.search(r"^        class .*?(?=^    \S)", str(kind.__doc__), re.MULTILINE | re.DOTALL)
+        assert example is not None
+        exec(textwrap.dedent(example[0]), scope)
+    made = experiment({"data": {"dataset": "digits", "clients": 3}})
+    groups = {name: replace(group, client=scope["SGD"]) for name, group in made.groups.items()}
+    toy = replace(made, strategy=scope["Averaging"], strategy_params=strategy.Params(), groups=groups)
+    start = made.initial_weights(made.models["mini-cnn"])
+    shipped, shown = after_two_rounds(made, {"mini-cnn": start})["mini-cnn"], after_two_rounds(toy, start)
+    assert all(map(np.array_equal, shipped, shown))
+
+
+def after_two_rounds(made: Experiment, weights: Any) -> Any:
+    fed = federation_of(made)
+    state = {**made.server.initial(fed), "weights": weights}
+    for number in (1, 2):
+        fed.begin(number)
+        state = made.server.round(fed, state)
+    return state["weights"]

@@ -44,7 +44,7 @@ def restore(symbols: Symbols, side: Side, sizes: Sizes, values: ValueType) -> Fl
         raise PayloadError(f"value type {values} restored {flat.dtype}{flat.shape}, expected float32{symbols.shape}")
     if not finite(flat):
         raise PayloadError(f"not all of {flat.size} values are finite")
-    return flat
+    return np.require(flat, requirements=("C", "W"))  # differences are added in place
 
 
 def problems(values: ValueType) -> Iterable[str]:

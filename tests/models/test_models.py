@@ -52,6 +52,18 @@ def test_logits_are_features_through_the_head(name: str, shape: tuple[int, ...])
     assert logits.sum(axis=1) != pytest.approx(np.ones(4), abs=1e-3)
 
 
+def test_encoder_and_head_are_all_of_the_weights() -> None:
+    """mini-cnn: 188 weights in its encoder, 197 * 10 in its head; frozen, the head is of no kernel that is pruned."""
+    model = spec("mini-cnn")
+    weights = model.initial(np.random.default_rng(1))
+    encoder, head = model.encoder_of(weights), model.head_of(weights)
+    assert [sum(a.size for a in part) for part in (encoder, head)] == [188, 1970]
+    assert all(one is other for one, other in zip([*encoder, *head], weights, strict=True))
+    frozen = model.with_frozen_head()
+    assert (model.prunable, frozen.prunable, frozen.name) == ((0, 2, 4), (0, 2), "mini-cnn")
+    assert frozen.key != model.key
+
+
 def test_initial_weights_are_seeded_and_glorot_uniform() -> None:
     """Glorot & Bengio 2010: uniform within sqrt(6 / (fan_in + fan_out)) = sqrt(6 / 266) for the head; biases zero."""
     model = spec("medium-cnn")

@@ -28,6 +28,7 @@ SCREENS = [(1280, 900, "light"), (1280, 900, "dark"), (390, 844, "light"), (390,
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    playwright.expect.set_options(timeout=30_000)  # as long as other waits: the machine may be busy
     with playwright.sync_playwright() as runner:
         opened = runner.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox", "--disable-gpu"])
         yield opened

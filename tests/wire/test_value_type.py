@@ -171,6 +171,22 @@ def test_a_type_that_fails_on_what_it_receives_costs_the_payload(method: str) ->
         read(data, Content(THREE.arrays, value_types=(made(**{method: fails}),)))
 
 
+def test_whatever_array_is_restored_differences_are_added_to_it() -> None:
+    """Read-only, and every other element of a longer one."""
+
+    def restore(self: Half, symbols: Symbols, side: Side, sizes: Any) -> Any:
+        numbers = np.repeat(symbols.astype(np.float32) * 2, 2)[::2]
+        numbers.flags.writeable = False
+        return numbers
+
+    values = made(restore=restore)
+    content = Content((ArraySpec((2, 2)),), value_types=(values,))
+    known = [np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)]
+    sent = encode([np.full((2, 2), 5.0)], content, Encoding(values=values), reference=known)
+    assert read(sent.data, content, reference=known).arrays[0].tolist() == [[5.0, 5.0], [5.0, 5.0]]
+    assert sent.arrays[0].tolist() == [[5.0, 5.0], [5.0, 5.0]]
+
+
 def test_side_information_counts_in_full_in_the_bound_unless_a_type_knows_better() -> None:
     """Three equal symbols have no entropy: what is left are two bytes beside them."""
     values = made(
