@@ -30,7 +30,7 @@ _MAKINGS = (_RUN, _SWEEP, _RECIPE)
 
 
 class RunDirectory:
-    """One run on disk; see the README for the files."""
+    """One run on disk; its files are listed in `docs/reference/run-directory.md`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
