@@ -172,7 +172,7 @@ class Plugins:
         for path in self._files(kind.folder):
             if path.stem.replace("-", "_") == stem:
                 return _only_subclass(self._load_file(path, kind), interface, kind)
-        if stem in _module_names(kind.package):
+        if importlib.util.find_spec(f"{kind.package}.{stem}"):
             return _only_subclass(importlib.import_module(f"{kind.package}.{stem}"), interface, kind)
         points = entry_points(group=f"fedcompress.{kind.folder}")
         return self._by_path(next(p.value for p in points if p.name == name), interface, kind, name)
