@@ -17,15 +17,15 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedcompress import columns, strategy
-from fedcompress.delivery import Delivery, deliver, discover
 from fedcompress.devices import DROPPED_OUT, LATE, Modelled
 from fedcompress.errors import LONGEST, PayloadError, RunError, described, one_line, printable_lines
 from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
+from fedcompress.link.delivery import Delivery, deliver, discover
 from fedcompress.link.message import Answer, Request
 from fedcompress.link.server import Outbox, Sent, ServerEnd
+from fedcompress.link.spool import Spool
 from fedcompress.plausibility import Change, changes, implausible
-from fedcompress.replies import Spool
 from fedcompress.rows import ClientRow
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import Reply

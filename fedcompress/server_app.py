@@ -9,12 +9,12 @@ from typing import cast
 
 from flwr.serverapp import Grid
 
-from fedcompress.delivery import VirtualNodes
 from fedcompress.evaluation import Evaluator
 from fedcompress.experiment import Experiment
 from fedcompress.fairness import over_clients
 from fedcompress.federation import Federation
 from fedcompress.guard import Guard
+from fedcompress.link.delivery import VirtualNodes
 from fedcompress.results.run.checkpoint import Checkpoint, Checkpoints
 from fedcompress.results.run.recorder import Observer, Recorder
 from fedcompress.results.run.samples import SampleReport

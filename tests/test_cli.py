@@ -18,7 +18,7 @@ import tomli_w
 
 from fedcompress import __version__, quiet
 from fedcompress.cli.app import COMMANDS
-from fedcompress.doctor import report
+from fedcompress.cli.doctor import report
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
 

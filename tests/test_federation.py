@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedcompress import replies
 from fedcompress.client_app import make_client_app
 from fedcompress.engines.grid import ToClient, from_bytes, to_bytes
 from fedcompress.engines.inline import InlineGrid
 from fedcompress.errors import PayloadError, RunError
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
-from fedcompress.replies import Stored
+from fedcompress.link import spool
+from fedcompress.link.spool import Stored
 from fedcompress.strategy import ClientInfo, Payload, Requests
 from fedcompress.wire.records import from_record, to_record
 from federating import PRUNING, experiment, federation, run
@@ -265,7 +265,7 @@ def test_a_request_that_cannot_be_sent_leaves_no_client_in_doubt() -> None:
 
 
 def test_replies_of_a_stream_and_of_a_call_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replies, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(spool, "MEMORY_LIMIT", 0)
     made = experiment({"data": {"dataset": "digits", "clients": 3}})
     fed = federation(made)
     payload = {"weights": made.server.initial(fed)["weights"]["mini-cnn"]}

@@ -16,7 +16,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedcompress.delivery import Delivery
+from fedcompress.link.delivery import Delivery
 from fedcompress.results.run.states import ClientStates
 
 RUN_ID = 1

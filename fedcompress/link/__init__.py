@@ -14,4 +14,7 @@ client cannot know whether its answer has arrived. So:
 - The client keeps its residuals as they were before and after its last reply. Each request names the exchange that was
   `accepted` last, and the client goes back to what it had after that one. After a fresh request it begins with the
   references that both ends make from the seed.
+
+Messages are carried one by one over any Flower grid (`delivery`); replies wait in little memory until all of a call can
+be judged (`spool`).
 """

@@ -12,8 +12,8 @@ import numpy as np
 from fedcompress.errors import PayloadError
 from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
+from fedcompress.link.spool import Spool
 from fedcompress.plausibility import parts, root_mean_square
-from fedcompress.replies import Spool
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Arrays, Content, Payload
 from fedcompress.wire.payload import encode_payload, present, read_payload

@@ -9,7 +9,7 @@ import pytest
 
 from fedcompress.errors import PayloadError
 from fedcompress.link.server import Outbox, Sent, ServerEnd
-from fedcompress.replies import Spool
+from fedcompress.link.spool import Spool
 from fedcompress.strategy import Payload
 from federating import experiment
 

@@ -9,11 +9,11 @@ import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid
 
-from fedcompress import delivery
-from fedcompress.delivery import deliver, discover
 from fedcompress.engines.grid import identify
 from fedcompress.engines.inline import InlineGrid
 from fedcompress.errors import RunError
+from fedcompress.link import delivery
+from fedcompress.link.delivery import deliver, discover
 from fedcompress.link.message import partition_answer
 
 

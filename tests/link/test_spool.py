@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedcompress import replies
-from fedcompress.replies import Spool, Stored
+from fedcompress.link import spool
+from fedcompress.link.spool import Spool, Stored
 from federating import PRUNING, experiment, run
 
 PAYLOAD = {
@@ -49,8 +49,8 @@ def test_the_model_is_the_same_with_replies_in_memory_and_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests = []
-    for limit in (replies.MEMORY_LIMIT, 0):
-        monkeypatch.setattr(replies, "MEMORY_LIMIT", limit)
+    for limit in (spool.MEMORY_LIMIT, 0):
+        monkeypatch.setattr(spool, "MEMORY_LIMIT", limit)
         table = {**PRUNING, "data": {"dataset": "digits", "clients": 4}}
         digests.append(run(experiment(table), tmp_path / str(limit))[0]["model_digest"])
     assert digests[0] == digests[1]
