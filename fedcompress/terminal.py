@@ -91,7 +91,8 @@ def summary_table(summary: Summary) -> FittedTable:
     saved = summary["dense_uplink_bytes"] / summary["uplink_bytes"] if summary["uplink_bytes"] else float("nan")
     title = (
         f"{summary['scenario']}, seed {summary['seed']}: accuracy {number(summary['accuracy'])} "
-        f"(best on validation {number(summary['best_accuracy'])}) after {summary['rounds']} rounds, {summary['seconds']:.1f} s"
+        f"(best on validation {number(summary['best_accuracy'])}) "
+        f"after {summary['rounds']} rounds, {summary['seconds']:.1f} s"
     )
     clients = summary["clients"]
     caption = (
