@@ -86,9 +86,9 @@ def _costs_the_contribution(where: str, received: Payload | None = None, *, debu
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             raise
-        text = f"{where}: {described(error)}"
+        text = f"{where}: {described(error).removesuffix('.')}"
         if received is not None:
-            text += f"; received {_shapes(received)}"
+            text += f"; the server had sent {_shapes(received)}"
         raise ActionError(f"{text}\n{traced(error)}" if debug else text) from error
 
 

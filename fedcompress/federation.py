@@ -1,7 +1,7 @@
 """The clients of a run as a server strategy sees them: the only pipe between the two.
 
 A strategy hands over arrays and gets arrays back. On the way they are encoded (`link`), counted, sent over any Flower
-grid (`delivery`), counted, decoded against their declaration, judged (`plausibility`) and put in order (`replies`).
+grid (`delivery`), counted, decoded against their declaration, judged (`plausibility`) and put in order.
 What fails costs one client, not the run.
 """
 

@@ -91,11 +91,12 @@ def summary_table(summary: Summary) -> FittedTable:
     saved = summary["dense_uplink_bytes"] / summary["uplink_bytes"] if summary["uplink_bytes"] else float("nan")
     title = (
         f"{summary['scenario']}, seed {summary['seed']}: accuracy {number(summary['accuracy'])} "
-        f"(best {number(summary['best_accuracy'])}) after {summary['rounds']} rounds, {summary['seconds']:.1f} s"
+        f"(best on validation {number(summary['best_accuracy'])}) "
+        f"after {summary['rounds']} rounds, {summary['seconds']:.1f} s"
     )
     clients = summary["clients"]
     caption = (
-        f"up {size(summary['uplink_bytes'])} ({saved:.1f} times less than dense), "
+        f"up {size(summary['uplink_bytes'])} ({compared_with_dense(saved)}), "
         f"down {size(summary['downlink_bytes'])}; each client on its own distribution: "
         f"mean {number(clients.get('mean'))}, worst tenth {number(clients.get('worst10'))}"
     )
@@ -122,3 +123,8 @@ def summary_table(summary: Summary) -> FittedTable:
 
 def _percent(part: float | None, whole: float | None) -> str:
     return "-" if part is None or not whole else f"{part / whole:.1%}"
+
+
+def compared_with_dense(saved: float) -> str:
+    """Returns what dense float32 would have cost as a multiple of what was sent, or the other way round."""
+    return f"{1 / saved:.1f} times as much as dense" if 0 < saved < 1 else f"{saved:.1f} times less than dense"

@@ -249,7 +249,10 @@ def test_what_a_client_says_does_nothing_to_a_terminal(call: Call, tiny: dict[st
     done = call("run", "said.toml", "--plugins", plugins, "--out", "out")
     assert done.code == 1
     (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
-    assert "Reasons: ValueError: \\ud800 and \\x1b[31m red\\x07 [bold]not bold[/bold]; received weights: " in line
+    assert (
+        "Reasons: ValueError: \\ud800 and \\x1b[31m red\\x07 [bold]not bold[/bold]; the server had sent weights: "
+        in line
+    )
     assert "\x1b" not in done.err
     done.err.encode("utf-8", "strict")
 
@@ -428,7 +431,7 @@ def test_doctor(call: Call) -> None:
     assert (done.code, done.err) == (0, "")
     found = {line.split()[0]: line.split(maxsplit=1)[1] for line in done.out.splitlines() if line.startswith("  ")}
     assert found["digits"] == found["mnist-5k"] == found["inline"] == "ready"
-    assert found["npz"].startswith("missing: npz:FILE")
+    assert found["npz"] == "depends on the FILE: write npz:FILE"
     for package in ("flwr", "tensorflow", "tf-keras", "tensorflow-model-optimization", "numpy"):
         assert re.match(r"\d+\.\d+", found[package])
 

@@ -152,7 +152,7 @@ def test_debugging_shows_where_a_client_failed(debug: bool) -> None:
     first, second, third, *_, last = str(caught.value).splitlines()
     assert first.startswith("client ")
     assert first.endswith("failed in round 1, action 'train':")
-    assert "LeavesError: good-bye; received weights: " in second
+    assert "LeavesError: good-bye; the server had sent weights: " in second
     assert third == "Traceback (most recent call last):"
     assert "clients/misbehaving.py" in str(caught.value)
     assert last.endswith("LeavesError: good-bye")

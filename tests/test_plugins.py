@@ -267,9 +267,14 @@ def test_names_that_stand_for_nothing(folder: Path, kind: str, name: str, messag
         ("", "expected one subclass of fedcompress.client:ClientStrategy, found none."),
         ("from clients.sgd import SGD", "expected one subclass of fedcompress.client:ClientStrategy, found none."),
         (STRATEGY, "expected one subclass of fedcompress.client:ClientStrategy, found none."),
+        (
+            "from fedcompress.client import ClientStrategy as Base\nfrom abc import ABC, abstractmethod\n"
+            "class Half(Base, ABC):\n    @abstractmethod\n    def train(self): ...",
+            "expected one subclass of fedcompress.client:ClientStrategy, found Half without train.",
+        ),
         (CLIENT + "class Again(Counted): pass", "fedcompress.client:ClientStrategy, found Counted, Again."),
     ],
-    ids=["import", "syntax", "raises", "exits", "long", "empty", "imported", "wrong-interface", "two"],
+    ids=["import", "syntax", "raises", "exits", "long", "empty", "imported", "wrong-interface", "abstract", "two"],
 )
 def test_files_that_are_no_plug_in(folder: Path, text: str, message: str) -> None:
     path = write(folder / "clients" / "bad.py", text)

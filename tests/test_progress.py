@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from fedcompress.progress import Pace, ProgressLine, console
+from fedcompress.terminal import compared_with_dense
 
 STATUS = ("accuracy 0.8921", "up 123.4 MB", "down 234.5 MB")
 
@@ -157,3 +158,14 @@ def test_a_pipe_is_as_wide_as_columns_says(monkeypatch: pytest.MonkeyPatch) -> N
             monkeypatch.setenv("COLUMNS", columns)
         found.append(console().width)
     assert found == [100, 61, 100, 100, 100]
+
+
+def test_what_was_sent_is_compared_with_dense() -> None:
+    """Half of the dense bytes, as many, and twice as many: "0.5 times less" would say the opposite of what it means."""
+    texts = [compared_with_dense(saved) for saved in (2.0, 1.0, 0.5, float("nan"))]
+    assert texts == [
+        "2.0 times less than dense",
+        "1.0 times less than dense",
+        "2.0 times as much as dense",
+        "nan times less than dense",
+    ]

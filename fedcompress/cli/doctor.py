@@ -59,5 +59,7 @@ def report(data_dir: Path | None = None, width: int | None = None) -> str:
 
 
 def _found(name: str, data_dir: Path | None) -> str:
+    if argument := Plugins().load("datasets", name).argument_name:
+        return f"depends on the {argument}: write {name}:{argument}"
     problem = unavailable(name, data_dir=data_dir)
     return "ready" if problem is None else f"missing: {problem.splitlines()[0]}"

@@ -65,7 +65,10 @@ def fetch(files: Sequence[Remote], folder: Path, roots: DataRoots, absent: Input
         InputError: Downloads are off, or one failed; `absent` with the reason.
     """
     if roots.offline:
-        raise InputError(f"{absent} Nothing was downloaded: FEDCOMPRESS_OFFLINE is set, or only looking.")
+        raise InputError(
+            f"{absent} Nothing was downloaded: only a command that needs the data does that, and not if "
+            "FEDCOMPRESS_OFFLINE is set."
+        )
     for remote in files:
         target = folder / remote.file
         if target.is_file():

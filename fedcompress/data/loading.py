@@ -81,6 +81,8 @@ def _loaded(
 ) -> Dataset:
     """`version` only keys the cache: a file that was written anew is loaded anew."""
     dataset = source(argument).load(roots)
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"load returned {type(dataset).__name__}, expected fedcompress.data.dataset.Dataset")
     return dataset if classes is None else select_classes(dataset, classes)
 
 

@@ -112,7 +112,10 @@ def divided(partition: Partition, name: str, pool: Pool, rng: np.random.Generato
         )
     with prepared(f"partition {name!r}"):
         # no call for each of perhaps ten thousand clients: that would take longer than the partition itself
-        parts = [part if type(part) is np.ndarray else np.asarray(part) for part in partition.divide(pool, rng)]
+        divided_pool = partition.divide(pool, rng)
+        if not isinstance(divided_pool, Iterable):
+            raise TypeError(f"divide returned {type(divided_pool).__name__}, expected an index set for each client")
+        parts = [part if type(part) is np.ndarray else np.asarray(part) for part in divided_pool]
     if problem := _misshapen(parts, clients, least):
         raise InputError(f"partition {name!r}: {problem}.")
     parts = [part if part.dtype == np.int64 else part.astype(np.int64) for part in parts]

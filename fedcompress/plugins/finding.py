@@ -257,13 +257,18 @@ def _attribute(path: str, kind: Kind | None = None) -> Any:
 
 def _only_subclass(module: ModuleType, interface: type[Any], kind: Kind) -> type[Any]:
     """Returns the one concrete subclass of the interface that a module itself defines."""
-    concrete = [
+    subclasses = [
         item
         for item in vars(module).values()
         if inspect.isclass(item) and issubclass(item, interface) and item.__module__ == module.__name__
-        if not inspect.isabstract(item)
     ]
+    concrete = [item for item in subclasses if not inspect.isabstract(item)]
     if len(concrete) != 1:
-        names = ", ".join(item.__name__ for item in concrete) or "none"
+        names = ", ".join(item.__name__ for item in concrete) or ", ".join(map(_unfinished, subclasses)) or "none"
         raise InputError(f"{module.__file__}: expected one subclass of {kind.interface}, found {names}.")
     return concrete[0]
+
+
+def _unfinished(plugin: type[Any]) -> str:
+    """Returns an abstract class's name with the methods that it does not define."""
+    return f"{plugin.__name__} without {', '.join(sorted(plugin.__abstractmethods__))}"

@@ -63,6 +63,18 @@ def of_rows(array: Any) -> Any:
     return keras.tf.TensorSpec([None, *np.shape(array)[1:]], np.asarray(array).dtype)
 
 
+def _check_losses(losses: Any, objective: Objective) -> None:
+    """Refuses, as the graph is traced, what is not a loss for each example: a mean would weigh and report wrongly.
+
+    Raises:
+        TypeError: It is of another rank than (batch,).
+    """
+    shape = keras.tf.TensorShape(getattr(losses, "shape", ()))
+    if shape.rank not in (None, 1):
+        name = type(objective).__name__
+        raise TypeError(f"{name}.loss returned shape {shape}, expected a loss for each example, (batch,)")
+
+
 def scaled(x: Any) -> Any:
     """Returns images as float32: uint8 in [0, 255] becomes [0, 1], floats stay as they are."""
     tf = keras.tf
@@ -142,6 +154,7 @@ class TrainingLoop:
                     losses = self._objective.loss(
                         self._model, batch, labels, [tf.gather(t, rows) for t in targets], constants
                     )
+                _check_losses(losses, self._objective)
                 loss = tf.reduce_mean(losses)
             gradients = self._objective.gradients(variables, tape.gradient(loss, variables), constants)
             self._optimizer.apply_gradients(

@@ -171,7 +171,11 @@ class Trainer:
             FloatingPointError: Training diverged.
             AssertionError: The sparsity that was asked for is not the one of the real weights.
         """
-        objective, settings = objective or CrossEntropy(), self.settings
+        objective, settings = CrossEntropy() if objective is None else objective, self.settings
+        if not isinstance(objective, Objective):
+            raise TypeError(
+                f"objective is a {type(objective).__name__}, expected fedcompress.training.objectives.Objective"
+            )
         if masks is None:
             masks = self.compression.chosen(weights, self.spec, self.round_number)
         counts = self.compression.counts(weights, self.spec, self.round_number)

@@ -69,7 +69,8 @@ class WireFormat:
         names: dict[str, ValueType] = dict(SHIPPED)
         for values in self._value_types:
             if values.code is None:
-                yield from (f"wire: value type {values}: {problem}." for problem in symbols.problems(values))
+                name = str(values) or type(values).__name__
+                yield from (f"wire: value type {name}: {problem}." for problem in symbols.problems(values))
                 if names.setdefault(str(values), values) != values:
                     yield f"wire: two value types call themselves {values}; a stream tells them by their names."
         defaults = set(self.default.problems())

@@ -25,7 +25,10 @@ def quantise(flat: Floats, sizes: Sizes, values: ValueType) -> tuple[Symbols, Si
         PayloadError: The type fails, or does not make what its interface says.
     """
     with guarded(values):
-        symbols, side = values.quantise(flat, sizes)
+        quantised = values.quantise(flat, sizes)
+        if not (isinstance(quantised, tuple) and len(quantised) == 2):
+            raise TypeError(f"quantise returned {type(quantised).__name__}, expected (symbols, side)")
+        symbols, side = quantised
     if symbols.shape != flat.shape or symbols.dtype != np.dtype(values.dtype):
         received, expected = f"{symbols.dtype.str}{symbols.shape}", f"{np.dtype(values.dtype).str}{flat.shape}"
         raise PayloadError(f"value type {values} made symbols {received}, expected {expected}")
@@ -57,7 +60,7 @@ def problems(values: ValueType) -> Iterable[str]:
     try:
         symbols, side, restored = quantise(numbers, sizes, values)
     except PayloadError as problem:
-        yield str(problem)
+        yield str(problem).removeprefix(f"value type {values} ")
         return
     raw = symbols.view(f"u{symbols.itemsize}")
     if raw[numbers == 0].any() or restored[raw == 0].any():

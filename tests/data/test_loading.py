@@ -81,3 +81,19 @@ def test_nothing_heavy_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class Pair(DatasetSource):
+    """Returns arrays in place of a data set."""
+
+    def load(self, roots: DataRoots) -> Dataset:
+        return np.zeros((2, 2)), np.zeros(2, int)  # type: ignore[return-value]
+
+
+def test_a_source_that_returns_no_data_set() -> None:
+    with pytest.raises(InputError) as caught:
+        load_dataset(f"{__name__}:Pair")
+    assert caught.value.problems == [
+        f"data set '{__name__}:Pair': cannot be prepared: TypeError: load returned tuple, expected "
+        "fedcompress.data.dataset.Dataset."
+    ]

@@ -378,7 +378,7 @@ def test_index_sets_of_a_plug_in_are_sorted_and_may_leave_examples_out() -> None
         ([[0, 1], []], "client 1: received 0 examples, expected at least 2 (data.minimum)."),
         ([[0, 4, 1], [2, 4]], "position 4 is given 2 times, to client 0, 1; expected once at most."),
         ([[0, 1], [2, 3, 3]], "position 3 is given 2 times, to client 1; expected once at most."),
-        (None, "cannot be prepared: TypeError: 'NoneType' object is not iterable."),
+        (None, "cannot be prepared: TypeError: divide returned NoneType, expected an index set for each client."),
     ],
 )
 def test_index_sets_that_are_none(returned: Any, problem: str) -> None:

@@ -215,3 +215,25 @@ def test_fit_overrides(model: ModelSpec, examples: Examples, start: list[np.ndar
     small = [sgd.fit(start, examples, batch_size=8, purpose=p).weights[0] for p in ("shuffle", "digest", "shuffle")]
     assert np.array_equal(small[0], small[2])
     assert not np.array_equal(small[0], small[1])
+
+
+class MeanLoss(CrossEntropy):
+    """One number for the whole batch, which would be taken for the loss of each example."""
+
+    def loss(self, *given: Any) -> Any:
+        return keras.tf.reduce_mean(super().loss(*given))
+
+
+def test_a_loss_that_is_not_one_for_each_example(model: ModelSpec, examples: Examples, start: list[np.ndarray]) -> None:
+    with pytest.raises(TypeError) as caught:
+        train(model, MeanLoss(), examples, start)
+    assert str(caught.value) == "MeanLoss.loss returned shape (), expected a loss for each example, (batch,)"
+
+
+def test_an_objective_that_is_none(model: ModelSpec, examples: Examples, start: list[np.ndarray]) -> None:
+    with pytest.raises(TypeError) as caught:
+        trainer(model).fit(start, examples, len)  # type: ignore[arg-type]
+    assert (
+        str(caught.value)
+        == "objective is a builtin_function_or_method, expected fedcompress.training.objectives.Objective"
+    )
