@@ -184,7 +184,7 @@ def test_a_type_that_fails_on_what_it_receives_costs_the_payload(method: str) ->
         raise IndexError("out of range")
 
     data = encode([np.ones(3)], THREE, Encoding(values=made())).data
-    with pytest.raises(PayloadError, match="value type faulty: fails: IndexError: out of range"):
+    with pytest.raises(PayloadError, match="value type faulty fails: IndexError: out of range"):
         read(data, Content(THREE.arrays, value_types=(made(**{method: fails}),)))
 
 
