@@ -22,6 +22,7 @@ from fedcompress.launch import run_one
 from fedcompress.plugins import Plugins, finding
 from fedcompress.scenario import Scenario
 from fedcompress.scenario.sections import GroupSettings
+from federating import experiment
 from strategies.fedavg import FedAvgParams
 
 Table = dict[str, Any]
@@ -389,6 +390,17 @@ def test_a_model_that_does_not_fit_the_data_is_refused(tiny: Table, tmp_path: Pa
     made = load(tiny, {"data.dataset": f"npz:{tmp_path / 'table.npz'}"})
     with pytest.raises(InputError, match=r"model 'mini-cnn' does not fit .*, whose examples are 5:"):
         made.check_models()
+
+
+def test_a_model_that_returns_no_logit_for_each_class_is_refused() -> None:
+    """One that is for tables keeps the other dimensions of a picture."""
+    made = experiment({"data": {"dataset": "digits", "clients": 2}, "groups": [{"name": "all", "model": "table"}]})
+    with pytest.raises(InputError) as caught:
+        made.check_models()
+    assert str(caught.value) == (
+        "model 'table' does not fit 'digits', whose examples are 8x8x1: it returns (None, 8, 8, 10), "
+        "expected (None, 10): a logit for each class"
+    )
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,11 @@ class ModelSpec:
             model = self.build()
             layers = RandomLayers(model, self.name)
             passes = keras.tf.function(lambda x: [model(x, training=t) for t in (True, False)], autograph=False)
-            layers.bind(passes.get_concrete_function(keras.tf.TensorSpec([None, *self.input_shape])))
+            graph = passes.get_concrete_function(keras.tf.TensorSpec([None, *self.input_shape]))
+            layers.bind(graph)
+        for output in graph.outputs:
+            if not output.shape.is_compatible_with([None, self.classes]):
+                raise ValueError(f"it returns {output.shape}, expected (None, {self.classes}): a logit for each class")
 
     @cached_property
     def channels(self) -> tuple[Layer, ...]:
