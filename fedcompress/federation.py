@@ -148,7 +148,12 @@ class Federation(strategy.Federation):
         return [self.clients[i] for i in sorted(chosen)]
 
     def call(self, action: str, requests: Mapping[ClientInfo, Payload], expects: Collection[str] = ()) -> list[Reply]:
-        return [replace(reply, payload=dict(reply.payload)) for reply in self.stream(action, requests, expects)]
+        replies = self.stream(action, requests, expects)
+        shared = {id(reply.request): reply.request for reply in replies}
+        received = {key: dict(request) for key, request in shared.items()}  # each is read once
+        return [
+            replace(reply, payload=dict(reply.payload), request=dict(received[id(reply.request)])) for reply in replies
+        ]
 
     def stream(
         self, action: str, requests: Mapping[ClientInfo, Payload], expects: Collection[str] = ()

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fedcompress.errors import MOST_PROBLEMS, shown, suggestion
+from fedcompress.errors import MOST_PROBLEMS, prepared, shown, suggestion
 
 
 class Params(BaseModel):
@@ -24,12 +24,16 @@ def checked_params(kind: type[BaseModel], values: Mapping[str, Any], where: str,
         values: As a user wrote them.
         where: What messages begin with: "server.params".
         problems: Gets what is wrong.
+
+    Raises:
+        InputError: The class itself fails.
     """
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        problems += _problems(error, kind, where)
-        return None
+    with prepared(where):
+        try:
+            return kind.model_validate(values)
+        except ValidationError as error:
+            problems += _problems(error, kind, where)
+            return None
 
 
 def _problems(error: ValidationError, kind: type[BaseModel], where: str) -> Iterable[str]:

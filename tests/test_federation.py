@@ -272,6 +272,9 @@ def test_replies_of_a_stream_and_of_a_call_are_the_same(monkeypatch: pytest.Monk
     requests = dict.fromkeys(fed.clients, payload)
     called, streamed = fed.call("train", requests), fed.stream("train", requests)
     assert [type(one.payload) for one in (called[0], streamed[0])] == [dict, Stored]
+    assert [type(one.request) for one in (called[0], streamed[0])] == [dict, Stored]
+    assert called[0].request is not called[1].request
+    assert called[0].request["weights"] is called[1].request["weights"]
     for one, other in zip(called, streamed, strict=True):
         assert one.client == other.client
         assert all(map(np.array_equal, one.payload["weights"], other.payload["weights"]))

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 import tomli_w
 
+from fedcompress import launch
 from fedcompress.compression import tflite
 from fedcompress.launch import resume_one, run_one
 from fedcompress.recipes.methods.float16 import Float16
 from fedcompress.results import export
-from fedcompress.results import report as reports
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.samples import SampleReport
 from fedcompress.scenario import Scenario
+from fedcompress.sweep import sweep
 from fedcompress.tracking import trackers
 from federating import experiment
 
@@ -115,7 +116,8 @@ def test_a_report_that_cannot_be_drawn(
     def fails(*_: Any) -> None:
         raise ZeroDivisionError("no pixels")
 
-    monkeypatch.setattr(reports, "write_report", fails)
+    for module in (launch, sweep):
+        monkeypatch.setattr(module, "write_report", fails)
     for seeds, out in (([], "one"), (["--set", "sweep.seeds=[1]"], "many")):
         done = call("run", tiny_file, "--out", out, "--set", "rounds=1", *seeds)
         assert (done.code, "Traceback" in done.err) == (0, False), done.err

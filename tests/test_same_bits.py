@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flwr.serverapp import Grid
 
-from fedcompress import engines
+from fedcompress.engines import engine_of
+from fedcompress.engines.engine import LiveRun
 from fedcompress.experiment import Experiment
 from fedcompress.options import Options
 from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.recorder import Observer, Recorder
+from fedcompress.rows import Summary
 from fedcompress.server_app import run_rounds
+from fedcompress.strategy import State
 from fedcompress.wire.content import digest
 from federating import PLUGINS, experiment, of_zoo
 
@@ -40,12 +44,20 @@ def outcome(made: Experiment, path: Path, options: Options | None = None, observ
     directory = RunDirectory(path) if path.exists() else RunDirectory.create(path, made.scenario.toml(), {})
     checkpoints = Checkpoints(directory)
     recorder = Recorder(made, directory, options.engine)
-    with engines.start(options, made, checkpoints.states) as grid:
+    run = LiveRun(made, directory, recorder, checkpoints, observer or Observer())
+    states: list[State] = []
+
+    def rounds(grid: Grid) -> Summary:
         state, summary = run_rounds(
-            grid, made, recorder, checkpoints, observer or Observer(), workers=options.workers, fail_fast=True
+            grid, made, recorder, checkpoints, run.observer, workers=options.workers, fail_fast=True
         )
+        states.append(state)
+        return summary
+
+    summary = engine_of(options).run(run, rounds)
+    (state,) = states
     found = {group.model.name: made.server.global_model(state, group) for group in made.groups.values()}
-    return {"all": summary["model_digest"], **{name: digest(weights or []) for name, weights in found.items()}}
+    return {"all": str(summary["model_digest"]), **{name: digest(weights or []) for name, weights in found.items()}}
 
 
 @pytest.fixture(scope="module")

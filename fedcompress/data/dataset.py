@@ -56,8 +56,8 @@ class Dataset:
                 faults = [f"has {len(x)} examples and {len(y)} labels; expected one label per example"]
             problems += [f"Data set {self.name!r}: the {split} set {problem}." for problem in faults]
             if not faults:
-                object.__setattr__(self, f"x_{split}", _shared(_as_input(x)))
-                object.__setattr__(self, f"y_{split}", _shared(y.astype(np.int32, copy=False)))
+                object.__setattr__(self, f"x_{split}", read_only(_as_input(x)))
+                object.__setattr__(self, f"y_{split}", read_only(y.astype(np.int32, copy=False)))
         train, test = self.x_train, self.x_test
         if not problems and (train.shape[1:], train.dtype) != (test.shape[1:], test.dtype):
             problems.append(
@@ -72,7 +72,7 @@ class Dataset:
                     "strings, one for each training example."
                 )
             else:
-                object.__setattr__(self, "client_ids", _shared(np.unique(ids, return_inverse=True)[1]))
+                object.__setattr__(self, "client_ids", read_only(np.unique(ids, return_inverse=True)[1]))
         if problems:
             raise InputError(problems)
 
@@ -115,7 +115,7 @@ def _as_input(x: NDArray[Any]) -> NDArray[Any]:
     return x if x.dtype == np.uint8 else x.astype(np.float32, copy=False)
 
 
-def _shared(array: NDArray[Any]) -> NDArray[Any]:
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """Returns a read-only view: one loaded data set serves every client of every run in the process."""
     view = array.view()
     view.flags.writeable = False

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from ..errors import InputError, prepared
 from ..parameters import Params
 from ..scenario.sections import DataSettings
-from .dataset import Dataset
+from .dataset import Dataset, read_only
 from .splits import Indices
 
 if TYPE_CHECKING:
@@ -29,11 +29,14 @@ class Pool:
 
     Attributes:
         dataset: Whose training examples they are.
-        members: (n,) their positions in it.
+        members: (n,) their positions in it; read-only, as all that is the data's.
     """
 
     dataset: Dataset
     members: Indices
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", read_only(self.members))
 
     def __len__(self) -> int:
         return len(self.members)
@@ -41,7 +44,7 @@ class Pool:
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """(n,) classes, numbered 0, 1, ... without gaps."""
-        return np.unique(self.dataset.y_train[self.members], return_inverse=True)[1].astype(np.int64)
+        return read_only(np.unique(self.dataset.y_train[self.members], return_inverse=True)[1].astype(np.int64))
 
     @property
     def inputs(self) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from itertools import islice
 
 from flwr.clientapp import ClientApp
@@ -52,6 +52,7 @@ class InlineGrid(LocalGrid):
         finally:
             for future in running:
                 future.cancel()
+            wait(running)  # the next call must not meet a client that is still at this one
 
     def _answer(self, request: ToClient, timeout: float | None) -> bytes | str | None:
         """Runs one request; the client's state is committed only if it succeeds in time.

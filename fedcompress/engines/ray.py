@@ -98,8 +98,17 @@ class RayGrid(LocalGrid):
             self._start_worker()
 
     def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
-        jobs: deque[tuple[ToClient, int]] = deque()
         running: dict[Any, _Call] = {}
+        try:
+            yield from self._answers(requests, running, timeout)
+        finally:  # after an error in between, what is still running is of no use, but its workers are
+            self._idle += [call.worker for call in running.values()]
+
+    def _answers(
+        self, requests: Iterator[ToClient], running: dict[Any, _Call], timeout: float | None
+    ) -> Iterator[tuple[int, bytes | str | None]]:
+        """Has workers run requests, as `deliver`; notes in `running` which do."""
+        jobs: deque[tuple[ToClient, int]] = deque()
         while True:
             if not jobs:
                 jobs.extend((request, 1) for request in islice(requests, 1))

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from math import prod
-from typing import IO
+from threading import Lock
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fedcompress.errors import RunError
 from fedcompress.wire.content import Arrays, Payload
 
 MEMORY_LIMIT = 64 * 2**20
@@ -47,7 +51,7 @@ class Stored(Mapping[str, Arrays]):
 
 
 class Spool:
-    """Takes payloads in, and gives each back as often as it is wanted.
+    """Takes payloads in, and gives each back as often as it is wanted, to any thread.
 
     Args:
         limit: Bytes that stay in memory, `MEMORY_LIMIT` by default; what comes when they are used up goes to the file.
@@ -56,29 +60,54 @@ class Spool:
     def __init__(self, limit: int | None = None) -> None:
         self._free = MEMORY_LIMIT if limit is None else limit
         self._file: IO[bytes] | None = None
+        self._lock = Lock()
 
     def put(self, payload: Payload) -> Payload:
-        """Returns a payload that holds the same, in less memory."""
+        """Returns a payload that holds the same, in less memory.
+
+        Raises:
+            RunError: The temporary file cannot be written.
+        """
         size = sum(array.nbytes for arrays in payload.values() for array in arrays)
         if size <= self._free:
             self._free -= size
             return payload
-        if self._file is None:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed when nobody holds a payload of it any more
-        return Stored({name: partial(_read, self._file, self._write(arrays)) for name, arrays in payload.items()})
+        with self._using_file() as file:
+            written = {name: _write(file, arrays) for name, arrays in payload.items()}
+            file.flush()  # a disk that is full says so now
+        return Stored({name: partial(self._read, places) for name, places in written.items()})
 
-    def _write(self, arrays: Arrays) -> list[_Array]:
-        assert self._file is not None
-        written = []
-        for array in arrays:
-            written.append((self._file.seek(0, 2), array.dtype.str, array.shape))
-            self._file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-        return written
+    def _read(self, places: list[_Array]) -> Arrays:
+        with self._using_file() as file:
+            return [_read(file, *place) for place in places]
+
+    @contextmanager
+    def _using_file(self) -> Iterator[IO[bytes]]:
+        """Lends the file to one thread at a time; its position is shared by all.
+
+        Raises:
+            RunError: It cannot be written or read.
+        """
+        try:
+            with self._lock:
+                if self._file is None:
+                    self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed with the last payload that is in it
+                yield self._file
+        except OSError as error:
+            raise RunError(
+                f"what clients returned cannot be kept in a temporary file in {tempfile.tempdir}: "
+                f"{error.strerror or error}; make room there, or set TMPDIR to another folder, and resume the run."
+            ) from error
 
 
-def _read(file: IO[bytes], arrays: list[_Array]) -> Arrays:
-    found = []
-    for offset, dtype, shape in arrays:
-        file.seek(offset)
-        found.append(np.fromfile(file, dtype, prod(shape)).reshape(shape))
-    return found
+def _write(file: IO[bytes], arrays: Arrays) -> list[_Array]:
+    places = []
+    for array in arrays:
+        places.append((file.seek(0, 2), array.dtype.str, array.shape))
+        file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return places
+
+
+def _read(file: IO[bytes], offset: int, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    file.seek(offset)
+    return np.fromfile(file, dtype, prod(shape)).reshape(shape)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from math import inf
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +26,11 @@ def quantise(flat: Floats, sizes: Sizes, values: ValueType) -> tuple[Symbols, Si
     Raises:
         PayloadError: The type fails, or does not make what its interface says.
     """
+    lent = flat if values.code is not None else flat.view()
+    if lent is not flat:
+        lent.flags.writeable = False  # it may be a strategy's own array
     with guarded(values):
-        quantised = values.quantise(flat, sizes)
+        quantised = values.quantise(lent, sizes)
         if not (isinstance(quantised, tuple) and len(quantised) == 2):
             raise TypeError(f"quantise returned {type(quantised).__name__}, expected (symbols, side)")
         symbols, side = quantised
@@ -50,33 +55,45 @@ def restore(symbols: Symbols, side: Side, sizes: Sizes, values: ValueType) -> Fl
     return np.require(flat, requirements=("C", "W"))  # differences are added in place
 
 
-def problems(values: ValueType) -> Iterable[str]:
-    """Yields what is wrong with a value type: what it says itself, or else that it does not keep zeros."""
-    if declared := list(values.problems()):
-        yield from declared
-        return
+def problems(values: ValueType) -> list[str]:
+    """Returns what is wrong with a value type: what it says itself, or else what comes of trying it."""
+    try:
+        with guarded(values):
+            return list(values.problems()) or list(_tried(values))
+    except PayloadError as problem:
+        return [str(problem).removeprefix(f"value type {values} ")]
+
+
+def _tried(values: ValueType) -> Iterable[str]:
+    """Yields what is wrong with how a few numbers cross; raises whatever the type raises."""
     numbers = np.array([0, 1, -0.0, -2, 0.5, 0], np.float32)
     sizes = np.array([5, 0, 1])
-    try:
-        symbols, side, restored = quantise(numbers, sizes, values)
-    except PayloadError as problem:
-        yield str(problem).removeprefix(f"value type {values} ")
-        return
+    symbols, side, restored = quantise(numbers, sizes, values)
     raw = symbols.view(f"u{symbols.itemsize}")
     if raw[numbers == 0].any() or restored[raw == 0].any():
         yield f"it makes {symbols.tolist()} of {numbers.tolist()}; expected symbol 0 for 0 and -0, and for what is 0"
-    if len(values.write_side(side)) > values.most_side_bytes(len(sizes)):
-        yield f"it writes {len(values.write_side(side))} bytes beside symbols, more than its most_side_bytes"
+    written = values.write_side(side)
+    if len(written) > values.most_side_bytes(len(sizes)):
+        yield f"it writes {len(written)} bytes beside symbols, more than its most_side_bytes"
+    reader = Reader(written)
+    values.check(symbols, values.take_side(reader, len(sizes)))
+    if len(reader.rest):
+        yield f"it takes {len(written) - len(reader.rest)} of the {len(written)} bytes that it writes beside symbols"
+    for name, number in (("saturated", values.saturated(symbols)), ("side_bits", values.side_bits(side))):
+        if not (isinstance(number, Real) and 0 <= number < inf):
+            yield f"its {name} returns {number!r}, expected a number of 0 or more"
+    if not isinstance(other := values.with_clusters(4), ValueType):
+        yield f"its with_clusters returns {other!r}, expected a value type"
 
 
 @contextmanager
 def guarded(values: ValueType) -> Iterator[None]:
-    """Makes whatever a plug-in raises a PayloadError: damaged bytes cost one payload, and not the run."""
+    """Makes whatever a plug-in raises a PayloadError, `sys.exit` included: damaged bytes cost one payload only."""
     try:
         yield
-    except PayloadError:
+    except (PayloadError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise PayloadError(f"value type {values} fails: {described(error)}") from error
 
 

@@ -399,6 +399,15 @@ def test_a_pool_knows_classes_without_gaps_inputs_and_whose_each_example_is() ->
     assert Pool(data(labels), np.arange(5)).client_ids is None
 
 
+def test_a_pool_cannot_be_changed_by_who_divides_it() -> None:
+    members = np.array([1, 2, 4])
+    pool = Pool(data(np.array([5, 3, 9, 3, 5])), members)
+    for array in (pool.members, pool.labels):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = 0
+    assert members.flags.writeable
+
+
 def test_label_distribution_and_digest() -> None:
     parts = [np.array([0, 1, 2]), np.array([3]), np.array([], np.int64)]
     assert label_distribution(np.array([1, 1, 0, 2]), parts, 4).tolist() == [[1, 2, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -19,8 +20,10 @@ from typing import Any
 import pytest
 
 from fedcompress.engines import cluster as clusters
-from fedcompress.errors import InputError, RunError
+from fedcompress.engines.ray import RayGrid
+from fedcompress.errors import InputError, PayloadError, RunError
 from fedcompress.experiment import Experiment
+from fedcompress.federation import Federation
 from fedcompress.launch import run_one
 from fedcompress.options import Options
 from fedcompress.results.run.directory import RunDirectory
@@ -153,6 +156,19 @@ def test_a_fault_costs_one_contribution_and_leaves_nothing_behind(
     assert [row["status"] for row in faulty.rows("clients") if row["group"] == "none"] == ["ok", "ok"]
     assert len(faulty.rows("clients")) == len(FAULTS) + 2
     assert not list(temporary.iterdir())
+
+
+def test_after_an_error_in_between_the_workers_are_still_there(cluster: str) -> None:
+    """The only worker runs the first client when the second one's request turns out to be none."""
+    made = experiment({"data": {"dataset": "digits", "clients": 2}})
+    with closing(RayGrid(made, Options("ray", 1, ray_address=cluster))) as grid:
+        fed = Federation(grid, made)
+        fed.begin(1)
+        first, second = fed.clients
+        good = {"weights": made.server.initial(fed)["weights"]["mini-cnn"]}
+        with pytest.raises(PayloadError, match="weights holds 0 arrays"):
+            fed.call("train", {first: good, second: {"weights": []}})
+        assert [reply.client for reply in fed.call("train", dict.fromkeys(fed.clients, good))] == [first, second]
 
 
 def test_debugging_shows_where_a_client_failed(cluster: str, tmp_path: Path) -> None:

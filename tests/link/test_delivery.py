@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from threading import Event
+from time import sleep
 from typing import Any
 
 import pytest
@@ -126,4 +128,26 @@ def test_an_error_while_a_message_is_made_reaches_the_caller() -> None:
     grid = InlineGrid(echo, 2, 2)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no second message"):
         list(deliver(grid, broken(), None))
+    grid.close()
+
+
+def test_after_an_error_in_between_no_client_is_still_running() -> None:
+    log: list[str] = []
+    begun = Event()
+
+    def slow(message: Message, context: Context) -> Message:
+        begun.set()
+        sleep(0.2)
+        log.append("end")
+        return echo(message, context)
+
+    def broken() -> Iterator[Message]:
+        yield message(2)
+        begun.wait()
+        raise ValueError("cannot be made")
+
+    grid = InlineGrid(slow, 2, 2)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="cannot be made"):
+        list(deliver(grid, broken(), None))
+    assert log == ["end"]
     grid.close()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fedcompress.errors import RunError
 from fedcompress.link import spool
 from fedcompress.link.spool import Spool, Stored
 from federating import PRUNING, experiment, run
@@ -54,3 +57,31 @@ def test_the_model_is_the_same_with_replies_in_memory_and_on_disk(
         table = {**PRUNING, "data": {"dataset": "digits", "clients": 4}}
         digests.append(run(experiment(table), tmp_path / str(limit))[0]["model_digest"])
     assert digests[0] == digests[1]
+
+
+def test_threads_may_read_at_once() -> None:
+    spool = Spool(limit=0)
+    stored = [spool.put({"weights": [np.full(1000 + n, n, np.float32)] * 4}) for n in range(8)]
+
+    def right(n: int) -> bool:
+        return all(np.array_equal(a, np.full(1000 + n, n, np.float32)) for _ in range(50) for a in stored[n]["weights"])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(right, range(8))) == [True] * 8
+
+
+def test_a_temporary_folder_that_takes_nothing_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(RunError) as caught:
+        Spool(limit=0).put(PAYLOAD)
+    assert str(caught.value) == (
+        "what clients returned cannot be kept in a temporary file in /nowhere: No such file or directory; "
+        "make room there, or set TMPDIR to another folder, and resume the run."
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_noticed_when_a_payload_is_put(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: Path("/dev/full").open("wb+"))  # noqa: SIM115
+    with pytest.raises(RunError, match="No space left on device; make room there"):
+        Spool(limit=0).put(PAYLOAD)

@@ -172,7 +172,7 @@ def test_distill(folder: Path) -> None:
     session = run_in_terminal(command, folder, environment=NO_COLOR)
     text = good(session)
     assert session.colours == []
-    assert counts(session, "epochs", 6) == list(range(7))
+    assert counts(session, "models", 3) == list(range(4))
     for column in ("method", "parameters", "test accuracy", "against plain", "seconds"):
         assert column in text
 

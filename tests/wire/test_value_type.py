@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -156,6 +157,18 @@ def made(**changes: Any) -> ValueType:
             "not all of 6 values are finite",
         ),
         ({"write_side": lambda self, side: b"1"}, "writes 1 bytes beside symbols, more than its most_side_bytes"),
+        (
+            {"write_side": lambda self, side: b"12", "most_side_bytes": lambda self, arrays: 2},
+            "it takes 0 of the 2 bytes that it writes beside symbols",
+        ),
+        ({"write_side": lambda self, side: None}, "value type faulty: fails: TypeError: object of type 'NoneType' has"),
+        ({"problems": lambda self: 1 / 0}, "value type faulty: fails: ZeroDivisionError: division by zero"),
+        ({"quantise": lambda self, flat, sizes: sys.exit(0)}, "value type faulty: fails: SystemExit: 0"),
+        ({"quantise": lambda self, flat, sizes: flat.fill(0)}, "value type faulty: fails: ValueError: assignment dest"),
+        ({"check": lambda self, symbols, side: 1 / 0}, "value type faulty: fails: ZeroDivisionError: division by zero"),
+        ({"saturated": lambda self, symbols: "none"}, "its saturated returns 'none', expected a number of 0 or more"),
+        ({"side_bits": lambda self, side: np.nan}, "its side_bits returns nan, expected a number of 0 or more"),
+        ({"with_clusters": lambda self, clusters: None}, "its with_clusters returns None, expected a value type"),
     ],
 )
 def test_what_does_not_keep_to_the_interface_is_refused_before_the_run(changes: dict[str, Any], reason: str) -> None:
