@@ -105,7 +105,7 @@ class Experiment:
 
     @cached_property
     def clients(self) -> tuple[ClientInfo, ...]:
-        """All clients, by partition."""
+        """All clients, in the order of their numbers."""
         return tuple(
             ClientInfo(partition, name, self.groups[name].model.name, len(self.data.train_parts[partition]))
             for partition, name in enumerate(self._group_names)

@@ -324,9 +324,11 @@ class Federation(strategy.Federation):
         if good < least:
             failed = [row for row in self.record.clients if row["status"] != "ok"]
             reasons = {re.sub(r"^round .*?\): ", "", str(row["error"])) for row in failed}
+            raised = any(row["status"] == "failed" for row in failed)
+            hint = ". `fedcompress run --debug` shows where the first client failed." if raised else ""
             raise RunError(
                 f"round {self.round}, action {action!r}: {good} good replies of {asked}, server.minimum_replies is "
-                f"{least}. Reasons: {one_line('; '.join(sorted(reasons)))}"
+                f"{least}. Reasons: {one_line('; '.join(sorted(reasons)))}{hint}"
             )
 
     def _tell_of_cut_off_values(self, clients: Sequence[ClientInfo], outcomes: Sequence[_Outcome]) -> None:

@@ -27,7 +27,7 @@ class Group:
         client: Class of its client strategy.
         client_params: Validated `[groups.params]`.
         compression: Its compression.
-        clients: Partitions of its clients, ascending.
+        clients: Numbers of its clients, ascending.
     """
 
     settings: GroupSettings
@@ -48,7 +48,7 @@ class ClientInfo:
     """What a server strategy knows of a client.
 
     Attributes:
-        partition: Number of its share of the data, which identifies it.
+        partition: Its number from 0, which is that of its share of the data (Flower's `partition-id`).
         group: Name of its group.
         model: Name of its architecture.
         examples: Number of its training examples.

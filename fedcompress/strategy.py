@@ -93,7 +93,7 @@ class Federation(Protocol):
 
     Attributes:
         round: Number of the current round, from 1; 0 before the first.
-        clients: All clients, by partition.
+        clients: All clients, in the order of their numbers, `ClientInfo.partition`.
     """
 
     round: int
@@ -103,12 +103,12 @@ class Federation(Protocol):
         """Returns the server's generator for a purpose in this round."""
 
     def cohort(self, fraction: float) -> list[ClientInfo]:
-        """Draws the clients of this round: a fraction of all, at least one, by partition."""
+        """Draws the clients of this round: a fraction of all, at least one, in the same order."""
 
     def stream(
         self, action: str, requests: Mapping[ClientInfo, Payload], expects: Collection[str] = ()
     ) -> Sequence[Reply]:
-        """Runs an action on clients and returns their good replies, by partition, in the memory of a few models.
+        """Runs an action on clients and returns their good replies, client 0 first, in the memory of a few models.
 
         Large payloads are on disk, and each access to a content reads it anew: take one, fold it in, go on. What is
         small is in memory. Nothing in a payload may be changed in place.

@@ -145,7 +145,11 @@ def test_bad_input_ends_with_2_and_writes_nothing(
     ("name", "content", "message"),
     [
         ("absent.toml", None, "absent.toml: cannot be read: No such file or directory. Expected a TOML scenario."),
-        ("quickstrat", None, "quickstrat: cannot be read: No such file or directory. Expected a TOML scenario."),
+        (
+            "quickstrat",
+            None,
+            "quickstrat: no such file, and no scenario of that name ships. Did you mean 'quickstart'?",
+        ),
         ("latin1.toml", b'name = "\xe9"', "latin1.toml: cannot be read: it is not UTF-8 text."),
         ("broken.toml", b"name = 'a'\nrounds 3\n", "broken.toml: is not valid TOML: "),
         ("empty.toml", b"", "name: is missing."),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedcompress.errors import InputError
+from fedcompress.errors import InputError, suggestion
 from fedcompress.files import is_file
 from fedcompress.scenario import Scenario
 
@@ -19,10 +19,20 @@ def shipped(what: str = "scenarios") -> list[Path]:
 
 
 def named(path: Path, what: str = "scenarios") -> Path:
-    """Returns a file, or the one that ships under that name."""
+    """Returns a file, or the one that ships under that name.
+
+    Raises:
+        InputError: It is neither a path nor a name that ships; the message has the nearest one.
+    """
     if is_file(path) or path.suffix == ".toml":
         return path
-    return next((known for known in shipped(what) if known.stem == str(path)), path)
+    known = {file.stem: file for file in shipped(what)}
+    if str(path) in known:
+        return known[str(path)]
+    if path.exists() or len(path.parts) != 1:
+        return path
+    kind = what.removesuffix("s")
+    raise InputError(f"{path}: no such file, and no {kind} of that name ships.{suggestion(str(path), known)}")
 
 
 def load_scenario(scenario: Path | Scenario, overrides: Mapping[str, Any], seed: int | None = None) -> Scenario:
