@@ -55,10 +55,10 @@ class Distilling(SGD):
         assert public.gan is not None
         settings = public.settings
         untrained = public.gan.initial(self.rng("initial.gan"))
-        own = payload.get(DISCRIMINATOR) or self.state.get(DISCRIMINATOR) or untrained.discriminator
+        discriminator = payload.get(DISCRIMINATOR) or self.state.get(DISCRIMINATOR) or untrained.discriminator
         trained = train(
             public.gan,
-            Gan(list(payload[GENERATOR]), list(own)),
+            Gan(list(payload[GENERATOR]), list(discriminator)),
             self.data,
             epochs=settings.epochs,
             batch_size=settings.batch_size,

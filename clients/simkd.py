@@ -58,8 +58,11 @@ class SimKD(Distilling):
             return self.model, self._start(self.model), None
         examples, _ = self._examples(payload)
         if TEACHER in payload:
-            whole = list(payload[TEACHER])
-            head, features = teacher.head_of(whole), self.trainer.of(teacher).features(whole, examples.x)
+            teacher_weights = list(payload[TEACHER])
+            head, features = (
+                teacher.head_of(teacher_weights),
+                self.trainer.of(teacher).features(teacher_weights, examples.x),
+            )
         else:
             head, features = list(payload.get(HEAD, [])), np.asarray(payload[FEATURES][0] if FEATURES in payload else 0)
         if LOGITS not in payload:
@@ -73,8 +76,8 @@ class SimKD(Distilling):
 
     def _start(self, spec: ModelSpec) -> Arrays:
         """Where a student starts: where it was left, or else with the encoder of the plain model of the warm-up."""
-        if kept := self.state.get(f"weights {spec.name}"):
-            return list(kept)
+        if left := self.state.get(f"weights {spec.name}"):
+            return list(left)
         weights = spec.initial(self.rng("initial"))
         plain = self.model.encoder_of(self.state.get(f"weights {self.model.name}", []))
         return [*plain, *weights[len(plain) :]]
@@ -91,5 +94,5 @@ class SimKD(Distilling):
             self.state[f"mask {spec.name}"] = trained.masks
 
     def _classifier(self) -> tuple[ModelSpec, Arrays] | None:
-        kept = self.state.get(f"weights {self.model.name}")
-        return (self.model, list(kept)) if kept else None
+        weights = self.state.get(f"weights {self.model.name}")
+        return (self.model, list(weights)) if weights else None

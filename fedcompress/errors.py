@@ -114,8 +114,8 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     >>> one_line("a\\n  b\\x1b[1m", longest=6)
     'a b\\\\x1b ... (3 more characters)'
     """
-    kept = _printable(" ".join(text[:longest].split()))
-    return f"{kept} ... ({len(text) - longest:,} more characters)" if len(text) > longest else kept
+    beginning = _printable(" ".join(text[:longest].split()))
+    return f"{beginning} ... ({len(text) - longest:,} more characters)" if len(text) > longest else beginning
 
 
 def traced(error: BaseException) -> str:

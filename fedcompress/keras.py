@@ -93,7 +93,7 @@ def seeded(seed: int) -> Iterator[None]:
 def silent_stderr(*, failing: bool = False) -> Iterator[None]:
     """Holds back what native code prints, which no log level reaches; shows it if the block fails, unless `failing`."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    original = os.dup(2)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         try:
@@ -101,11 +101,11 @@ def silent_stderr(*, failing: bool = False) -> Iterator[None]:
         except Exception:
             if not failing:
                 file.seek(0)
-                os.write(kept, file.read())
+                os.write(original, file.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(original, 2)
+            os.close(original)
 
 
 @dataclass(frozen=True, eq=False)

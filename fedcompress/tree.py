@@ -63,12 +63,12 @@ def load_tree(path: Path) -> Any:
         InputError: The file is absent or damaged, or of a version that wrote no digest.
     """
     expected = "a file that a run has written"
-    found = read_arrays(path, None, expected)
-    if "shape" in found and "digest" not in found:
+    stored = read_arrays(path, None, expected)
+    if "shape" in stored and "digest" not in stored:
         raise InputError(f"{path}: has no digest: an earlier version of fedcompress wrote it. Start a new run.")
     try:
-        shape, arrays = found["shape"], [found[f"a{i}"] for i in range(len(found) - 2)]
-        if not np.array_equal(found["digest"], _digest([shape, *arrays])):
+        shape, arrays = stored["shape"], [stored[f"a{i}"] for i in range(len(stored) - 2)]
+        if not np.array_equal(stored["digest"], _digest([shape, *arrays])):
             raise InputError(f"{path}: is damaged: its content does not have the digest that it names.")
         return _restored(json.loads(shape.tobytes()), arrays)
     except (ValueError, KeyError, TypeError) as error:

@@ -73,12 +73,12 @@ class FedPKDG(FedAvg):
         """Returns architecture -> weights with the mean of its clients' classifiers, over those that keep a weight."""
         result = {}
         for name in {reply.client.model for reply in replies}:
-            own = [reply for reply in replies if reply.client.model == name]
+            of_model = [reply for reply in replies if reply.client.model == name]
             model, old = self.models[name], state["weights"][name]
-            updates = [list(reply.payload["classifier"]) for reply in own]
-            masks = [reply.payload.get("classifier mask") for reply in own]
-            held = [{0: mask[0]} if mask else None for mask in masks]
-            head = masked_mean(updates, held, [reply.client.examples for reply in own], model.head_of(old))
+            updates = [list(reply.payload["classifier"]) for reply in of_model]
+            masks = [reply.payload.get("classifier mask") for reply in of_model]
+            holdings = [{0: mask[0]} if mask else None for mask in masks]
+            head = masked_mean(updates, holdings, [reply.client.examples for reply in of_model], model.head_of(old))
             result[name] = model.with_head(old, head)
         return result
 

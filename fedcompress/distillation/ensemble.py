@@ -92,8 +92,8 @@ def confident(logits: Logits, labels: NDArray[np.int32], least: float) -> NDArra
         least: Least probability that the ensemble gives to it.
     """
     probabilities = softmax(logits)
-    found = (probabilities.argmax(axis=1) == labels) & (probabilities[np.arange(len(labels)), labels] >= least)
-    return np.asarray(found, np.bool_)
+    convincing = (probabilities.argmax(axis=1) == labels) & (probabilities[np.arange(len(labels)), labels] >= least)
+    return np.asarray(convincing, np.bool_)
 
 
 def within_quota(kept: NDArray[np.bool_], labels: NDArray[np.int32], classes: int) -> NDArray[np.bool_]:

@@ -267,7 +267,7 @@ def _runs_of_sweep(
     path: Path, sweep: Mapping[str, Any], *, unfinished: bool
 ) -> tuple[dict[str, list[RunResult]], list[str]]:
     """Returns variant -> its runs, and what is missing."""
-    found: dict[str, list[RunResult]] = {}
+    by_variant: dict[str, list[RunResult]] = {}
     missing = []
     planned = list(_planned(path, sweep))
     folders = file_names(f"{variant} seed {seed}" for variant, seeds in planned for seed in seeds)
@@ -277,10 +277,10 @@ def _runs_of_sweep(
             run = RunResult(folder, variant)
             state = run.state if (folder / "provenance.json").exists() else "has not begun"
             if state == COMPLETED or (unfinished and (folder / "summary.json").exists()):
-                found.setdefault(variant, []).append(run)
+                by_variant.setdefault(variant, []).append(run)
             if state != COMPLETED:
                 missing.append(f"{variant}, seed {seed}: {state}")
-    return found, missing
+    return by_variant, missing
 
 
 def _planned(path: Path, sweep: Any) -> Iterable[tuple[str, Sequence[int]]]:

@@ -90,8 +90,8 @@ class References:
     def after(self, payload: Payload, contents: Contents) -> References:
         """Returns the references once a payload has been exchanged, in either direction; bases: see `sent`."""
         new = {name: np.packbits(joined(payload[name], np.bool_)) for name, c in contents.items() if c.is_mask}
-        kept = {name: _bytes(payload[name]) for name, content in contents.items() if content.kept}
-        return replace(self, held={**self.held, **new, **kept})
+        digests = {name: _bytes(payload[name]) for name, content in contents.items() if content.kept}
+        return replace(self, held={**self.held, **new, **digests})
 
     def arrays(self, name: str, content: Content) -> Arrays | None:
         """Returns a content as declared; None if none is held, or only one for other arrays."""

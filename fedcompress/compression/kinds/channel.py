@@ -151,12 +151,12 @@ def removal_order(ranked: Scores, floor: int) -> list[tuple[int, int]]:
 
 def prefix_kept(spec: ModelSpec, order: Sequence[tuple[int, int]], sparsity: float, count: Count) -> Kept:
     """Returns which channels stay when as many go, in this order, as the sparsity asks for, or all of the order."""
-    kept = channels.whole(spec.channels)
+    survivors = channels.whole(spec.channels)
     for layer, channel in order:
-        if reached(spec, kept, count) >= sparsity - ROUNDING:
+        if reached(spec, survivors, count) >= sparsity - ROUNDING:
             break
-        kept[layer][channel] = False
-    return kept
+        survivors[layer][channel] = False
+    return survivors
 
 
 def reached(spec: ModelSpec, kept: Kept, count: Count) -> float:

@@ -84,22 +84,22 @@ class PruneChannels(Method):
             weights = dense
             for rung in self.params.rungs:
                 name = f"{rung:.2f}" if self.params.trials == 1 else f"{rung:.2f} trial {trial}"
-                kept = self._kept(bench, weights, rung, trial)
+                survivors = self._kept(bench, weights, rung, trial)
                 fitted = bench.train(
                     weights,
-                    masks=channels.masks_of(bench.spec, kept),
+                    masks=channels.masks_of(bench.spec, survivors),
                     phase=f"channel {name}",
                     epochs=self.params.epochs,
                     learning_rate=self.params.learning_rate,
                 )
                 weights = fitted.weights
                 if archive := self._archive():
-                    archive.add(entry(bench.spec, kept, fitted.validation))
+                    archive.add(entry(bench.spec, survivors, fitted.validation))
                 numbered = {"trial": trial} if self.params.trials > 1 else {}
-                yield Outcome(weights, step=name, **_described(bench, kept, **numbered))
+                yield Outcome(weights, step=name, **_described(bench, survivors, **numbered))
                 if self.params.smaller == "all" or (self.params.smaller == "last" and rung == self.params.rungs[-1]):
                     small, sliced = channels.shrunk(bench.spec, weights)
-                    yield Outcome(sliced, small, f"{name} smaller", **_described(bench, kept, series=""))
+                    yield Outcome(sliced, small, f"{name} smaller", **_described(bench, survivors, series=""))
 
     def _kept(self, bench: Bench, weights: Arrays, rung: float, trial: int) -> Kept:
         spec, params = bench.spec, self.params

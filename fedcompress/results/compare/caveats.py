@@ -28,11 +28,13 @@ def data_sets(runs: Sequence[RunResult]) -> list[str]:
     digests = [run.dataset_digest for run in runs]
     if None in digests:
         return list(dict.fromkeys(names))
-    found: dict[str | None, str] = {}
+    names_by_digest: dict[str | None, str] = {}
     for digest, name in zip(digests, names, strict=True):
-        found.setdefault(digest, name)
-    several = {name for name, count in Counter(found.values()).items() if count > 1}
-    return [f"{name} (digest {str(digest)[:12]})" if name in several else name for digest, name in found.items()]
+        names_by_digest.setdefault(digest, name)
+    several = {name for name, count in Counter(names_by_digest.values()).items() if count > 1}
+    return [
+        f"{name} (digest {str(digest)[:12]})" if name in several else name for digest, name in names_by_digest.items()
+    ]
 
 
 def _data_set(run: RunResult) -> str:

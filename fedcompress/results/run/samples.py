@@ -73,14 +73,14 @@ class SampleReport:
         folder.mkdir(exist_ok=True)
         grid_png(drawn.x, drawn.y, folder / f"{_stem(number)}.png")
         weights, real = self._real
-        own, fake = (features(self._spec, weights, x) for x in (real.x, drawn.x))
+        real_features, fake_features = (features(self._spec, weights, x) for x in (real.x, drawn.x))
         test = self.experiment.data.test_examples
         measured = {
             "round": number,
             "accuracy_score": accuracy_score(drawn, test, self._spec, self._rng("score")),
             "real_accuracy": self._real_accuracy,
-            "kernel_distance": kernel_distance(own, fake),
-            "frechet_distance": frechet_distance(own, fake) if len(real) >= FRECHET_LEAST else None,
+            "kernel_distance": kernel_distance(real_features, fake_features),
+            "frechet_distance": frechet_distance(real_features, fake_features) if len(real) >= FRECHET_LEAST else None,
             "generator_parameters": public.gan.parameters,
         }
         self.directory.write_json(f"{FOLDER}/{_stem(number)}.json", measured)
