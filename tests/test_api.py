@@ -86,7 +86,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "workers": ({"workers": 0}, "workers: received 0; expected at least 1"),
     "key": ({"data__cliens": 3}, r"data\.cliens: unknown key\. Did you mean 'clients'"),
     "group": ({"groups__phnoe__sparsity": 0.1}, "no group is named 'phnoe'"),
-    "scenario": ({"scenario": "quickstrat"}, "quickstrat: cannot be read"),
+    "scenario": (
+        {"scenario": "quickstrat"},
+        r"quickstrat: no such file, and no scenario of that name ships\. Did you mean 'quickstart'",
+    ),
     "a scenario's long name": ({"scenario": "q" * 300}, "cannot be read: File name too long"),
     "a data set's long name": ({"data__dataset": "npz:" + "q" * 300}, "is not here: looked for 'qqq"),
     "directory": ({"out": Path(__file__).parent}, "is in use; name a directory that is new or empty"),

@@ -29,7 +29,11 @@ def named(path: Path, what: str = "scenarios") -> Path:
     known = {file.stem: file for file in shipped(what)}
     if str(path) in known:
         return known[str(path)]
-    if path.exists() or len(path.parts) != 1:
+    try:
+        is_path = path.exists() or len(path.parts) != 1
+    except OSError:  # no file can have that name: reading it says why
+        is_path = True
+    if is_path:
         return path
     kind = what.removesuffix("s")
     raise InputError(f"{path}: no such file, and no {kind} of that name ships.{suggestion(str(path), known)}")
