@@ -101,15 +101,15 @@ def _header(file: Path) -> Iterable[str]:
 
 
 def _scenario(found: FoundRuns) -> Iterable[str]:
-    """Yields how it was run, a row for each seed, what the groups' devices run, the comparison, and bytes."""
+    """Yields how it was run, what the groups' devices run, a row for each seed, the comparison, and bytes."""
     runs = found.runs
     scenario = runs[0].scenario["data"]
     rounds = ", ".join(dict.fromkeys(str(run.summary["rounds"]) for run in runs))
     what = f"{scenario['dataset']}, {scenario['clients']} clients, {rounds} rounds"
     seconds = sum(run.summary["seconds"] for run in runs)
     yield _made_with([run.provenance for run in runs], what, sorted({run.seed for run in runs}), seconds)
-    yield markdown(_seeds(found))
     yield markdown(_groups(found))
+    yield markdown(_seeds(found))
     yield to_markdown(compare(found))
     yield markdown(_contents(found))
 
@@ -128,7 +128,7 @@ def _seeds(found: FoundRuns) -> TextTable:
         for run in runs
     )
     columns = ("variant", "seed", "accuracy", "best on validation", "own data", "worst tenth", "up", "down", "time")
-    return TextTable("Each seed", columns, rows, "Accuracy on the test set after the last round.")
+    return TextTable("Each seed", columns, rows, "Of the global model, on the test set after the last round.")
 
 
 def _groups(found: FoundRuns) -> TextTable:

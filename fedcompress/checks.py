@@ -107,7 +107,8 @@ class Choices:
             return []
         use = Use(name, self.scenario, self._plugins, self.strategy, self.groups, group)
         with prepared(f"{KINDS[folder].name} {name!r}"):
-            return list(plugin.problems_in(use))
+            problems = plugin.problems_in(use)
+            return [problems] if isinstance(problems, str) else list(problems)
 
     def resolved(self) -> Scenario:
         """Returns the scenario with every default parameter written out."""

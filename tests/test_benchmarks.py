@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import engines
+from benchmarks import counts, engines
 from benchmarks.process import ROOT, watch
 
 FOLDER = engines.DEBIAN
@@ -68,3 +68,27 @@ def test_the_bare_loop_and_fedcompress_do_the_same_work(tmp_path: Path) -> None:
     assert work["agree"]
     assert {name: len(runs) for name, runs in work["runs"].items()} == {"bare-1": 1, "inline-1": 1}
     assert all(0 < run["round"] < run["wall"] for runs in work["runs"].values() for run in runs)
+
+
+MODULE = """'a docstring'
+import os
+def outer():
+    def inner():
+        from fedcompress import api
+    x = os
+    return x
+"""
+
+
+def test_what_is_counted_of_a_checkout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Seven statements, four of which are neither a docstring nor an import; the late import is one, though it is
+    within two functions."""
+    for name, text in (("fedcompress/wire/a.py", MODULE), ("fedcompress/b.py", "x = 1\n")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    counts.main(tmp_path)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["fedcompress/wire", "1", "7", "7", "4"] in lines
+    assert ["fedcompress", "1", "1", "1", "1"] in lines
+    assert ["all", "2", "8", "8", "5"] in lines
+    assert lines[-1][-1] == "1"

@@ -689,6 +689,17 @@ def test_every_kind_states_its_own_problems(
     assert caught.value.problems == [failed if fails else says]
 
 
+def test_a_problem_that_is_one_text_is_one_problem(tmp_path: Path) -> None:
+    text = "from fedcompress.data.partitions.iid import Iid\nclass Odd(Iid):\n"
+    write(
+        tmp_path / "partitions" / "odd.py", f"{text}    def problems_in(self, use): return 'data.clients: too odd.'\n"
+    )
+    made = Scenario.parse({"name": "x", "groups": [{"name": "all"}]}, {"data.partition": "odd"})
+    with pytest.raises(InputError) as caught:
+        resolved(made, Plugins((tmp_path,)))
+    assert caught.value.problems == ["data.clients: too odd."]
+
+
 def test_the_same_text_means_the_same_class_everywhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """NAME, NAME:ARGUMENT, package.module:Class and package.module:Class:ARGUMENT, of kinds that take an argument."""
     write(folder / "text_models.py", "from fedcompress.models.architectures.mlp import MLP\nclass Mine(MLP): pass\n")

@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,12 @@ def test_resuming_what_is_no_run(tmp_path: Path, content: str | None) -> None:
         (tmp_path / "provenance.json").write_text(content)
     with pytest.raises(InputError, match="expected the directory of a run"):
         resume_one(tmp_path)
+
+
+def test_resuming_what_is_not_there(call: Callable[..., Any], tmp_path: Path) -> None:
+    done = call("resume", tmp_path / "nothing")
+    says = f"error: resume {tmp_path / 'nothing'}: is no directory; expected that of a run, sweep or recipe.\n"
+    assert (done.code, done.err) == (2, says)
 
 
 def test_killed_with_sigkill_and_resumed(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from fedcompress.terminal import ProgressDisplay, SweepDisplay
 def command(args: ResumeArguments) -> None:
     """Goes on with a run, a sweep or a recipe."""
     path, directory = args.run, RunDirectory(args.run)
+    if not path.is_dir():
+        raise InputError(f"resume {path}: is no directory; expected that of a run, sweep or recipe.")
     directory.finish_making()
     if (path / "recipe.toml").exists():
         compress.resume(path, as_json=args.json)

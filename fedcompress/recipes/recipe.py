@@ -10,14 +10,11 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from itertools import product
 from math import prod
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import tomli_w
 from pydantic import Field, model_validator
 
-from fedcompress.scenario.messages import validated
-from fedcompress.scenario.overrides import overridden, read_toml
+from fedcompress.scenario.document import Document
 from fedcompress.scenario.sections import MOST_RUNS, Fraction, Name, Positive, Section, TrainingSettings
 
 
@@ -82,7 +79,7 @@ def _named(params: Mapping[str, Any]) -> list[str]:
     return [f"{key} {value}" for key, value in params.items()]
 
 
-class Recipe(Section):
+class Recipe(Document):
     """Experiments on one data set; `Recipe.load` reads it from a file."""
 
     name: Name = Field(min_length=1, pattern=r"^[\w. -]+$", description="letters, digits, space, . - and _")
@@ -110,24 +107,6 @@ class Recipe(Section):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds have to differ from each other")
         return self
-
-    @classmethod
-    def parse(cls, table: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Recipe:
-        """Validates a nested table, after setting `overrides` (dotted key -> value) in it.
-
-        Raises:
-            InputError: One problem per line: the key, what was received, what is expected.
-        """
-        return validated(cls, overridden(table, overrides or {}))
-
-    @classmethod
-    def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-        """Reads a TOML file; see `parse`."""
-        return cls.parse(read_toml(path), overrides)
-
-    def toml(self) -> str:
-        """Returns the recipe as TOML, every default written out."""
-        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
     @property
     def digest(self) -> str:

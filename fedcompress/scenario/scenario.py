@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Self
 
 import tomli_w
 from pydantic import Field, model_validator
 
 from fedcompress.errors import cut, located
-from fedcompress.scenario.messages import validated
-from fedcompress.scenario.overrides import overridden, read_toml
+from fedcompress.scenario.document import Document
 from fedcompress.scenario.sections import (
     DataSettings,
     DeviceSettings,
@@ -21,7 +19,6 @@ from fedcompress.scenario.sections import (
     Name,
     Positive,
     PublicSettings,
-    Section,
     ServerSettings,
     StopSettings,
     SweepSettings,
@@ -32,7 +29,7 @@ from fedcompress.scenario.sections import (
 )
 
 
-class Scenario(Section):
+class Scenario(Document):
     """A whole experiment; `Scenario.load` reads it from a file."""
 
     name: Name = Field(min_length=1, pattern=r"^[\w. -]+$", description="letters, digits, space, . - and _")
@@ -85,30 +82,11 @@ class Scenario(Section):
                     raise ValueError(f"{key}: is for modelled devices, but no group has a device")
         return self
 
-    @classmethod
-    def parse(cls, table: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Scenario:
-        """Validates a nested table, after setting `overrides` (dotted key -> value) in it.
-
-        Raises:
-            InputError: One problem per line: the key, what was received, what is expected.
-        """
-        return validated(cls, overridden(table, overrides or {}))
-
-    @classmethod
-    def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Scenario:
-        """Reads a TOML file; see `parse`."""
-        return cls.parse(read_toml(path), overrides)
-
     def table(self) -> dict[str, Any]:
-        """Returns the scenario as a nested table with every default written out."""
-        table = self.model_dump(mode="json", exclude_none=True)
+        table = super().table()
         if not self.data.partition_params:  # so that a table, and its digest, is the same as before there was this key
             del table["data"]["partition_params"]
         return table
-
-    def toml(self) -> str:
-        """Returns the scenario as TOML, every default written out."""
-        return tomli_w.dumps(self.table())
 
     @property
     def digest(self) -> str:
