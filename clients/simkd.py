@@ -25,6 +25,8 @@ from fedcompress.training.objectives import CrossEntropy, Distillation, FeatureM
 from fedcompress.wire.content import Arrays, Payload
 
 ERRORS = ("feature_error", "feature_error_after")
+VARIANCE = 1e-6
+"""Below it a teacher's features are constant."""
 
 
 class SimKDParams(DistillingParams):
@@ -37,7 +39,8 @@ class SimKDParams(DistillingParams):
     beta: float = Field(
         1.0,
         ge=0.0,
-        description="simkd: weight of the error on the teacher's public features while it trains on its own examples",
+        description="simkd: weight, while it trains on its own examples, of the error on the teacher's public features, "
+        "in units of their variance",
     )
     own_learning_rate: float | None = Field(
         None, gt=0.0, description="simkd: on its own examples once it has matched features; default: that of [training]"
@@ -110,7 +113,8 @@ class SimKD(Distilling):
             own, public = len(data), len(lesson.examples)
             data = data.followed_by(lesson.examples)
             features = np.pad(objective.teacher, ((own, 0), (0, 0)))
-            local = Rehearsal(features, np.repeat([False, True], [own, public]), self.params.beta)
+            beta = self.params.beta / max(float(np.var(objective.teacher)), VARIANCE)
+            local = Rehearsal(features, np.repeat([False, True], [own, public]), beta)
         trained = self.trainer.of(lesson.settled).fit(
             learned.weights,
             data,
