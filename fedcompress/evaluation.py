@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fedcompress.data.federated import Examples
+from fedcompress.distillation import tiers
 from fedcompress.distillation.ensemble import mean_logits
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR
 from fedcompress.errors import RunError
@@ -114,7 +115,11 @@ class Evaluator:
         where = f"deployed of client {client.partition}"
         with self._guard.calling(where):
             weights = self._experiment.deployed(state, client)
-        return self._checked(weights, self._experiment.groups[client.group].model, where)
+        return self._checked(weights, self._experiment.device_model(self._experiment.groups[client.group]), where)
+
+    def _runs_its_own(self, state: State, group: Group) -> bool:
+        """Says whether what a group's clients deploy are models of their own."""
+        return self._server.personal and tiers.of_group(state, group) is None
 
     def _checked(self, weights: Arrays | None, spec: ModelSpec, where: str) -> Arrays | None:
         if weights is not None and (problem := _misshapen(weights, spec)):
@@ -166,14 +171,15 @@ class Evaluator:
     def _on_its_distribution(self, state: State, client: ClientInfo, rows: Rows) -> float:
         """Accuracy of one client; a model that many clients share is run over the test set once."""
         group, data = self._experiment.groups[client.group], self._experiment.data
-        if self._server.personal or self._global(state, group) is None:
+        tier, spec = tiers.of_group(state, group), self._experiment.device_model(group)
+        if tier is None and (self._server.personal or self._global(state, group) is None):
             return _figure(rows.get(client.partition, {}), "accuracy")
         weights = self._deployed(state, client)
         if weights is None:
             return nan
-        if group.compression.sparsity > 0:
-            return evaluate(group.model, weights, data.test(client.partition)).accuracy
-        return float(self._test(group.model, weights).correct[data.test_part(client.partition)].mean())
+        if group.compression.sparsity > 0 and tier is None:
+            return evaluate(spec, weights, data.test(client.partition)).accuracy
+        return float(self._test(spec, weights).correct[data.test_part(client.partition)].mean())
 
     def extras(self, state: State) -> dict[str, float]:
         """Returns further test accuracies: of the uploads' ensemble, of the server's own model."""
@@ -194,6 +200,9 @@ class Evaluator:
         total = sha256()
         if server := self._own_model(state):
             total.update(digest(server[1]).encode())
+        for name, group in self._experiment.groups.items():
+            if (tier := tiers.of_group(state, group)) is not None:
+                total.update(f"tier {name}".encode() + digest(tier).encode())
         for name, model in self._experiment.models.items():
             group = next(g for g in self._experiment.groups.values() if g.model is model)
             weights = self._global(state, group)
@@ -209,7 +218,7 @@ class Evaluator:
         """Returns, for each group with a global model, the mean test accuracy of what its clients would deploy."""
         result = {}
         for name, group in self._experiment.groups.items():
-            if self._server.personal:
+            if self._runs_its_own(state, group):
                 result[name] = {"deployed_accuracy": _finite(_of_clients(group, rows)[0])}
                 continue
             accuracies = []
@@ -217,8 +226,8 @@ class Evaluator:
                 weights = self._deployed(state, self._experiment.clients[partition])
                 if weights is None:
                     break
-                accuracies.append(self._test(group.model, weights).accuracy)
-                if group.compression.chooser != "client":
+                accuracies.append(self._test(self._experiment.device_model(group), weights).accuracy)
+                if group.compression.chooser != "client" or tiers.of_group(state, group) is not None:
                     break  # the whole group has the same
             result[name] = {"deployed_accuracy": float(np.mean(accuracies)) if accuracies else None}
         return result

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from fedcompress.compression.base import Params
 from fedcompress.data.federated import Examples
+from fedcompress.distillation import tiers
 from fedcompress.distillation.public import TRAIN
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
@@ -173,6 +174,7 @@ class ServerStrategy(ABC):
             is averaged.
         needs_server_model: Whether it cannot do without `[server] model`.
         personal: Whether clients keep models of their own beside the global one, and are judged by those.
+        sends_global_model: Whether clients receive the global model when they train.
         params: Validated from `[server.params]`.
         groups: Group name -> group, with its model, compression and clients.
         models: Architecture name -> model, for every architecture of the groups.
@@ -193,6 +195,7 @@ class ServerStrategy(ABC):
     clients_draw_public: ClassVar[bool] = False
     needs_server_model: ClassVar[bool] = False
     personal: ClassVar[bool] = False
+    sends_global_model: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -280,6 +283,14 @@ class ServerStrategy(ABC):
         `voice` is how much the upload's logits count in the mean: the same as where the ensemble teaches.
         """
         return []
+
+    def masks_of(self, state: State, group: Group) -> Arrays | None:
+        """Returns the masks that the server has chosen for a group, if it has chosen any."""
+        return None
+
+    def device_model(self, group: Group) -> ModelSpec:
+        """Returns the model whose weights `deployed` returns: the group's own, unless its devices run another."""
+        return tiers.device_model(type(self), self.params, group, self.groups, self.server_model)
 
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
         """Returns the weights that a client would deploy: the global model unless the client keeps only part of it."""

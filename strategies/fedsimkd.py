@@ -20,11 +20,12 @@ from fedcompress.distillation.public import FEATURES, HEAD, TEACHER
 from fedcompress.distillation.round import PublicRound
 from fedcompress.distillation.source import LOGITS
 from fedcompress.distillation.student import StudentParams, distil
+from fedcompress.distillation.tiers import TierParams
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import Arrays, ClientInfo, Federation, Group, ServerStrategy, State
 
 
-class FedSimKDParams(StudentParams):
+class FedSimKDParams(StudentParams, TierParams):
     """Parameters of FedSimKD."""
 
     objective: Literal["simkd", "head-reuse", "kd"] = Field("simkd", description="what clients learn from the teacher")
@@ -43,6 +44,7 @@ class FedSimKD(ServerStrategy):
     needs_public = True
     needs_server_model = True
     clients_draw_public = True
+    sends_global_model = False
     personal = True
 
     @property

@@ -34,9 +34,9 @@ def export_models(
         weights = experiment.deployed(state, experiment.clients[group.clients[0]])
         if weights is None:
             continue
-        sizes[name] = _write(
-            *group.compression.deployed(group.model, weights), folder / files[name], missing, with_tflite
-        )
+        spec = experiment.device_model(group)
+        small = group.compression.deployed(spec, weights) if spec is group.model else (spec, weights)
+        sizes[name] = _write(*small, folder / files[name], missing, with_tflite)
     if of_server := experiment.server.own_model(state):
         _write(*of_server, folder / "server", missing, with_tflite)
     return sizes
