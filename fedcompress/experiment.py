@@ -123,7 +123,7 @@ class Experiment:
         """Returns the weights that a client would run: the server's, masked, and rounded as its group rounds."""
         weights = self.server.deployed(state, client)
         group = self.groups[client.group]
-        return None if weights is None else group.compression.rounded(weights, group.model)
+        return None if weights is None else group.compression.rounded(weights, self.server.device_model(group))
 
     def group_of(self, partition: int) -> Group:
         """Returns the group of a client."""
@@ -244,7 +244,7 @@ class Experiment:
             data=self.data.train(partition),
             validation=self.data.validation(partition),
             model=group.model,
-            trainer=self._trainer(group, round_number, partition, action),
+            trainer=self.trainer(group, round_number, partition, action),
             compression=group.compression,
             public=self.public,
             server_model=self.server_model,
@@ -252,7 +252,8 @@ class Experiment:
             rng=self._rng(round_number, partition, action),
         )
 
-    def _trainer(self, group: Group, round_number: int, client: int, action: str) -> Trainer:
+    def trainer(self, group: Group, round_number: int, client: int, action: str) -> Trainer:
+        """Returns a trainer of a client for one action, under its group's compression."""
         rng = self._rng(round_number, client, action)
         return Trainer(group.model, group.compression, self.scenario.training, round_number, rng)
 

@@ -79,7 +79,11 @@ def run_rounds(
                 state = guard.checked(strategy.round(fed, state), f"round {number}")
             evaluator.check(state, number)
             recorder.note(fed.record)
-            row = recorder.round(number, fed.record, evaluator.score(state, recorder.latest), started)
+            scores = evaluator.score(state, recorder.latest, number)
+            ends = stopping.after([*recorder.rounds, recorder.row(number, fed.record, scores, started)]) is not None
+            if ends and not evaluator.schedule.complete(number):
+                scores = evaluator.score(state, recorder.latest, number, final=True)
+            row = recorder.round(number, fed.record, scores, started)
             checkpoints.save(Checkpoint(number, state, fed.references))
             recorder.stopped = stopping.after(recorder.rounds)
             observer.round_done(row)
@@ -90,7 +94,7 @@ def run_rounds(
         if samples is not None:
             samples.write(fed, state, number)
         if number == done:  # killed after its last round
-            recorder.scores = evaluator.score(state, recorder.latest)
+            recorder.scores = evaluator.score(state, recorder.latest, number, final=True)
         summary = _concluded(evaluator, recorder, state)
         return state, cast(Summary, {**summary, **(samples.final(number) if samples else {})})
 
@@ -103,7 +107,7 @@ def _initial(fed: Federation, experiment: Experiment, guard: Guard) -> State:
         fed.personal = frozenset(
             name
             for name, group in experiment.groups.items()
-            if strategy.personal or strategy.global_model(state, group) is None
+            if strategy.own_models(group) or strategy.global_model(state, group) is None
         )
     return state
 
@@ -112,6 +116,5 @@ def _concluded(evaluator: Evaluator, recorder: Recorder, state: State) -> Summar
     """Scores the clients by the final state, and returns the summary."""
     clients = evaluator.clients(state, recorder.latest)
     recorder.federation(clients)
-    digest, deployed = evaluator.digest(state, recorder.latest), evaluator.deployed(state, recorder.latest)
-    summary = recorder.summary("completed", over_clients(clients), digest, deployed)
+    summary = recorder.summary("completed", over_clients(clients), evaluator.digest(state, recorder.latest))
     return cast(Summary, {**summary, **evaluator.extras(state)})
