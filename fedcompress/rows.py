@@ -165,12 +165,12 @@ class Summary(TypedDict):
     status: str
     rounds: int
     stopped: dict[str, str] | None
+    deployed_accuracy: Figure
+    deployed_worst: Figure
     accuracy: Figure
     best_accuracy: Figure
     best_round: int
     loss: Figure
-    deployed_accuracy: Figure
-    deployed_worst: Figure
     deployed_best_accuracy: Figure
     deployed_rounds: list[int]
     clients: dict[str, float]
