@@ -257,7 +257,7 @@ class Experiment:
             data=self.data.train(partition),
             validation=self.data.validation(partition),
             model=group.model,
-            trainer=self._trainer(group, round_number, partition, action),
+            trainer=self.trainer(group, round_number, partition, action),
             compression=group.compression,
             public=self.public,
             server_model=self.server_model,
@@ -265,7 +265,8 @@ class Experiment:
             rng=self._rng(round_number, partition, action),
         )
 
-    def _trainer(self, group: Group, round_number: int, client: int, action: str) -> Trainer:
+    def trainer(self, group: Group, round_number: int, client: int, action: str) -> Trainer:
+        """Returns a trainer of a client for one action, under its group's compression."""
         rng = self._rng(round_number, client, action)
         return Trainer(group.model, group.compression, self.scenario.training, round_number, rng)
 

@@ -41,7 +41,7 @@ class DSFL(ServerStrategy):
     requires = frozenset({"teach", "digest"})
     needs_public = True
     clients_draw_public = True
-    sends_global_model = False
+    personal = True  # the server's student is never sent: what a device runs has learnt from the same lesson
 
     def initial(self, fed: Federation) -> State:
         weights = {name: model.initial(self.rng(f"initial.{name}")) for name, model in self.models.items()}

@@ -105,8 +105,10 @@ class FedAvg(ServerStrategy):
         return unions[model]
 
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
-        """Returns the global weights that the client's own mask keeps."""
+        """Returns the global weights that the client's own mask keeps; None while a pruned client has none yet."""
         group = self.groups[client.group]
+        if group.compression.sparsity > 0 and str(client.partition) not in state["masks"]:
+            return None
         weights = self.global_model(state, group)
         mask = self._mask(state, client.partition, group)
         return weights if mask is None or weights is None else masking.apply(weights, mask, group.model.prunable)

@@ -95,9 +95,9 @@ class Tiers:
         self._params = strategy.params
 
     def groups(self) -> list[Group]:
-        """Returns the groups that have a tier: sparse ones, and all where clients never get the global model."""
+        """Returns the groups that have a tier: sparse ones, and those whose clients never get the global model."""
         groups = self._strategy.groups.values()
-        return [group for group in groups if group.compression.sparsity > 0 or not self._strategy.sends_global_model]
+        return [group for group in groups if group.compression.sparsity > 0 or self._strategy.own_models(group)]
 
     def problems(self, scenario: Scenario) -> Iterable[str]:
         """Yields why there can be no tiers in this federation."""
@@ -316,7 +316,8 @@ class Tiers:
         Where clients train on from it, it goes down with the next round's request, and by itself after the last.
         """
         packed = masking.pack(masks) if masks else np.zeros(0, np.uint8)
-        if self._params.tier_start == "tier" and self._strategy.sends_global_model and fed.round < self._rounds:
+        trained_on = self._params.tier_start == "tier" and not self._strategy.own_models(group)
+        if trained_on and fed.round < self._rounds:
             return {"weights": weights, "mask": packed}
         name = "mask" if self._strategy.device_model(group) is group.model else TIER_MASK
         payload = {TIER: weights} | ({name: masks} if masks else {})

@@ -36,7 +36,10 @@ FEDERATION: Wanted = {"groups": list, "labels": list}
 """What these files have to hold, by key; other keys may be absent."""
 
 _TEXTS = ("action", "group", "status", "error", "direction", "content")
-_LATER = {"validation_accuracy", "events"}
+_LATER = {
+    *("validation_accuracy", "events"),
+    *("deployed_accuracy", "deployed_validation_accuracy", "deployed_worst", "groups"),
+}
 """Columns of `rounds.jsonl` that the first versions did not write."""
 _COLUMNS: Mapping[str, Collection[str]] = {
     "rounds": [name for name in RoundRow.__annotations__ if name in RoundRow.__required_keys__ - _LATER],

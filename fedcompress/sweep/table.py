@@ -11,6 +11,8 @@ from fedcompress.scenario import Scenario
 from fedcompress.sweep.jobs import Outcome
 
 _FIGURES: Mapping[str, Callable[[Summary], Any]] = {
+    "deployed_accuracy": lambda s: s.get("deployed_accuracy"),
+    "deployed_worst": lambda s: s.get("deployed_worst"),
     "accuracy": lambda s: s["accuracy"],
     "best_accuracy": lambda s: s["best_accuracy"],
     "loss": lambda s: s["loss"],
