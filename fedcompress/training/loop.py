@@ -14,6 +14,7 @@ from fedcompress.compression.base import Wrapping
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.random_layers import RandomLayers
 from fedcompress.training.objectives import Objective
+from fedcompress.training.rates import Cosine, of_steps
 from fedcompress.wire.content import Arrays
 from fedcompress.wire.vector import joined, sizes_of, split
 
@@ -136,16 +137,25 @@ class TrainingLoop:
             self._graph: Any = None
 
     def _train(
-        self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, rate: Any, inputs: Any, constants: Any
+        self,
+        weights: Any,
+        x: Any,
+        y: Any,
+        targets: Any,
+        order: Any,
+        edges: Any,
+        rates: Any,
+        inputs: Any,
+        constants: Any,
     ) -> Any:
         tf = keras.tf
         assign(self._weights, weights)
         reset(self._optimizer)
-        self._optimizer.learning_rate.assign(rate)
         self._wrapping.begin(inputs)
         variables = self._trainable
 
         def step(index: Any, total: Any) -> Any:
+            self._optimizer.learning_rate.assign(rates[index])
             rows = order[edges[index] : edges[index + 1]]
             batch, labels = scaled(tf.gather(x, rows)), tf.gather(y, rows)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -170,11 +180,14 @@ class TrainingLoop:
         masks, observed = ([tf.identity(v) for v in vs] for vs in (self._wrapping.masks(), self._wrapping.observed()))
         return flattened(self._weights), masks, observed, total
 
-    def _compiled(self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, *rest: Any) -> Any:
+    def _compiled(
+        self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, rates: Any, *rest: Any
+    ) -> Any:
         """Traces the graph for any number of examples and steps, so that no client makes it trace again."""
-        per_example = [of_rows(x), of_rows(y), [of_rows(t) for t in targets], of_rows(order), of_rows(edges)]
+        per_step = [of_rows(order), of_rows(edges), of_rows(rates)]
+        per_example = [of_rows(x), of_rows(y), [of_rows(t) for t in targets]]
         fixed = [[of_shape(a) for a in part] if isinstance(part, list) else of_shape(part) for part in rest]
-        signature = [of_shape(weights), *per_example, *fixed]
+        signature = [of_shape(weights), *per_example, *per_step, *fixed]
         with keras.LOCK:
             function = keras.tf.function(self._train, input_signature=signature, autograph=False)
             return self._random.bind(function.get_concrete_function())
@@ -189,7 +202,7 @@ class TrainingLoop:
         *,
         epochs: int,
         batch_size: int,
-        learning_rate: float,
+        learning_rate: float | Cosine,
         rng: np.random.Generator,
     ) -> Trained:
         """Trains from `weights` on (x, y) and returns what came out; nothing is kept between calls.
@@ -202,17 +215,17 @@ class TrainingLoop:
             inputs: What the wrapping's `begin` expects.
             epochs: Passes over the examples.
             batch_size: Examples in a step.
-            learning_rate: Constant over the call.
+            learning_rate: Constant over the call, or what it falls along.
             rng: Shuffles the examples, and seeds random layers.
         """
         order, edges = batches(len(y), batch_size, epochs, rng)
-        rate = np.float32(learning_rate)
+        rates = of_steps(learning_rate, len(edges) - 1)
         targets, constants = objective.targets, objective.constants
         flat = joined(weights, np.float32)  # every array more in a call costs a tenth of a millisecond
         if self._graph is None:
-            self._graph = self._compiled(flat, x, y, targets, order, edges, rate, inputs, constants)
+            self._graph = self._compiled(flat, x, y, targets, order, edges, rates, inputs, constants)
         self._random.seed(rng)
-        trained, masks, observed, total = self._graph(flat, x, y, targets, order, edges, rate, list(inputs), constants)
+        trained, masks, observed, total = self._graph(flat, x, y, targets, order, edges, rates, list(inputs), constants)
         latent = split(np.array(trained), [tuple(v.shape) for v in self._weights])
         return Trained(
             latent,

@@ -21,6 +21,7 @@ from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training import work
 from fedcompress.training.loop import Trained, TrainingLoop, scaled
 from fedcompress.training.objectives import CrossEntropy, Objective
+from fedcompress.training.rates import Cosine
 from fedcompress.wire.content import Arrays
 
 PREDICTION_BATCH = 1000
@@ -151,7 +152,7 @@ class Trainer:
         *,
         masks: Arrays | None = None,
         epochs: int | None = None,
-        learning_rate: float | None = None,
+        learning_rate: float | Cosine | None = None,
         batch_size: int | None = None,
         purpose: str = "shuffle",
     ) -> Trained:
@@ -163,7 +164,7 @@ class Trainer:
             objective: What to minimise; cross-entropy by default.
             masks: Masks to keep; None lets the compression choose them.
             epochs: Instead of `[training] epochs`.
-            learning_rate: Instead of `[training] learning_rate`, and not decayed.
+            learning_rate: Instead of `[training] learning_rate`, and not decayed; a `Cosine` falls from step to step.
             batch_size: Instead of `[training] batch_size`.
             purpose: Of the generator for shuffling and for random layers; trainings of one action need different ones.
 
