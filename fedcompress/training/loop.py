@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,16 @@ def make_optimizer(name: str, variables: Sequence[Any], **settings: Any) -> Any:
     return optimizer
 
 
-def reset(optimizer: Any) -> None:
-    """Has an optimizer start anew, in a graph."""
+def reset(optimizer: Any, unless: Any = False) -> None:
+    """Has an optimizer start anew, in a graph.
+
+    Args:
+        optimizer: Its moments, and the number of its steps.
+        unless: A tensor that says whether it goes on from them instead.
+    """
+    tf = keras.tf
     for slot in optimizer.variables():
-        slot.assign(keras.tf.zeros_like(slot))
+        slot.assign(tf.where(unless, slot, tf.zeros_like(slot)))
 
 
 def assign(variables: Sequence[Any], flat: Any) -> None:
@@ -100,6 +107,7 @@ class Trained:
         masks: Final ones; empty without pruning.
         loss: Mean per example.
         steps: Of the optimizer.
+        examples: That it has gone through, each as often as it did.
         latent: The weights before they were rounded, which a further training of the same model goes on from.
         observed: What else compression has found out: ranges of activations.
     """
@@ -108,6 +116,7 @@ class Trained:
     masks: Arrays
     loss: float
     steps: int
+    examples: int = 0
     latent: Arrays = field(default_factory=list)
     observed: Arrays = field(default_factory=list)
 
@@ -135,6 +144,7 @@ class TrainingLoop:
             self._wrapping = wrapping
             self._objective = objective
             self._graph: Any = None
+            self._left: NDArray[Any] = np.empty(0, np.float32)
 
     def _train(
         self,
@@ -145,12 +155,13 @@ class TrainingLoop:
         order: Any,
         edges: Any,
         rates: Any,
+        continued: Any,
         inputs: Any,
         constants: Any,
     ) -> Any:
         tf = keras.tf
         assign(self._weights, weights)
-        reset(self._optimizer)
+        reset(self._optimizer, unless=continued)
         self._wrapping.begin(inputs)
         variables = self._trainable
 
@@ -204,8 +215,10 @@ class TrainingLoop:
         batch_size: int,
         learning_rate: float | Cosine,
         rng: np.random.Generator,
+        steps: int | None = None,
+        continued: bool = False,
     ) -> Trained:
-        """Trains from `weights` on (x, y) and returns what came out; nothing is kept between calls.
+        """Trains from `weights` on (x, y) and returns what came out; nothing of one call is seen by another.
 
         Args:
             weights: Start, in the model's own order and shapes.
@@ -217,21 +230,36 @@ class TrainingLoop:
             batch_size: Examples in a step.
             learning_rate: Constant over the call, or what it falls along.
             rng: Shuffles the examples, and seeds random layers.
+            steps: Instead of `epochs`: the last pass may end early.
+            continued: Whether this is a part of a longer training, not its first: the optimizer goes on from where the
+                call before left it.
+
+        Raises:
+            ValueError: It is to go on from other weights than the call before left.
         """
+        if steps is not None:
+            epochs = ceil(steps / ceil(len(y) / batch_size))
         order, edges = batches(len(y), batch_size, epochs, rng)
+        edges = edges[: len(edges) if steps is None else steps + 1]
         rates = of_steps(learning_rate, len(edges) - 1)
         targets, constants = objective.targets, objective.constants
         flat = joined(weights, np.float32)  # every array more in a call costs a tenth of a millisecond
+        if continued and not np.array_equal(flat, self._left):
+            raise ValueError("a training goes on from weights that are not those that the training before it left")
         if self._graph is None:
-            self._graph = self._compiled(flat, x, y, targets, order, edges, rates, inputs, constants)
+            self._graph = self._compiled(flat, x, y, targets, order, edges, rates, np.bool_(False), inputs, constants)
         self._random.seed(rng)
-        trained, masks, observed, total = self._graph(flat, x, y, targets, order, edges, rates, list(inputs), constants)
-        latent = split(np.array(trained), [tuple(v.shape) for v in self._weights])
+        trained, masks, observed, total = self._graph(
+            flat, x, y, targets, order, edges, rates, np.bool_(continued), list(inputs), constants
+        )
+        self._left = np.array(trained)
+        latent = split(self._left, [tuple(v.shape) for v in self._weights])
         return Trained(
             latent,
             [m.numpy().astype(bool) for m in masks],
-            float(total) / len(order),
+            float(total) / int(edges[-1]),
             len(edges) - 1,
+            int(edges[-1]),
             latent,
             [o.numpy() for o in observed],
         )

@@ -52,3 +52,40 @@ def test_the_loop_takes_each_step_at_its_rate_and_compiles_nothing_anew() -> Non
     for one, by_hand in zip(both.weights, second.weights, strict=True):
         np.testing.assert_allclose(one, by_hand, rtol=1e-4, atol=1e-6)
     assert not np.allclose(both.weights[0], first.weights[0], atol=1e-5)
+
+
+def test_a_training_in_parts_is_the_training_at_once() -> None:
+    """With Adam, whose moments go on from part to part; without, the second part would begin like the first."""
+    model = ModelSpec("mini-cnn", MiniCNN(), (28, 28, 1), 10)
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (32, 28, 28, 1), np.uint8), rng.integers(0, 10, 32).astype(np.int32)
+    loop = TrainingLoop(model, Wrapping(), CrossEntropy(), "adam")
+    start = model.initial(np.random.default_rng(1))
+    order, _ = batches(32, 16, 1, np.random.default_rng(2))
+
+    def train(weights: list[np.ndarray], rows: np.ndarray, **more: bool) -> Trained:
+        settings = {"epochs": 1, "batch_size": 32, "learning_rate": 0.01, "rng": np.random.default_rng(2)}
+        return loop.run(weights, x[rows], y[rows], CrossEntropy(), [], **settings | more)
+
+    once = loop.run(
+        start, x, y, CrossEntropy(), [], epochs=1, batch_size=16, learning_rate=0.01, rng=np.random.default_rng(2)
+    )
+    apart = train(train(start, order[:16]).weights, order[16:])
+    with pytest.raises(ValueError, match="goes on from weights that are not those"):
+        train(start, order[16:], continued=True)
+    parts = train(train(start, order[:16]).weights, order[16:], continued=True)
+    for whole, joined, restarted in zip(once.weights, parts.weights, apart.weights, strict=True):
+        np.testing.assert_allclose(joined, whole, rtol=1e-3, atol=1e-5)
+        assert not np.allclose(restarted, whole, rtol=1e-3, atol=1e-5)
+
+
+def test_steps_instead_of_passes() -> None:
+    """7 steps of 16 of 40 examples: two passes of 16, 16 and 8, and one batch of a third."""
+    model = ModelSpec("mini-cnn", MiniCNN(), (28, 28, 1), 10)
+    x, y = np.zeros((40, 28, 28, 1), np.uint8), np.zeros(40, np.int32)
+    loop = TrainingLoop(model, Wrapping(), CrossEntropy(), "sgd")
+    start = model.initial(np.random.default_rng(1))
+    settings = {"epochs": 1, "batch_size": 16, "learning_rate": 0.0, "rng": np.random.default_rng(2)}
+    trained = loop.run(start, x, y, CrossEntropy(), [], steps=7, **settings)
+    assert (trained.steps, trained.examples) == (7, 96)
+    assert trained.loss == pytest.approx(loop.run(start, x, y, CrossEntropy(), [], **settings).loss, rel=1e-5)
