@@ -107,18 +107,18 @@ class Trained:
         masks: Final ones; empty without pruning.
         loss: Mean per example.
         steps: Of the optimizer.
-        examples: That it has gone through, each as often as it did.
         latent: The weights before they were rounded, which a further training of the same model goes on from.
         observed: What else compression has found out: ranges of activations.
+        examples: That the steps went through, each as often as it was in one.
     """
 
     weights: Arrays
     masks: Arrays
     loss: float
     steps: int
-    examples: int = 0
     latent: Arrays = field(default_factory=list)
     observed: Arrays = field(default_factory=list)
+    examples: int = 0
 
 
 class TrainingLoop:
@@ -144,7 +144,7 @@ class TrainingLoop:
             self._wrapping = wrapping
             self._objective = objective
             self._graph: Any = None
-            self._left: NDArray[Any] = np.empty(0, np.float32)
+            self._left: NDArray[Any] = np.zeros(sum(sizes_of([tuple(v.shape) for v in self._weights])), np.float32)
 
     def _train(
         self,
@@ -235,7 +235,7 @@ class TrainingLoop:
                 call before left it.
 
         Raises:
-            ValueError: It is to go on from other weights than the call before left.
+            ValueError: It is to go on from other weights than the call before left, or some of them pruned.
         """
         if steps is not None:
             epochs = ceil(steps / ceil(len(y) / batch_size))
@@ -244,7 +244,7 @@ class TrainingLoop:
         rates = of_steps(learning_rate, len(edges) - 1)
         targets, constants = objective.targets, objective.constants
         flat = joined(weights, np.float32)  # every array more in a call costs a tenth of a millisecond
-        if continued and not np.array_equal(flat, self._left):
+        if continued and not np.array_equal(flat, np.where(flat == 0, flat, self._left)):
             raise ValueError("a training goes on from weights that are not those that the training before it left")
         if self._graph is None:
             self._graph = self._compiled(flat, x, y, targets, order, edges, rates, np.bool_(False), inputs, constants)
@@ -259,7 +259,7 @@ class TrainingLoop:
             [m.numpy().astype(bool) for m in masks],
             float(total) / int(edges[-1]),
             len(edges) - 1,
-            int(edges[-1]),
             latent,
             [o.numpy() for o in observed],
+            int(edges[-1]),
         )
