@@ -62,7 +62,7 @@ def _panel(title: str, curves: Curves, variants: Mapping[str, Sequence[RunResult
     for index, (name, curve) in enumerate(known.items()):
         if (curve["high"] > curve["low"]).any():
             data += band(name, index, curve.index, curve["low"], curve["high"])
-        data.append(line(name, index, curve.index, curve["mean"], marked=True))
+        data.append(line(name, index, curve.index, curve["mean"]))
     references = {name: _curve(runs, "accuracy") for name, runs in variants.items() if not name or name in known}
     if known:
         data += [
