@@ -142,10 +142,15 @@ def _of_summary(summary: Mapping[str, Any]) -> Scalars:
 def _of_round(row: Mapping[str, Any]) -> dict[str, Any]:
     known = {f"round/{key}": row.get(key) for key in _ROUND}
     groups = row.get("groups") or {}
-    tested = {f"groups/{name}/{key}": value for name, of in groups.items() for key, value in of.items()}
+    tested = {f"groups/{name}/{_clear(key)}": value for name, of in groups.items() for key, value in of.items()}
     sizes = {f"bytes/{direction}": row[f"{direction}_bytes"] for direction in ("uplink", "downlink")}
     modelled = {f"modelled/{key.removeprefix('modelled_')}": row[key] for key in row if key.startswith("modelled_")}
     return {**known, **tested, **sizes, **modelled}
+
+
+def _clear(key: str) -> str:
+    """Returns the name of a figure of a group: that of the global model, which a sparse group cannot run, says so."""
+    return key if key.startswith(("deployed_", "personal_")) else f"global_{key}"
 
 
 def _of_groups(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

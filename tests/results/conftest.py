@@ -132,6 +132,7 @@ def write_run(
         if not earlier:
             tested = [n for n, values in enumerate(zip(*of_devices.values(), strict=True), 1) if None not in values]
             measured = {key: last[key] for key in ("deployed_accuracy", "deployed_worst")}
+            measured |= {"deployed_best_accuracy": max(row["deployed_accuracy"] or 0.0 for row in rounds)}
             measured |= {"deployed_rounds": tested, "personal": {"mean": personal, "std": 0.0, "worst10": personal}}
         end = {
             "run": path.name,

@@ -57,7 +57,7 @@ def test_the_same_run_under_two_labels_is_a_tie(make_run: Make) -> None:
     runs = [make_run(f"run{seed}", (0.5, 0.7 + seed / 20), seed=seed) for seed in (1, 2, 3)]
     comparison = compare(find_runs([f"{label}={run}" for label in ("one", "two") for run in runs]))
     cells = [cell for row in comparison.rows for cell in row.cells.values() if cell.values]
-    assert len(cells) == 2 * 16
+    assert len(cells) == 2 * 17
     assert {cell.verdict for cell in cells} == {"baseline", "identical"}
     differences = [cell.difference for cell in cells if cell.difference]
     assert {(d.interval.low, d.interval.mean, d.interval.high, d.pairs) for d in differences} == {(0.0, 0.0, 0.0, 3)}

@@ -64,7 +64,11 @@ def test_the_tables_begin_with_it_and_call_the_global_model_so(sweep: Comparison
     assert groups.columns == ("variant", *titles)
     shown_as = ("0.550 ▼", "0.950 ▲", "0.550 ▼", "0.900 ≈", "0.900 ≈", "0.950 ▲")
     assert tuple(re.sub(r" ± 0\.025", "", cell) for cell in groups.rows[1]) == ("second", *shown_as)
-    assert "global accuracy: of the global model, which sparse devices cannot run" in groups.caption
+    note = "global accuracy: of the global model, which sparse devices cannot run; of own models if there is none"
+    assert note in groups.caption
+        "global accuracy: of the global model, which sparse devices cannot run; of own models if there is none"
+        in groups.caption
+    )
     assert "accuracy" not in {column for table in tables.text_tables(sweep) for column in table.columns}
 
 

@@ -73,6 +73,10 @@ _OF_DEVICES = (
 _OTHERS = (
     Figure(PERSONAL, "personal accuracy", "share", 1, _of_summary("personal", "mean")),
     Figure("personal_worst10", "personal accuracy of the worst tenth", "share", 1, _of_summary("personal", "worst10")),
+    Figure(
+        *("deployed_best_accuracy", "deployed accuracy of the round best on validation data", "share", 1),
+        _of_summary("deployed_best_accuracy"),
+    ),
     Figure(GLOBAL, "global accuracy", "share", 1, _of_summary("accuracy")),
     Figure("accuracy_last10", "global accuracy, mean of the last 10 rounds", "share", 1, _last_rounds),
     Figure(

@@ -109,7 +109,7 @@ def groups_table(comparison: Comparison) -> TextTable | None:
         titles |= {PERSONAL: "personal", "personal_worst10": "personal, worst tenth"}
         note += "; personal: each client on its own distribution after an epoch of its own"
     titles[GLOBAL] = "global accuracy"
-    note += "; global accuracy: of the global model, which sparse devices cannot run"
+    note += "; global accuracy: of the global model, which sparse devices cannot run; of own models if there is none"
     return _figures_table(comparison, "Groups, and the global model", titles, note.removeprefix("; "))
 
 
