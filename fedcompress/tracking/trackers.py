@@ -107,7 +107,7 @@ class Trackers:
         for name, group in self._experiment.groups.items():
             weights = self._experiment.server.deployed(state, self._experiment.clients[group.clients[0]])
             if weights is not None:
-                for position, layer in group.model.kernels.items():
+                for position, layer in self._experiment.server.device_model(group).kernels.items():
                     yield f"sparsity {name}/{layer}", float(np.mean(weights[position] == 0))
 
     def _each(self, act: Callable[[Tracker], None]) -> None:

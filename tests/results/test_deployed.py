@@ -66,9 +66,6 @@ def test_the_tables_begin_with_it_and_call_the_global_model_so(sweep: Comparison
     assert tuple(re.sub(r" ± 0\.025", "", cell) for cell in groups.rows[1]) == ("second", *shown_as)
     note = "global accuracy: of the global model, which sparse devices cannot run; of own models if there is none"
     assert note in groups.caption
-        "global accuracy: of the global model, which sparse devices cannot run; of own models if there is none"
-        in groups.caption
-    )
     assert "accuracy" not in {column for table in tables.text_tables(sweep) for column in table.columns}
 
 
