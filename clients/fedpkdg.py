@@ -1,7 +1,8 @@
 """fedpkdg: the client of prune + KD + GAN: a `distilling` client that can keep its pruned model to itself.
 
-With `local_alpha` it learns from the global model while it trains: on its own examples, as FedGKD does (Yao et al. 2021,
-"Local-global knowledge distillation in heterogeneous federated learning with non-IID data"), but as Hinton weighs it.
+With `local_alpha` it learns from the global model while it trains, on its own examples, as FedGKD does (Yao et al.
+2021, "Local-global knowledge distillation in heterogeneous federated learning with non-IID data"), but as Hinton et al.
+weigh it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class FedPKDGParams(DistillingParams):
 
     warm_up_epochs: int | None = Field(None, ge=1, description="of the first round; default: [training] epochs")
     local_alpha: float = Field(
-        0.0, ge=0.0, le=1.0, description="weight of the global model it received against its own labels; 0: labels alone"
+        0.0, ge=0.0, le=1.0, description="weight of the global model that came against its own labels; 0: labels alone"
     )
     local_temperature: float = Field(2.0, gt=0.0, description="T of that distillation")
 

@@ -39,8 +39,8 @@ class SimKDParams(DistillingParams):
     beta: float = Field(
         1.0,
         ge=0.0,
-        description="simkd: weight, while it trains on its own examples, of the error on the teacher's public features, "
-        "in units of their variance",
+        description="simkd: weight of the error on the teacher's public features, in units of their variance, while it "
+        "trains on its own examples",
     )
     own_learning_rate: float | None = Field(
         None, gt=0.0, description="simkd: on its own examples once it has matched features; default: that of [training]"
