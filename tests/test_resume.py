@@ -60,6 +60,10 @@ CASES = {
     "moments": ({}, {"server.strategy": "flower", "server.params": {"name": "FedAdam"}}),
     "generator, buffer and client state": (FEDPKDG, {}),
     "part of the clients": (PRUNING, {"server.cohort": 0.5}),
+    "what devices run, and personal accuracy": (
+        {**PRUNING, "evaluation": {"tflite": False, "deployed_every": 3, "personal_every": 3}},
+        {"server.cohort": 0.5},
+    ),
     "differences with error feedback": (
         {**PRUNING, "wire": {"values": "int4", "delta": True, "top_k": 0.1, "feedback": True, "entropy": True}},
         {"server.cohort": 0.75},
