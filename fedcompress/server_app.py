@@ -76,7 +76,9 @@ def run_rounds(
             started = time.perf_counter()
             fed.begin(number)
             with guard.calling(f"round {number}"):
-                state = guard.checked(strategy.round(fed, state), f"round {number}")
+                before, state = state, guard.checked(strategy.round(fed, state), f"round {number}")
+                if experiment.tiers is not None:
+                    state = experiment.tiers.after(fed, before, state)
             evaluator.check(state, number)
             recorder.note(fed.record)
             scores = evaluator.score(state, recorder.latest, number)

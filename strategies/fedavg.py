@@ -17,12 +17,13 @@ from pydantic import Field
 from fedcompress.aggregation import masked_mean, replaced, union, weighted_mean
 from fedcompress.client import VERDICT
 from fedcompress.compression import masks as masking
+from fedcompress.distillation import tiers
+from fedcompress.distillation.tiers import TierParams
 from fedcompress.strategy import (
     Arrays,
     ClientInfo,
     Federation,
     Group,
-    Params,
     Payload,
     Reply,
     Requests,
@@ -31,7 +32,7 @@ from fedcompress.strategy import (
 )
 
 
-class FedAvgParams(Params):
+class FedAvgParams(TierParams):
     """Parameters of FedAvg."""
 
     plain: bool = Field(False, description="average zeros as if they were values, for comparison")
@@ -112,6 +113,10 @@ class FedAvg(ServerStrategy):
         mask = self._mask(state, client.partition, group)
         return weights if mask is None or weights is None else masking.apply(weights, mask, group.model.prunable)
 
+    def masks_of(self, state: State, group: Group) -> Arrays | None:
+        masks: Arrays | None = state["server_masks"].get(group.name)
+        return masks
+
     def _requests(self, fed: Federation, state: State, server_masks: dict[str, Arrays]) -> Requests:
         """The global weights; where a mask is the server's or frozen it goes along, and only what it keeps."""
         shared = {name: self._request(self.groups[name], state, mask) for name, mask in server_masks.items()}
@@ -124,7 +129,8 @@ class FedAvg(ServerStrategy):
         return Requests(fed.cohort(self.cohort), request)
 
     def _request(self, group: Group, state: State, mask: Arrays) -> Payload:
-        weights: Arrays = state["weights"][group.model.name]
+        tier = tiers.of_group(state, group) if self.params.tier_start == "tier" else None
+        weights: Arrays = tier or state["weights"][group.model.name]
         if not mask:
             return {"weights": weights}
         return {"weights": masking.restrict(weights, group.compression.held(group.model, mask)), "mask": mask}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fedcompress.distillation.ensemble import mean_logits
+from fedcompress.distillation import tiers
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR
 from fedcompress.evaluation.bench import Bench
 from fedcompress.evaluation.offered import Offered, check_finite, check_loss
@@ -174,7 +174,8 @@ class Evaluator:
             teachers = self._server.teachers(state)
         if teachers:
             opinions = [predict(spec, weights, test.x) for spec, weights, _ in teachers]
-            logits = mean_logits(opinions, [voice for *_, voice in teachers])
+            with self._guard.calling("ensemble"):
+                logits = self._server.ensemble(state, opinions)
             figures["ensemble_accuracy"] = float((logits.argmax(axis=1) == test.y).mean())
         if (server_model := self._offered.own_model(state)) is not None:
             figures["server_accuracy"] = self._bench.test(*server_model).accuracy
@@ -185,6 +186,9 @@ class Evaluator:
         total = sha256()
         if server := self._offered.own_model(state):
             total.update(digest(server[1]).encode())
+        for name, group in self._experiment.groups.items():
+            if (tier := tiers.of_group(state, group)) is not None:
+                total.update(f"tier {name}".encode() + digest(tier).encode())
         for name, model in self._experiment.models.items():
             group = next(g for g in self._experiment.groups.values() if g.model is model)
             weights = self._offered.global_model(state, group)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fedcompress.distillation import tiers
 from fedcompress.errors import RunError
 from fedcompress.evaluation.schedule import DEPLOYED_SAMPLE
 from fedcompress.experiment import Experiment
@@ -62,12 +63,12 @@ class Offered:
             client: Whose device.
             rounded: Whether they are rounded as the group rounds.
         """
-        where, spec = f"deployed of client {client.partition}", self.device_model(self._experiment.groups[client.group])
+        where, group = f"deployed of client {client.partition}", self._experiment.groups[client.group]
+        spec = self.device_model(group)
         with self._guard.calling(where):
-            weights = self._server.deployed(state, client)
+            weights = tiers.of_group(state, group) or self._server.deployed(state, client)
         weights = self._checked(weights, spec, where)
-        compression = self._experiment.groups[client.group].compression
-        return compression.rounded(weights, spec) if rounded and weights is not None else weights
+        return group.compression.rounded(weights, spec) if rounded and weights is not None else weights
 
     def sample(self, state: State, group: Group) -> Iterator[tuple[ClientInfo, Arrays]]:
         """Yields what devices of a group run, of the first `DEPLOYED_SAMPLE` clients that the server knows it of."""

@@ -35,8 +35,9 @@ def export_models(
         weights = _deployed(experiment, state, group)
         if weights is None:
             continue
-        spec = experiment.server.device_model(group)
-        sizes[name] = _write(*group.compression.deployed(spec, weights), folder / files[name], missing, with_tflite)
+        spec = experiment.device_model(group)
+        small = group.compression.deployed(spec, weights) if spec is group.model else (spec, weights)
+        sizes[name] = _write(*small, folder / files[name], missing, with_tflite)
     if of_server := experiment.server.own_model(state):
         _write(*of_server, folder / "server", missing, with_tflite)
     return sizes
