@@ -195,7 +195,7 @@ class Trainer:
             learning_rate=learning_rate or settings.learning_rate * settings.learning_rate_decay**past_rounds,
             rng=self._rng(purpose),
         )
-        work.add_pass(self.spec, (epochs or settings.epochs) * len(examples), training=True)
+        work.add_pass(self.spec, objective.passes * (epochs or settings.epochs) * len(examples), training=True)
         if not np.isfinite(trained.loss):
             raise FloatingPointError(f"training diverged, the loss is {trained.loss}; try a smaller learning rate")
         if not trained.masks or (masks is None and not self.compression.prunes_in_training(self.round_number)):
