@@ -87,6 +87,7 @@ class GroupSummary(TypedDict):
         accuracy: Of the global model on the test set.
         upload_bytes: What one client sent in its latest round; `dense_upload_bytes` the same as dense float32.
         deployed_accuracy: Under the masks of its clients.
+        multiply_adds: Of one example through the model that its first client deploys, channels left out.
     """
 
     model: str
@@ -102,6 +103,7 @@ class GroupSummary(TypedDict):
     deployed_accuracy: NotRequired[Figure]
     h5_bytes: NotRequired[int | None]
     tflite_bytes: NotRequired[int | None]
+    multiply_adds: NotRequired[int | None]
 
 
 class Summary(TypedDict):

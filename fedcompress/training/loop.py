@@ -136,7 +136,17 @@ class TrainingLoop:
             self._graph: Any = None
 
     def _train(
-        self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, rate: Any, inputs: Any, constants: Any
+        self,
+        weights: Any,
+        x: Any,
+        y: Any,
+        targets: Any,
+        draws: Any,
+        order: Any,
+        edges: Any,
+        rate: Any,
+        inputs: Any,
+        constants: Any,
     ) -> Any:
         tf = keras.tf
         assign(self._weights, weights)
@@ -148,12 +158,11 @@ class TrainingLoop:
         def step(index: Any, total: Any) -> Any:
             rows = order[edges[index] : edges[index + 1]]
             batch, labels = scaled(tf.gather(x, rows)), tf.gather(y, rows)
+            beside = [*(tf.gather(t, rows) for t in targets), *(drawn[index] for drawn in draws)]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
                 with self._wrapping.step():
-                    losses = self._objective.loss(
-                        self._model, batch, labels, [tf.gather(t, rows) for t in targets], constants
-                    )
+                    losses = self._objective.loss(self._model, batch, labels, beside, constants)
                 _check_losses(losses, self._objective)
                 loss = tf.reduce_mean(losses)
             gradients = self._objective.gradients(variables, tape.gradient(loss, variables), constants)
@@ -170,11 +179,13 @@ class TrainingLoop:
         masks, observed = ([tf.identity(v) for v in vs] for vs in (self._wrapping.masks(), self._wrapping.observed()))
         return flattened(self._weights), masks, observed, total
 
-    def _compiled(self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, *rest: Any) -> Any:
+    def _compiled(
+        self, weights: Any, x: Any, y: Any, targets: Any, draws: Any, order: Any, edges: Any, *rest: Any
+    ) -> Any:
         """Traces the graph for any number of examples and steps, so that no client makes it trace again."""
-        per_example = [of_rows(x), of_rows(y), [of_rows(t) for t in targets], of_rows(order), of_rows(edges)]
+        beside = ([of_rows(a) for a in part] for part in (targets, draws))
         fixed = [[of_shape(a) for a in part] if isinstance(part, list) else of_shape(part) for part in rest]
-        signature = [of_shape(weights), *per_example, *fixed]
+        signature = [of_shape(weights), of_rows(x), of_rows(y), *beside, of_rows(order), of_rows(edges), *fixed]
         with keras.LOCK:
             function = keras.tf.function(self._train, input_signature=signature, autograph=False)
             return self._random.bind(function.get_concrete_function())
@@ -203,16 +214,17 @@ class TrainingLoop:
             epochs: Passes over the examples.
             batch_size: Examples in a step.
             learning_rate: Constant over the call.
-            rng: Shuffles the examples, and seeds random layers.
+            rng: Shuffles the examples, draws for the objective, and seeds random layers.
         """
         order, edges = batches(len(y), batch_size, epochs, rng)
         rate = np.float32(learning_rate)
-        targets, constants = objective.targets, objective.constants
+        targets, constants, draws = objective.targets, objective.constants, objective.draws(len(edges) - 1, rng)
         flat = joined(weights, np.float32)  # every array more in a call costs a tenth of a millisecond
+        arguments = (flat, x, y, targets, draws, order, edges, rate, list(inputs), constants)
         if self._graph is None:
-            self._graph = self._compiled(flat, x, y, targets, order, edges, rate, inputs, constants)
+            self._graph = self._compiled(*arguments)
         self._random.seed(rng)
-        trained, masks, observed, total = self._graph(flat, x, y, targets, order, edges, rate, list(inputs), constants)
+        trained, masks, observed, total = self._graph(*arguments)
         latent = split(np.array(trained), [tuple(v.shape) for v in self._weights])
         return Trained(
             latent,
