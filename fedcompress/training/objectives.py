@@ -42,6 +42,13 @@ class Objective(ABC):
         """How often a step runs the model, forth and back."""
         return 1
 
+    def draws(self, steps: int, rng: np.random.Generator) -> Arrays:
+        """Returns arrays with one row per step of the optimizer, drawn for this call; by default none.
+
+        `loss` finds the row of its step behind those of `targets`.
+        """
+        return []
+
     def outputs(self, model: Any) -> Any:
         """Returns the model that `loss` calls; by default the one being trained, whose output is the logits."""
         return model
@@ -54,7 +61,7 @@ class Objective(ABC):
             model: What `outputs` returned, to be called with `training=True`, as often as `passes` says.
             x: Scaled inputs (batch, *input_shape).
             y: Labels (batch,).
-            targets: Rows of `self.targets` for this batch.
+            targets: Rows of `self.targets` for this batch, then those of `self.draws` for this step.
             constants: `self.constants` as tensors.
         """
 
