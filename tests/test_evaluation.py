@@ -244,6 +244,9 @@ def test_what_testing_deployed_models_costs() -> None:
     assert share_of_round(made) == pytest.approx(2 * test / (2 * test + test + 1.2 * training))
     half = experiment(DIGITS, training__epochs=2, server__cohort=0.5)
     assert share_of_round(half) == pytest.approx(2 * test / (2 * test + test + 1.2 * training / 2))
+    tiers = {"server": {"params": {"tiers": "kd"}}, "public": {"source": "holdout", "examples": 60}}
+    made = experiment({**DIGITS, **tiers, "groups": [{**group, "client": "distilling"} for group in DIGITS["groups"]]})
+    assert [deployed_models(made, group) for group in made.groups.values()] == [0, 1]  # a group has one model
     dense = experiment({**DIGITS, "groups": [{"name": "all", "model": "mini-cnn"}]})
     assert share_of_round(dense) == 0
 

@@ -82,6 +82,8 @@ def share_of_round(experiment: Experiment) -> float:
 
 def deployed_models(experiment: Experiment, group: Group) -> int:
     """Returns how many models of a group are tested besides the global one, going by who chooses its masks."""
+    if experiment.tiers is not None and group.compression.sparsity > 0:
+        return 1
     if experiment.server.own_models(group):
         return 0  # clients test them themselves
     if group.compression.chooser == "client":
