@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pseudo_terminal import PROGRAM, run_in_terminal
+from rich.cells import cell_len
 
 from fedcompress import api
 from fedcompress.errors import InputError
@@ -67,6 +69,25 @@ def test_the_tables_begin_with_it_and_call_the_global_model_so(sweep: Comparison
     note = "global accuracy: of the global model, which sparse devices cannot run; of own models if there is none"
     assert note in groups.caption
     assert "accuracy" not in {column for table in tables.text_tables(sweep) for column in table.columns}
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_terminal_begins_with_it(make_sweep: Make, tmp_path: Path, columns: int) -> None:
+    """Every line fits, and no figure is broken."""
+    groups = [{"name": "gateway", "share": 0.5}, {"name": "watches-of-a-long-name", "share": 0.5}]
+    below = {"gateway": 0.0, "watches-of-a-long-name": 0.1}
+    make_sweep("sweep", FINALS, groups=groups, below=below, personal=0.9)
+    session = run_in_terminal([PROGRAM, "compare", "sweep", "--target", "0.9"], tmp_path, columns=columns)
+    assert session.code == 0
+    assert [line for line in session.frames if cell_len(line) > session.columns] == []
+    text = "\n".join(session.screen)
+    titles = ["Deployed accuracy", "Groups, and the global model", "Clients and cost", "Until the global model's test"]
+    places = [text.index(title) for title in titles]
+    assert places == sorted(places)
+    for figure in ("0.8600", "+0.0400 ± 0.0000", "better", "0.850 ± 0.025 ▲", "0.950 ± 0.025 ▲", "0.900 ≈"):
+        assert figure in text
+    assert "watches-of-a-long-name" in text
+    assert "global accuracy" in " ".join(text.split())
 
 
 def test_files_begin_with_it(sweep: Comparison, tmp_path: Path) -> None:
