@@ -106,7 +106,10 @@ def test_one_group_needs_no_column_of_its_own(make_run: Make) -> None:
     assert "deployed_accuracy.all" in comparison.rows[0].cells
     groups = tables.groups_table(comparison)
     assert groups is not None
-    assert (groups.columns, groups.rows) == (("variant", "global accuracy"), (("made-up", "0.800"),))
+    assert (groups.title, groups.columns) == ("The global model", ("variant", "global accuracy"))
+    assert groups.rows == (("made-up", "0.800"),)
+    dense = compare(find_runs([make_run("dense", groups=group)]))
+    assert [table.title for table in tables.text_tables(dense)] == ["Deployed accuracy", "Clients and cost"]
 
 
 def test_groups_are_compared_that_all_runs_have(make_run: Make) -> None:
