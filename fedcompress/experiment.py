@@ -22,6 +22,7 @@ from fedcompress.data.loading import load_federated
 from fedcompress.devices import DeviceModel
 from fedcompress.distillation import tiers
 from fedcompress.distillation.public import PublicData, teacher_contents
+from fedcompress.distillation.round import counting_problems, counting_warnings
 from fedcompress.distillation.source import PublicSource, make_source
 from fedcompress.errors import InputError, described, prepared
 from fedcompress.groups import ClientInfo, Group
@@ -100,7 +101,8 @@ class Experiment:
                 tuple(clients),
             )
         section = scenario.public
-        public = None if section is None else make_source(section, shape, classes, data.public_inputs)
+        known = data.public_inputs, data.public_labels
+        public = None if section is None else make_source(section, shape, classes, *known)
         server_model = None if scenario.server.model is None else models[scenario.server.model]
         return cls(scenario, plugins, data, groups, choices.strategy, choices.strategy_params, public, server_model)
 
@@ -149,7 +151,8 @@ class Experiment:
     @property
     def warnings(self) -> list[str]:
         """What the user should know about this run beforehand."""
-        return [*self._privacy_warnings(), *self._sparsity_warnings()]
+        of_strategy = [*counting_warnings(self.server), *self.server.warnings()]
+        return [*self._privacy_warnings(), *self._sparsity_warnings(), *of_strategy]
 
     def _privacy_warnings(self) -> Iterable[str]:
         if self.public is not None and self.public.gan is not None and self.strategy.needs_public:
@@ -225,7 +228,8 @@ class Experiment:
             if group.settings.device:
                 _check_countable(name, group.model)
         with prepared(f"server strategy {self.scenario.server.strategy!r}"):
-            problems = [*self.server.problems(), *(self.tiers.problems(self.scenario) if self.tiers else ())]
+            of_tiers = self.tiers.problems(self.scenario) if self.tiers else ()
+            problems = [*self.server.problems(), *counting_problems(self.server), *of_tiers]
         unsupported: list[str] = []
         for name, group in self.groups.items():
             with prepared(f"groups.{name}.client: client strategy {group.settings.client!r}"):

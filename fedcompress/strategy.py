@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from fedcompress.compression.base import Params
 from fedcompress.data.federated import Examples
 from fedcompress.distillation import tiers
+from fedcompress.distillation.ensemble import Logits, mean_logits
 from fedcompress.distillation.public import TRAIN
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
@@ -260,6 +261,10 @@ class ServerStrategy(ABC):
         """Returns why it cannot run this federation, a sentence each; asked before the run."""
         return []
 
+    def warnings(self) -> list[str]:
+        """Returns what the user should know before the run, a sentence each."""
+        return []
+
     @abstractmethod
     def initial(self, fed: Federation) -> State:
         """Returns the state before the first round."""
@@ -294,6 +299,15 @@ class ServerStrategy(ABC):
     def device_model(self, group: Group) -> ModelSpec:
         """Returns the model whose weights `deployed` returns: the group's own, unless its devices run another."""
         return tiers.device_model(type(self), self.params, group, self.groups, self.server_model)
+
+    def ensemble(self, state: State, opinions: Sequence[Logits]) -> Logits:
+        """Returns what the teachers say together, (n, classes), by the rule by which they teach.
+
+        Args:
+            state: Whose `teachers` they are.
+            opinions: Logits (n, classes) of each of them.
+        """
+        return mean_logits(opinions, [voice for *_, voice in self.teachers(state)])
 
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
         """Returns the weights that a client's device runs: the global ones, unless the client keeps only part of them.

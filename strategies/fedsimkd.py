@@ -16,6 +16,7 @@ from pydantic import Field
 
 from fedcompress.data.federated import Examples
 from fedcompress.distillation import round as public_round
+from fedcompress.distillation.ensemble import EnsembleParams
 from fedcompress.distillation.public import FEATURES, HEAD, TEACHER
 from fedcompress.distillation.round import PublicRound
 from fedcompress.distillation.source import LOGITS
@@ -25,7 +26,7 @@ from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import Arrays, Federation, Group, ServerStrategy, State
 
 
-class FedSimKDParams(StudentParams, TierParams):
+class FedSimKDParams(StudentParams, EnsembleParams, TierParams):
     """Parameters of FedSimKD."""
 
     objective: Literal["simkd", "head-reuse", "kd"] = Field("simkd", description="what clients learn from the teacher")
@@ -65,7 +66,7 @@ class FedSimKD(ServerStrategy):
             return {**state, "public": public.state}
         samples, logits = public.collected(lesson)
         trainer = self.trainer(self.teacher, fed.round)
-        weights = distil(trainer, state["weights"], samples, logits, self.params, self.validation)
+        weights = distil(trainer, state["weights"], samples, logits, self.params, self.validation, fed=fed)
         return {"weights": weights, "public": public.state}
 
     def _request(self, fed: Federation, state: State, examples: Examples | None) -> dict[str, Arrays]:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from fedcompress.distillation import tiers
-from fedcompress.distillation.ensemble import mean_logits
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR
 from fedcompress.evaluation.bench import Bench
 from fedcompress.evaluation.offered import Offered, check_finite, check_loss
@@ -175,7 +174,8 @@ class Evaluator:
             teachers = self._server.teachers(state)
         if teachers:
             opinions = [predict(spec, weights, test.x) for spec, weights, _ in teachers]
-            logits = mean_logits(opinions, [voice for *_, voice in teachers])
+            with self._guard.calling("ensemble"):
+                logits = self._server.ensemble(state, opinions)
             figures["ensemble_accuracy"] = float((logits.argmax(axis=1) == test.y).mean())
         if (server_model := self._offered.own_model(state)) is not None:
             figures["server_accuracy"] = self._bench.test(*server_model).accuracy
