@@ -204,6 +204,16 @@ def test_runs_that_were_tested_in_different_rounds(make_run: Make) -> None:
     assert compare(find_runs([f"a={each}", f"a={shorter}"])).warnings == ()
 
 
+def test_groups_that_were_not_tested_are_named(make_run: Make) -> None:
+    """As a sparse group of training without a federation, which makes no model for its devices."""
+    all_, dense = make_run("all"), make_run("dense", deployed={"dense": (0.5, 0.8), "half": (None, None)})
+    comparison = compare(find_runs([f"fedavg={all_}", f"centralized={dense}"]))
+    assert comparison.warnings[0] == (
+        "deployed accuracy leaves out groups whose devices' models were not tested (centralized: half)."
+    )
+    assert comparison.rows[1].cells["deployed_accuracy.half"].verdict == "no value"
+
+
 def test_a_figure_of_a_group_is_a_column_of_its_own(make_run: Make) -> None:
     run = RunResult.load(make_run("run", (0.5, 0.8), deployed={"dense": (0.5, 0.8), "half": (None, 0.6)}))
     assert run.rounds["groups.half.deployed_accuracy"].fillna(-1).tolist() == [-1, 0.6]
