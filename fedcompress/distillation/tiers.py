@@ -65,7 +65,7 @@ class TierParams(Params):
     tier_blocks: int = Field(8, ge=1, description="blocks; the one that is best on validation counts")
     tier_batch_size: int = Field(32, ge=1, description="public examples in a step")
     tier_learning_rate: float = Field(0.004, gt=0.0, description="of the first block; it falls by a cosine")
-    tier_temperature: float = Field(1.0, gt=0.0, description="kd, head-reuse: T of the distillation")
+    tier_temperature: float = Field(2.0, gt=0.0, description="kd, head-reuse: T of the distillation")
 
 
 @dataclass(frozen=True)
