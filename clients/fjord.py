@@ -70,6 +70,11 @@ class OrderedDropout(Objective):
         return type(self), self.widths, self.distil
 
     @property
+    def passes(self) -> int:
+        """How often a step runs the model, forth and back."""
+        return 2 if self.distil else 1
+
+    @property
     def constants(self) -> Arrays:
         """Beside alpha and T, for each layer but the head: (widths, channels), 1 for channels that a width has."""
         layers = zip(*(prefixes(self.spec, width) for width in self.widths), strict=True)
