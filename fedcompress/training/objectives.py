@@ -37,12 +37,17 @@ class Objective(ABC):
         """Arrays with one row per training example, besides the label: teacher logits, teacher features."""
         return []
 
-    def draws(self, steps: int, rng: np.random.Generator) -> Arrays:
+    def per_step(self, steps: int, rng: np.random.Generator) -> Arrays:
         """Returns arrays with one row per step of the optimizer, drawn for this call; by default none.
 
         `loss` finds the row of its step behind those of `targets`.
         """
         return []
+
+    @property
+    def passes(self) -> int:
+        """How often a step runs the model, forth and back."""
+        return 1
 
     def outputs(self, model: Any) -> Any:
         """Returns the model that `loss` calls; by default the one being trained, whose output is the logits."""
@@ -53,10 +58,10 @@ class Objective(ABC):
         """Returns the loss of each example, a tensor (batch,).
 
         Args:
-            model: What `outputs` returned, to be called once, with `training=True`.
+            model: What `outputs` returned, to be called with `training=True`, as often as `passes` says.
             x: Scaled inputs (batch, *input_shape).
             y: Labels (batch,).
-            targets: Rows of `self.targets` for this batch, then those of `self.draws` for this step.
+            targets: Rows of `self.targets` for this batch, then those of `self.per_step` for this step.
             constants: `self.constants` as tensors.
         """
 
@@ -131,6 +136,24 @@ class Distillation(Objective):
         teacher, logits = keras.tf.stop_gradient(targets[0]), model(x, training=True)
         divergence = kl_divergence(teacher / temperature, logits / temperature)
         return (1.0 - alpha) * cross_entropy(logits, y) + alpha * temperature**2 * divergence
+
+
+@dataclass(frozen=True, eq=False)
+class LogitMatching(Objective):
+    """Mean absolute error between the logits of student and teacher, over the classes (FedMD, Li & Wang 2019).
+
+    Attributes:
+        teacher: (n, classes) logits, a row for each training example.
+    """
+
+    teacher: NDArray[Any]
+
+    @property
+    def targets(self) -> Arrays:
+        return [np.asarray(self.teacher, np.float32)]
+
+    def loss(self, model: Any, x: Any, y: Any, targets: Sequence[Any], constants: Sequence[Any]) -> Any:
+        return keras.tf.reduce_mean(keras.tf.abs(model(x, training=True) - targets[0]), axis=1)
 
 
 def kl_divergence(teacher: Any, student: Any) -> Any:
