@@ -19,12 +19,13 @@ from fedcompress.distillation import round as public_round
 from fedcompress.distillation.ensemble import EnsembleParams
 from fedcompress.distillation.round import PublicRound
 from fedcompress.distillation.student import StudentParams, distil
+from fedcompress.distillation.tiers import TierParams
 from fedcompress.strategy import Arrays, Federation, Group, ServerStrategy, State
 
 REDUCTIONS = {"era": ensemble.entropy_reduced, "enhanced": ensemble.enhanced_entropy_reduced}
 
 
-class DSFLParams(StudentParams, EnsembleParams):
+class DSFLParams(StudentParams, EnsembleParams, TierParams):
     """Parameters of DS-FL."""
 
     ensemble: Literal["mean_logits", "mean_probabilities", "class_counts", "sharpened"] = Field(
@@ -44,6 +45,7 @@ class DSFL(ServerStrategy):
     requires = frozenset({"teach", "digest"})
     needs_public = True
     clients_draw_public = True
+    personal = True  # the server's student is never sent: what a device runs has learnt from the same lesson
 
     def initial(self, fed: Federation) -> State:
         weights = {name: model.initial(self.rng(f"initial.{name}")) for name, model in self.models.items()}

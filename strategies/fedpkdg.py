@@ -23,7 +23,7 @@ from fedcompress.distillation import round as public_round
 from fedcompress.distillation.ensemble import EnsembleParams
 from fedcompress.distillation.round import Lesson, PublicRound, trustworthy
 from fedcompress.distillation.student import StudentParams, distil
-from fedcompress.strategy import Arrays, Federation, Reply, State
+from fedcompress.strategy import Arrays, ClientInfo, Federation, Group, Reply, State
 from strategies.fedavg import FedAvg, FedAvgParams
 
 
@@ -66,6 +66,13 @@ class FedPKDG(FedAvg):
         replies = fed.call("train_locally", requests, expects={"classifier"})
         weights = {**state["weights"], **self._with_heads(state, replies)}
         return self._distilled(fed, {**state, "weights": weights}, replies)
+
+    def own_models(self, group: Group) -> bool:
+        """With predictions, the mask of a sparse client never reaches the server: its device runs what it trained."""
+        return self.params.teacher == "predictions" and group.compression.sparsity > 0
+
+    def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
+        return None if self.own_models(self.groups[client.group]) else super().deployed(state, client)
 
     def aggregated(self, fed: Federation, state: State, replies: Sequence[Reply]) -> State:
         return self._distilled(fed, super().aggregated(fed, state, replies), replies)

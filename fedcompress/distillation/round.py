@@ -95,22 +95,11 @@ class PublicRound:
         if self._source.gan is None:
             return self._source.draw(self.recipe)
         decoded = {**self.recipe, GENERATOR: self._fed.decoded(GENERATOR, self.recipe[GENERATOR])}
-        drawn = self._mixture(decoded) if self.state["generators"] else self._source.draw(decoded)
+        drawn = self._public.drawn(decoded, self.state)
         if problem := collapsed(drawn.x, drawn.y):
             self._fed.event(f"the generator has collapsed, this round does not distil: {problem}")
             return None
         return drawn
-
-    def _mixture(self, recipe: Payload) -> Examples:
-        """Draws from the clients' generators in turn."""
-        generators, most = self.state["generators"], self._source.settings.examples
-        share = -(-most // len(generators))
-        seed = int(recipe[SEED][0][0])
-        drawn = [
-            self._source.draw({SEED: [np.array([seed ^ number], np.int64)], GENERATOR: generator}, share)
-            for number, generator in enumerate(generators)
-        ]
-        return Examples(np.concatenate([e.x for e in drawn])[:most], np.concatenate([e.y for e in drawn])[:most])
 
     def speakers(self, replies: Sequence[Reply]) -> list[Reply]:
         """Returns the replies that say something of every example; the others are events."""
