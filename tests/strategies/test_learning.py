@@ -70,29 +70,27 @@ def averages(tmp_path_factory: pytest.TempPathFactory) -> float:
 @pytest.mark.parametrize(
     ("strategy", "client", "params", "margin"),
     [
-        ("feddf", "distilling", {"blocks": 2}, 0.06),
-        ("fedpkdg", "fedpkdg", {}, 0.03),
+        ("feddf", "distilling", {"blocks": 2}, 0.05),  # 0.703 and 0.594
+        ("fedpkdg", "fedpkdg", {}, 0.03),  # 0.661 and 0.594
     ],
 )
 def test_distilled_averages_are_ahead_of_the_averages(
     strategy: str, client: str, params: dict[str, Any], margin: float, averages: float, tmp_path: Path
 ) -> None:
     distilled = final(three_rounds(tmp_path, strategy, client, MIXED, params, alpha=0.3))
-    print(strategy, averages, distilled)
     assert distilled > averages + margin
 
 
 @pytest.mark.parametrize(
     ("strategy", "client", "more"),
     [
-        ("dsfl", "distilling", {}),
-        ("fedsimkd", "simkd", {"model": "small-cnn"}),
+        ("dsfl", "distilling", {}),  # 0.813
+        ("fedsimkd", "simkd", {"model": "small-cnn"}),  # 0.688
     ],
 )
 def test_a_server_that_only_distils_learns(strategy: str, client: str, more: dict[str, Any], tmp_path: Path) -> None:
     """It begins with random weights, which are right of one in ten."""
     learned = final(three_rounds(tmp_path, strategy, client, ("small-cnn",), alpha=0.5, **more))
-    print(strategy, learned)
     assert learned > 0.1 + 0.3
 
 
@@ -102,10 +100,9 @@ def test_a_consensus_is_ahead_of_clients_alone(tmp_path: Path) -> None:
     results = three_rounds(tmp_path, "fedmd", "fedmd", ("small-cnn",), {"pretraining": False}, alpha=0.1, own=own)
     first = [row["test_accuracy"] for _, clients in results for row in clients if row["action"] == "teach"]
     alone = three_rounds(tmp_path, "local", "fedmd", ("small-cnn",), alpha=0.1, training={"epochs": 3})
-    print("fedmd", np.mean(first), final(alone), final(results))
     assert len(first) == 4 * len(SEEDS)
-    assert final(results) > float(np.mean(first)) + 0.06
-    assert final(results) > final(alone) + 0.025
+    assert final(results) > float(np.mean(first)) + 0.06  # 0.425 and 0.302
+    assert final(results) > final(alone) + 0.025  # 0.377
 
 
 def test_a_relay_is_ahead_of_its_clients_alone(tmp_path: Path) -> None:
@@ -113,5 +110,4 @@ def test_a_relay_is_ahead_of_its_clients_alone(tmp_path: Path) -> None:
     models = ("small-cnn", "small-cnn")
     relayed = final(three_rounds(tmp_path, "relay", "relay", models, alpha=0.5, clients=2))
     alone = final(three_rounds(tmp_path, "local", "relay", models, alpha=0.5, clients=2, training={"epochs": 8}))
-    print("relay", alone, relayed)
-    assert relayed > alone + 0.0
+    assert relayed > alone + 0.025  # 0.795 and 0.744
