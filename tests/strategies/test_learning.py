@@ -95,7 +95,7 @@ def test_a_server_that_only_distils_learns(strategy: str, client: str, more: dic
 
 
 def test_a_consensus_is_ahead_of_clients_alone(tmp_path: Path) -> None:
-    """Of what clients knew after 4 passes over their own data, and of what they know alone after as many passes."""
+    """After 7 passes over their own data, of what they knew after the first 4, and of what they know alone after 9."""
     own = {"epochs": 10, "batch_size": 32, "revisit_epochs": 1, "revisit_batch_size": 32}
     results = three_rounds(tmp_path, "fedmd", "fedmd", ("small-cnn",), {"pretraining": False}, alpha=0.1, own=own)
     first = [row["test_accuracy"] for _, clients in results for row in clients if row["action"] == "teach"]
@@ -106,7 +106,7 @@ def test_a_consensus_is_ahead_of_clients_alone(tmp_path: Path) -> None:
 
 
 def test_a_relay_is_ahead_of_its_clients_alone(tmp_path: Path) -> None:
-    """By as many passes of a client over its data."""
+    """After as many passes of the first client over its data, 8 in a round."""
     models = ("small-cnn", "small-cnn")
     relayed = final(three_rounds(tmp_path, "relay", "relay", models, alpha=0.5, clients=2))
     alone = final(three_rounds(tmp_path, "local", "relay", models, alpha=0.5, clients=2, training={"epochs": 8}))
