@@ -94,6 +94,9 @@ SETTINGS: dict[str, Row] = {
     "nested, decay 0.95": setting(training={"learning_rate_decay": 0.95}),
     "nested, batch 16, 2 epochs": setting(training={"batch_size": 16, "epochs": 2}),
     "nested, batch 16, smallest": setting(params={"subnetworks": "smallest"}, training={"batch_size": 16}),
+    "nested, batch 16, 2 epochs, smallest": setting(
+        params={"subnetworks": "smallest"}, training={"batch_size": 16, "epochs": 2}
+    ),
     "nested, batch 16, late": setting(schedule=LATE, training={"batch_size": 16}),
     "nested, batch 16, half, smallest": setting(
         params={"subnetworks": "smallest"}, training={"batch_size": 16, "learning_rate": 0.002}

@@ -228,7 +228,8 @@ class Experiment:
     def _declared(self, group: Group) -> dict[str, Content]:
         public = self.public.contents if self.public else {}
         teacher = teacher_contents(self.server_model, self.public) if self.server_model and self.public else {}
-        return {**group.client.contents(group.model), **public, **teacher, **self.strategy.contents(group)}
+        others = self.strategy.contents_of_others(group, self.models)
+        return {**group.client.contents(group.model), **public, **teacher, **others, **self.strategy.contents(group)}
 
     def server_trainer(self, model: ModelSpec, round_number: int) -> Trainer:
         """Returns a trainer for the server: it prunes nothing, and keeps masks where it is given some."""
@@ -248,6 +249,7 @@ class Experiment:
             compression=group.compression,
             public=self.public,
             server_model=self.server_model,
+            models=self.models,
             state=state,
             rng=self._rng(round_number, partition, action),
         )
