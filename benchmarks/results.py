@@ -19,15 +19,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results_groups import groups_table, mean, mean_size, of_seeds
 from fedcompress.errors import InputError
 from fedcompress.page.blocks import TextTable
 from fedcompress.recipes.table import label, measured, over_seeds, problems
 from fedcompress.results.compare.comparison import compare
-from fedcompress.results.compare.statistics import SHARE, Bounds, Interval
+from fedcompress.results.compare.statistics import SHARE, Interval
 from fedcompress.results.compare.tables import markdown, to_markdown
+from fedcompress.results.deployed import deployed_accuracy, deployed_worst
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.runs import FoundRuns, find_runs
-from fedcompress.rows import GroupSummary, Provenance
+from fedcompress.rows import Provenance
 from fedcompress.scenario.gallery import shipped
 from fedcompress.scenario.overrides import read_toml
 from fedcompress.units import number, size
@@ -36,8 +38,6 @@ from fedcompress.wire.ledger import ENVELOPE
 INTO = Path("docs/results")
 HIDDEN = {"--out": 1, "--data-dir": 1, "--json": 0}
 """Options that say nothing to another machine, and how many values follow them."""
-ONE_SEED = "One seed: what another would give is not known."
-INTERVALS = "± is half of the 95 % interval over seeds (Student's t)."
 
 
 def run(name: str, seeds: int | None, settings: Sequence[str], folder: Path) -> list[Path]:
@@ -108,7 +108,7 @@ def _scenario(found: FoundRuns) -> Iterable[str]:
     what = f"{scenario['dataset']}, {scenario['clients']} clients, {rounds} rounds"
     seconds = sum(run.summary["seconds"] for run in runs)
     yield _made_with([run.provenance for run in runs], what, sorted({run.seed for run in runs}), seconds)
-    yield markdown(_groups(found))
+    yield markdown(groups_table(found))
     yield markdown(_seeds(found))
     yield to_markdown(compare(found))
     yield markdown(_contents(found))
@@ -119,6 +119,7 @@ def _seeds(found: FoundRuns) -> TextTable:
         (
             variant,
             str(run.seed),
+            *(number(accuracy) for accuracy in (deployed_accuracy(run), deployed_worst(run))),
             *(number(run.summary[key]) for key in ("accuracy", "best_accuracy")),
             *(number(run.summary["clients"].get(key)) for key in ("mean", "worst10")),
             *(size(run.summary[key]) for key in ("uplink_bytes", "downlink_bytes")),
@@ -127,54 +128,15 @@ def _seeds(found: FoundRuns) -> TextTable:
         for variant, runs in found.variants.items()
         for run in runs
     )
-    columns = ("variant", "seed", "accuracy", "best on validation", "own data", "worst tenth", "up", "down", "time")
-    return TextTable("Each seed", columns, rows, "Of the global model, on the test set after the last round.")
-
-
-def _groups(found: FoundRuns) -> TextTable:
-    """What the devices of each group run: means over seeds and, of a single variant, each seed's."""
-    rows = []
-    for variant, runs in found.variants.items():
-        for name in runs[0].summary["groups"]:
-            groups = {run.seed: run.summary["groups"][name] for run in runs if name in run.summary["groups"]}
-            shown = name if len(found.variants) == 1 else f"{variant}, {name}"
-            if len(groups) > 1:
-                rows.append((shown, f"mean of {len(groups)}", *_group(list(groups.values()))))
-            if len(groups) == 1 or len(found.variants) == 1:
-                rows += [(shown, str(seed), *_group([group])) for seed, group in groups.items()]
-    columns = ("group", "seed", "deployed", "accuracy", "sparsity", "upload", "deflated model", "upload of dense")
+    columns = (
+        *("variant", "seed", "deployed", "worst group", "global", "best on validation", "own data", "worst tenth"),
+        *("up", "down", "time"),
+    )
     caption = (
-        "deployed: what a device of the group runs, on the test set; accuracy: the global model's; upload: of one "
-        f"client in its last round. {_of_seeds(len({run.seed for run in found.runs}))}"
+        "On the test set after the last round. deployed, worst group, own data: of what devices run; global, best on "
+        "validation: of the global model."
     )
-    return TextTable("What the groups' devices run", columns, tuple(rows), caption)
-
-
-def _group(groups: Sequence[GroupSummary]) -> tuple[str, ...]:
-    sent = [(group["upload_bytes"], group["dense_upload_bytes"]) for group in groups]
-    shares = [upload / dense for upload, dense in sent if upload is not None and dense]
-    return (
-        _mean([group.get("deployed_accuracy") for group in groups], SHARE),
-        _mean([group["accuracy"] for group in groups], SHARE),
-        _mean([group["sparsity"] for group in groups], SHARE, 3),
-        _mean_size([group["upload_bytes"] for group in groups]),
-        _mean_size([group["compressed_bytes"] for group in groups]),
-        f"{sum(shares) / len(shares):.1%}" if shares else "-",
-    )
-
-
-def _of_seeds(seeds: int) -> str:
-    return INTERVALS if seeds > 1 else ONE_SEED
-
-
-def _mean(values: Sequence[Any], bounds: Bounds, digits: int = 4) -> str:
-    known = [float(value) for value in values if value is not None]
-    return Interval.of(known, bounds).text(lambda value: number(value, digits)) if known else "-"
-
-
-def _mean_size(values: Sequence[Any]) -> str:
-    known = [float(value) for value in values if value is not None]
-    return size(sum(known) / len(known)) if known else "-"
+    return TextTable("Each seed", columns, rows, caption)
 
 
 def _recipe(path: Path) -> tuple[str, Iterable[str]]:
@@ -188,7 +150,7 @@ def _recipe(path: Path) -> tuple[str, Iterable[str]]:
     what = f"{recipe['data']['dataset']}, model {recipe['model']}"
     parts = [
         _made_with([made], what, seeds, sum(row["seconds"] for row in rows)),
-        markdown(TextTable("Models", _MODELS, tuple(map(_model, over_seeds(measured(rows)))), _of_seeds(len(seeds)))),
+        markdown(TextTable("Models", _MODELS, tuple(map(_model, over_seeds(measured(rows)))), of_seeds(len(seeds)))),
         *(f"- {problem}" for problem in problems(rows)),
     ]
     return str(recipe["name"]), parts
@@ -200,12 +162,12 @@ _MODELS = ("model", "test accuracy", "by seed", "validation", "sparsity", "bits"
 def _model(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     return (
         label(rows[0]),
-        _mean([row["test"] for row in rows], SHARE),
+        mean([row["test"] for row in rows], SHARE),
         ", ".join(number(row["test"]) for row in rows),
-        _mean([row["validation"] for row in rows], SHARE),
-        _mean([row["sparsity"] for row in rows], SHARE, 3),
+        mean([row["validation"] for row in rows], SHARE),
+        mean([row["sparsity"] for row in rows], SHARE, 3),
         str(rows[0]["bits"]),
-        _mean_size([row["deflated_bytes"] for row in rows]),
+        mean_size([row["deflated_bytes"] for row in rows]),
         f"{rows[0]['parameters']:,}",
         f"{sum(row['seconds'] for row in rows) / len(rows):.1f} s",
     )
@@ -230,7 +192,7 @@ def _distillation(path: Path) -> tuple[str, Iterable[str]]:
     versions = ", ".join(f"{name} {version}" for name, version in table["versions"].items() if version)
     parts = [
         _fenced([f"fedcompress distill {' '.join(options)}"]) + f"\n\n- {versions}",
-        markdown(TextTable("Methods", columns, rows, _of_seeds(settings["seeds"]))),
+        markdown(TextTable("Methods", columns, rows, of_seeds(settings["seeds"]))),
     ]
     return f"distill-{settings['teacher']}-{settings['student']}".replace(":", "-"), parts
 

@@ -14,7 +14,7 @@ from clients.generating import Generating
 from fedcompress.client import Result, action
 from fedcompress.compression.base import Params
 from fedcompress.data.federated import Examples
-from fedcompress.distillation.source import LABELS, LOGITS, kept_rows
+from fedcompress.distillation.source import LABEL_COUNTS, LABELS, LOGITS, kept_rows
 from fedcompress.errors import InputError
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.loop import Trained
@@ -52,6 +52,11 @@ class Distilling(Generating):
         return Result(self._knowledge(self.model, weights, payload), {}, weights)
 
     @action
+    def count_labels(self, payload: Payload, round_number: int) -> Result:
+        """Says how many examples of each class it trains on."""
+        return Result({LABEL_COUNTS: [np.bincount(self.data.y, minlength=self.model.classes).astype(np.uint32)]})
+
+    @action
     def digest(self, payload: Payload, round_number: int) -> Result:
         """Trains its own model on what all said of the public examples."""
         weights, loss = self._digested(payload, round_number)
@@ -68,14 +73,18 @@ class Distilling(Generating):
 
     def _digested(self, payload: Payload, round_number: int) -> tuple[Arrays, float]:
         examples, rows = self._examples(payload)
-        objective = Distillation(1.0, self.params.temperature, np.asarray(payload[LOGITS][0]))
-        if len(rows) != len(objective.teacher):
-            raise InputError(f"{len(objective.teacher)} rows of logits for {len(rows)} public examples")
-        chosen = Examples(examples.x[rows], examples.y[rows])
+        logits = np.asarray(payload[LOGITS][0])
+        if len(rows) != len(logits):
+            raise InputError(f"{len(logits)} rows of logits for {len(rows)} public examples")
+        chosen, objective = Examples(examples.x[rows], examples.y[rows]), self._lesson_of(logits)
         # The mask is the one that training on its own data has chosen; distillation does not choose another.
         trained = self._learn(self.model, self._own_weights(), chosen, objective, self.state.get("mask"))
         self._keep(trained)
         return trained.weights, trained.loss
+
+    def _lesson_of(self, logits: np.ndarray) -> Objective:
+        """Returns what learning from others' logits (n, classes) minimises."""
+        return Distillation(1.0, self.params.temperature, logits)
 
     def _learn(
         self, spec: ModelSpec, start: Arrays, examples: Examples, objective: Objective, masks: Arrays | None

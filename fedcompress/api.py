@@ -12,6 +12,7 @@ from fedcompress.errors import InputError, RunError, suggestion
 from fedcompress.launch import run_one
 from fedcompress.models import reading
 from fedcompress.options import ENGINES, Options
+from fedcompress.results.deployed import deployed_accuracy
 from fedcompress.results.run.directory import file_names
 from fedcompress.results.run.new_directory import new_directory
 from fedcompress.results.run.recorder import Observer
@@ -45,8 +46,10 @@ class Run(RunResult):
         return reading.read(path)
 
     def __repr__(self) -> str:
-        accuracy, rounds = self.summary["accuracy"], self.summary["rounds"]
-        reached = "not tested" if accuracy is None else f"accuracy {accuracy:.4f}"
+        rounds = self.summary["rounds"]
+        known = {"deployed accuracy": deployed_accuracy(self), "global accuracy": self.summary["accuracy"]}
+        tested = [f"{what} {accuracy:.4f}" for what, accuracy in known.items() if accuracy is not None]
+        reached = ", ".join(tested) or "not tested"
         return f"Run({str(self.path)!r}: {self.summary['scenario']}, seed {self.seed}, {reached} after {rounds} rounds)"
 
 

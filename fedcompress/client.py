@@ -122,6 +122,11 @@ class ClientStrategy:
         self.state = state
         self.rng = rng
 
+    @action
+    def deploy(self, payload: Payload, round_number: int) -> Result:
+        """Takes over the model that the server has made for the client's group; it is measured as it arrives."""
+        return Result()
+
     @classmethod
     def actions(cls) -> frozenset[str]:
         """Returns the names of the actions."""

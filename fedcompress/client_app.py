@@ -17,6 +17,7 @@ from flwr.clientapp.typing import Mod
 from fedcompress.client import Result
 from fedcompress.columns import apart
 from fedcompress.compression import masks as masking
+from fedcompress.distillation.tiers import DEPLOY, TIER
 from fedcompress.errors import FedcompressError, described, traced
 from fedcompress.experiment import Experiment
 from fedcompress.groups import Group
@@ -117,9 +118,11 @@ def _answered(
     metrics = {**reported, "examples": float(len(client.data)), "seconds": seconds}
     if work is not None:
         metrics["multiply_adds"] = float(work.multiply_adds)
-    model = result.model or (encoded["weights"].arrays if "weights" in encoded else None)
+    model, spec = result.model or (encoded["weights"].arrays if "weights" in encoded else None), result.spec
+    if request.action == DEPLOY:
+        model, spec = list(end.payload[TIER]), experiment.device_model(group)
     if model is not None:
-        metrics |= _measure(experiment, group, partition, result.spec or group.model, model, request)
+        metrics |= _measure(experiment, group, partition, spec or group.model, model, request)
     end.save(encoded, state)
     return Answer.to(message, encoded, metrics, digest(model) if request.tested and model else None)
 

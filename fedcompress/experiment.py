@@ -20,7 +20,9 @@ from fedcompress.compression.pruning import resting
 from fedcompress.data.federated import FederatedData
 from fedcompress.data.loading import load_federated
 from fedcompress.devices import DeviceModel
+from fedcompress.distillation import tiers
 from fedcompress.distillation.public import PublicData, teacher_contents
+from fedcompress.distillation.round import counting_problems, counting_warnings
 from fedcompress.distillation.source import PublicSource, make_source
 from fedcompress.errors import InputError, described, prepared
 from fedcompress.groups import ClientInfo, Group
@@ -99,7 +101,8 @@ class Experiment:
                 tuple(clients),
             )
         section = scenario.public
-        public = None if section is None else make_source(section, shape, classes, data.public_inputs)
+        known = data.public_inputs, data.public_labels
+        public = None if section is None else make_source(section, shape, classes, *known)
         server_model = None if scenario.server.model is None else models[scenario.server.model]
         return cls(scenario, plugins, data, groups, choices.strategy, choices.strategy_params, public, server_model)
 
@@ -121,9 +124,20 @@ class Experiment:
 
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
         """Returns the weights that a client would run: the server's, masked, and rounded as its group rounds."""
-        weights = self.server.deployed(state, client)
         group = self.groups[client.group]
-        return None if weights is None else group.compression.rounded(weights, group.model)
+        weights = tiers.of_group(state, group) or self.server.deployed(state, client)
+        return None if weights is None else group.compression.rounded(weights, self.device_model(group))
+
+    def device_model(self, group: Group) -> ModelSpec:
+        """Returns the model that a group's devices run: the group's own, but where a tier borrows another's head."""
+        return tiers.device_model(self.strategy, self.strategy_params, group, self.groups, self.server_model)
+
+    @cached_property
+    def tiers(self) -> tiers.Tiers | None:
+        """What makes the models that sparse groups run, if the scenario asks for it; only the driver has it."""
+        params = self.strategy_params
+        asked = isinstance(params, tiers.TierParams) and params.tiers != "none"
+        return tiers.Tiers(self.server, self.scenario.rounds) if asked else None
 
     def group_of(self, partition: int) -> Group:
         """Returns the group of a client."""
@@ -137,7 +151,8 @@ class Experiment:
     @property
     def warnings(self) -> list[str]:
         """What the user should know about this run beforehand."""
-        return [*self._privacy_warnings(), *self._sparsity_warnings()]
+        of_strategy = [*counting_warnings(self.server), *self.server.warnings()]
+        return [*self._privacy_warnings(), *self._sparsity_warnings(), *of_strategy]
 
     def _privacy_warnings(self) -> Iterable[str]:
         if self.public is not None and self.public.gan is not None and self.strategy.needs_public:
@@ -213,7 +228,8 @@ class Experiment:
             if group.settings.device:
                 _check_countable(name, group.model)
         with prepared(f"server strategy {self.scenario.server.strategy!r}"):
-            problems = self.server.problems()
+            of_tiers = self.tiers.problems(self.scenario) if self.tiers else ()
+            problems = [*self.server.problems(), *counting_problems(self.server), *of_tiers]
         unsupported: list[str] = []
         for name, group in self.groups.items():
             with prepared(f"groups.{name}.client: client strategy {group.settings.client!r}"):
@@ -228,8 +244,9 @@ class Experiment:
     def _declared(self, group: Group) -> dict[str, Content]:
         public = self.public.contents if self.public else {}
         teacher = teacher_contents(self.server_model, self.public) if self.server_model and self.public else {}
-        others = self.strategy.contents_of_others(group, self.models)
-        return {**group.client.contents(group.model), **public, **teacher, **others, **self.strategy.contents(group)}
+        tier = tiers.contents(self.strategy_params, group, self.device_model(group))
+        of_server = {**self.strategy.contents_of_others(group, self.models), **self.strategy.contents(group)}
+        return {**tier, **group.client.contents(group.model), **public, **teacher, **of_server}
 
     def server_trainer(self, model: ModelSpec, round_number: int) -> Trainer:
         """Returns a trainer for the server: it prunes nothing, and keeps masks where it is given some."""
@@ -245,7 +262,7 @@ class Experiment:
             data=self.data.train(partition),
             validation=self.data.validation(partition),
             model=group.model,
-            trainer=self._trainer(group, round_number, partition, action),
+            trainer=self.trainer(group, round_number, partition, action),
             compression=group.compression,
             public=self.public,
             server_model=self.server_model,
@@ -254,7 +271,8 @@ class Experiment:
             rng=self._rng(round_number, partition, action),
         )
 
-    def _trainer(self, group: Group, round_number: int, client: int, action: str) -> Trainer:
+    def trainer(self, group: Group, round_number: int, client: int, action: str) -> Trainer:
+        """Returns a trainer of a client for one action, under its group's compression."""
         rng = self._rng(round_number, client, action)
         return Trainer(group.model, group.compression, self.scenario.training, round_number, rng)
 

@@ -11,6 +11,23 @@ from typing import Any, NotRequired, TypedDict
 Figure = float | None
 
 
+class GroupRow(TypedDict):
+    """A group after a round, in a line of `rounds.jsonl`.
+
+    Attributes:
+        accuracy, validation_accuracy: Of the global model; of its clients' own models where there is no global one.
+        deployed_accuracy, deployed_validation_accuracy: Of what its devices run.
+        personal_accuracy, personal_worst10: Of that after one more local epoch, on each client's own distribution.
+    """
+
+    accuracy: Figure
+    validation_accuracy: Figure
+    deployed_accuracy: Figure
+    deployed_validation_accuracy: Figure
+    personal_accuracy: NotRequired[Figure]
+    personal_worst10: NotRequired[Figure]
+
+
 class RoundRow(TypedDict):
     """A round: a line of `rounds.jsonl`.
 
@@ -18,6 +35,13 @@ class RoundRow(TypedDict):
         accuracy: Of the global models on the test set: the mean over groups, weighted by their clients.
         validation_accuracy: Likewise, on the server's validation examples.
         best: Test accuracy of the round so far that was best on validation examples.
+        deployed_accuracy: Of what devices run, on the test set: the mean over groups, weighted by their clients; null
+            in a round after which it was not tested.
+        deployed_validation_accuracy: Likewise, on the server's validation examples.
+        deployed_worst: Deployed accuracy of the group that fares worst.
+        groups: Group -> its accuracies.
+        personal_accuracy: Where it is asked for: of what devices run after one more local epoch, on each client's own
+            distribution, the mean over clients; `personal_worst10` over their worst tenth.
         clients: That did what they were asked.
         events: What a reader should know.
         modelled_seconds: Until the last client that the server waits for, on devices that are modelled.
@@ -28,6 +52,12 @@ class RoundRow(TypedDict):
     loss: Figure
     validation_accuracy: Figure
     best: Figure
+    deployed_accuracy: Figure
+    deployed_validation_accuracy: Figure
+    deployed_worst: Figure
+    groups: dict[str, GroupRow]
+    personal_accuracy: NotRequired[Figure]
+    personal_worst10: NotRequired[Figure]
     seconds: float
     uplink_bytes: int
     downlink_bytes: int
@@ -85,8 +115,9 @@ class GroupSummary(TypedDict):
 
     Attributes:
         accuracy: Of the global model on the test set.
+        deployed_accuracy: Of what its devices run; likewise `deployed_validation_accuracy`.
+        personal_accuracy: Where it was measured: of that after one more local epoch; likewise `personal_worst10`.
         upload_bytes: What one client sent in its latest round; `dense_upload_bytes` the same as dense float32.
-        deployed_accuracy: Under the masks of its clients.
     """
 
     model: str
@@ -100,6 +131,9 @@ class GroupSummary(TypedDict):
     upload_bytes: Figure
     dense_upload_bytes: Figure
     deployed_accuracy: NotRequired[Figure]
+    deployed_validation_accuracy: NotRequired[Figure]
+    personal_accuracy: NotRequired[Figure]
+    personal_worst10: NotRequired[Figure]
     h5_bytes: NotRequired[int | None]
     tflite_bytes: NotRequired[int | None]
 
@@ -110,7 +144,12 @@ class Summary(TypedDict):
     Attributes:
         status: `completed`, `failed` or `interrupted`.
         stopped: Why it ended before its last round.
+        accuracy: Of the global models; `best_accuracy` that of the round that was best on validation data.
+        deployed_accuracy: Of what devices run, after the last round; `deployed_worst` that of the worst group.
+        deployed_best_accuracy: Of the tested round in which it was best on validation data.
+        deployed_rounds: Those after which it was tested.
         clients: Accuracy of each client on its own distribution: mean, std, worst10.
+        personal: The same after one more local epoch, where it was measured.
         dense_uplink_bytes: The same as dense float32; likewise `dense_downlink_bytes`.
         bytes_by_content: Direction -> content -> bytes.
         model_digest: SHA-256 of the final weights.
@@ -126,11 +165,16 @@ class Summary(TypedDict):
     status: str
     rounds: int
     stopped: dict[str, str] | None
+    deployed_accuracy: Figure
+    deployed_worst: Figure
     accuracy: Figure
     best_accuracy: Figure
     best_round: int
     loss: Figure
+    deployed_best_accuracy: Figure
+    deployed_rounds: list[int]
     clients: dict[str, float]
+    personal: NotRequired[dict[str, float]]
     uplink_bytes: int
     downlink_bytes: int
     dense_uplink_bytes: int

@@ -76,10 +76,16 @@ def run_rounds(
             started = time.perf_counter()
             fed.begin(number)
             with guard.calling(f"round {number}"):
-                state = guard.checked(strategy.round(fed, state), f"round {number}")
+                before, state = state, guard.checked(strategy.round(fed, state), f"round {number}")
+                if experiment.tiers is not None:
+                    state = experiment.tiers.after(fed, before, state)
             evaluator.check(state, number)
             recorder.note(fed.record)
-            row = recorder.round(number, fed.record, evaluator.score(state, recorder.latest), started)
+            scores = evaluator.score(state, recorder.latest, number)
+            ends = stopping.after([*recorder.rounds, recorder.row(number, fed.record, scores, started)]) is not None
+            if ends and not evaluator.schedule.complete(number):
+                scores = evaluator.score(state, recorder.latest, number, final=True)
+            row = recorder.round(number, fed.record, scores, started)
             checkpoints.save(Checkpoint(number, state, fed.references))
             recorder.stopped = stopping.after(recorder.rounds)
             observer.round_done(row)
@@ -90,7 +96,7 @@ def run_rounds(
         if samples is not None:
             samples.write(fed, state, number)
         if number == done:  # killed after its last round
-            recorder.scores = evaluator.score(state, recorder.latest)
+            recorder.scores = evaluator.score(state, recorder.latest, number, final=True)
         summary = _concluded(evaluator, recorder, state)
         return state, cast(Summary, {**summary, **(samples.final(number) if samples else {})})
 
@@ -103,7 +109,7 @@ def _initial(fed: Federation, experiment: Experiment, guard: Guard) -> State:
         fed.personal = frozenset(
             name
             for name, group in experiment.groups.items()
-            if strategy.personal or strategy.global_model(state, group) is None
+            if strategy.own_models(group) or strategy.global_model(state, group) is None
         )
     return state
 
@@ -112,6 +118,5 @@ def _concluded(evaluator: Evaluator, recorder: Recorder, state: State) -> Summar
     """Scores the clients by the final state, and returns the summary."""
     clients = evaluator.clients(state, recorder.latest)
     recorder.federation(clients)
-    digest, deployed = evaluator.digest(state, recorder.latest), evaluator.deployed(state, recorder.latest)
-    summary = recorder.summary("completed", over_clients(clients), digest, deployed)
+    summary = recorder.summary("completed", over_clients(clients), evaluator.digest(state, recorder.latest))
     return cast(Summary, {**summary, **evaluator.extras(state)})

@@ -1,6 +1,7 @@
 """Ending a run before its last round: a function of the rows on disk alone, so that a resumed run ends where it should.
 
-Accuracy is the mean over groups on the server's validation data; the test set ends nothing.
+Accuracy is the mean over groups on the server's validation data, of the global models or of what devices run; the test
+set ends nothing.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fedcompress.rows import Figure, RoundRow
+from fedcompress.rows import RoundRow
 from fedcompress.scenario.sections import StopSettings
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class Stopping:
 
     def __init__(self, settings: StopSettings | None, ready: int = 1) -> None:
         self._settings, self._ready = settings, ready
+        deployed = settings is not None and settings.by == "deployed"
+        self._column = "deployed_validation_accuracy" if deployed else "validation_accuracy"
+        self._rounds = "tested rounds" if deployed else "rounds"
+        self._figure = self._column.replace("_", " ")
 
     @classmethod
     def of(cls, experiment: Experiment) -> Stopping:
@@ -63,18 +68,18 @@ class Stopping:
         assert self._settings is not None
         settings, best, waited, reached = self._settings, float("-inf"), 0, nan
         for row in rows:
-            reached = _number(row["validation_accuracy"])
+            reached = _number(row.get(self._column))
             if row["round"] < self._ready or not isfinite(reached):
                 continue
             waited += 1
             if reached > best + settings.min_delta:
                 best, waited = reached, 0
         if settings.target is not None and rows[-1]["round"] >= self._ready and reached >= settings.target:
-            detail = f"validation accuracy {reached:.4f} has reached the target of {settings.target:g}"
+            detail = f"{self._figure} {reached:.4f} has reached the target of {settings.target:g}"
             return Stopped("target", detail)
         if settings.patience is not None and waited >= settings.patience:
-            gain = f"no gain of more than {settings.min_delta:g} in validation accuracy"
-            return Stopped("patience", f"{gain} for {waited} rounds, after {best:.4f}")
+            gain = f"no gain of more than {settings.min_delta:g} in {self._figure}"
+            return Stopped("patience", f"{gain} for {waited} {self._rounds}, after {best:.4f}")
         return None
 
     def _budget(self, rows: Rows) -> Stopped | None:
@@ -92,6 +97,6 @@ class Stopping:
         return None
 
 
-def _number(value: Figure) -> float:
+def _number(value: Any) -> float:
     """A figure of a row, NaN where there is none: on disk that is null."""
     return nan if value is None else float(value)

@@ -16,6 +16,8 @@ from pydantic import BaseModel
 
 from fedcompress.compression.base import Params
 from fedcompress.data.federated import Examples
+from fedcompress.distillation import tiers
+from fedcompress.distillation.ensemble import Logits, mean_logits
 from fedcompress.distillation.public import TRAIN
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
@@ -172,7 +174,8 @@ class ServerStrategy(ABC):
         clients_draw_public: Whether clients draw public examples themselves, for which they need the one generator that
             is averaged.
         needs_server_model: Whether it cannot do without `[server] model`.
-        personal: Whether clients keep models of their own beside the global one, and are judged by those.
+        personal: Whether clients keep models of their own beside the global one, which their devices run; what differs
+            from group to group is for `own_models` to say.
         params: Validated from `[server.params]`.
         groups: Group name -> group, with its model, compression and clients.
         models: Architecture name -> model, for every architecture of the groups.
@@ -268,6 +271,10 @@ class ServerStrategy(ABC):
         """Returns why it cannot run this federation, a sentence each; asked before the run."""
         return []
 
+    def warnings(self) -> list[str]:
+        """Returns what the user should know before the run, a sentence each."""
+        return []
+
     @abstractmethod
     def initial(self, fed: Federation) -> State:
         """Returns the state before the first round."""
@@ -291,6 +298,32 @@ class ServerStrategy(ABC):
         """
         return []
 
+    def masks_of(self, state: State, group: Group) -> Arrays | None:
+        """Returns the masks that the server has chosen for a group, if it has chosen any."""
+        return None
+
+    def own_models(self, group: Group) -> bool:
+        """Says whether devices of a group run models of their clients' own, which never reach the server whole."""
+        return self.personal
+
+    def device_model(self, group: Group) -> ModelSpec:
+        """Returns the model whose weights `deployed` returns: the group's own, unless its devices run another."""
+        return tiers.device_model(type(self), self.params, group, self.groups, self.server_model)
+
+    def ensemble(self, state: State, opinions: Sequence[Logits]) -> Logits:
+        """Returns what the teachers say together, (n, classes), by the rule by which they teach.
+
+        Args:
+            state: Whose `teachers` they are.
+            opinions: Logits (n, classes) of each of them.
+        """
+        return mean_logits(opinions, [voice for *_, voice in self.teachers(state)])
+
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
-        """Returns the weights that a client would deploy: the global model unless the client keeps only part of it."""
-        return self.global_model(state, self.groups[client.group])
+        """Returns the weights that a client's device runs: the global ones, unless the client keeps only part of them.
+
+        None where it runs a model of the client's own, or none that the server knows yet. What is returned is what
+        tables show of the group: weights that a device of its sparsity cannot have are not to be returned.
+        """
+        group = self.groups[client.group]
+        return None if self.own_models(group) else self.global_model(state, group)

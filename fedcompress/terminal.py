@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any, Self
 
 from fedcompress.devices import ABOUT
@@ -10,9 +11,12 @@ from fedcompress.experiment import Experiment
 from fedcompress.fitted_table import FittedTable
 from fedcompress.progress import ProgressLine
 from fedcompress.results.run.recorder import Observer
-from fedcompress.rows import RoundRow, Summary
+from fedcompress.rows import Figure, RoundRow, Summary
 from fedcompress.sweep.jobs import Outcome, Watcher
 from fedcompress.units import number, size
+
+_MOST_NAMED = 10
+"""Rounds that the closing table names one by one."""
 
 
 class ProgressDisplay(ProgressLine, Observer):
@@ -42,7 +46,8 @@ class ProgressDisplay(ProgressLine, Observer):
         self._up += row["uplink_bytes"]
         self._down += row["downlink_bytes"]
         failed = f", {row['failures']} failed" if row["failures"] else ""
-        status = [f"accuracy {number(row['accuracy'])}{failed}", f"up {size(self._up)}", f"down {size(self._down)}"]
+        first, *others = _how_it_goes(row)
+        status = [f"{first}{failed}", *others, f"up {size(self._up)}", f"down {size(self._down)}"]
         self.update(row["round"], status)
         for event in row.get("events", ()):
             self.say(f"round {row['round']}: {event}")
@@ -77,7 +82,7 @@ class SweepDisplay(ProgressLine, Watcher):
         """Says how a run ended, and for how long the others will take: as long as those so far, on average."""
         summary = outcome.summary
         self._failed += summary is None
-        how = f"failed: {outcome.problem}" if summary is None else f"accuracy {number(summary['accuracy'])}"
+        how = f"failed: {outcome.problem}" if summary is None else _how_it_went(summary)
         if summary is not None and summary.get("stopped"):
             how += f" after {summary['rounds']} rounds, stopped early"
         failed = [f"{self._failed} failed"] if self._failed else []
@@ -90,27 +95,31 @@ def summary_table(summary: Summary) -> FittedTable:
     """Returns the closing table of a run, a row per group."""
     saved = summary["dense_uplink_bytes"] / summary["uplink_bytes"] if summary["uplink_bytes"] else float("nan")
     title = (
-        f"{summary['scenario']}, seed {summary['seed']}: accuracy {number(summary['accuracy'])} "
+        f"{summary['scenario']}, seed {summary['seed']}: {_how_it_went(summary)} "
         f"(best on validation {number(summary['best_accuracy'])}) "
         f"after {summary['rounds']} rounds, {summary['seconds']:.1f} s"
     )
-    clients = summary["clients"]
     caption = (
-        f"up {size(summary['uplink_bytes'])} ({compared_with_dense(saved)}), "
-        f"down {size(summary['downlink_bytes'])}; each client on its own distribution: "
-        f"mean {number(clients.get('mean'))}, worst tenth {number(clients.get('worst10'))}"
+        f"up {size(summary['uplink_bytes'])} ({compared_with_dense(saved)}), down {size(summary['downlink_bytes'])}\n"
+        f"deployed models tested in {_tested(summary)}\n"
+        f"each client on its own distribution: {_over_clients(summary['clients'])}"
     )
+    personal = summary.get("personal")
+    if personal:
+        caption += f"\nafter a local epoch more (personal): {_over_clients(personal)}"
     if stopped := summary.get("stopped"):
         caption += f"\nstopped early: {stopped['detail']}"
     if modelled := summary.get("modelled"):
         caption += f"\non the groups' devices {modelled['seconds']:,.1f} s and {modelled['joules']:,.1f} J, {ABOUT}"
-    columns = ("group", "clients", "accuracy", "deployed", "sparsity", "upload", "of dense", "deflated")
+    measured = ("deployed", "personal", "global") if personal else ("deployed", "global")
+    columns = ("group", "clients", *measured, "sparsity", "upload", "of dense", "deflated")
     rows = [
         (
             name,
             str(group["clients"]),
-            number(group["accuracy"]),
             number(group.get("deployed_accuracy")),
+            *([number(group.get("personal_accuracy"))] if personal else []),
+            number(group["accuracy"]),
             number(group["sparsity"], 3),
             size(group["upload_bytes"]),
             _percent(group["upload_bytes"], group["dense_upload_bytes"]),
@@ -119,6 +128,47 @@ def summary_table(summary: Summary) -> FittedTable:
         for name, group in summary["groups"].items()
     ]
     return FittedTable(title, columns, rows, caption)
+
+
+def _how_it_goes(row: RoundRow) -> list[str]:
+    """Returns the accuracies of a round: of what devices run where that was tested, and of the global model."""
+    of_global, deployed = row["accuracy"], row.get("deployed_accuracy")
+    if deployed == of_global:
+        return [f"accuracy {number(of_global)}"]
+    return [*([] if _unknown(deployed) else [f"deployed {number(deployed)}"]), f"global {number(of_global)}"]
+
+
+def _how_it_went(summary: Summary) -> str:
+    """Returns the accuracies of a run, first that of what devices run, with that of the group that fares worst.
+
+    Where all devices run the global model, or there is none, there is one accuracy.
+    """
+    if summary.get("deployed_accuracy") == summary["accuracy"]:
+        return f"accuracy {number(summary['accuracy'])}"
+    of_groups = {name: group.get("deployed_accuracy") for name, group in summary["groups"].items()}
+    known = {name: value for name, value in of_groups.items() if value is not None and isfinite(value)}
+    worst = min(known, key=lambda name: known[name], default=None) if len(of_groups) > 1 else None
+    named = f" (worst group: {worst} {number(known[worst])})" if worst is not None else ""
+    return f"deployed accuracy {number(summary.get('deployed_accuracy'))}{named}, global {number(summary['accuracy'])}"
+
+
+def _tested(summary: Summary) -> str:
+    """Says in which rounds what devices run was tested."""
+    rounds = summary.get("deployed_rounds", [])
+    if not rounds:
+        return "no round"
+    if len(rounds) == summary["rounds"]:
+        return "each round"
+    shown = ", ".join(map(str, rounds)) if len(rounds) <= _MOST_NAMED else f"{rounds[0]}, {rounds[1]}, ... {rounds[-1]}"
+    return f"round{'s' if len(rounds) > 1 else ''} {shown}"
+
+
+def _over_clients(figures: Mapping[str, float]) -> str:
+    return f"mean {number(figures.get('mean'))}, worst tenth {number(figures.get('worst10'))}"
+
+
+def _unknown(figure: Figure) -> bool:
+    return figure is None or not isfinite(figure)
 
 
 def _percent(part: float | None, whole: float | None) -> str:

@@ -16,16 +16,21 @@ from pydantic import Field
 
 from fedcompress.distillation import ensemble
 from fedcompress.distillation import round as public_round
+from fedcompress.distillation.ensemble import EnsembleParams
 from fedcompress.distillation.round import PublicRound
 from fedcompress.distillation.student import StudentParams, distil
+from fedcompress.distillation.tiers import TierParams
 from fedcompress.strategy import Arrays, Federation, Group, ServerStrategy, State
 
 REDUCTIONS = {"era": ensemble.entropy_reduced, "enhanced": ensemble.enhanced_entropy_reduced}
 
 
-class DSFLParams(StudentParams):
+class DSFLParams(StudentParams, EnsembleParams, TierParams):
     """Parameters of DS-FL."""
 
+    ensemble: Literal["mean_logits", "mean_probabilities", "class_counts", "sharpened"] = Field(
+        "mean_probabilities", description="what the clients say together, before the reduction; see `feddf`"
+    )
     reduction: Literal["era", "enhanced"] = Field(
         "era", description="what sharpens the mean p: softmax(p / T), as published, or p^(1 / T), normalised"
     )
@@ -40,6 +45,7 @@ class DSFL(ServerStrategy):
     requires = frozenset({"teach", "digest"})
     needs_public = True
     clients_draw_public = True
+    personal = True  # the server's student is never sent: what a device runs has learnt from the same lesson
 
     def initial(self, fed: Federation) -> State:
         weights = {name: model.initial(self.rng(f"initial.{name}")) for name, model in self.models.items()}
@@ -49,7 +55,7 @@ class DSFL(ServerStrategy):
         cohort = fed.cohort(self.cohort)
         public = PublicRound(self, fed, cohort, state)
         speakers = public.speakers(fed.call("teach", dict.fromkeys(cohort, public.recipe)))
-        mean = public.spoken(speakers, probabilities=True)
+        mean = public.spoken(speakers)
         if mean is None:
             return {**state, "public": public.state}
         lesson = replace(mean, logits=REDUCTIONS[self.params.reduction](mean.logits, self.params.sharpening))
@@ -57,7 +63,13 @@ class DSFL(ServerStrategy):
         samples, logits = public.collected(lesson)
         weights = {
             name: distil(
-                self.trainer(model, fed.round), state["weights"][name], samples, logits, self.params, self.validation
+                self.trainer(model, fed.round),
+                state["weights"][name],
+                samples,
+                logits,
+                self.params,
+                self.validation,
+                fed=fed,
             )
             for name, model in self.models.items()
         }

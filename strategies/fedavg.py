@@ -18,12 +18,13 @@ from fedcompress.aggregation import masked_mean, replaced, union, weighted_mean
 from fedcompress.client import VERDICT
 from fedcompress.compression import masks as masking
 from fedcompress.compression.nested import NESTED, packed, sparser
+from fedcompress.distillation import tiers
+from fedcompress.distillation.tiers import TierParams
 from fedcompress.strategy import (
     Arrays,
     ClientInfo,
     Federation,
     Group,
-    Params,
     Payload,
     Reply,
     Requests,
@@ -32,7 +33,7 @@ from fedcompress.strategy import (
 )
 
 
-class FedAvgParams(Params):
+class FedAvgParams(TierParams):
     """Parameters of FedAvg."""
 
     plain: bool = Field(False, description="average zeros as if they were values, for comparison")
@@ -105,11 +106,17 @@ class FedAvg(ServerStrategy):
         return unions[model]
 
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
-        """Returns the global weights that the client's own mask keeps."""
+        """Returns the global weights that the client's own mask keeps; None while a pruned client has none yet."""
         group = self.groups[client.group]
+        if group.compression.sparsity > 0 and str(client.partition) not in state["masks"]:
+            return None
         weights = self.global_model(state, group)
         mask = self._mask(state, client.partition, group)
         return weights if mask is None or weights is None else masking.apply(weights, mask, group.model.prunable)
+
+    def masks_of(self, state: State, group: Group) -> Arrays | None:
+        masks: Arrays | None = state["server_masks"].get(group.name)
+        return masks
 
     def _requests(self, fed: Federation, state: State, server_masks: dict[str, Arrays]) -> Requests:
         """The global weights; where a mask is the server's or frozen it goes along, and only what it keeps."""
@@ -124,7 +131,8 @@ class FedAvg(ServerStrategy):
         return Requests(fed.cohort(self.cohort), request)
 
     def _request(self, group: Group, state: State, mask: Arrays) -> Payload:
-        weights: Arrays = state["weights"][group.model.name]
+        tier = tiers.of_group(state, group) if self.params.tier_start == "tier" else None
+        weights: Arrays = tier or state["weights"][group.model.name]
         if not mask:
             return {"weights": weights}
         return {"weights": masking.restrict(weights, group.compression.held(group.model, mask)), "mask": mask}

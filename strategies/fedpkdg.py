@@ -20,13 +20,14 @@ from pydantic import Field
 
 from fedcompress.aggregation import masked_mean
 from fedcompress.distillation import round as public_round
-from fedcompress.distillation.round import Lesson, PublicRound, trustworthy, voices
+from fedcompress.distillation.ensemble import EnsembleParams
+from fedcompress.distillation.round import Lesson, PublicRound, trustworthy
 from fedcompress.distillation.student import StudentParams, distil
-from fedcompress.strategy import Arrays, Federation, Reply, State
+from fedcompress.strategy import Arrays, ClientInfo, Federation, Group, Reply, State
 from strategies.fedavg import FedAvg, FedAvgParams
 
 
-class FedPKDGParams(FedAvgParams, StudentParams):
+class FedPKDGParams(FedAvgParams, StudentParams, EnsembleParams):
     """Parameters of FedPKDG."""
 
     teacher: Literal["model", "predictions"] = Field(
@@ -66,6 +67,13 @@ class FedPKDG(FedAvg):
         weights = {**state["weights"], **self._with_heads(state, replies)}
         return self._distilled(fed, {**state, "weights": weights}, replies)
 
+    def own_models(self, group: Group) -> bool:
+        """With predictions, the mask of a sparse client never reaches the server: its device runs what it trained."""
+        return self.params.teacher == "predictions" and group.compression.sparsity > 0
+
+    def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
+        return None if self.own_models(self.groups[client.group]) else super().deployed(state, client)
+
     def aggregated(self, fed: Federation, state: State, replies: Sequence[Reply]) -> State:
         return self._distilled(fed, super().aggregated(fed, state, replies), replies)
 
@@ -93,13 +101,13 @@ class FedPKDG(FedAvg):
         for name, model in self.models.items():
             trainer, masks = self.trainer(model.with_frozen_head(), fed.round), self.covered(state, name)
             encoder = masks[:-1] if masks else None  # the head is not among what is pruned here
-            weights[name] = distil(trainer, weights[name], samples, logits, self.params, self.validation, encoder)
+            weights[name] = distil(trainer, weights[name], samples, logits, self.params, self.validation, encoder, fed)
         return {**state, "public": public.state, "weights": weights}
 
     def _lesson(self, fed: Federation, public: PublicRound, replies: Sequence[Reply]) -> Lesson | None:
         """Returns what the clients teach, weighted by their examples."""
         if self.params.teacher == "model":
-            teachers = trustworthy(fed, self, replies)
-            return public.uploaded(teachers, voices(teachers, equal=False))
+            teachers = public.weighable(trustworthy(fed, self, replies))
+            return public.uploaded(teachers, public.voices(teachers, equal=False))
         predictions = fed.call("predict", {reply.client: public.recipe for reply in replies})
         return public.spoken(public.speakers(predictions), equal=False)

@@ -16,15 +16,17 @@ from pydantic import Field
 
 from fedcompress.data.federated import Examples
 from fedcompress.distillation import round as public_round
+from fedcompress.distillation.ensemble import EnsembleParams
 from fedcompress.distillation.public import FEATURES, HEAD, TEACHER
 from fedcompress.distillation.round import PublicRound
 from fedcompress.distillation.source import LOGITS
 from fedcompress.distillation.student import StudentParams, distil
+from fedcompress.distillation.tiers import TierParams
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.strategy import Arrays, ClientInfo, Federation, Group, ServerStrategy, State
+from fedcompress.strategy import Arrays, Federation, Group, ServerStrategy, State
 
 
-class FedSimKDParams(StudentParams):
+class FedSimKDParams(StudentParams, EnsembleParams, TierParams):
     """Parameters of FedSimKD."""
 
     objective: Literal["simkd", "head-reuse", "kd"] = Field("simkd", description="what clients learn from the teacher")
@@ -64,7 +66,7 @@ class FedSimKD(ServerStrategy):
             return {**state, "public": public.state}
         samples, logits = public.collected(lesson)
         trainer = self.trainer(self.teacher, fed.round)
-        weights = distil(trainer, state["weights"], samples, logits, self.params, self.validation)
+        weights = distil(trainer, state["weights"], samples, logits, self.params, self.validation, fed=fed)
         return {"weights": weights, "public": public.state}
 
     def _request(self, fed: Federation, state: State, examples: Examples | None) -> dict[str, Arrays]:
@@ -83,9 +85,6 @@ class FedSimKD(ServerStrategy):
     def global_model(self, state: State, group: Group) -> Arrays | None:
         """Returns the teacher for groups of its architecture; the others have only their clients' models."""
         return state["weights"] if group.model is self.server_model else None
-
-    def deployed(self, state: State, client: ClientInfo) -> None:
-        """Returns None: what a client deploys is its own student."""
 
     def own_model(self, state: State) -> tuple[ModelSpec, Arrays]:
         return self.teacher, state["weights"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fedcompress.data.federated import Examples
-from fedcompress.evaluation import _figure, _of_clients
+from fedcompress.evaluation.own_models import figure, of_clients
 from fedcompress.training.trainer import evaluate
 from federating import experiment
 
@@ -21,18 +21,18 @@ def row(accuracy: float | None, validation: float | None = 0.5) -> dict[str, Any
 
 def test_own_models_that_were_not_tested_are_no_part_of_the_mean() -> None:
     group: Any = SimpleNamespace(clients=(0, 1, 2, 3))
-    assert _of_clients(group, {0: row(0.2), 1: row(0.4), 2: row(None), 3: {"status": "ok"}}) == pytest.approx(
+    assert of_clients(group, {0: row(0.2), 1: row(0.4), 2: row(None), 3: {"status": "ok"}}) == pytest.approx(
         (0.3, 1, 0.5)
     )
-    assert _of_clients(group, {0: row(0.2), 1: row(nan)})[0] == 0.2
-    accuracy, loss, validation = _of_clients(group, {0: row(0.2, None)})  # read from disk: null without validation data
+    assert of_clients(group, {0: row(0.2), 1: row(nan)})[0] == 0.2
+    accuracy, loss, validation = of_clients(group, {0: row(0.2, None)})  # read from disk: null without validation data
     assert (accuracy, loss, np.isnan(validation)) == (0.2, 1.0, True)
-    assert np.isnan(_of_clients(group, {})).all()
+    assert np.isnan(of_clients(group, {})).all()
 
 
 def test_an_accuracy_of_zero_is_an_accuracy() -> None:
-    assert _figure({"accuracy": 0.0}, "accuracy") == 0.0
-    assert np.isnan(_figure({"accuracy": None}, "accuracy"))
+    assert figure({"accuracy": 0.0}, "accuracy") == 0.0
+    assert np.isnan(figure({"accuracy": None}, "accuracy"))
 
 
 @pytest.mark.parametrize("value", [1e30, 3e38, np.inf, np.nan])

@@ -103,7 +103,10 @@ def test_large_statistics_hide_nothing_of_what_is_learned() -> None:
 STRATEGIES: dict[str, dict[str, Any]] = {
     "fedavg": {},
     "flower": {"server": {"strategy": "flower", "params": {"name": "FedAdam"}}},
-    "feddf": {"server": {"strategy": "feddf"}, "public": {"source": "holdout", "examples": 60}},
+    "feddf": {
+        "server": {"strategy": "feddf", "params": {"blocks": 2, "block_steps": 5}},
+        "public": {"source": "holdout", "examples": 60},
+    },
     "fedsimkd": {
         "server": {"strategy": "fedsimkd", "model": "mini-cnn"},
         "public": {"source": "holdout", "examples": 60},

@@ -59,6 +59,15 @@ CASES = {
     ),
     "moments": ({}, {"server.strategy": "flower", "server.params": {"name": "FedAdam"}}),
     "generator, buffer and client state": (FEDPKDG, {}),
+    "class counts of part of the clients": (
+        {
+            "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet"},
+            "public": {"source": "holdout", "examples": 100},
+            "groups": [{"name": "all", "model": "mini-cnn", "client": "distilling"}],
+            "server": {"strategy": "feddf", "cohort": 0.5, "params": {"ensemble": "class_counts", "blocks": 2}},
+        },
+        {},
+    ),
     "part of the clients": (PRUNING, {"server.cohort": 0.5}),
     "differences with error feedback": (
         {**PRUNING, "wire": {"values": "int4", "delta": True, "top_k": 0.1, "feedback": True, "entropy": True}},

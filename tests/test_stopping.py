@@ -50,6 +50,21 @@ CASES: dict[str, tuple[dict[str, Any], list[float | None], int, tuple[int, str] 
 }
 
 
+def test_a_run_can_be_judged_by_what_devices_run() -> None:
+    """Only rounds after which it was tested count: 0.4, 0.6, 0.6, while the global model is at 0.9 throughout."""
+    made = rows(0.9, 0.9, 0.9, 0.9, 0.9)
+    for row, value in zip(made, (0.4, None, 0.6, None, 0.6), strict=True):
+        row["deployed_validation_accuracy"] = value
+    assert ends({"by": "deployed", "target": 0.6}, made) == (3, "target")
+    assert ends({"by": "deployed", "patience": 1}, made) == (5, "patience")
+    assert ends({"by": "global", "target": 0.6}, made) == (1, "target")
+    stopped = Stopping(StopSettings(by="deployed", patience=1)).after(made)
+    assert stopped is not None
+    assert stopped.detail == (
+        "no gain of more than 0.001 in deployed validation accuracy for 1 tested rounds, after 0.6000"
+    )
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_when_a_run_ends(case: str) -> None:
     settings, validation, ready, expected = CASES[case]
@@ -85,6 +100,12 @@ REFUSED = {
         {"stop": {"patience": 2}, "data": {**TINY["data"], "server_validation": 0.0}},
         "stop: patience and target need validation data, but data.server_validation is 0.",
     ),
+    "rounds that nobody chose": (
+        {"stop": {"by": "deployed", "patience": 2}},
+        'stop.by: received "deployed", but evaluation.deployed_every is not set; say in which rounds what devices run '
+        "is tested, such as deployed_every = 1.",
+    ),
+    "by alone": ({"stop": {"by": "deployed"}}, "stop: is empty; give at least one of patience"),
     "no device": (
         {"stop": {"modelled_seconds": 2.0}},
         "stop.modelled_seconds: is for modelled devices, but no group has a device.",

@@ -21,7 +21,8 @@ RunNames = Annotated[
     list[str], Argument(metavar="RUN...", help="Directories of runs or sweeps; each may be LABEL=DIR.")
 ]
 Target = Annotated[
-    float | None, Option(metavar="ACCURACY", help="Add rounds, seconds and bytes until this test accuracy.")
+    float | None,
+    Option(metavar="ACCURACY", help="Add rounds, seconds and bytes until the global model has this test accuracy."),
 ]
 Baseline = Annotated[str | None, Option(metavar="NAME", help="Variant to compare the others with; default: the first.")]
 SummaryAsJson = Annotated[bool, Option("--json", help="Print the summary alone on standard output.")]

@@ -89,6 +89,13 @@ class FederatedData:
         return self.dataset.x_train[self.public] if len(self.public) else None
 
     @property
+    def public_labels(self) -> NDArray[np.int32] | None:
+        """The labels (n,) of those inputs, in their own data set; only for methods that say that they use them."""
+        if self.foreign is not None:
+            return self.foreign.y_train
+        return self.dataset.y_train[self.public] if len(self.public) else None
+
+    @property
     def test_examples(self) -> Examples:
         """The whole test set: only ever reported, never chosen by."""
         return Examples(self.dataset.x_test, self.dataset.y_test)

@@ -3,14 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+
+from fedcompress.parameters import Params
 
 Logits = NDArray[np.float32]
 
 _LEAST = 1e-7
 """Probability that stands for zero where a logarithm is taken."""
+
+
+class EnsembleParams(Params):
+    """By which rule several teachers become one."""
+
+    ensemble: Literal["mean_logits", "mean_probabilities", "class_counts", "sharpened"] = Field(
+        "mean_logits",
+        description="what the teachers say together: the mean of their logits or probabilities; probabilities weighted "
+        "by how many examples of the class a client holds, which the server is then told; their mean, sharpened",
+    )
+    ensemble_temperature: float = Field(
+        0.5, gt=0.0, description="sharpened: T of p^(1 / T), normalised, p the mean of the probabilities; 1 leaves p"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """How much a teacher counts.
+
+    Attributes:
+        weight: For every class alike: n_k, or 1 for each.
+        counts: n_kc, how many examples of each class it has seen, (classes,); None unless the rule asks for them.
+    """
+
+    weight: float
+    counts: NDArray[np.integer] | None = None
+
+
+def combined(rule: EnsembleParams, teachers: Sequence[Logits], voices: Sequence[Voice]) -> Logits:
+    """Returns what teachers say together under a rule, as logits (n, classes).
+
+    Args:
+        rule: Which.
+        teachers: Logits (n, classes) of each.
+        voices: How much each of them counts.
+    """
+    if rule.ensemble == "class_counts":
+        return class_counts(teachers, [counts for voice in voices if (counts := voice.counts) is not None])
+    weights = [voice.weight for voice in voices]
+    if rule.ensemble == "mean_logits":
+        return mean_logits(teachers, weights)
+    mean = mean_probabilities(teachers, weights)
+    return enhanced_entropy_reduced(mean, rule.ensemble_temperature) if rule.ensemble == "sharpened" else mean
+
+
+def voted(rule: EnsembleParams, labels: Sequence[NDArray[np.integer]], voices: Sequence[Voice], classes: int) -> Logits:
+    """Returns the same of teachers that name a class (n,) each, and no more; both means are their votes."""
+    if rule.ensemble == "class_counts":
+        certain = [np.log(np.maximum(np.eye(classes)[named], _LEAST)).astype(np.float32) for named in labels]
+        return combined(rule, certain, voices)
+    mean = votes(labels, classes, [voice.weight for voice in voices])
+    return enhanced_entropy_reduced(mean, rule.ensemble_temperature) if rule.ensemble == "sharpened" else mean
 
 
 def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
@@ -38,6 +95,25 @@ def mean_logits(teachers: Sequence[Logits], weights: Sequence[float]) -> Logits:
 def mean_probabilities(teachers: Sequence[Logits], weights: Sequence[float]) -> Logits:
     """Returns the logarithm of sum_k n_k softmax(z_k) / sum_k n_k: the ensemble of DS-FL. Logarithms are logits."""
     return np.log(np.maximum(mean_logits([softmax(z).astype(np.float32) for z in teachers], weights), _LEAST))
+
+
+def class_counts(teachers: Sequence[Logits], counts: Sequence[NDArray[np.integer]]) -> Logits:
+    """Returns the logarithm of p(c | x) ~ sum_k n_kc softmax(z_k)_c / sum_k n_kc, normalised over the classes.
+
+    On a class, those count who have seen it. With equal histograms it is the mean of the probabilities; a class that
+    nobody has seen has none.
+
+    Args:
+        teachers: Logits (n, classes) of each teacher.
+        counts: n_kc of each teacher, (classes,).
+    """
+    shares = np.asarray(counts, np.float64)
+    shares /= np.maximum(shares.sum(axis=0), 1.0)
+    total = np.zeros(teachers[0].shape, np.float64)
+    for logits, share in zip(teachers, shares, strict=True):
+        total += share * softmax(logits)
+    total /= np.maximum(total.sum(axis=1, keepdims=True), _LEAST)
+    return np.log(np.maximum(total, _LEAST)).astype(np.float32)
 
 
 def entropy_reduced(logits: Logits, temperature: float) -> Logits:

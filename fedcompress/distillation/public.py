@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedcompress.aggregation import weighted_mean
-from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, PublicSource
+from fedcompress.data.federated import Examples
+from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, SEED, PublicSource
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.wire.content import Arrays, ArraySpec, Content, Payload, weights_content
 
@@ -66,6 +67,25 @@ class PublicData:
             return {}
         shared = self.source.settings.share_discriminator
         return {GENERATOR: state[GENERATOR]} | ({DISCRIMINATOR: state[DISCRIMINATOR]} if shared else {})
+
+    def drawn(self, recipe: Payload, state: State, count: int | None = None) -> Examples:
+        """Returns the examples that a recipe stands for, in a mixture equally many of each client's generator.
+
+        Args:
+            recipe: As its receivers decode it.
+            state: With the `generators` of a mixture.
+            count: Instead of `[public] examples`.
+        """
+        generators = state.get("generators") or []
+        if not generators:
+            return self.source.draw(recipe, count)
+        most = count or self.source.settings.examples
+        share, seed = -(-most // len(generators)), int(recipe[SEED][0][0])
+        drawn = [
+            self.source.draw({SEED: [np.array([seed ^ number], np.int64)], GENERATOR: generator}, share)
+            for number, generator in enumerate(generators)
+        ]
+        return Examples(np.concatenate([e.x for e in drawn])[:most], np.concatenate([e.y for e in drawn])[:most])
 
     def train(self, fed: Federation, clients: Sequence[ClientInfo], state: State) -> State:
         """Has clients train the generator on their own data, by an action of its own, and combines what they return."""

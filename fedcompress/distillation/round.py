@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from fedcompress.data.federated import Examples
 from fedcompress.distillation import ensemble
-from fedcompress.distillation.source import GENERATOR, KEPT, LABELS, LOGITS, SEED
+from fedcompress.distillation.ensemble import EnsembleParams, Voice
+from fedcompress.distillation.source import COUNT, GENERATOR, KEPT, LABEL_COUNTS, LABELS, LOGITS, SEED
+from fedcompress.errors import RunError
 from fedcompress.generators.quality import collapsed
 from fedcompress.wire.content import Payload
 
@@ -55,7 +57,7 @@ class PublicRound:
     """
 
     def __init__(self, strategy: ServerStrategy, fed: Federation, clients: Sequence[ClientInfo], state: State) -> None:
-        """Has clients train the generators, where there are any.
+        """Has clients train the generators, where there are any, and count their labels, where the rule asks for it.
 
         Args:
             strategy: Whose round it is.
@@ -66,9 +68,26 @@ class PublicRound:
         assert strategy.public is not None
         self._fed, self._strategy = fed, strategy
         self._public, self._source = strategy.public, strategy.public.source
-        self.state = self._public.train(fed, clients, state["public"])
+        self._rule = rule_of(strategy)
+        self.state = self._counted(clients, self._public.train(fed, clients, state["public"]))
         seed = [np.array([fed.rng("public").integers(2**62)], np.int64)]
         self.recipe: Payload = {SEED: seed} | ({GENERATOR: self.state[GENERATOR]} if self._source.gan else {})
+
+    def _counted(self, clients: Sequence[ClientInfo], state: State) -> State:
+        """Returns the state with the histograms of labels of the clients that have not sent theirs before."""
+        if self._rule.ensemble != "class_counts":
+            return state
+        known: dict[str, NDArray[np.integer]] = dict(state.get(LABEL_COUNTS, {}))
+        new = [client for client in clients if str(client.partition) not in known]
+        nothing: Payload = {}
+        try:
+            replies = self._fed.call(COUNT, dict.fromkeys(new, nothing), expects={LABEL_COUNTS}) if new else []
+        except RunError:
+            if not known:
+                raise
+            replies = []  # those few are left out and asked again; the others go on
+        known |= {str(reply.client.partition): reply.payload[LABEL_COUNTS][0] for reply in replies}
+        return {**state, LABEL_COUNTS: known}
 
     @cached_property
     def examples(self) -> Examples | None:
@@ -76,22 +95,11 @@ class PublicRound:
         if self._source.gan is None:
             return self._source.draw(self.recipe)
         decoded = {**self.recipe, GENERATOR: self._fed.decoded(GENERATOR, self.recipe[GENERATOR])}
-        drawn = self._mixture(decoded) if self.state["generators"] else self._source.draw(decoded)
+        drawn = self._public.drawn(decoded, self.state)
         if problem := collapsed(drawn.x, drawn.y):
             self._fed.event(f"the generator has collapsed, this round does not distil: {problem}")
             return None
         return drawn
-
-    def _mixture(self, recipe: Payload) -> Examples:
-        """Draws from the clients' generators in turn."""
-        generators, most = self.state["generators"], self._source.settings.examples
-        share = -(-most // len(generators))
-        seed = int(recipe[SEED][0][0])
-        drawn = [
-            self._source.draw({SEED: [np.array([seed ^ number], np.int64)], GENERATOR: generator}, share)
-            for number, generator in enumerate(generators)
-        ]
-        return Examples(np.concatenate([e.x for e in drawn])[:most], np.concatenate([e.y for e in drawn])[:most])
 
     def speakers(self, replies: Sequence[Reply]) -> list[Reply]:
         """Returns the replies that say something of every example; the others are events."""
@@ -105,16 +113,34 @@ class PublicRound:
             else:
                 text = f"client {reply.client.partition} said nothing of the {rows} public examples, it was left out"
                 self._fed.event(text)
-        return speakers
+        return self.weighable(speakers)
 
-    def uploaded(self, teachers: Sequence[Reply], weights: Sequence[float]) -> Lesson | None:
-        """Returns what the mean of the logits of uploaded models teaches; None as for `sift`.
+    def weighable(self, replies: Sequence[Reply]) -> list[Reply]:
+        """Returns the replies that the rule can weigh: those of clients whose labels are counted, where it asks."""
+        known = self.state.get(LABEL_COUNTS)
+        if known is None:
+            return list(replies)
+        for reply in replies:
+            if str(reply.client.partition) not in known:
+                self._fed.event(f"client {reply.client.partition} has not said what it holds, it was left out")
+        return [reply for reply in replies if str(reply.client.partition) in known]
+
+    def voices(self, replies: Sequence[Reply], *, equal: bool) -> list[Voice]:
+        """Returns how much each client counts: all alike, or by their examples; and by class where the rule asks."""
+        known = self.state.get(LABEL_COUNTS, {})
+        return [
+            Voice(1.0 if equal else float(reply.client.examples), known.get(str(reply.client.partition)))
+            for reply in replies
+        ]
+
+    def uploaded(self, teachers: Sequence[Reply], voices: Sequence[Voice]) -> Lesson | None:
+        """Returns what uploaded models teach together; None as for `sift`, or for nobody.
 
         Args:
             teachers: Replies with "weights".
-            weights: How much each of them counts.
+            voices: How much each of them counts.
         """
-        if self.examples is None:
+        if self.examples is None or not teachers:
             return None
         logits = [
             self._strategy.trainer(self._strategy.models[reply.client.model], self._fed.round).predict(
@@ -122,19 +148,18 @@ class PublicRound:
             )
             for reply in teachers
         ]
-        return self.sift(ensemble.mean_logits(logits, weights))
+        return self.sift(ensemble.combined(self._rule, logits, voices))
 
-    def spoken(self, speakers: Sequence[Reply], *, equal: bool = True, probabilities: bool = False) -> Lesson | None:
+    def spoken(self, speakers: Sequence[Reply], *, equal: bool = True) -> Lesson | None:
         """Returns what clients teach that say what they think of the examples; None as for `sift`, or for nobody.
 
         Args:
             speakers: As `speakers` returns them.
-            equal: As for `consensus`.
-            probabilities: As for `consensus`.
+            equal: Whether they count alike; otherwise by their examples.
         """
         if not speakers:
             return None
-        return self.sift(consensus(speakers, self._source.classes, equal=equal, probabilities=probabilities))
+        return self.sift(consensus(self._rule, speakers, self.voices(speakers, equal=equal), self._source.classes))
 
     def sift(self, logits: ensemble.Logits) -> Lesson | None:
         """Returns the examples that are worth learning, and notes how many samples of a generator are not.
@@ -191,27 +216,46 @@ def initial(strategy: ServerStrategy) -> State:
     return strategy.public.initial()
 
 
-def consensus(
-    replies: Sequence[Reply], classes: int, *, equal: bool = True, probabilities: bool = False
-) -> ensemble.Logits:
+def rule_of(strategy: ServerStrategy) -> EnsembleParams:
+    """Returns by which rule a strategy's teachers become one: the mean of their logits unless its parameters say."""
+    return strategy.params if isinstance(strategy.params, EnsembleParams) else EnsembleParams()
+
+
+def counting_problems(strategy: ServerStrategy) -> list[str]:
+    """Returns why clients cannot say what they hold, if the rule asks for it."""
+    if rule_of(strategy).ensemble != "class_counts":
+        return []
+    return [
+        f'groups.{name}.client: server.params.ensemble = "class_counts" needs the action {COUNT}, which client '
+        f"{group.settings.client!r} does not have; use another rule, or a client that has it, such as distilling."
+        for name, group in strategy.groups.items()
+        if COUNT not in group.client.actions()
+    ]
+
+
+def counting_warnings(strategy: ServerStrategy) -> list[str]:
+    """Returns what class counts tell the server, if the rule asks for them."""
+    if rule_of(strategy).ensemble != "class_counts":
+        return []
+    return [
+        'server.params.ensemble = "class_counts": each client sends, once, how many examples of each class it trains '
+        "on; that tells the server what the client holds."
+    ]
+
+
+def consensus(rule: EnsembleParams, replies: Sequence[Reply], voices: Sequence[Voice], classes: int) -> ensemble.Logits:
     """Returns what clients say together of the public examples, as logits (n, classes).
 
     Args:
-        replies: With "logits", or with "labels", which are then votes.
+        rule: By which.
+        replies: With "logits", or with "labels": a client is certain of the class that it names, and a mean is a vote.
+        voices: How much each of them counts.
         classes: Number of classes.
-        equal: Whether they count alike; otherwise by their examples.
-        probabilities: Average probabilities instead of logits.
     """
-    counts = voices(replies, equal=equal)
-    if all(LABELS in reply.payload for reply in replies):
-        return ensemble.votes([reply.payload[LABELS][0].astype(np.int64) for reply in replies], classes, counts)
-    logits = [reply.payload[LOGITS][0] for reply in replies]
-    return ensemble.mean_probabilities(logits, counts) if probabilities else ensemble.mean_logits(logits, counts)
-
-
-def voices(replies: Sequence[Reply], *, equal: bool) -> list[float]:
-    """Returns how much each client's opinion counts: all alike, or by their examples."""
-    return [1.0 if equal else float(reply.client.examples) for reply in replies]
+    if not all(LABELS in reply.payload for reply in replies):
+        return ensemble.combined(rule, [reply.payload[LOGITS][0] for reply in replies], voices)
+    labels = [reply.payload[LABELS][0].astype(np.int64) for reply in replies]
+    return ensemble.voted(rule, labels, voices, classes)
 
 
 def trustworthy(fed: Federation, strategy: ServerStrategy, replies: Sequence[Reply]) -> list[Reply]:

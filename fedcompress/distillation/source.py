@@ -18,6 +18,10 @@ from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.content import ArraySpec, Content, Payload
 
 SEED, GENERATOR, DISCRIMINATOR, LOGITS, LABELS, KEPT = "seed", "generator", "discriminator", "logits", "labels", "kept"
+LABEL_COUNTS = "label counts"
+"""How many examples of each class a client trains on, (classes,): it tells the server what the client holds."""
+COUNT = "count_labels"
+"""The client action that says it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +32,8 @@ class PublicSource:
         settings: `[public]`.
         input_shape: Shape of one example.
         classes: Number of classes.
-        pool: Known examples to draw from ("holdout", "dataset:NAME"); their labels are never looked at.
+        pool: Known examples to draw from ("holdout", "dataset:NAME").
+        pool_labels: Their labels (n,), which only `labelled` looks at.
         gan: The generator's architecture ("gan").
     """
 
@@ -37,6 +42,7 @@ class PublicSource:
     classes: int
     pool: NDArray[Any] | None = None
     gan: GanSpec | None = None
+    pool_labels: NDArray[np.int32] | None = None
 
     @property
     def contents(self) -> dict[str, Content]:
@@ -47,6 +53,7 @@ class PublicSource:
             LOGITS: Content((ArraySpec((None, self.classes), limit=rows),)),
             LABELS: Content((ArraySpec((None,), "uint16", limit=rows),), lossless=True),
             KEPT: Content((ArraySpec((None,), "uint8", limit=(rows + 7) // 8),), lossless=True),
+            LABEL_COUNTS: Content((ArraySpec((self.classes,), "uint32"),), lossless=True),
         }
         if self.gan is not None:
             networks = self.gan.contents
@@ -72,12 +79,44 @@ class PublicSource:
         unlabelled = np.zeros(count, np.int32)
         if self.pool is None:
             return Examples(rng.integers(0, 256, (count, *self.input_shape), np.uint8), unlabelled)
-        chosen = np.sort(rng.choice(len(self.pool), min(count, len(self.pool)), replace=False))
+        chosen = self._chosen(len(self.pool), count, rng)
         return Examples(self.pool[chosen], unlabelled[: len(chosen)])
+
+    def labelled(self, recipe: Payload) -> Examples:
+        """Returns the same examples with the labels that they have: their own, or what a generator was asked for.
+
+        Raises:
+            InputError: They have none, or classes that the federation does not have (`without_labels`).
+        """
+        if problem := self.without_labels:
+            raise InputError(problem)
+        drawn = self.draw(recipe)
+        if self.pool is None or self.pool_labels is None:
+            return drawn
+        rng = generator(int(recipe[SEED][0][0]), 0, SERVER, "public")
+        return Examples(drawn.x, self.pool_labels[self._chosen(len(self.pool), self.settings.examples, rng)])
+
+    def _chosen(self, size: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        return np.sort(rng.choice(size, min(count, size), replace=False))
+
+    @property
+    def without_labels(self) -> str | None:
+        """Why its examples have no labels that a model of the federation could learn; None if they have."""
+        received = f"public.source: received {self.settings.source!r}"
+        if self.gan is None and self.pool is None:
+            return f"{received}, whose examples have no labels."
+        most = 0 if self.pool_labels is None else int(self.pool_labels.max(initial=0))
+        if most >= self.classes:
+            return f"{received}, which has classes up to {most}, the federation's are 0 to {self.classes - 1}."
+        return None
 
 
 def make_source(
-    settings: PublicSettings, input_shape: Sequence[int], classes: int, pool: NDArray[Any] | None
+    settings: PublicSettings,
+    input_shape: Sequence[int],
+    classes: int,
+    pool: NDArray[Any] | None,
+    pool_labels: NDArray[np.int32] | None = None,
 ) -> PublicSource:
     """Returns the source that `[public]` names.
 
@@ -86,6 +125,7 @@ def make_source(
         input_shape: Shape of one example of the federation.
         classes: Number of classes.
         pool: Examples that are known on both ends, for the sources that have some.
+        pool_labels: Their labels.
 
     Raises:
         InputError: The source cannot give examples like those of the federation.
@@ -100,7 +140,7 @@ def make_source(
         gan = GanSpec(settings.gan, shape, classes) if settings.generated else None
     except InputError as error:
         raise InputError(f"public.source: {problem}" for problem in error.problems) from None
-    return PublicSource(settings, shape, classes, pool, gan)
+    return PublicSource(settings, shape, classes, pool, gan, pool_labels)
 
 
 def kept_rows(payload: Payload, rows: int) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from fedcompress.compression import tflite
 from fedcompress.compression.size import save_h5
 from fedcompress.experiment import Experiment
+from fedcompress.groups import Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.results.run.directory import file_names
 from fedcompress.results.run.missing import optional
@@ -18,28 +19,34 @@ from fedcompress.wire.content import Arrays
 def export_models(
     experiment: Experiment, state: State, folder: Path, missing: list[str]
 ) -> Mapping[str, Mapping[str, int | str | None]]:
-    """Writes `GROUP.h5` and `GROUP.tflite` for every group that has a global model, and returns their sizes in bytes.
+    """Writes `GROUP.h5` and `GROUP.tflite` for every group whose devices' model the server has; returns sizes in bytes.
 
     Groups whose names would be one file end in a digest there; see `file_names`. A model that is the server's own is
     `server.h5` and `server.tflite`. A file that cannot be made is left out: its size is None, and `missing` says why.
     A TFLite file that needs operations of TensorFlow says so beside its size.
 
-    The model is what the group's first client would deploy: the global weights under its mask, without the channels
-    that are pruned as a whole. With `mask = "server"` that is the same for the whole group.
+    The model is what the group's first client deploys: the global weights under its mask, without the channels that are
+    pruned as a whole. With `mask = "server"` that is the same for the whole group.
     """
     sizes: dict[str, Mapping[str, int | str | None]] = {}
     with_tflite = experiment.scenario.evaluation.tflite
     files = file_names(experiment.groups)
     for name, group in experiment.groups.items():
-        weights = experiment.deployed(state, experiment.clients[group.clients[0]])
+        weights = _deployed(experiment, state, group)
         if weights is None:
             continue
-        sizes[name] = _write(
-            *group.compression.deployed(group.model, weights), folder / files[name], missing, with_tflite
-        )
+        spec = experiment.device_model(group)
+        small = group.compression.deployed(spec, weights) if spec is group.model else (spec, weights)
+        sizes[name] = _write(*small, folder / files[name], missing, with_tflite)
     if of_server := experiment.server.own_model(state):
         _write(*of_server, folder / "server", missing, with_tflite)
     return sizes
+
+
+def _deployed(experiment: Experiment, state: State, group: Group) -> Arrays | None:
+    """Returns what the first client deploys of which the server knows it."""
+    deployed = (experiment.deployed(state, experiment.clients[partition]) for partition in group.clients)
+    return next((weights for weights in deployed if weights is not None), None)
 
 
 def _write(

@@ -36,8 +36,13 @@ FEDERATION: Wanted = {"groups": list, "labels": list}
 """What these files have to hold, by key; other keys may be absent."""
 
 _TEXTS = ("action", "group", "status", "error", "direction", "content")
-_LATER = {"validation_accuracy", "events"}
-"""Columns of `rounds.jsonl` that the first versions did not write."""
+_MEASURED_LATER = (
+    *("validation_accuracy", "deployed_accuracy", "deployed_validation_accuracy", "deployed_worst"),
+    *("personal_accuracy", "personal_worst10"),
+)
+"""Figures of `rounds.jsonl` that earlier versions did not write: NaN in their tables."""
+_LATER = {*_MEASURED_LATER, "events", "groups"}
+"""Columns of `rounds.jsonl` that may be absent."""
 _COLUMNS: Mapping[str, Collection[str]] = {
     "rounds": [name for name in RoundRow.__annotations__ if name in RoundRow.__required_keys__ - _LATER],
     "clients": ("round", "action", "client", "group", "accuracy", "sparsity_target", "sparsity", "status", "error"),
@@ -60,6 +65,8 @@ def checked(path: Path, table: dict[str, Any], wanted: Wanted) -> dict[str, Any]
 def read_rows(path: Path, *, cut_off: bool) -> pd.DataFrame:
     """Returns one of the tables of a run.
 
+    What a round measured of a group is a column of its own: `groups.watch.deployed_accuracy`.
+
     Args:
         path: `rounds.jsonl`, `clients.jsonl` or `ledger.jsonl`.
         cut_off: Whether the last line may be unfinished, which then does not count: of a run that was killed it is.
@@ -78,10 +85,16 @@ def read_rows(path: Path, *, cut_off: bool) -> pd.DataFrame:
         raise InputError(f"{path}: ends within a line, though the run is completed: it was cut off.")
     if not all(isinstance(row, dict) for row in rows):
         raise InputError(f"{path}: holds lines that are no rows; {EXPECTED}.")
-    columns = _COLUMNS[path.stem]
+    columns: Collection[str] = _COLUMNS[path.stem]
+    of_groups: Collection[str] = ()
+    if path.stem == "rounds":
+        rows, of_groups = _tidy(path, rows)
     table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(columns))
     if lacking := [column for column in columns if column not in table]:
         raise InputError(f"{path}: lacks {', '.join(lacking)}; {EXPECTED}.")
+    if path.stem == "rounds":
+        table = table.reindex(columns=list(dict.fromkeys([*table.columns, *_MEASURED_LATER])))
+        columns = [*columns, *_MEASURED_LATER, *of_groups]
     for column in columns:
         if column not in _TEXTS:
             try:
@@ -89,3 +102,21 @@ def read_rows(path: Path, *, cut_off: bool) -> pd.DataFrame:
             except (TypeError, ValueError) as error:
                 raise InputError(f"{path}: {column} is no number ({error}); {EXPECTED}.") from None
     return table
+
+
+def of_group(name: str, figure: str) -> str:
+    """Returns the column of `rounds` that holds a figure of a group."""
+    return f"groups.{name}.{figure}"
+
+
+def _tidy(path: Path, rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Collection[str]]:
+    """Returns rows of rounds with a column for each figure of each group, and these columns."""
+    tidy, columns = [], dict[str, None]()
+    for row in rows:
+        groups = row.get("groups") or {}
+        if not (isinstance(groups, dict) and all(isinstance(figures, dict) for figures in groups.values())):
+            raise InputError(f"{path}: groups is no table of figures by group; {EXPECTED}.")
+        figures = {of_group(name, key): value for name, of in groups.items() for key, value in of.items()}
+        columns |= dict.fromkeys(figures)
+        tidy.append({**{key: value for key, value in row.items() if key != "groups"}, **figures})
+    return tidy, columns

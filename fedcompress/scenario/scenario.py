@@ -73,6 +73,11 @@ class Scenario(Document):
         stop = self.stop
         if stop and (stop.patience or stop.target) and not self.data.server_validation:
             raise ValueError("stop: patience and target need validation data, but data.server_validation is 0")
+        if stop and stop.by == "deployed" and self.evaluation.deployed_every is None:
+            raise ValueError(
+                'stop.by: received "deployed", but evaluation.deployed_every is not set; say in which rounds what '
+                "devices run is tested, such as deployed_every = 1"
+            )
         if all(group.device is None for group in self.groups):
             for key, value in (
                 ("server.deadline", self.server.deadline),

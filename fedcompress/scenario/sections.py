@@ -211,7 +211,20 @@ class GroupSettings(Section):
 
 
 class EvaluationSettings(Section):
-    """`[evaluation]`: what is measured besides the global model, which is tested after every round."""
+    """`[evaluation]`: what is measured besides the global model, which is tested after every round, and when. What is
+    measured every so many rounds is measured after the last one, too."""
+
+    deployed_every: Positive | None = Field(
+        None,
+        description="rounds between tests of what devices run; default: 1 if that is estimated to cost at most a tenth "
+        "of a round's local training, otherwise 5",
+    )
+    personal_every: int = Field(
+        0,
+        ge=0,
+        description="rounds between tests of what devices run after one more local epoch, each on its client's own "
+        "distribution; it is measured, not exchanged; 0: never",
+    )
 
     clients_every: int = Field(
         0, ge=0, description="rounds between tests of every trained client model on its own distribution; 0: never"
@@ -226,7 +239,12 @@ class StopSettings(Section):
     """`[stop]`: what ends a run before its last round. Accuracy is that on the server's validation data, never on the
     test set, and counts from the round on in which every group is at its full sparsity."""
 
-    patience: Positive | None = Field(None, description="rounds without a gain of min_delta in accuracy")
+    by: Literal["global", "deployed"] = Field(
+        "global",
+        description="whose accuracy: the global model's, or that of what devices run, in the rounds of "
+        "evaluation.deployed_every",
+    )
+    patience: Positive | None = Field(None, description="tested rounds without a gain of min_delta in accuracy")
     min_delta: Fraction = Field(0.001, description="a smaller gain counts as none")
     target: Share | None = Field(None, description="accuracy that is enough")
     bytes: Positive | None = Field(None, description="in both directions; the round that reaches it is the last")
@@ -235,7 +253,7 @@ class StopSettings(Section):
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        keys = [key for key in StopSettings.model_fields if key != "min_delta"]
+        keys = [key for key in StopSettings.model_fields if key not in ("by", "min_delta")]
         if all(getattr(self, key) is None for key in keys):
             raise ValueError(f"is empty; give at least one of {', '.join(keys)}")
         return self

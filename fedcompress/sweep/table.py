@@ -11,6 +11,10 @@ from fedcompress.scenario import Scenario
 from fedcompress.sweep.jobs import Outcome
 
 _FIGURES: Mapping[str, Callable[[Summary], Any]] = {
+    "deployed_accuracy": lambda s: s.get("deployed_accuracy"),
+    "deployed_worst": lambda s: s.get("deployed_worst"),
+    "personal_accuracy": lambda s: _personal(s, "mean"),
+    "personal_worst10": lambda s: _personal(s, "worst10"),
     "accuracy": lambda s: s["accuracy"],
     "best_accuracy": lambda s: s["best_accuracy"],
     "loss": lambda s: s["loss"],
@@ -38,6 +42,10 @@ def _row(variant: str, outcomes: Sequence[Outcome]) -> SweepRow:
     reasons = [f"seed {seed}: {problem}" for seed, problem in failed.items()]
     row: SweepRow = {"variant": variant, "seeds": len(summaries), "failed": len(failed), "problems": reasons}
     return cast(SweepRow, {**row, **figures})
+
+
+def _personal(summary: Mapping[str, Any], key: str) -> float | None:
+    return (summary.get("personal") or {}).get(key)
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, float | None]:

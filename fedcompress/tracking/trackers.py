@@ -25,9 +25,19 @@ from fedcompress.tracking.base import Scalars, Tracked, Tracker
 FOLDER = "tracking"
 CLASSES = {"tensorboard": "TensorBoard", "wandb": "WeightsAndBiases", "mlflow": "Mlflow"}
 """Name in a scenario, of the extra, of the library and of our module -> class."""
-_ROUND = ("accuracy", "loss", "validation_accuracy", "best", "seconds", "clients", "failures")
+_ROUND = (
+    *("deployed_accuracy", "deployed_worst", "deployed_validation_accuracy", "personal_accuracy", "personal_worst10"),
+    *("accuracy", "loss", "validation_accuracy", "best", "seconds", "clients", "failures"),
+)
+_PERSONAL = {"accuracy": "mean", "worst10": "worst10"}
+"""`personal_accuracy` and `personal_worst10` as `summary.json` calls them."""
 _CLIENT = ("accuracy", "train_loss", "sparsity", "sparsity_target")
-_SUMMARY = ("accuracy", "best_accuracy", "loss", "uplink_bytes", "downlink_bytes", "seconds", "rounds")
+_SUMMARY = (
+    *("deployed_accuracy", "deployed_worst"),
+    *("accuracy", "best_accuracy", "loss", "uplink_bytes", "downlink_bytes", "seconds", "rounds"),
+)
+_GROUP = ("deployed_accuracy", "deployed_validation_accuracy", "personal_accuracy", "personal_worst10", "accuracy")
+"""Figures that are sent: `accuracy` is that of the global model, here and above."""
 
 
 def check(experiment: Experiment) -> None:
@@ -97,7 +107,7 @@ class Trackers:
         for name, group in self._experiment.groups.items():
             weights = self._experiment.server.deployed(state, self._experiment.clients[group.clients[0]])
             if weights is not None:
-                for position, layer in group.model.kernels.items():
+                for position, layer in self._experiment.server.device_model(group).kernels.items():
                     yield f"sparsity {name}/{layer}", float(np.mean(weights[position] == 0))
 
     def _each(self, act: Callable[[Tracker], None]) -> None:
@@ -120,16 +130,27 @@ def _of_summary(summary: Mapping[str, Any]) -> Scalars:
     """Returns the final figures; none of a run that did not get there."""
     if not summary:
         return {}
-    of_run = {f"final/{key}": summary[key] for key in _SUMMARY}
-    of_groups = {f"final group {name}/accuracy": group["accuracy"] for name, group in summary["groups"].items()}
+    personal = summary.get("personal") or {}
+    of_run = {f"final/{key}": summary.get(key) for key in _SUMMARY}
+    of_run |= {f"final/personal_{key}": personal.get(name) for key, name in _PERSONAL.items()}
+    of_groups = {
+        f"final group {name}/{key}": group.get(key) for name, group in summary["groups"].items() for key in _GROUP
+    }
     return _finite({**of_run, **of_groups})
 
 
 def _of_round(row: Mapping[str, Any]) -> dict[str, Any]:
-    known = {f"round/{key}": row[key] for key in _ROUND}
+    known = {f"round/{key}": row.get(key) for key in _ROUND}
+    groups = row.get("groups") or {}
+    tested = {f"groups/{name}/{_clear(key)}": value for name, of in groups.items() for key, value in of.items()}
     sizes = {f"bytes/{direction}": row[f"{direction}_bytes"] for direction in ("uplink", "downlink")}
     modelled = {f"modelled/{key.removeprefix('modelled_')}": row[key] for key in row if key.startswith("modelled_")}
-    return {**known, **sizes, **modelled}
+    return {**known, **tested, **sizes, **modelled}
+
+
+def _clear(key: str) -> str:
+    """Returns the name of a figure of a group: that of the global model, which a sparse group cannot run, says so."""
+    return key if key.startswith(("deployed_", "personal_")) else f"global_{key}"
 
 
 def _of_groups(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from fedcompress.compression.base import Wrapping
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.random_layers import RandomLayers
 from fedcompress.training.objectives import Objective
+from fedcompress.training.rates import Cosine, of_steps
 from fedcompress.wire.content import Arrays
 from fedcompress.wire.vector import joined, sizes_of, split
 
@@ -34,10 +36,16 @@ def make_optimizer(name: str, variables: Sequence[Any], **settings: Any) -> Any:
     return optimizer
 
 
-def reset(optimizer: Any) -> None:
-    """Has an optimizer start anew, in a graph."""
+def reset(optimizer: Any, unless: Any = False) -> None:
+    """Has an optimizer start anew, in a graph.
+
+    Args:
+        optimizer: Its moments, and the number of its steps.
+        unless: A tensor that says whether it goes on from them instead.
+    """
+    tf = keras.tf
     for slot in optimizer.variables():
-        slot.assign(keras.tf.zeros_like(slot))
+        slot.assign(tf.where(unless, slot, tf.zeros_like(slot)))
 
 
 def assign(variables: Sequence[Any], flat: Any) -> None:
@@ -101,6 +109,7 @@ class Trained:
         steps: Of the optimizer.
         latent: The weights before they were rounded, which a further training of the same model goes on from.
         observed: What else compression has found out: ranges of activations.
+        examples: That the steps went through, each as often as it was in one.
     """
 
     weights: Arrays
@@ -109,6 +118,7 @@ class Trained:
     steps: int
     latent: Arrays = field(default_factory=list)
     observed: Arrays = field(default_factory=list)
+    examples: int = 0
 
 
 class TrainingLoop:
@@ -134,18 +144,29 @@ class TrainingLoop:
             self._wrapping = wrapping
             self._objective = objective
             self._graph: Any = None
+            self._left: NDArray[Any] = np.zeros(sum(sizes_of([tuple(v.shape) for v in self._weights])), np.float32)
 
     def _train(
-        self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, rate: Any, inputs: Any, constants: Any
+        self,
+        weights: Any,
+        x: Any,
+        y: Any,
+        targets: Any,
+        order: Any,
+        edges: Any,
+        rates: Any,
+        continued: Any,
+        inputs: Any,
+        constants: Any,
     ) -> Any:
         tf = keras.tf
         assign(self._weights, weights)
-        reset(self._optimizer)
-        self._optimizer.learning_rate.assign(rate)
+        reset(self._optimizer, unless=continued)
         self._wrapping.begin(inputs)
         variables = self._trainable
 
         def step(index: Any, total: Any) -> Any:
+            self._optimizer.learning_rate.assign(rates[index])
             rows = order[edges[index] : edges[index + 1]]
             batch, labels = scaled(tf.gather(x, rows)), tf.gather(y, rows)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -170,11 +191,14 @@ class TrainingLoop:
         masks, observed = ([tf.identity(v) for v in vs] for vs in (self._wrapping.masks(), self._wrapping.observed()))
         return flattened(self._weights), masks, observed, total
 
-    def _compiled(self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, *rest: Any) -> Any:
+    def _compiled(
+        self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, rates: Any, *rest: Any
+    ) -> Any:
         """Traces the graph for any number of examples and steps, so that no client makes it trace again."""
-        per_example = [of_rows(x), of_rows(y), [of_rows(t) for t in targets], of_rows(order), of_rows(edges)]
+        per_step = [of_rows(order), of_rows(edges), of_rows(rates)]
+        per_example = [of_rows(x), of_rows(y), [of_rows(t) for t in targets]]
         fixed = [[of_shape(a) for a in part] if isinstance(part, list) else of_shape(part) for part in rest]
-        signature = [of_shape(weights), *per_example, *fixed]
+        signature = [of_shape(weights), *per_example, *per_step, *fixed]
         with keras.LOCK:
             function = keras.tf.function(self._train, input_signature=signature, autograph=False)
             return self._random.bind(function.get_concrete_function())
@@ -189,10 +213,12 @@ class TrainingLoop:
         *,
         epochs: int,
         batch_size: int,
-        learning_rate: float,
+        learning_rate: float | Cosine,
         rng: np.random.Generator,
+        steps: int | None = None,
+        continued: bool = False,
     ) -> Trained:
-        """Trains from `weights` on (x, y) and returns what came out; nothing is kept between calls.
+        """Trains from `weights` on (x, y) and returns what came out; nothing of one call is seen by another.
 
         Args:
             weights: Start, in the model's own order and shapes.
@@ -202,23 +228,38 @@ class TrainingLoop:
             inputs: What the wrapping's `begin` expects.
             epochs: Passes over the examples.
             batch_size: Examples in a step.
-            learning_rate: Constant over the call.
+            learning_rate: Constant over the call, or what it falls along.
             rng: Shuffles the examples, and seeds random layers.
+            steps: Instead of `epochs`: the last pass may end early.
+            continued: Whether this is a part of a longer training, not its first: the optimizer goes on from where the
+                call before left it.
+
+        Raises:
+            ValueError: It is to go on from other weights than the call before left, or some of them pruned.
         """
+        if steps is not None:
+            epochs = ceil(steps / ceil(len(y) / batch_size))
         order, edges = batches(len(y), batch_size, epochs, rng)
-        rate = np.float32(learning_rate)
+        edges = edges[: len(edges) if steps is None else steps + 1]
+        rates = of_steps(learning_rate, len(edges) - 1)
         targets, constants = objective.targets, objective.constants
         flat = joined(weights, np.float32)  # every array more in a call costs a tenth of a millisecond
+        if continued and not np.array_equal(flat, np.where(flat == 0, flat, self._left)):
+            raise ValueError("a training goes on from weights that are not those that the training before it left")
         if self._graph is None:
-            self._graph = self._compiled(flat, x, y, targets, order, edges, rate, inputs, constants)
+            self._graph = self._compiled(flat, x, y, targets, order, edges, rates, np.bool_(False), inputs, constants)
         self._random.seed(rng)
-        trained, masks, observed, total = self._graph(flat, x, y, targets, order, edges, rate, list(inputs), constants)
-        latent = split(np.array(trained), [tuple(v.shape) for v in self._weights])
+        trained, masks, observed, total = self._graph(
+            flat, x, y, targets, order, edges, rates, np.bool_(continued), list(inputs), constants
+        )
+        self._left = np.array(trained)
+        latent = split(self._left, [tuple(v.shape) for v in self._weights])
         return Trained(
             latent,
             [m.numpy().astype(bool) for m in masks],
-            float(total) / len(order),
+            float(total) / int(edges[-1]),
             len(edges) - 1,
             latent,
             [o.numpy() for o in observed],
+            int(edges[-1]),
         )

@@ -131,6 +131,24 @@ class Distillation(Objective):
         return (1.0 - alpha) * cross_entropy(logits, y) + alpha * temperature**2 * divergence
 
 
+@dataclass(frozen=True, eq=False)
+class LogitMatching(Objective):
+    """Mean absolute error between the logits of student and teacher, over the classes (FedMD, Li & Wang 2019).
+
+    Attributes:
+        teacher: (n, classes) logits, a row for each training example.
+    """
+
+    teacher: NDArray[Any]
+
+    @property
+    def targets(self) -> Arrays:
+        return [np.asarray(self.teacher, np.float32)]
+
+    def loss(self, model: Any, x: Any, y: Any, targets: Sequence[Any], constants: Sequence[Any]) -> Any:
+        return keras.tf.reduce_mean(keras.tf.abs(model(x, training=True) - targets[0]), axis=1)
+
+
 def kl_divergence(teacher: Any, student: Any) -> Any:
     """Returns KL(softmax(teacher) || softmax(student)) of each example, (batch,), of logits (batch, classes)."""
     tf = keras.tf

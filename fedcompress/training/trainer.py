@@ -21,6 +21,7 @@ from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training import work
 from fedcompress.training.loop import Trained, TrainingLoop, scaled
 from fedcompress.training.objectives import CrossEntropy, Objective
+from fedcompress.training.rates import Cosine
 from fedcompress.wire.content import Arrays
 
 PREDICTION_BATCH = 1000
@@ -151,9 +152,11 @@ class Trainer:
         *,
         masks: Arrays | None = None,
         epochs: int | None = None,
-        learning_rate: float | None = None,
+        learning_rate: float | Cosine | None = None,
         batch_size: int | None = None,
         purpose: str = "shuffle",
+        steps: int | None = None,
+        continued: bool = False,
     ) -> Trained:
         """Trains from `weights` and returns new ones; `masks` is empty where nothing is pruned in this round.
 
@@ -163,9 +166,12 @@ class Trainer:
             objective: What to minimise; cross-entropy by default.
             masks: Masks to keep; None lets the compression choose them.
             epochs: Instead of `[training] epochs`.
-            learning_rate: Instead of `[training] learning_rate`, and not decayed.
+            learning_rate: Instead of `[training] learning_rate`, and not decayed; a `Cosine` falls from step to step.
             batch_size: Instead of `[training] batch_size`.
             purpose: Of the generator for shuffling and for random layers; trainings of one action need different ones.
+            steps: Instead of `epochs`, which is passes: steps of the optimizer.
+            continued: Whether this is a part of a longer training, not its first: the optimizer goes on from where this
+                thread's training of the same kind before it left it, and `weights` are what that one returned.
 
         Raises:
             FloatingPointError: Training diverged.
@@ -194,8 +200,10 @@ class Trainer:
             batch_size=batch_size or settings.batch_size,
             learning_rate=learning_rate or settings.learning_rate * settings.learning_rate_decay**past_rounds,
             rng=self._rng(purpose),
+            steps=steps,
+            continued=continued,
         )
-        work.add_pass(self.spec, objective.passes * (epochs or settings.epochs) * len(examples), training=True)
+        work.add_pass(self.spec, objective.passes * trained.examples, training=True)
         if not np.isfinite(trained.loss):
             raise FloatingPointError(f"training diverged, the loss is {trained.loss}; try a smaller learning rate")
         if not trained.masks or (masks is None and not self.compression.prunes_in_training(self.round_number)):

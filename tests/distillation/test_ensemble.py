@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,54 @@ def test_enhanced_reduction_by_hand(p: tuple[float, ...], temperature: float, ex
     """p^(1 / T), normalised: at T = 1/2 squares; at T = 1 nothing changes."""
     reduced = ensemble.softmax(ensemble.enhanced_entropy_reduced(np.log([p]).astype(np.float32), temperature))
     assert reduced == pytest.approx(np.array([expected]), rel=1e-4)
+
+
+def test_class_counts_by_hand() -> None:
+    """A has seen 3, 1 and 0 of the classes, B 1, 1 and 0; A says 1/2, 1/4, 1/4 and B 1/3 each.
+
+    Class 0: 3/4 1/2 + 1/4 1/3 = 11/24. Class 1: 1/2 1/4 + 1/2 1/3 = 7/24. Class 2: nobody has seen it. Over 18/24.
+    """
+    said = ensemble.class_counts([A, B], [np.array([3, 1, 0]), np.array([1, 1, 0])])
+    assert ensemble.softmax(said) == pytest.approx(np.array([[11 / 18, 7 / 18, 0.0]]), abs=1e-6)
+
+
+def test_equal_counts_are_the_mean_of_the_probabilities() -> None:
+    counts = [np.array([5, 5, 5])] * 2
+    mean = ensemble.mean_probabilities([A, B], [1, 1])
+    assert ensemble.class_counts([A, B], counts) == pytest.approx(mean, abs=1e-6)
+
+
+VOICES = [ensemble.Voice(3.0, np.array([3, 1, 0])), ensemble.Voice(1.0, np.array([1, 1, 0]))]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({}, (2**0.75, 1, 1)),  # softmax of 3/4 ln 2, 0, 0
+        ({"ensemble": "mean_probabilities"}, (11 / 24, 13 / 48, 13 / 48)),  # 3/4 (1/2, 1/4, 1/4) + 1/4 (1/3, 1/3, 1/3)
+        ({"ensemble": "class_counts"}, (11 / 18, 7 / 18, 0)),
+        ({"ensemble": "sharpened"}, (22**2, 13**2, 13**2)),  # T = 1/2: squares
+        ({"ensemble": "sharpened", "ensemble_temperature": 1.0}, (22, 13, 13)),
+    ],
+)
+def test_every_rule_by_hand(rule: dict[str, Any], expected: tuple[float, ...]) -> None:
+    said = ensemble.combined(ensemble.EnsembleParams(**rule), [A, B], VOICES)
+    assert ensemble.softmax(said) == pytest.approx(np.array([expected]) / sum(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("mean_logits", (0.75, 0.25, 0)),
+        ("mean_probabilities", (0.75, 0.25, 0)),
+        ("class_counts", (0.6, 0.4, 0)),  # 3/4 of class 0 for A, which names it, 1/2 of class 1 for B
+        ("sharpened", (0.9, 0.1, 0)),
+    ],
+)
+def test_every_rule_on_votes(rule: Any, expected: tuple[float, ...]) -> None:
+    """A names class 0 and B class 1."""
+    said = ensemble.voted(ensemble.EnsembleParams(ensemble=rule), [np.array([0]), np.array([1])], VOICES, 3)
+    assert ensemble.softmax(said) == pytest.approx(np.array([expected]), abs=1e-6)
 
 
 def test_votes_are_shares_of_the_weight() -> None:

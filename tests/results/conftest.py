@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,19 @@ def write_run(
     settings: dict[str, Any] | None = None,
     groups: Sequence[dict[str, Any]] = GROUPS,
     cores: int = 2,
+    deployed: Mapping[str, Sequence[float | None]] | None = None,
+    personal: float | None = None,
+    earlier: bool = False,
     **summary: Any,
 ) -> Path:
-    """Writes a run of `accuracies` after its rounds, each with `megabytes` up and twice as many down."""
+    """Writes a run of `accuracies` after its rounds, each with `megabytes` up and twice as many down.
+
+    Args:
+        deployed: Group -> what its devices run is worth after each round, None where that was not tested; by default
+            what the global model is worth.
+        personal: Of every client, after the last round.
+        earlier: Whether the run is of a version that tested no deployed models.
+    """
     path.mkdir(parents=True)
     name = "made-up"
     scenario = {
@@ -64,6 +74,7 @@ def write_run(
     }
     (path / "provenance.json").write_text(json.dumps(made_with))
     size = int(1e6 * megabytes)
+    of_devices = deployed or {group["name"]: accuracies for group in groups}
     rounds, rows, ledger = [], [], []
     for number, accuracy in enumerate(accuracies, 1):
         rounds.append(
@@ -79,6 +90,8 @@ def write_run(
                 "clients": clients,
                 "failures": 0,
                 "events": [],
+                **({} if earlier else _deployed(of_devices, number - 1, accuracy)),
+                **({} if earlier or number < len(accuracies) else _personal(personal)),
             }
         )
         for client in range(clients):
@@ -114,6 +127,13 @@ def write_run(
     (path / "federation.json").write_text(json.dumps(federation))
     if status is not None:
         group_figures = {"model": "mini-cnn", "parameters": 1000, "dense_bytes": 1000.0, "compressed_bytes": 500.0}
+        last = _deployed(of_devices, -1, accuracies[-1])
+        measured: dict[str, Any] = {}
+        if not earlier:
+            tested = [n for n, values in enumerate(zip(*of_devices.values(), strict=True), 1) if None not in values]
+            measured = {key: last[key] for key in ("deployed_accuracy", "deployed_worst")}
+            measured |= {"deployed_best_accuracy": max(row["deployed_accuracy"] or 0.0 for row in rounds)}
+            measured |= {"deployed_rounds": tested, "personal": {"mean": personal, "std": 0.0, "worst10": personal}}
         end = {
             "run": path.name,
             "scenario": name,
@@ -139,7 +159,7 @@ def write_run(
                     **group_figures,
                     "clients": clients // 2,
                     "accuracy": accuracies[-1],
-                    "deployed_accuracy": accuracies[-1],
+                    **({} if earlier else {**last["groups"][g["name"]], **_personal(personal)}),
                     "sparsity_target": g.get("sparsity", 0.0),
                     "sparsity": g.get("sparsity", 0.0),
                     "upload_bytes": 100.0,
@@ -150,20 +170,52 @@ def write_run(
             "seconds": 2.0 * len(accuracies),
             "model_digest": f"weights of seed {seed} after {list(accuracies)}",
             "warnings": [],
+            **measured,
             **summary,
         }
         (path / "summary.json").write_text(json.dumps(end))
     return path
 
 
-def write_sweep(path: Path, finals: dict[str, Sequence[float]], seeds: Sequence[int] = (1, 2, 3), **more: Any) -> Path:
-    """Writes a sweep: variant -> final accuracy of each seed; more arguments are those of `write_run`."""
+def _deployed(of_devices: Mapping[str, Sequence[float | None]], place: int, accuracy: float) -> dict[str, Any]:
+    """Returns the columns of a round: of the groups, their mean (they are of one size), and the worst."""
+    values = {name: of_group[place] for name, of_group in of_devices.items()}
+    known = [value for value in values.values() if value is not None]
+    return {
+        "deployed_accuracy": sum(known) / len(known) if known else None,
+        "deployed_worst": min(known, default=None),
+        "groups": {name: {"accuracy": accuracy, "deployed_accuracy": value} for name, value in values.items()},
+    }
+
+
+def _personal(value: float | None) -> dict[str, float | None]:
+    return {"personal_accuracy": value, "personal_worst10": value}
+
+
+def write_sweep(
+    path: Path,
+    finals: dict[str, Sequence[float]],
+    seeds: Sequence[int] = (1, 2, 3),
+    *,
+    below: Mapping[str, float] | None = None,
+    **more: Any,
+) -> Path:
+    """Writes a sweep.
+
+    Args:
+        finals: Variant -> final accuracy of each seed; half of that after the first round.
+        below: Group -> by how much what its devices run is worse than the global model after the last round, the only
+            one in which that was tested.
+        more: For `write_run`.
+    """
     path.mkdir(parents=True)
     sweep = {"seeds": list(seeds), "variants": [{"name": name, "set": {}} for name in finals]}
     (path / "scenario.toml").write_text(tomli_w.dumps({"name": "made-up", "seed": 1, "sweep": sweep}))
     folders = file_names(f"{name} seed {seed}" for name in finals for seed in seeds)
     for name, accuracies in finals.items():
         for seed, accuracy in zip(seeds, accuracies, strict=True):
+            if below is not None:
+                more["deployed"] = {group: (None, accuracy - less) for group, less in below.items()}
             write_run(path / folders[f"{name} seed {seed}"], (accuracy / 2, accuracy), seed=seed, **more)
     return path
 

@@ -57,7 +57,7 @@ def test_the_same_run_under_two_labels_is_a_tie(make_run: Make) -> None:
     runs = [make_run(f"run{seed}", (0.5, 0.7 + seed / 20), seed=seed) for seed in (1, 2, 3)]
     comparison = compare(find_runs([f"{label}={run}" for label in ("one", "two") for run in runs]))
     cells = [cell for row in comparison.rows for cell in row.cells.values() if cell.values]
-    assert len(cells) == 2 * 12
+    assert len(cells) == 2 * 17
     assert {cell.verdict for cell in cells} == {"baseline", "identical"}
     differences = [cell.difference for cell in cells if cell.difference]
     assert {(d.interval.low, d.interval.mean, d.interval.high, d.pairs) for d in differences} == {(0.0, 0.0, 0.0, 3)}
@@ -65,7 +65,7 @@ def test_the_same_run_under_two_labels_is_a_tie(make_run: Make) -> None:
 
 def test_runs_of_one_seed_with_equal_weights_are_identical(call: Callable[..., Any], make_run: Make) -> None:
     """Figures that differ all the same, as seconds do, are what they are."""
-    one, two = make_run("one"), make_run("two", seconds=9.0)
+    one, two = make_run("one", personal=0.7), make_run("two", personal=0.7, seconds=9.0)
     comparison = compare(find_runs([f"a={one}", f"b={two}"]))
     found = {name: cell.verdict for name, cell in comparison.rows[1].cells.items()}
     assert found.pop("seconds") == "too few seeds"

@@ -72,8 +72,8 @@ def test_a_single_run(make_run: Make, tmp_path: Path) -> None:
     page = page_of(run, out=tmp_path / "report.html")
     seen = Text(page)
     assert (
-        "Accuracy 0.8000 on the test set after 3 rounds, for 9.0 MB on the network, 2.2 times fewer than the same "
-        "messages as dense float32. One seed: what another would give is not known."
+        "Deployed accuracy 0.8000 on the test set after 3 rounds, for 9.0 MB on the network, 2.2 times fewer than the "
+        "same messages as dense float32. One seed: what another would give is not known."
     ) in seen.seen
     for expected in (
         "Something to know.",
@@ -88,7 +88,9 @@ def test_a_single_run(make_run: Make, tmp_path: Path) -> None:
     ):
         assert expected in seen.text, expected
     assert 'name = "made-up"' in seen.text  # the whole scenario
-    accuracy = figures(page)["plot-0"]["data"]
+    deployed = figures(page)["plot-0"]["data"]
+    assert [trace["name"] for trace in deployed] == ["dense", "half", "global model"]
+    accuracy = figures(page)["plot-1"]["data"]
     assert [trace["name"] for trace in accuracy] == ["test", "validation"]
     assert (accuracy[0]["x"], accuracy[0]["y"]) == ([1, 2, 3], [0.5, 0.7, 0.8])
 
@@ -99,7 +101,7 @@ def test_the_verdict_stands_first(make_sweep: Make, tmp_path: Path) -> None:
     worse = [n for n, text in enumerate(seen) if text.startswith("bad is worse than one: -0.0567 ± ")]
     noise = [n for n, text in enumerate(seen) if text.startswith("two and one differ by no more than noise: +0.0033 ±")]
     assert worse
-    assert worse < noise < [seen.index("highest accuracy")]
+    assert worse < noise < [seen.index("highest deployed accuracy")]
 
 
 def test_the_worst_tenth(make_run: Make) -> None:
@@ -148,7 +150,7 @@ def test_a_run_that_failed(make_run: Make, tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_scored_round(make_run: Make, tmp_path: Path) -> None:
-    run = make_run("run", status="failed", accuracy=None, best_accuracy=None, clients_={"mean": None})
+    run = make_run("run", status="failed", accuracy=None, deployed_accuracy=None, best_accuracy=None)
     for name in ("rounds", "clients", "ledger"):
         (run / f"{name}.jsonl").write_text("")
     assert "no round was scored" in Text(page_of(run, out=tmp_path / "report.html")).text
@@ -172,7 +174,7 @@ def test_every_plot_has_its_numbers_and_plotly_accepts_it(make_sweep: Make, tmp_
     page = page_of(sweep, out=tmp_path / "report.html")
     tags = Text(page).tags
     count = len([tag for tag, attributes in tags if attributes.get("class") == "plot"])
-    assert count == len(figures(page)) == 8
+    assert count == len(figures(page)) == 10
     for figure in figures(page).values():
         go.Figure(json.loads(re.sub(r'"@[\w/.-]+"', '"#123456"', json.dumps(figure))))
     for part in re.findall(r"<figure.*?</figure>", page, re.DOTALL):
@@ -278,7 +280,7 @@ def test_runs_that_ended_early(make_run: Make, make_sweep: Make, tmp_path: Path)
     assert "Ended early, after 2 of 20 rounds: no gain for 5 rounds, after 0.8." in seen
     other = make_run("other", seed=2, settings={"rounds": 20})
     seen = Text(page_of(run, other, out=tmp_path / "report.html")).seen
-    assert "1 of 2 runs ended early; below Accuracy stands when and why." in seen
+    assert "1 of 2 runs ended early; below The global model stands when and why." in seen
     assert ("made-up, seed 1", "2 of 20", stopped["detail"]) in [tuple(seen[n : n + 3]) for n in range(len(seen))]
 
 
@@ -315,6 +317,6 @@ def test_another_figure_is_one_file(make_run: Make, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(sections, "__path__", [*sections.__path__, str(tmp_path)])
     seen = Text(page_of(make_run("run", (0.5, 0.75)), out=tmp_path / "report.html")).seen
     place = seen.index("Loss over rounds")
-    assert seen.index("Accuracy over bytes") < place < seen.index("Where the bytes went", place)
+    assert seen.index("Global accuracy over bytes") < place < seen.index("Where the bytes went", place)
     assert ("made-up", "1", "0.5", "made-up", "2", "0.25") in [tuple(seen[n : n + 6]) for n in range(len(seen))]
     assert "Nothing" not in seen

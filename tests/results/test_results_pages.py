@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import results
+from benchmarks import results, results_groups
 
 if TYPE_CHECKING:
     from conftest import MakeRun, MakeSweep
@@ -21,12 +21,14 @@ FINALS = {"iid": (0.86, 0.87, 0.85), "dirichlet 0.1": (0.70, 0.74, 0.66)}
 
 def test_the_committed_page_is_what_a_sweep_gives(make_sweep: MakeSweep, tmp_path: Path) -> None:
     """Mean of 0.86, 0.87, 0.85: 0.86; standard deviation 0.01; t of 2 degrees of freedom 4.303, over sqrt(3): 0.0248.
-    Differences 0.16, 0.13, 0.19, likewise: mean 0.16, deviation 0.03, half width 0.0745."""
-    path = make_sweep("sweep", FINALS)
+    Differences 0.16, 0.13, 0.19, likewise: mean 0.16, deviation 0.03, half width 0.0745. Devices of one of two groups
+    have 0.1 less: 0.05 on average."""
+    path = make_sweep("sweep", FINALS, below={"dense": 0.0, "half": 0.1}, personal=0.9)
     assert results.main([str(path), "--into", str(tmp_path)]) == 0
     page = (tmp_path / "made-up.md").read_text()
     assert page == COMMITTED.read_text()
-    for figure in ("0.8600", "0.8352 to 0.8848", "-0.1600 ± 0.0745", "worse", "2.0 MB", "4.0 MB", "seeds 1, 2, 3"):
+    shown = ("0.8600", "0.7852 to 0.8348", "-0.1600 ± 0.0745", "-0.1000 ± 0.0000", "worse", "2.0 MB", "4.0 MB")
+    for figure in (*shown, "seeds 1, 2, 3"):
         assert figure in page
     assert str(tmp_path) not in page
 
@@ -41,10 +43,10 @@ def test_seeds_of_one_scenario_are_one_page(
     assert capsys.readouterr().out.split() == [str(tmp_path / f"pages/{name}.md") for name in ("made-up", "another")]
     page = (tmp_path / "pages" / "made-up.md").read_text()
     assert "| half | mean of 2 | 0.8200 (0.5659 to 1.0000) |" in page
-    assert "| half | 2 | 0.8400 | 0.8400 | 0.500 | 100 B | 500 B | 10.0% |" in page
+    assert "| half | 2 | 0.8400 | +0.0000 | 0.8400 | 0.500 | 100 B | 500 B | 10.0% |" in page
     assert "| made-up | 2 | 0.8400 |" in page
-    assert results.ONE_SEED not in page
-    assert results.ONE_SEED in (tmp_path / "pages" / "another.md").read_text()
+    assert results_groups.ONE_SEED not in page
+    assert results_groups.ONE_SEED in (tmp_path / "pages" / "another.md").read_text()
 
 
 def test_the_page_of_a_scenario_that_ships_begins_with_what_to_expect(make_run: MakeRun, tmp_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_the_page_of_a_distillation(tmp_path: Path) -> None:
     page = (tmp_path / "distill-big-cnn-mini-cnn.md").read_text()
     assert "fedcompress distill --teacher big-cnn --student mini-cnn --data digits --epochs 2 --seeds 1\n" in page
     assert "| kd | 0.9000 | 0.9000 | 1,000 | 0.000 | 2.0 s |" in page
-    assert results.ONE_SEED in page
+    assert results_groups.ONE_SEED in page
 
 
 def test_commands_are_those_of_any_machine() -> None:

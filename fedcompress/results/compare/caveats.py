@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fedcompress.errors import InputError
+from fedcompress.results.deployed import tested_rounds
 from fedcompress.results.runs import RunResult
+
+MOST_ROUNDS = 5
+"""Rounds that a caveat lists."""
 
 
 def check_same_task(runs: Sequence[RunResult]) -> None:
@@ -49,6 +53,7 @@ def caveats(runs: Sequence[RunResult]) -> list[str]:
         texts.append(f"data sets differ ({', '.join(sets)}): accuracies say nothing about each other.")
     elif changed := _changed_data(runs):
         texts.append(f"data differ although the settings do not: {changed}.")
+    texts += _deployed(runs)
     made_with = [run.provenance for run in runs]
     if machines := _differing(made_with, lambda p: _machine(p.get("machine", {}))):
         texts.append(f"machines differ ({machines}): seconds say little about each other.")
@@ -64,6 +69,32 @@ def caveats(runs: Sequence[RunResult]) -> list[str]:
     if _differing(made_with, lambda p: str(p.get("plugins_digest"))):
         texts.append("plug-ins differ.")
     return texts
+
+
+def _deployed(runs: Sequence[RunResult]) -> Iterator[str]:
+    """Says when deployed models were not tested, or not in the same rounds.
+
+    That a run is longer, or ended earlier, is no difference: rounds count that all runs had before their last.
+    """
+    tested = {id(run): rounds for run in runs if (rounds := tested_rounds(run)) is not None}
+    if without := len(runs) - len(tested):
+        yield (
+            f"{without} of {len(runs)} runs were made before deployed models were tested round by round: these have "
+            "deployed accuracy at the end alone, or none."
+        )
+    shortest = min(int(run.summary["rounds"]) for run in runs)
+    sets = dict.fromkeys(tuple(n for n in rounds if n < shortest) for rounds in tested.values())
+    if len(sets) > 1:
+        listed = " / ".join(_listed(rounds) for rounds in sets)
+        yield f"deployed models were tested in different rounds (before the last: {listed})."
+
+
+def _listed(rounds: Sequence[int]) -> str:
+    """`1 to 9`, `5, 10, 15`, `none`: rounds as a person lists them, the first of many."""
+    if len(rounds) > 2 and rounds[-1] - rounds[0] == len(rounds) - 1:
+        return f"{rounds[0]} to {rounds[-1]}"
+    more = ", ..." if len(rounds) > MOST_ROUNDS else ""
+    return ", ".join(map(str, rounds[:MOST_ROUNDS])) + more if rounds else "none"
 
 
 def _machine(machine: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from statistics import stdev
 from fedcompress.errors import FedcompressError, InputError, suggestion
 from fedcompress.results.compare.caveats import caveats
 from fedcompress.results.compare.condition import Condition, Name
-from fedcompress.results.compare.figures import FIGURES, Figure, target_figures
+from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, Figure, figures_of, target_figures
 from fedcompress.results.compare.statistics import ANY, BETWEEN_SHARES, Difference, Interval
 from fedcompress.results.runs import FoundRuns, RunResult
 
@@ -105,7 +105,7 @@ class Row:
     @property
     def is_baseline(self) -> bool:
         """Whether the others are compared with this one."""
-        return self.cells["accuracy"].is_baseline
+        return self.cells[GLOBAL].is_baseline
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Comparison:
         rows: A row per variant.
         figures: In the order of columns.
         baseline: Name of the variant that the others are compared with.
-        target: Accuracy for what it takes to reach it, if one was asked for.
+        target: Accuracy of the global model for what it takes to reach it, if one was asked for.
         warnings: What a reader has to know before believing it.
         missing: Runs that a sweep lacks.
     """
@@ -127,6 +127,12 @@ class Comparison:
     target: float | None
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
+
+    @cached_property
+    def headline(self) -> Figure:
+        """What variants are judged by: what devices run; the global model only if no run has tested that."""
+        tested = any(row.cells[DEPLOYED].values for row in self.rows)
+        return next(figure for figure in self.figures if figure.name == (DEPLOYED if tested else GLOBAL))
 
     @property
     def baseline_row(self) -> Row:
@@ -172,7 +178,7 @@ def compare(found: FoundRuns, *, baseline: str | None = None, target: float | No
     Args:
         found: Completed runs.
         baseline: Name of that variant; the first by default.
-        target: An accuracy; adds what it takes to reach it.
+        target: An accuracy of the global model; adds what it takes to reach it.
 
     Raises:
         InputError: There is no such variant, or the target is no accuracy.
@@ -183,7 +189,7 @@ def compare(found: FoundRuns, *, baseline: str | None = None, target: float | No
         raise InputError(f"--baseline {name}: no variant is named so.{suggestion(name, variants)}")
     if target is not None and not 0.0 < target <= 1.0:
         raise InputError(f"--target {target:g}: expected an accuracy above 0 and at most 1.")
-    figures = FIGURES + (target_figures(target) if target is not None else ())
+    figures = figures_of(found.runs) + (target_figures(target) if target is not None else ())
     values = {variant: {figure.name: _values(figure, runs) for figure in figures} for variant, runs in variants.items()}
     weights = {
         variant: {run.seed: run.summary.get("model_digest") for run in runs} for variant, runs in variants.items()

@@ -10,7 +10,9 @@
     unit        "%" | "kB" | "MB" | "GB"
     figure      ["baseline."] NAME ["." PART]
 
-`baseline` alone is the baseline's mean of the figure that the comparison is about.
+`baseline` alone is the baseline's mean of the figure that the comparison is about. A NAME may hold any signs, as names
+of groups do (`deployed_accuracy.my-watch`): of those that a text begins with, the longest counts. What could be a PART
+is one.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ DEEPEST = 50
 SHOWN, SHOWN_TOKEN = 200, 40
 """Characters of a condition, and of a part of it, that a message quotes."""
 
-_TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)|([A-Za-z_][\w.]*)|(<=|>=|==|!=|[-+*/()<>%]))")
+_TOKEN = r"\s*(?:{figures}(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)|([A-Za-z_][\w.]*)|(<=|>=|==|!=|[-+*/()<>%]))"
+_PLAIN = re.compile(r"[A-Za-z_][\w.]*")
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -128,9 +131,9 @@ class Condition:
             raise self._problem("divides by zero") from None
 
     def _split(self) -> list[str]:
-        tokens, at, text = [], 0, self.text.rstrip()
+        tokens, at, text, token = [], 0, self.text.rstrip(), _token(self._figures)
         while at < len(text):
-            match = _TOKEN.match(text, at)
+            match = token.match(text, at)
             if match is None:
                 raise self._problem(f"did not expect {text[at:].strip()[:1]!r}")
             tokens.append(match[0].strip())
@@ -241,17 +244,22 @@ class Condition:
         return _Node(lambda lookup: lookup(name), names=(name,))
 
     def _named(self, token: str) -> Name:
-        first, *rest = token.split(".")
-        baseline = first == "baseline"
-        if baseline:
-            first, *rest = rest
-        prefix, quoted = f"--fail-if {self.shown}", shortened(token, SHOWN_TOKEN)
+        text = token.removeprefix("baseline.")
+        baseline = text != token
+        figure, _, part = text.rpartition(".")
+        if figure in self._figures and part in PARTS:
+            return Name(figure, part, baseline)
+        if text in self._figures:
+            return Name(text, "mean", baseline)
+        prefix, first = f"--fail-if {self.shown}", text.partition(".")[0]
         if first not in self._figures:
             known = suggestion(first, self._figures)
             raise InputError(f"{prefix}: unknown column {shortened(first, SHOWN_TOKEN)!r}.{known}")
-        if len(rest) > 1 or (rest and rest[0] not in PARTS):
-            raise InputError(f"{prefix}: {quoted!r} has no such part.{suggestion(rest[-1], PARTS)}")
-        return Name(first, rest[0] if rest else "mean", baseline)
+        rest = text.removeprefix(f"{first}.")
+        groups = [name.removeprefix(f"{first}.") for name in self._figures if name.startswith(f"{first}.")]
+        known = suggestion(rest, [*groups, *PARTS])
+        what = "no such part or group" if groups else "no such part"
+        raise InputError(f"{prefix}: {shortened(token, SHOWN_TOKEN)!r} has {what}.{known}")
 
     def _number(self, node: _Node) -> _Node:
         if node.truth:
@@ -262,3 +270,11 @@ class Condition:
         if not node.truth:
             raise self._problem("joins what is no comparison")
         return node
+
+
+def _token(figures: Sequence[str]) -> re.Pattern[str]:
+    """Returns what a text is split by: first of all, names of figures that hold more than words and dots."""
+    odd = sorted((name for name in figures if not _PLAIN.fullmatch(name)), key=len, reverse=True)
+    names = "|".join(map(re.escape, odd))
+    named = rf"((?:baseline\.)?(?:{names})(?:\.(?:{'|'.join(PARTS)})\b)?(?!\w))|" if odd else ""
+    return re.compile(_TOKEN.format(figures=named))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fedcompress.results.compare.statistics import AMOUNT, SHARE, Bounds
+from fedcompress.results.deployed import deployed_accuracy, deployed_worst
 from fedcompress.results.runs import RunResult
 
 
@@ -61,11 +62,28 @@ def _last_rounds(run: RunResult) -> float | None:
     return float(accuracies.mean()) if len(accuracies) else None
 
 
-FIGURES = (
-    Figure("accuracy", "accuracy", "share", 1, _of_summary("accuracy")),
-    Figure("accuracy_last10", "accuracy, mean of the last 10 rounds", "share", 1, _last_rounds),
-    Figure("best_accuracy", "accuracy of the round best on validation data", "share", 1, _of_summary("best_accuracy")),
-    Figure("loss", "loss", "", -1, _of_summary("loss")),
+DEPLOYED, GLOBAL = "deployed_accuracy", "accuracy"
+"""What devices run, and the global model."""
+PERSONAL = "personal_accuracy"
+
+_OF_DEVICES = (
+    Figure(DEPLOYED, "deployed accuracy", "share", 1, deployed_accuracy),
+    Figure("deployed_worst", "deployed accuracy of the group that fares worst", "share", 1, deployed_worst),
+)
+_OTHERS = (
+    Figure(PERSONAL, "personal accuracy", "share", 1, _of_summary("personal", "mean")),
+    Figure("personal_worst10", "personal accuracy of the worst tenth", "share", 1, _of_summary("personal", "worst10")),
+    Figure(
+        *("deployed_best_accuracy", "deployed accuracy of the round best on validation data", "share", 1),
+        _of_summary("deployed_best_accuracy"),
+    ),
+    Figure(GLOBAL, "global accuracy", "share", 1, _of_summary("accuracy")),
+    Figure("accuracy_last10", "global accuracy, mean of the last 10 rounds", "share", 1, _last_rounds),
+    Figure(
+        *("best_accuracy", "global accuracy of the round best on validation data", "share", 1),
+        _of_summary("best_accuracy"),
+    ),
+    Figure("loss", "loss of the global model", "", -1, _of_summary("loss")),
     Figure("clients_mean", "clients on their own distributions", "share", 1, _of_summary("clients", "mean")),
     Figure("clients_worst10", "worst tenth of the clients", "share", 1, _of_summary("clients", "worst10")),
     Figure("bytes", "bytes, up and down", "bytes", -1, _total_bytes),
@@ -79,8 +97,34 @@ FIGURES = (
 )
 
 
+def figures_of(runs: Sequence[RunResult]) -> tuple[Figure, ...]:
+    """Returns what runs can be compared by: the deployed model first, then groups by the names that all runs have."""
+    return (*_OF_DEVICES, *_of_groups(runs, DEPLOYED), *_of_groups(runs, PERSONAL), *_OTHERS)
+
+
+def common_groups(runs: Sequence[RunResult]) -> list[str]:
+    """Returns the names of the groups that every run has, in the order of the first run."""
+    first, *others = (run.summary["groups"] for run in runs)
+    return [name for name in first if all(name in groups for groups in others)]
+
+
+def figure_of_group(figure: str, group: str) -> str:
+    """Returns the name of a figure of a group: `deployed_accuracy.watch`."""
+    return f"{figure}.{group}"
+
+
+def _of_groups(runs: Sequence[RunResult], key: str) -> tuple[Figure, ...]:
+    """Returns a figure of each group that all runs have and one has measured."""
+    what = key.replace("_", " ")
+    figures = [
+        Figure(figure_of_group(key, name), f"{what} of group {name}", "share", 1, _of_summary("groups", name, key))
+        for name in common_groups(runs)
+    ]
+    return tuple(figure for figure in figures if any(figure.of(run) is not None for run in runs))
+
+
 def target_figures(target: float) -> tuple[Figure, ...]:
-    """Returns what it takes until the test accuracy first is at least `target`: infinite if it never is."""
+    """Returns what it takes until the global model first has `target` on the test set: infinite if it never has."""
 
     def until(value: Callable[[Any], float]) -> Callable[[RunResult], float]:
         def of(run: RunResult) -> float:

@@ -16,6 +16,7 @@ from fedcompress.page.blocks import Block, Section, TextTable, Warnings
 from fedcompress.page.shell import html
 from fedcompress.results.compare import comparison as compared
 from fedcompress.results.compare.comparison import Cell, Comparison, Row
+from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, PERSONAL, figure_of_group
 from fedcompress.results.run.directory import RunDirectory, as_csv
 from fedcompress.units import number, size
 
@@ -73,20 +74,49 @@ def _figure(cell: Cell) -> str:
 
 
 def accuracy_table(comparison: Comparison) -> TextTable:
-    """Returns the table of test accuracy: mean, deviation, interval, difference, verdict."""
-    rows = [_accuracy_row(row) for row in comparison.rows]
-    pairs = {row.cells["accuracy"].difference.pairs for row in comparison.rows if row.cells["accuracy"].difference}
+    """Returns the table of what variants are judged by: mean, deviation, interval, difference, verdict."""
+    name = comparison.headline.name
+    rows = [_accuracy_row(row, name) for row in comparison.rows]
+    pairs = {difference.pairs for row in comparison.rows if (difference := row.cells[name].difference)}
     how = (
         "seed by seed" if pairs and min(pairs) >= 2 else "of independent seeds" if pairs == {0} else "where seeds match"
     )
-    caption = f"Test accuracy after the last round. Differences to {comparison.baseline}, {how}."
+    whose = "Of what devices run, mean over groups weighted by clients" if name == DEPLOYED else "Of the global model"
+    captions = [f"{whose}, on the test set after the last round."]
+    if len(comparison.rows) > 1:
+        captions.append(f"Differences to {comparison.baseline}, {how}.")
     if len(comparison.rows) > 3:
-        caption += " Of twenty verdicts, one would be chance if nothing differed."
-    captions = [caption] if len(comparison.rows) > 1 else []
-    if _cut(comparison, ["accuracy"]):
+        captions.append("Of twenty verdicts, one would be chance if nothing differed.")
+    if _cut(comparison, [name]):
         captions.append("Intervals end at 0 and 1.")
-    columns = ("variant", "accuracy", "difference", "verdict", "95 % interval", "std", "seeds")
-    return TextTable("Accuracy", columns, tuple(rows), " ".join(captions))
+    short = "deployed" if name == DEPLOYED else "global"
+    columns = ("variant", short, "difference", "verdict", "95 % interval", "std", "seeds")
+    return TextTable(_capital(comparison.headline.title), columns, tuple(rows), " ".join(captions))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def groups_table(comparison: Comparison) -> TextTable | None:
+    """Returns the table of each group's deployed model, of personal accuracy, and, last, of the global model."""
+    if comparison.headline.name == GLOBAL:
+        return None
+    of_groups = _titles(comparison, DEPLOYED)
+    titles = {"deployed_worst": "worst group", **of_groups} if len(of_groups) != 1 else {}
+    note = "a group's name: what its devices run" if titles else ""
+    if any(row.cells[PERSONAL].values for row in comparison.rows):
+        titles |= {PERSONAL: "personal", "personal_worst10": "personal, worst tenth"}
+        note += "; personal: each client on its own distribution after an epoch of its own"
+    titles[GLOBAL] = "global accuracy"
+    note += "; global accuracy: of the global model, which sparse devices cannot run; of own models if there is none"
+    return _figures_table(comparison, "Groups, and the global model", titles, note.removeprefix("; "))
+
+
+def _titles(comparison: Comparison, figure: str) -> dict[str, str]:
+    """Returns the figures of groups, by name, with the names of the groups."""
+    prefix = figure_of_group(figure, "")
+    return {f.name: f.name.removeprefix(prefix) for f in comparison.figures if f.name.startswith(prefix)}
 
 
 def _cut(comparison: Comparison, names: Iterable[str]) -> bool:
@@ -96,8 +126,8 @@ def _cut(comparison: Comparison, names: Iterable[str]) -> bool:
     return any(interval is not None and interval.is_cut for interval in intervals)
 
 
-def _accuracy_row(row: Row) -> tuple[str, ...]:
-    cell = row.cells["accuracy"]
+def _accuracy_row(row: Row, figure: str) -> tuple[str, ...]:
+    cell = row.cells[figure]
     interval, difference = cell.interval, cell.difference
     return (
         row.variant,
@@ -120,7 +150,7 @@ def cost_table(comparison: Comparison) -> TextTable:
         "model_bytes": "model",
         "seconds": "time",
     }
-    note = "own data: each client on its own distribution"
+    note = "own data: each client's deployed model on its own distribution"
     if len({rounds for row in comparison.rows for rounds in row.cells["rounds"].values.values()}) > 1:
         titles = {"rounds": "rounds", **titles}
     if any(row.cells["modelled_seconds"].values for row in comparison.rows):
@@ -134,7 +164,7 @@ def target_table(comparison: Comparison) -> TextTable | None:
     if comparison.target is None:
         return None
     titles = {f"{name}_to_target": name for name in ("rounds", "seconds", "bytes")}
-    return _figures_table(comparison, f"Until the test accuracy is {comparison.target:g}", titles)
+    return _figures_table(comparison, f"Until the global model's test accuracy is {comparison.target:g}", titles)
 
 
 def _figures_table(comparison: Comparison, title: str, titles: dict[str, str], note: str = "") -> TextTable:
@@ -153,7 +183,7 @@ def _figures_table(comparison: Comparison, title: str, titles: dict[str, str], n
 
 def text_tables(comparison: Comparison) -> list[TextTable]:
     """Returns the tables that a person reads."""
-    tables = [accuracy_table(comparison), cost_table(comparison), target_table(comparison)]
+    tables = [accuracy_table(comparison), groups_table(comparison), cost_table(comparison), target_table(comparison)]
     return [table for table in tables if table is not None]
 
 

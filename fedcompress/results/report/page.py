@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from types import ModuleType
 
-from fedcompress.errors import InputError
+from fedcompress.errors import InputError, described
 from fedcompress.files import check_output, write_text
-from fedcompress.page.blocks import Section, has_content
+from fedcompress.page.blocks import Section, Text, has_content
 from fedcompress.page.shell import html
 from fedcompress.results.compare.comparison import compare
 from fedcompress.results.compare.tables import CLASSES
@@ -22,15 +24,23 @@ FILE = "report.html"
 
 
 def write_report(
-    found: FoundRuns, out: Path | None = None, *, target: float | None = None, baseline: str | None = None
+    found: FoundRuns,
+    out: Path | None = None,
+    *,
+    target: float | None = None,
+    baseline: str | None = None,
+    missing: list[str] | None = None,
 ) -> Path:
     """Writes the page and returns where it is.
+
+    A section that cannot be made costs the page nothing else: its place says why, and so does a warning.
 
     Args:
         found: Runs; those that failed may be among them.
         out: The file; by default `report.html` in the first directory that was named.
-        target: An accuracy, for what it takes to reach it.
+        target: An accuracy of the global model, for what it takes to reach it.
         baseline: Variant that the others are compared with.
+        missing: Takes a line for each section that could not be made.
 
     Raises:
         InputError: It cannot be written, or a run cannot be read.
@@ -39,7 +49,11 @@ def write_report(
     if path.is_dir():
         raise InputError(f"--out {path}: is a directory; name a file, for example {path / FILE}.")
     check_output(path, "--out")
-    page = make_page(found, target=target, baseline=baseline)
+    page, problems = make_page(found, target=target, baseline=baseline)
+    for problem in problems:
+        print(f"warning: {path}: {problem}", file=sys.stderr)
+    if missing is not None:
+        missing += problems
     try:
         write_text(path, page)
     except OSError as error:
@@ -47,18 +61,37 @@ def write_report(
     return path
 
 
-def make_page(found: FoundRuns, *, target: float | None = None, baseline: str | None = None) -> str:
-    """Returns the page."""
+def make_page(found: FoundRuns, *, target: float | None = None, baseline: str | None = None) -> tuple[str, list[str]]:
+    """Returns the page, and a line for each section that could not be made."""
     shown = Shown(found.variants, compare(found, baseline=baseline, target=target))
     title = ", ".join(dict.fromkeys(str(run.summary["scenario"]) for run in found.runs))
     top = Section("verdict", "What came out", list(filter(has_content, verdict.blocks(shown))), heading=False)
-    return html("fedcompress report", title, [top, *_sections(shown)], lead(shown), CLASSES)
+    problems: list[str] = []
+    page = html("fedcompress report", title, [top, *_sections(shown, problems)], lead(shown), CLASSES)
+    return page, problems
 
 
-def _sections(shown: Shown) -> Iterable[Section]:
+def _sections(shown: Shown, problems: list[str]) -> Iterator[Section]:
     """Yields the sections of the folder `sections` that have something to show, by their places."""
     modules = [import_module(f"{sections.__name__}.{module.name}") for module in iter_modules(sections.__path__)]
     for module in sorted(modules, key=lambda module: module.PLACE):
-        if blocks := list(filter(has_content, module.blocks(shown))):
-            name = module.__name__.rpartition(".")[2]
-            yield Section(name, module.TITLE, blocks, getattr(module, "TEXT", ""))
+        section = _section(module, shown, problems)
+        if section.blocks:
+            yield section
+
+
+def _section(module: ModuleType, shown: Shown, problems: list[str]) -> Section:
+    """Returns a section, or the line in its place that says why there is none; that goes to `problems` as well.
+
+    Raises:
+        InputError: A run cannot be read.
+    """
+    name = module.__name__.rpartition(".")[2]
+    try:
+        blocks = list(filter(has_content, module.blocks(shown)))
+        return Section(name, module.TITLE, blocks, getattr(module, "TEXT", ""))
+    except InputError:
+        raise
+    except Exception as error:
+        problems.append(f"section {module.TITLE!r} could not be made: {described(error)}")
+        return Section(name, module.TITLE, [Text(f"This section could not be made: {described(error)}")])

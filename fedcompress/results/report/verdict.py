@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from fedcompress.page.blocks import Block, Findings, Fold, Tiles, Warnings
 from fedcompress.results.compare import comparison as compared
 from fedcompress.results.compare.comparison import Comparison, Row
+from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, PERSONAL, Figure
 from fedcompress.results.compare.tables import CLASSES
 from fedcompress.results.report.settings import differences, settings
 from fedcompress.results.report.shown import Shown
@@ -33,7 +34,7 @@ def _findings(shown: Shown) -> Iterable[tuple[str, str]]:
             what = f"{run.variant}, seed {run.seed}: {run.state} after {run.summary['rounds']} rounds"
             yield "bad", f"{what}. Figures are of what was finished; go on with fedcompress resume {run.path}."
     if shown.alone:
-        yield "", _alone(shown.alone, shown.runs[0])
+        yield "", _alone(shown.alone, shown.comparison.headline, shown.runs[0])
     else:
         yield from _differing(shown.comparison)
     stopped = [run for run in shown.runs if run.summary.get("stopped")]
@@ -41,23 +42,24 @@ def _findings(shown: Shown) -> Iterable[tuple[str, str]]:
         rounds, planned = shown.only.summary["rounds"], shown.only.scenario["rounds"]
         yield "", f"Ended early, after {rounds} of {planned} rounds: {end['detail']}."
     elif stopped:
-        yield "", f"{len(stopped)} of {len(shown.runs)} runs ended early; below Accuracy stands when and why."
+        yield "", f"{len(stopped)} of {len(shown.runs)} runs ended early; below The global model stands when and why."
 
 
 def _differing(comparison: Comparison) -> Iterable[tuple[str, str]]:
-    gaps = [(row, d.interval.mean) for row in comparison.rows if (d := row.cells["accuracy"].difference)]
+    judged = comparison.headline.name
+    gaps = [(row, d.interval.mean) for row in comparison.rows if (d := row.cells[judged].difference)]
     gaps.sort(key=lambda item: -abs(item[1]))
     for row, _ in gaps[:MOST_FINDINGS]:
-        yield CLASSES[row.cells["accuracy"].verdict], _versus(row, comparison)
+        yield CLASSES[row.cells[judged].verdict], _versus(row, comparison)
     if len(gaps) > MOST_FINDINGS:
         yield "", f"{len(gaps) - MOST_FINDINGS} more variants differ less; all of them are in the table."
 
 
-def _alone(row: Row, run: RunResult) -> str:
-    interval, cell = row.cells["accuracy"].interval, row.cells["bytes"]
+def _alone(row: Row, judged: Figure, run: RunResult) -> str:
+    interval, cell = row.cells[judged.name].interval, row.cells["bytes"]
     if interval is None or cell.interval is None:
         return f"{row.variant}: no round was scored."
-    text = f"Accuracy {interval.text(number)}"
+    text = f"{judged.title.capitalize()} {interval.text(number)}"
     if interval.half_width is not None:
         text += f", a 95 % interval over {len(row.seeds)} seeds,"
     text += f" on the test set after {run.summary['rounds']} rounds, for {size(cell.interval.mean)} on the network"
@@ -72,18 +74,18 @@ def _fewer(times: float) -> str:
 
 
 def _versus(row: Row, comparison: Comparison) -> str:
-    """`iid is better than skewed: +0.1460 ± 0.1200 in accuracy over 3 paired seeds, for 1.02 times the bytes.`"""
-    cell = row.cells["accuracy"]
+    """`iid is better than skewed: +0.15 ± 0.12 in deployed accuracy over 3 paired seeds, for 1.02 times the bytes.`"""
+    cell, judged = row.cells[comparison.headline.name], comparison.headline.title
     difference = cell.difference
     assert difference is not None
     by = difference.interval.signed()
     over = f"{difference.pairs} paired seeds" if difference.pairs > 1 else "independent seeds"
     says = {
-        compared.BETTER: f"is better than {comparison.baseline}: {by} in accuracy over {over}",
-        compared.WORSE: f"is worse than {comparison.baseline}: {by} in accuracy over {over}",
-        compared.NOISE: f"and {comparison.baseline} differ by no more than noise: {by} in accuracy over {over}",
+        compared.BETTER: f"is better than {comparison.baseline}: {by} in {judged} over {over}",
+        compared.WORSE: f"is worse than {comparison.baseline}: {by} in {judged} over {over}",
+        compared.NOISE: f"and {comparison.baseline} differ by no more than noise: {by} in {judged} over {over}",
         compared.IDENTICAL: f"and {comparison.baseline} are identical: they came to the same weights, to the bit",
-        compared.TOO_FEW: f"and {comparison.baseline} differ by {by} in accuracy; too few seeds to tell it from noise",
+        compared.TOO_FEW: f"and {comparison.baseline} differ by {by} in {judged}; too few seeds to tell it from noise",
     }[cell.verdict]
     spent, spent_by_baseline = (r.cells["bytes"].part("mean") for r in (row, comparison.baseline_row))
     return f"{row.variant} {says}{_for(spent / spent_by_baseline) if spent and spent_by_baseline else ''}."
@@ -102,8 +104,12 @@ def _tiles(shown: Shown) -> list[tuple[str, str, str]]:
         return f"{_fewer(sum(dense) / len(dense) / wire)} dense" if wire and sum(dense) else ""
 
     up, down, taken = (means[name] for name in ("uplink_bytes", "downlink_bytes", "modelled_seconds"))
+    personal = ("personal accuracy", number(means[PERSONAL]), f"worst tenth {number(means['personal_worst10'])}")
     return [
-        ("accuracy", number(means["accuracy"]), f"best on validation {number(means['best_accuracy'])}"),
+        ("deployed accuracy", number(means[DEPLOYED]), "of what devices run"),
+        ("worst group", number(means["deployed_worst"]), "its deployed accuracy"),
+        *([personal] if means[PERSONAL] is not None else []),
+        ("global accuracy", number(means[GLOBAL]), f"best on validation {number(means['best_accuracy'])}"),
         ("worst tenth of clients", number(means["clients_worst10"]), f"mean {number(means['clients_mean'])}"),
         ("up", size(up), over(up, [run.summary["dense_uplink_bytes"] for run in runs])),
         ("down", size(down), over(down, [run.summary["dense_downlink_bytes"] for run in runs])),
@@ -114,21 +120,23 @@ def _tiles(shown: Shown) -> list[tuple[str, str, str]]:
 
 
 def _tiles_of_many(shown: Shown) -> list[tuple[str, str, str]]:
-    rows = [row for row in shown.comparison.rows if row.cells["accuracy"].interval]
-    if not rows:
+    if not any(row.cells[GLOBAL].interval for row in shown.comparison.rows):
         return []
 
-    def most(name: str) -> tuple[float | None, str]:
-        row = max(rows, key=lambda row: row.cells[name].figure.better * (row.cells[name].part("mean") or 0.0))
-        return row.cells[name].part("mean"), row.variant
+    def most(what: str, name: str, written: Callable[[float | None], str] = number) -> tuple[str, str, str]:
+        """Returns the tile of the variant that is best in a figure."""
+        known = [(mean, row) for row in shown.comparison.rows if (mean := row.cells[name].part("mean")) is not None]
+        mean, row = max(known, key=lambda item: item[1].cells[name].figure.better * item[0], default=(None, None))
+        return what, written(mean), row.variant if row else "not tested"
 
-    (accuracy, best), (worst, fair), (spent, least) = map(most, ("accuracy", "clients_worst10", "bytes"))
     missing = shown.comparison.missing
     seconds = sum(float(run.summary["seconds"]) for run in shown.runs)
     return [
-        ("highest accuracy", number(accuracy), best),
-        ("best worst tenth", number(worst), fair),
-        ("fewest bytes", size(spent), least),
+        most("highest deployed accuracy", DEPLOYED),
+        most("best worst group", "deployed_worst"),
+        most("highest global accuracy", GLOBAL),
+        most("best worst tenth", "clients_worst10"),
+        most("fewest bytes", "bytes", size),
         ("runs", str(len(shown.runs)), f"{len(missing)} missing" if missing else "all completed"),
         ("time of all runs", duration(seconds), _failures(shown.runs)),
     ]

@@ -6,14 +6,15 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import numpy as np
 
 from fedcompress.devices import ModelledTotals
-from fedcompress.evaluation import Scores
+from fedcompress.evaluation import GroupScores, Scores
 from fedcompress.experiment import Experiment
+from fedcompress.fairness import over_clients
 from fedcompress.federation import RoundRecord
 from fedcompress.results.run.directory import RunDirectory, finite
 from fedcompress.rows import ClientRow, GroupSummary, RoundRow, Summary
@@ -49,7 +50,8 @@ class Recorder:
         self.latest: dict[int, ClientRow] = {}
         self.uploads: dict[int, dict[str, int]] = {}
         self.totals = Totals()
-        self.best: dict[str, Any] = {"validation": -1.0, "accuracy": float("nan"), "round": 0}
+        self.best = _Best()
+        self.best_deployed = _Best()
         self.seconds = 0.0
         self.rounds: list[RoundRow] = []
         self.stopped: Stopped | None = None
@@ -57,7 +59,7 @@ class Recorder:
         self._experiment = experiment
         self._directory = directory
         self._engine = engine
-        self.scores = Scores(float("nan"), float("nan"), float("nan"), {})
+        self.scores = Scores()
 
     def note(self, record: RoundRecord) -> None:
         """Takes in what crossed in a round, before it is scored."""
@@ -79,51 +81,62 @@ class Recorder:
         ledger = [Transfer(**row) for row in self._directory.rows("ledger")]
         self.note(RoundRecord(self._directory.rows("clients"), ledger))
         for row in self._directory.rows("rounds"):
-            figures = (row["accuracy"], row["loss"], row["validation_accuracy"])
-            accuracy, loss, validation = (math.nan if figure is None else figure for figure in figures)
-            self._choose(row["round"], Scores(accuracy, loss, validation, {}))
+            self._choose(row["round"], _scores(row))
             self.seconds += row["seconds"]
             self.rounds.append(row)
 
     def _choose(self, number: int, scores: Scores) -> None:
-        """Remembers the best round by validation accuracy; without validation data, the last that was tested."""
+        """Remembers the best rounds by validation accuracy: of the global model, and of what devices run."""
         self.scores = scores
-        if not np.isfinite(scores.accuracy):
-            return
-        chosen_by = scores.validation if np.isfinite(scores.validation) else float(number)
-        if chosen_by >= self.best["validation"]:
-            self.best = {"validation": chosen_by, "accuracy": scores.accuracy, "round": number}
+        self.best = self.best.after(number, scores.accuracy, scores.validation)
+        self.best_deployed = self.best_deployed.after(number, scores.deployed, scores.deployed_validation)
 
     def round(self, number: int, record: RoundRecord, scores: Scores, started: float) -> RoundRow:
-        """Writes the rows of a round and returns its line in `rounds.jsonl`.
+        """Writes the rows of a round and returns its line in `rounds.jsonl`."""
+        row = self.row(number, record, scores, started)
+        self._choose(number, scores)
+        self.seconds += row["seconds"]
+        self._directory.append("ledger", map(asdict, record.transfers))
+        self._directory.append("clients", map(self._client_row, record.clients))
+        self._directory.append("rounds", [row])
+        self.rounds.append(row)
+        return row
+
+    def row(self, number: int, record: RoundRecord, scores: Scores, started: float) -> RoundRow:
+        """Returns the line of a round in `rounds.jsonl` as it would be now.
 
         `best` is the test accuracy of the round that has been best on validation data so far.
         """
-        self._choose(number, scores)
-        seconds = time.perf_counter() - started
-        self.seconds += seconds
         modelled = ModelledTotals()
         modelled.add(record.clients)
         sizes = {d: sum(t.wire_bytes for t in record.transfers if t.direction == d) for d in ("uplink", "downlink")}
-        row: RoundRow = {
+        row = {
             "round": number,
             "accuracy": scores.accuracy,
             "loss": scores.loss,
             "validation_accuracy": scores.validation,
-            "best": self.best["accuracy"],
-            "seconds": seconds,
+            "best": self.best.after(number, scores.accuracy, scores.validation).accuracy,
+            **self._of_devices(scores),
+            "seconds": time.perf_counter() - started,
             "uplink_bytes": sizes["uplink"],
             "downlink_bytes": sizes["downlink"],
             "clients": len({r["client"] for r in record.clients if r["status"] == "ok"}),
             "failures": record.failures,
             "events": list(record.events),
         }
-        row = cast(RoundRow, {**row, **modelled.round(record.modelled_seconds), **record.notes})
-        self._directory.append("ledger", map(asdict, record.transfers))
-        self._directory.append("clients", map(self._client_row, record.clients))
-        self._directory.append("rounds", [row])
-        self.rounds.append(row)
-        return row
+        return cast(RoundRow, {**row, **modelled.round(record.modelled_seconds), **record.notes})
+
+    def _of_devices(self, scores: Scores) -> dict[str, Any]:
+        """The columns of what devices run, and those of groups."""
+        asked = bool(self._experiment.scenario.evaluation.personal_every)
+        over = over_clients(scores.personal) if asked else {}
+        return {
+            "deployed_accuracy": scores.deployed,
+            "deployed_validation_accuracy": scores.deployed_validation,
+            "deployed_worst": scores.worst,
+            "groups": {name: _group_row(group, personal=asked) for name, group in scores.groups.items()},
+            **({"personal_accuracy": over["mean"], "personal_worst10": over["worst10"]} if asked else {}),
+        }
 
     def _client_row(self, row: ClientRow) -> dict[str, Any]:
         blank = dict.fromkeys(("examples", "train_loss", "accuracy", *_KEPT, "seconds"))
@@ -136,11 +149,13 @@ class Recorder:
             accuracies: Of each partition, on its own distribution; None before the end.
         """
         clients = self._experiment.clients
-        table = {
+        table: dict[str, Any] = {
             "groups": [client.group for client in clients],
             "labels": self._experiment.data.distribution.tolist(),
             "accuracies": accuracies,
         }
+        if accuracies is not None and self.scores.personal:
+            table["personal"] = list(self.scores.personal)
         self._directory.write_text("federation.json", json.dumps(finite(table)) + "\n")
 
     def summary(
@@ -148,7 +163,6 @@ class Recorder:
         status: str,
         clients: Mapping[str, float] | None = None,
         digest: str | None = None,
-        extra: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Summary:
         """Returns `summary.json`.
 
@@ -156,10 +170,8 @@ class Recorder:
             status: completed, failed or interrupted.
             clients: Each client's accuracy on its own distribution: mean, std, worst10.
             digest: SHA-256 of the final weights.
-            extra: Group -> what the end of the run measured for it.
         """
         scenario, totals = self._experiment.scenario, self.totals
-        groups = {name: {**self._group(name), **(extra or {}).get(name, {})} for name in self._experiment.groups}
         summary: Summary = {
             "run": self._directory.path.name,
             "scenario": scenario.name,
@@ -168,17 +180,21 @@ class Recorder:
             "status": status,
             "rounds": len(self.rounds),
             "stopped": asdict(self.stopped) if self.stopped else None,
+            "deployed_accuracy": self.scores.deployed,
+            "deployed_worst": self.scores.worst,
             "accuracy": self.scores.accuracy,
-            "best_accuracy": self.best["accuracy"],
-            "best_round": self.best["round"],
+            "best_accuracy": self.best.accuracy,
+            "best_round": self.best.round,
             "loss": self.scores.loss,
+            "deployed_best_accuracy": self.best_deployed.accuracy,
+            "deployed_rounds": [row["round"] for row in self.rounds if _is_tested(row)],
             "clients": dict(clients or {}),
             "uplink_bytes": totals.uplink,
             "downlink_bytes": totals.downlink,
             "dense_uplink_bytes": totals.dense_uplink,
             "dense_downlink_bytes": totals.dense_downlink,
             "bytes_by_content": {**totals.to_dict()["by_content"]},
-            "groups": cast(dict[str, GroupSummary], groups),
+            "groups": {name: self._group(name) for name in self._experiment.groups},
             "seconds": self.seconds,
             "model_digest": digest,
             "warnings": list(self._experiment.warnings),
@@ -186,6 +202,8 @@ class Recorder:
         if any(group.settings.device is not None for group in self._experiment.groups.values()):
             seconds = sum(row.get("modelled_seconds", 0.0) for row in self.rounds)
             summary["modelled"] = self._modelled.table(seconds)
+        if self.scores.personal:
+            summary["personal"] = over_clients(self.scores.personal)
         return summary
 
     def _group(self, name: str) -> GroupSummary:
@@ -194,10 +212,12 @@ class Recorder:
         rows: list[Mapping[str, Any]] = [self.latest[p] for p in group.clients if p in self.latest]
         uploads = [self.uploads[p] for p in group.clients if p in self.uploads]
         means = {key: float(np.mean([row[key] for row in rows])) if rows else None for key in _KEPT}
-        return {
+        scores = _group_row(self.scores.groups.get(name, GroupScores()), personal=bool(self.scores.personal))
+        del scores["validation_accuracy"]
+        summary = {
             "model": group.model.name,
             "clients": len(group.clients),
-            "accuracy": self.scores.groups.get(name),
+            **scores,
             "sparsity_target": means["sparsity_target"],
             "sparsity": means["sparsity"],
             "parameters": means["parameters"] or group.model.parameters,
@@ -206,3 +226,53 @@ class Recorder:
             "upload_bytes": float(np.mean([u["wire"] for u in uploads])) if uploads else None,
             "dense_upload_bytes": float(np.mean([u["dense"] for u in uploads])) if uploads else None,
         }
+        return cast(GroupSummary, summary)
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The tested round that was best on validation data; without such data, the last one."""
+
+    validation: float = -1.0
+    accuracy: float = math.nan
+    round: int = 0
+
+    def after(self, number: int, accuracy: float, validation: float) -> _Best:
+        """Returns the best one after another round; NaN for what was not tested."""
+        chosen_by = validation if math.isfinite(validation) else float(number)
+        return _Best(chosen_by, accuracy, number) if math.isfinite(accuracy) and chosen_by >= self.validation else self
+
+
+def _group_row(scores: GroupScores, *, personal: bool) -> dict[str, float]:
+    columns = {
+        "accuracy": scores.accuracy,
+        "validation_accuracy": scores.validation,
+        "deployed_accuracy": scores.deployed,
+        "deployed_validation_accuracy": scores.deployed_validation,
+    }
+    asked = {"personal_accuracy": scores.personal, "personal_worst10": scores.personal_worst10}
+    return {**columns, **(asked if personal else {})}
+
+
+def _scores(row: RoundRow) -> Scores:
+    """Returns the scores of a row that was read from disk, but for those of groups and clients."""
+
+    def of(name: str) -> float:
+        value: Any = row.get(name)
+        return math.nan if value is None else float(value)
+
+    return Scores(
+        of("accuracy"),
+        of("loss"),
+        of("validation_accuracy"),
+        deployed=of("deployed_accuracy"),
+        deployed_validation=of("deployed_validation_accuracy"),
+        worst=of("deployed_worst"),
+    )
+
+
+def _is_tested(row: RoundRow) -> bool:
+    """Says whether what devices run was tested after a round; rows of earlier versions do not say so."""
+    groups = row.get("groups", {}).values()
+    values = [group["deployed_accuracy"] for group in groups]
+    return any(value is not None and math.isfinite(value) for value in values)

@@ -1,4 +1,4 @@
-"""Accuracy over rounds and over bytes, and which runs ended early."""
+"""The global model over rounds and over bytes, and which runs ended early."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from fedcompress.units import number, size
 if TYPE_CHECKING:
     import pandas as pd
 
-TITLE, PLACE = "Accuracy", 20
+TITLE, PLACE = "The global model", 22
+_DEVICES = {
+    "deployed_accuracy": "deployed",
+    "deployed_worst": "worst group",
+    "personal_accuracy": "personal",
+    "personal_worst10": "its worst tenth",
+}
+"""Columns of rounds in which something was tested that devices run, with what a table calls them."""
 
 
 def blocks(shown: Shown) -> Iterable[Block]:
@@ -44,14 +51,14 @@ def _curve(runs: Sequence[RunResult]) -> pd.DataFrame:
 
 
 def over_rounds(shown: Shown) -> Panel:
-    """Test accuracy after each round."""
+    """Test accuracy of the global model after each round."""
     data: list[Json] = []
     curves = {name: _curve(runs) for name, runs in shown.scored.items()}
     for index, (name, curve) in enumerate(curves.items()):
         if len(shown.scored[name]) > 1:
             data += band(name, index, curve.index, curve["low"], curve["high"])
         data.append(line(name, index, curve.index, curve["mean"]))
-    note = "On the test set, by which nothing is chosen."
+    note = "Of the global model, on the test set, by which nothing is chosen."
     if shown.only:
         rounds, table = shown.only.rounds.dropna(subset="accuracy"), _each_round(shown.only)
         if "validation_accuracy" in rounds and rounds["validation_accuracy"].notna().any():
@@ -64,15 +71,16 @@ def over_rounds(shown: Shown) -> Panel:
             (str(n), *(number(float(curve["mean"].get(n, math.nan))) for curve in curves.values()))
             for n in sorted({int(n) for curve in curves.values() for n in curve.index})
         ]
-        table = TextTable("Accuracy after each round, mean over seeds", ("round", *curves), tuple(rows))
-    return Panel("Accuracy over rounds", note, plotted(data, axes("round", "accuracy")), table)
+        table = TextTable("Global accuracy after each round, mean over seeds", ("round", *curves), tuple(rows))
+    return Panel("Global accuracy over rounds", note, plotted(data, axes("round", "global accuracy")), table)
 
 
 def _each_round(run: RunResult) -> TextTable:
+    deployed = {key: title for key, title in _DEVICES.items() if run.rounds[key].notna().any()}
     rows = tuple(
         (
             str(row["round"]),
-            *(number(row.get(key)) for key in ("accuracy", "validation_accuracy", "loss")),
+            *(number(row.get(key)) for key in (*deployed, "accuracy", "validation_accuracy", "loss")),
             f"{row['seconds']:.1f}",
             *(size(row[key]) for key in ("uplink_bytes", "downlink_bytes")),
             str(row["clients"]),
@@ -80,12 +88,13 @@ def _each_round(run: RunResult) -> TextTable:
         )
         for row in run.rounds.to_dict("records")
     )
-    columns = ("round", "accuracy", "validation", "loss", "seconds", "up", "down", "clients", "failures")
-    return TextTable("Each round", columns, rows)
+    columns = ("global", "validation", "loss", "seconds", "up", "down", "clients", "failures")
+    caption = "global, validation and loss: of the global model"
+    return TextTable("Each round", ("round", *deployed.values(), *columns), rows, caption)
 
 
 def over_bytes(shown: Shown) -> Panel:
-    """Test accuracy over all bytes that have crossed."""
+    """Test accuracy of the global model over all bytes that have crossed."""
     data = [
         line(name, index, curve["megabytes"], curve["mean"], text=[f"round {n}" for n in curve.index])
         for index, (name, curve) in enumerate((name, _curve(runs)) for name, runs in shown.scored.items())
@@ -97,12 +106,12 @@ def over_bytes(shown: Shown) -> Panel:
             data[-1]["name"] = "measured"
             hover = [f"round {n}" for n in scores.index]
             data.append(line("the same as dense float32", 1, dense.loc[scores.index], scores, text=hover))
-    figure = plotted(data, axes("megabytes, up and down", "accuracy"))
+    figure = plotted(data, axes("megabytes, up and down", "global accuracy"))
     return Panel(
-        "Accuracy over bytes",
+        "Global accuracy over bytes",
         "Up and down together, envelopes counted, measured on the messages.",
         figure,
-        numbers("Accuracy and megabytes so far", ("variant", "megabytes", "accuracy", "round"), figure),
+        numbers("Global accuracy and megabytes so far", ("variant", "megabytes", "accuracy", "round"), figure),
     )
 
 

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TITLE, PLACE = "Groups and clients", 50
+_DEVICES = {
+    "deployed_accuracy": "deployed",
+    "personal_accuracy": "personal",
+    "personal_worst10": "its worst tenth",
+}
+"""Figures of what a group's devices run, with what the table calls them."""
 MOST_ROWS = 100
 """Clients that a table lists."""
 
@@ -144,22 +150,23 @@ def groups(variants: Variants) -> TextTable:
                     label(variants, variant, name),
                     str(ends[0]["model"]),
                     str(ends[0]["clients"]),
-                    number(_mean(ends, "accuracy")),
-                    number(_mean(ends, "deployed_accuracy")),
+                    *(number(_mean(ends, key)) for key in _DEVICES),
                     number(mean(means) if (means := [mean(values) for values in on_own if values]) else None),
                     number(min((min(values) for values in on_own if values), default=None)),
+                    number(_mean(ends, "accuracy")),
                     number(_mean(ends, "sparsity_target"), 2),
                     number(_mean(ends, "sparsity"), 3),
                     *(size(_mean(ends, key)) for key in ("upload_bytes", "compressed_bytes", "tflite_bytes")),
                 )
             )
     columns = (
-        *("group", "model", "clients", "accuracy", "deployed", "own data", "worst client"),
-        *("asked", "sparsity", "upload", "deflated", "TFLite"),
+        *("group", "model", "clients", *_DEVICES.values(), "own data", "worst client"),
+        *("global model", "asked", "sparsity", "upload", "deflated", "TFLite"),
     )
     caption = (
-        "accuracy: the global model's; deployed: under the masks of the group's clients; own data: of each client on "
-        "its own distribution; upload: what one client sent in its latest round"
+        "deployed: accuracy of what the group's devices run, on the test set; personal: of each client on its own "
+        "distribution after an epoch of its own; own data: likewise, without that epoch; global model: its accuracy, "
+        "which sparse devices cannot have; upload: what one client sent in its latest round"
     )
     shown = [place for place in range(len(columns)) if any(row[place] != "-" for row in rows)]
     lines = tuple(tuple(row[place] for place in shown) for row in rows)

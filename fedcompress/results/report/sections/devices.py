@@ -33,7 +33,7 @@ def blocks(shown: Shown) -> Iterable[Block]:
 
 
 def over_time(variants: Variants) -> Panel:
-    """Accuracy over the modelled time of the rounds so far."""
+    """Accuracy of the global model over the modelled time of the rounds so far."""
     import pandas as pd
 
     data, rows = [], []
@@ -53,11 +53,11 @@ def over_time(variants: Variants) -> Panel:
                 )
                 for row in curve.reset_index().to_dict("records")
             ]
-    columns = ("variant", "round", "accuracy", "modelled s so far", "modelled J so far", "late", "dropped out")
+    columns = ("variant", "round", "global accuracy", "modelled s so far", "modelled J so far", "late", "dropped out")
     return Panel(
-        "Accuracy over modelled time",
+        "Global accuracy over modelled time",
         "A round lasts until the last client that the server waits for. Means over seeds.",
-        plotted(data, axes("modelled seconds", "accuracy")),
+        plotted(data, axes("modelled seconds", "global accuracy")),
         TextTable("Modelled time and energy so far", columns, tuple(rows)),
     )
 

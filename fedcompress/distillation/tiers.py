@@ -1,0 +1,387 @@
+"""Tiers: the models that sparse groups' devices run, each taught by the global model on public data.
+
+A sub-network of the global model is not a model that works: its weights were trained together with those that its mask
+removes. So the server makes one model for each group with a sparsity, its tier: the global weights under the group's
+mask, distilled from the whole global model on public data, under the mask. It is sent to the group's devices, which run
+it; what it costs is in the ledger. Any strategy whose parameters are a subclass of `TierParams` has tiers.
+
+The student starts as a part of its teacher (as in self-distillation), and learns by knowledge distillation (Hinton et
+al. 2015), by features behind the teacher's head (SimKD, Chen et al. 2022), or by logits behind it ("head-reuse").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import cos, pi
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from fedcompress.compression import masks as masking
+from fedcompress.compression.base import Params
+from fedcompress.data.federated import Examples
+from fedcompress.distillation.projector import compatible, head_reused, projected
+from fedcompress.distillation.public import TRAIN
+from fedcompress.distillation.source import GENERATOR, SEED
+from fedcompress.generators.quality import collapsed
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.training.objectives import Distillation, FeatureMatching, Objective
+from fedcompress.wire.content import Arrays, Content, weights_content
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from fedcompress.groups import ClientInfo, Group
+    from fedcompress.scenario import Scenario
+    from fedcompress.strategy import Federation, ServerStrategy, State
+    from fedcompress.training.trainer import Trainer
+
+TIER, TIER_MASK = "tier", "tier mask"
+"""Contents: a tier's model, and its mask where that is over another architecture than the group's."""
+DEPLOY = "deploy"
+"""The client action that takes over a tier."""
+STATE = "tiers"
+"""Key of a run's state: `groups[name]` with "weights" and "mask" (bits), and `public`, of a generator."""
+
+
+class TierParams(Params):
+    """How the models are made that sparse groups run."""
+
+    tiers: Literal["none", "kd", "simkd", "head-reuse"] = Field(
+        "none", description="how each sparse group's own model learns from the global one on public data"
+    )
+    tier_teacher: str | None = Field(
+        None,
+        description="architecture whose global model teaches all tiers; default: each group's own, else the server's",
+    )
+    tier_start: Literal["global", "tier"] = Field(
+        "global", description="what a group's clients train on from: the global weights under its mask, or its tier"
+    )
+    tier_rounds: int = Field(1, ge=0, description="last rounds in which tiers are taught; 0: every round")
+    tier_examples: int | None = Field(None, ge=1, description="public examples; default: [public] examples")
+    tier_epochs: int = Field(5, ge=1, description="passes over the public examples in a block")
+    tier_blocks: int = Field(8, ge=1, description="blocks; the one that is best on validation counts")
+    tier_batch_size: int = Field(32, ge=1, description="public examples in a step")
+    tier_learning_rate: float = Field(0.004, gt=0.0, description="of the first block; it falls by a cosine")
+    tier_temperature: float = Field(1.0, gt=0.0, description="kd, head-reuse: T of the distillation")
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Whose model teaches a tier.
+
+    Attributes:
+        spec: Its architecture.
+        group: A group whose global model it is; None for the server's own model.
+    """
+
+    spec: ModelSpec
+    group: Group | None
+
+
+class Tiers:
+    """The tiers of one strategy.
+
+    Args:
+        strategy: Whose global models teach, on whose public data.
+        rounds: Of the run.
+    """
+
+    def __init__(self, strategy: ServerStrategy, rounds: int) -> None:
+        assert isinstance(strategy.params, TierParams)
+        self._strategy, self._rounds = strategy, rounds
+        self._params = strategy.params
+
+    def groups(self) -> list[Group]:
+        """Returns the groups that have a tier: sparse ones, and those whose clients never get the global model."""
+        groups = self._strategy.groups.values()
+        return [group for group in groups if group.compression.sparsity > 0 or self._strategy.own_models(group)]
+
+    def problems(self, scenario: Scenario) -> Iterable[str]:
+        """Yields why there can be no tiers in this federation."""
+        strategy, where = self._strategy, "server.params.tiers"
+        received = f"received {self._params.tiers!r}"
+        if strategy.public is None:
+            yield f'{where}: {received}, but there is no public data to teach on; add [public] source = "holdout".'
+            return
+        if not self.groups():
+            yield f'{where}: {received}, but no group has a sparsity, so that there is no tier; use "none".'
+        if scenario.stop is not None and self._params.tier_rounds:
+            yield (
+                f"server.params.tier_rounds: received {self._params.tier_rounds}, but with [stop] the last round is "
+                "not known beforehand; use 0, so that tiers are taught in every round."
+            )
+        server_model = strategy.server_model if strategy.needs_server_model else None
+        known = {spec.name for spec in [*strategy.models.values(), server_model] if spec is not None}
+        if self._params.tier_teacher is not None and self._params.tier_teacher not in known:
+            yield (
+                f"server.params.tier_teacher: received {self._params.tier_teacher!r}, expected the model of a group or "
+                f"[server] model, which are {', '.join(sorted(known))}."
+            )
+            return
+        for group in self.groups():
+            yield from self._problems_of(group)
+
+    def _problems_of(self, group: Group) -> Iterable[str]:
+        strategy, where = self._strategy, f"groups.{group.name}"
+        if strategy.hands_out_masks and group.compression.chooser == "client":
+            yield (
+                f'{where}.compression_params.mask: a tier is one mask for its group; use mask = "server", or '
+                'server.params.tiers = "none".'
+            )
+        if (
+            strategy.public is not None
+            and strategy.public.source.gan is not None
+            and TRAIN not in group.client.actions()
+        ):
+            yield (
+                f"{where}.client: {group.settings.client!r} has no action {TRAIN}, which a generator of public data "
+                'needs; use client = "distilling".'
+            )
+        teacher = self.teacher_of(group).spec
+        if teacher is not group.model and (problem := compatible(group.model, teacher)):
+            yield f"server.params.tier_teacher: {problem}"
+
+    def teacher_of(self, group: Group) -> Teacher:
+        """Returns whose model teaches a group."""
+        strategy = self._strategy
+        return teacher_of(type(strategy), self._params, group, strategy.groups, strategy.server_model)
+
+    def after(self, fed: Federation, before: State, state: State) -> State:
+        """Returns a round's state with the tiers: those of before, or new ones if they are taught in this round.
+
+        Args:
+            fed: The federation, in the round.
+            before: State before the round.
+            state: What the strategy made of it.
+        """
+        tiers: dict[str, Any] = {"groups": {}, "public": {}, **before.get(STATE, {})}
+        public, own = self._strategy.public, not self._strategy.needs_public
+        assert public is not None
+        if own:
+            known = tiers["public"] or public.initial()
+            tiers["public"] = public.train(fed, fed.cohort(self._strategy.cohort), known)
+        if self._params.tier_rounds and fed.round <= self._rounds - self._params.tier_rounds:
+            return {**state, STATE: tiers}
+        examples = self._examples(fed, tiers["public"] if own else state["public"])
+        if examples is None:
+            return {**state, STATE: tiers}
+        groups = dict(tiers["groups"])
+        for group in self.groups():
+            tier = self.taught(fed, group, state, examples, groups.get(group.name))
+            delivered = None if tier is None else self._delivered(fed, group, *tier)
+            groups |= {} if delivered is None else {group.name: delivered}
+        return {**state, STATE: {**tiers, "groups": groups}}
+
+    def _examples(self, fed: Federation, state: State) -> Examples | None:
+        """Returns a round's examples, which only the server draws; None, and an event, of a collapsed generator."""
+        public = self._strategy.public
+        assert public is not None
+        seed = [np.array([fed.rng("tiers").integers(2**62)], np.int64)]
+        examples = public.drawn(
+            {SEED: seed} | ({GENERATOR: state[GENERATOR]} if public.source.gan else {}),
+            state,
+            self._params.tier_examples,
+        )
+        if public.source.gan is not None and (problem := collapsed(examples.x, examples.y)):
+            fed.event(f"the generator has collapsed: {problem}; no tier was taught")
+            return None
+        return examples
+
+    def taught(
+        self,
+        fed: Federation,
+        group: Group,
+        state: State,
+        examples: Examples,
+        last: Mapping[str, Any] | None = None,
+    ) -> tuple[Arrays, Arrays] | None:
+        """Returns weights and masks of a group's new tier; None while nothing is pruned, or nobody can teach.
+
+        Args:
+            fed: Takes notes and events.
+            group: Whose tier.
+            state: Of the strategy, after its round.
+            examples: To teach on.
+            last: The group's tier so far.
+        """
+        teacher = self.teacher_of(group)
+        lesson = self._weights_of(teacher, state)
+        if lesson is None:
+            return None
+        spec = self._strategy.device_model(group)
+        start = self._start(group, spec, teacher, lesson, state, last)
+        masks = self._masks(group, spec, state, start, fed.round)
+        if group.compression.sparsity > 0 and not masks:
+            return None
+        held = masking.apply(start, masks, spec.prunable) if masks else start
+        if not masks and spec is teacher.spec:
+            return held, masks
+        return self._distilled(fed, group, spec, held, masks, teacher.spec, lesson, examples), masks
+
+    def _weights_of(self, teacher: Teacher, state: State) -> Arrays | None:
+        if teacher.group is not None:
+            return self._strategy.global_model(state, teacher.group)
+        own = self._strategy.own_model(state)
+        return None if own is None else own[1]
+
+    def _start(
+        self,
+        group: Group,
+        spec: ModelSpec,
+        teacher: Teacher,
+        lesson: Arrays,
+        state: State,
+        last: Mapping[str, Any] | None,
+    ) -> Arrays:
+        """Where a tier starts: as a part of the global model, or if it has another architecture where it was left."""
+        if spec is teacher.spec:
+            return lesson
+        weights = self._strategy.global_model(state, group)
+        if spec is group.model and weights is not None:
+            return weights
+        if last is not None:
+            start = list(last["weights"])
+        else:
+            start = spec.initial(self._strategy.rng(f"initial.tier.{group.name}"))
+            if weights is not None:
+                encoder = group.model.encoder_of(weights)
+                start = [*encoder, *start[len(encoder) :]]
+        return spec.with_head(start, teacher.spec.head_of(lesson)) if spec.reuses_head else start
+
+    def _masks(self, group: Group, spec: ModelSpec, state: State, start: Arrays, round_number: int) -> Arrays:
+        """The mask under which the group's clients have trained, or one that is cut from where the tier starts."""
+        if spec is group.model and (masks := self._strategy.masks_of(state, group)):
+            return list(masks)
+        return group.compression.choose(start, spec, round_number, self._strategy.rng(f"masks.{spec.name}"))
+
+    def _distilled(
+        self,
+        fed: Federation,
+        group: Group,
+        spec: ModelSpec,
+        start: Arrays,
+        masks: Arrays,
+        teacher: ModelSpec,
+        lesson: Arrays,
+        examples: Examples,
+    ) -> Arrays:
+        """Returns what a tier has learned from its teacher: of all blocks the one that is best on validation."""
+        trainer, params = self._strategy.trainer(teacher, fed.round), self._params
+        logits = trainer.predict(lesson, examples.x)
+        objective: Objective = Distillation(1.0, params.tier_temperature, logits)
+        if params.tiers == "simkd":
+            objective = FeatureMatching(trainer.features(lesson, examples.x))
+        if params.tiers != "kd" and not spec.reuses_head:
+            spec, masks = spec.with_frozen_head(), masks[:-1]  # the head stays as it is, under its mask
+        weights, accuracies = self._blocks(trainer.of(spec), start, masks, objective, examples, group.name)
+        weights = masking.restrict(weights, group.compression.held(spec, masks)) if masks else weights
+        if not len(self._strategy.validation):
+            return weights
+        fed.note(f"tier {group.name} before", accuracies[0])
+        fed.note(f"tier {group.name} after", max(accuracies))
+        if accuracies.index(max(accuracies)) == 0:
+            fed.event(
+                f"tier {group.name}: distillation changed nothing, no block is better than its start on validation"
+            )
+        return weights
+
+    def _blocks(
+        self, trainer: Trainer, start: Arrays, masks: Arrays, objective: Objective, examples: Examples, name: str
+    ) -> tuple[Arrays, Sequence[float]]:
+        params, validation = self._params, self._strategy.validation
+        best, current, accuracies = start, start, [_accuracy(trainer, start, validation)]
+        for block in range(params.tier_blocks):
+            current = trainer.fit(
+                current,
+                examples,
+                objective,
+                masks=masks,
+                epochs=params.tier_epochs,
+                batch_size=params.tier_batch_size,
+                learning_rate=params.tier_learning_rate * (1 + cos(pi * block / params.tier_blocks)) / 2,
+                purpose=f"tier.{name}.{block}",
+            ).weights
+            accuracy = _accuracy(trainer, current, validation)
+            if accuracy > max(accuracies):
+                best = current
+            accuracies.append(accuracy)
+        return (best if len(validation) else current), accuracies
+
+    def _delivered(self, fed: Federation, group: Group, weights: Arrays, masks: Arrays) -> dict[str, Any] | None:
+        """Sends a tier to the group's devices, and returns it as they decode it; None if none of them got it.
+
+        Where clients train on from it, it goes down with the next round's request, and by itself after the last.
+        """
+        packed = masking.pack(masks) if masks else np.zeros(0, np.uint8)
+        trained_on = self._params.tier_start == "tier" and not self._strategy.own_models(group)
+        if trained_on and fed.round < self._rounds:
+            return {"weights": weights, "mask": packed}
+        name = "mask" if self._strategy.device_model(group) is group.model else TIER_MASK
+        payload = {TIER: weights} | ({name: masks} if masks else {})
+        devices: list[ClientInfo] = [client for client in fed.clients if client.group == group.name]
+        replies = fed.call(DEPLOY, dict.fromkeys(devices, payload))
+        return {"weights": list(replies[0].request[TIER]), "mask": packed} if replies else None
+
+
+def teacher_of(
+    strategy: type[ServerStrategy],
+    params: TierParams,
+    group: Group,
+    groups: Mapping[str, Group],
+    server_model: ModelSpec | None,
+) -> Teacher:
+    """Returns whose model teaches a group's tier: that of `tier_teacher`, else the server's own, else the group's."""
+    own = server_model.name if server_model is not None and strategy.needs_server_model else group.model.name
+    name = params.tier_teacher or own
+    if name == group.model.name:
+        return Teacher(group.model, group)
+    other = next((other for other in groups.values() if other.model.name == name), None)
+    if other is None and server_model is not None:
+        return Teacher(server_model, None)
+    return Teacher(group.model, group) if other is None else Teacher(other.model, other)
+
+
+def device_model(
+    strategy: type[ServerStrategy],
+    params: Any,
+    group: Group,
+    groups: Mapping[str, Group],
+    server_model: ModelSpec | None,
+) -> ModelSpec:
+    """Returns the model that a group's devices run: the group's, or behind a projector where it borrows a head."""
+    if not isinstance(params, TierParams) or params.tiers in ("none", "kd"):
+        return group.model
+    teacher = teacher_of(strategy, params, group, groups, server_model).spec
+    if teacher is group.model or compatible(group.model, teacher):
+        return group.model
+    return (projected if params.tiers == "simkd" else head_reused)(group.model, teacher)
+
+
+def contents(params: Any, group: Group, spec: ModelSpec) -> dict[str, Content]:
+    """Declares what carries a tier to a device: nothing without tiers.
+
+    Args:
+        params: Of the server strategy.
+        group: The group.
+        spec: What `device_model` says of it.
+    """
+    if not isinstance(params, TierParams) or params.tiers == "none":
+        return {}
+    declared = weights_content(spec.template, spec.prunable, spec.kinds)
+    if spec is group.model:
+        return {TIER: declared["weights"], **{name: content for name, content in declared.items() if name == "mask"}}
+    masked = {TIER_MASK: declared["mask"]} if "mask" in declared else {}
+    return {TIER: replace(declared["weights"], mask=TIER_MASK if masked else None), **masked}
+
+
+def of_group(state: State, group: Group) -> Arrays | None:
+    """Returns the weights of a group's tier; None if it has none yet."""
+    tier = state.get(STATE, {}).get("groups", {}).get(group.name)
+    return None if tier is None else list(tier["weights"])
+
+
+def _accuracy(trainer: Trainer, weights: Arrays, validation: Examples) -> float:
+    return trainer.evaluate(weights, validation).accuracy if len(validation) else -1.0

@@ -1,0 +1,185 @@
+"""Tiers: what sparse groups run is taught by the global model, sent down, counted, and the same on every engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedcompress.compression import masks as masking
+from fedcompress.distillation import tiers
+from fedcompress.errors import InputError
+from fedcompress.training.trainer import evaluate
+from tests import federating
+
+SERVER_MASK = {"compression": "magnitude", "compression_params": {"mask": "server", "begin_round": 1, "end_round": 2}}
+TIERED: dict[str, Any] = {
+    "data": {"dataset": "mnist-5k", "clients": 4, "examples": 1200, "partition": "dirichlet"},
+    "public": {"source": "holdout", "examples": 400},
+    "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.005},
+    "server": {"strategy": "fedavg", "params": {"tiers": "kd", "tier_blocks": 4}},
+    "groups": [
+        {"name": "dense", "share": 0.5, "model": "mini-cnn"},
+        {"name": "phone", "share": 0.25, "model": "mini-cnn", "sparsity": 0.5, **SERVER_MASK},
+        {"name": "watch", "share": 0.25, "model": "mini-cnn", "sparsity": 0.8, **SERVER_MASK},
+    ],
+}
+
+
+def of(params: dict[str, Any] | None = None, **overrides: Any) -> Any:
+    server = {"strategy": "fedavg", "params": {**TIERED["server"]["params"], **(params or {})}}
+    return federating.experiment({**TIERED, "server": server}, **overrides)
+
+
+def deployed(run: Any, directory: Any) -> dict[str, float]:
+    return {name: group["deployed_accuracy"] for name, group in run["groups"].items()}
+
+
+def test_a_tier_is_better_than_its_part_of_the_global_model(tmp_path: Path) -> None:
+    taught, directory, _ = federating.run(of(), tmp_path / "taught")
+    plain, _, _ = federating.run(of({"tiers": "none"}), tmp_path / "plain")
+    assert taught["accuracy"] == plain["accuracy"]  # the global model is not touched
+    assert taught["groups"]["watch"]["deployed_accuracy"] > plain["groups"]["watch"]["deployed_accuracy"] + 0.05
+    rows = [row for row in directory.rows("clients") if row["action"] == "deploy"]
+    assert [(row["round"], row["group"], round(row["sparsity"], 2)) for row in rows] == [
+        (3, "phone", 0.5),
+        (3, "watch", 0.8),
+    ]
+    sent = {row["content"]: row for row in directory.rows("ledger") if row["action"] == "deploy"}
+    assert sent["tier"]["direction"] == "downlink"
+    assert 0 < sent["tier"]["wire_bytes"] < sent["tier"]["dense_bytes"]
+    assert taught["downlink_bytes"] > plain["downlink_bytes"]
+    assert taught["uplink_bytes"] - plain["uplink_bytes"] == sum(  # envelopes of two empty replies
+        row["wire_bytes"]
+        for row in directory.rows("ledger")
+        if row["action"] == "deploy" and row["direction"] == "uplink"
+    )
+
+
+def test_it_stays_under_its_mask_and_learns_from_the_global_model() -> None:
+    made = of()
+    fed = federating.federation(made)
+    fed.begin(3)
+    group, spec = made.groups["watch"], made.groups["watch"].model
+    state = {**made.server.initial(fed)}
+    mask = masking.choose(state["weights"][spec.name], spec.prunable, [a.size // 5 for a in _prunable(state, spec)])
+    state["server_masks"] = {"watch": mask}
+    lesson = made.public.draw({"seed": [np.array([1], np.int64)]})
+    made_tiers = tiers.Tiers(made.server, 3)
+    weights, masks = made_tiers.taught(fed, group, state, lesson)
+    assert [np.array_equal(a, b) for a, b in zip(masks, mask, strict=True)] == [True] * len(mask)
+    assert all((weights[i][~m] == 0).all() for i, m in zip(spec.prunable, mask, strict=True))
+    before, after = fed.record.notes["tier watch before"], fed.record.notes["tier watch after"]
+    validation = made.data.server_validation_examples
+    cut = masking.apply(state["weights"][spec.name], mask, spec.prunable)
+    assert before == evaluate(spec, cut, validation).accuracy
+    assert after == evaluate(spec, weights, validation).accuracy
+
+
+def _prunable(state: Any, spec: Any) -> list[Any]:
+    return [state["weights"][spec.name][i] for i in spec.prunable]
+
+
+@pytest.mark.parametrize("way", ["simkd", "head-reuse"])
+def test_a_borrowed_head_stays_as_it_is(way: str) -> None:
+    made = of({"tiers": way}, data__server_validation=0.0)  # so that the last block counts
+    fed = federating.federation(made)
+    fed.begin(3)
+    group, spec = made.groups["watch"], made.groups["watch"].model
+    state = made.server.initial(fed)
+    mask = masking.choose(state["weights"][spec.name], spec.prunable, [a.size // 5 for a in _prunable(state, spec)])
+    state["server_masks"] = {"watch": mask}
+    lesson = made.public.draw({"seed": [np.array([1], np.int64)]})
+    weights, _ = tiers.Tiers(made.server, 3).taught(fed, group, state, lesson)
+    kernel, bias = spec.head_of(state["weights"][spec.name])
+    head, last = spec.head_of(weights)
+    assert np.array_equal(head, np.where(mask[-1], kernel, 0))
+    assert np.array_equal(last, bias)
+    assert not np.array_equal(weights[0], np.where(mask[0], state["weights"][spec.name][0], 0))
+
+
+@pytest.mark.parametrize("start", ["global", "tier"])
+def test_every_round_and_where_clients_train_on_from(start: str, tmp_path: Path) -> None:
+    params = {"tier_start": start, "tier_rounds": 0, "tier_blocks": 1}
+    summary, directory, _ = federating.run(of(params), tmp_path / start)
+    deploys = sorted({row["round"] for row in directory.rows("clients") if row["action"] == "deploy"})
+    assert deploys == ([2, 3] if start == "global" else [3])  # pruning begins in round 2
+    again, _, _ = federating.run(of(params), tmp_path / "again", workers=2)
+    assert again["model_digest"] == summary["model_digest"]
+
+
+def test_tiers_are_part_of_the_digest(tmp_path: Path) -> None:
+    first, _, _ = federating.run(of({"tier_blocks": 1}), tmp_path / "first")
+    second, _, _ = federating.run(of({"tier_blocks": 1, "tier_learning_rate": 0.001}), tmp_path / "second")
+    assert first["accuracy"] == second["accuracy"]
+    assert first["model_digest"] != second["model_digest"]
+
+
+@pytest.mark.parametrize("strategy", ["dsfl", "fedsimkd", "feddf", "fedpkdg", "flower"])
+def test_every_strategy_has_them(strategy: str, tmp_path: Path) -> None:
+    client = {"fedsimkd": "simkd", "fedpkdg": "fedpkdg"}.get(strategy, "distilling")
+    own = strategy in ("dsfl", "fedsimkd")
+    params = {"tiers": "kd", "tier_blocks": 1, **({"name": "FedAdam"} if strategy == "flower" else {})}
+    groups = [
+        {
+            **group,
+            "client": client,
+            **({"compression_params": {"begin_round": 1, "end_round": 2}} if own and group.get("sparsity") else {}),
+        }
+        for group in TIERED["groups"]
+    ]
+    made = federating.experiment(
+        {**TIERED, "server": {"strategy": strategy, "model": "mini-cnn", "params": params}, "groups": groups}
+    )
+    summary, directory, _ = federating.run(made, tmp_path / "run")
+    groups_told = {row["group"] for row in directory.rows("clients") if row["action"] == "deploy"}
+    assert groups_told == ({"dense", "phone", "watch"} if own else {"phone", "watch"})
+    assert 0 < summary["groups"]["watch"]["deployed_accuracy"] <= 1
+    watch = [row for row in directory.rows("clients") if row["action"] == "deploy" and row["group"] == "watch"]
+    assert watch[-1]["sparsity"] == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize("way", ["kd", "simkd"])
+def test_a_tier_of_another_architecture(way: str, tmp_path: Path) -> None:
+    groups = [
+        {"name": "dense", "share": 0.5, "model": "small-cnn"},
+        {"name": "watch", "share": 0.5, "model": "mini-cnn", "sparsity": 0.8, **SERVER_MASK},
+    ]
+    params = {"tiers": way, "tier_blocks": 2, "tier_teacher": "small-cnn"}
+    made = federating.experiment({**TIERED, "server": {"strategy": "fedavg", "params": params}, "groups": groups})
+    summary, directory, _ = federating.run(made, tmp_path / "run")
+    watch = made.groups["watch"]
+    assert (made.device_model(watch) is watch.model) == (way == "kd")
+    assert summary["groups"]["watch"]["deployed_accuracy"] > 0.2
+    row = directory.rows("clients")[-1]
+    assert row["action"] == "deploy"
+    assert row["parameters"] == made.device_model(watch).parameters
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"public": None}, "but there is no public data to teach on; add [public]"),
+        ({"groups": [{"name": "all", "model": "mini-cnn"}]}, "but no group has a sparsity"),
+        ({"stop": {"patience": 2}}, "with [stop] the last round is not known beforehand; use 0"),
+        ({"teacher": "big-cnn"}, "received 'big-cnn', expected the model of a group"),
+        (
+            {"mask": "client"},
+            'groups.watch.compression_params.mask: a tier is one mask for its group; use mask = "server"',
+        ),
+        ({"public": {"source": "gan"}}, "has no action train_generator, which a generator of public data needs"),
+    ],
+)
+def test_what_is_in_the_way_is_said(table: dict[str, Any], message: str) -> None:
+    params = {"tiers": "kd", **({"tier_teacher": table["teacher"]} if "teacher" in table else {})}
+    whole = {**TIERED, **table, "server": {"strategy": "fedavg", "params": params}}
+    if "mask" in table:
+        pruning = {"compression_params": {"mask": table["mask"], "begin_round": 1, "end_round": 2}}
+        whole["groups"] = [{**group, **(pruning if group.get("sparsity") else {})} for group in TIERED["groups"]]
+    whole = {key: value for key, value in whole.items() if key not in ("teacher", "mask") and value is not None}
+    with pytest.raises(InputError) as caught:
+        federating.experiment(whole).check_models()
+    assert message in str(caught.value)
