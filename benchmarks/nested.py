@@ -3,9 +3,9 @@
     python -m benchmarks.nested [--only NAME ...] [--seeds 101,102,103] [--out FILE]
 
 The quickstart with its groups' masks chosen by the server, and dense and half-sparse clients that train the
-sub-networks of the sparser ones, too, beside the quickstart as it was before; on seeds that nothing else reports. `global` is
-the validation accuracy of the global model, the others are those of what a group's devices run. `seconds` are of the
-processor, in the rounds and at the end. What is in FILE is not done again.
+sub-networks of the sparser ones, too, beside the quickstart as it was before; on seeds that nothing else reports.
+`global` is the validation accuracy of the global model, the others are those of what a group's devices run. `seconds`
+are of the processor, in the rounds and at the end. What is in FILE is not done again.
 """
 
 from __future__ import annotations
