@@ -1,0 +1,111 @@
+"""heterofl: a client that trains a slice of the global model's channels.
+
+Diao, Ding & Tarokh 2021, "HeteroFL: Computation and communication efficient federated learning for heterogeneous
+clients" (ICLR), section 3. In training a scaler divides what each layer but the head computes by the width, so that
+slices of all widths put out about the same; it is not there in predictions. Logits of classes that the client has no
+examples of are zero in training, so that nothing is learned about them, and the server is told which classes those are
+(content "classes": it says what the client holds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from clients.sgd import SGD
+from fedcompress.client import Content, Result, action
+from fedcompress.compression.base import Params
+from fedcompress.compression.kinds.slice import Slice
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.chain import adjusted
+from fedcompress.training.objectives import Objective, cross_entropy
+from fedcompress.wire.content import Arrays, ArraySpec, Payload
+
+if TYPE_CHECKING:
+    from fedcompress.plugins import Use
+
+CLASSES = "classes"
+"""Content that says which classes a client has examples of, (classes,)."""
+
+
+class HeteroFLParams(Params):
+    """Parameters of HeteroFL's clients; the defaults are the published method."""
+
+    scaler: bool = Field(True, description="divide what layers compute by the width, in training")
+    mask_logits: bool = Field(True, description="leave classes that a client has no examples of alone")
+
+
+@dataclass(frozen=True, eq=False)
+class SlicedCrossEntropy(Objective):
+    """Cross-entropy of a slice whose layers are scaled, with logits of absent classes at zero.
+
+    Attributes:
+        factor: On what each layer but the head computes before its activation: 1 / width.
+        present: (classes,) 1 for classes that there are examples of, otherwise 0.
+    """
+
+    factor: float
+    present: NDArray[np.float32]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return type(self), self.factor
+
+    @property
+    def constants(self) -> Arrays:
+        return [self.present]
+
+    def outputs(self, model: Any) -> Any:
+        return adjusted(model, factor=self.factor)
+
+    def loss(self, model: Any, x: Any, y: Any, targets: Sequence[Any], constants: Sequence[Any]) -> Any:
+        return cross_entropy(model(x, training=True) * constants[0], y)
+
+
+class HeteroFL(SGD):
+    """Trains the channels that its width leaves it."""
+
+    Params = HeteroFLParams
+    params: HeteroFLParams
+
+    @classmethod
+    def problems_in(cls, use: Use) -> Iterable[str]:
+        yield from super().problems_in(use)
+        yield from of_no_slice(use)
+
+    @classmethod
+    def contents(cls, model: ModelSpec) -> Mapping[str, Content]:
+        return {**model.contents, CLASSES: Content((ArraySpec((model.classes,), "bool"),), lossless=True)}
+
+    @action
+    def train(self, payload: Payload, round_number: int) -> Result:
+        """Trains as `sgd` does, and says of which classes."""
+        result = super().train(payload, round_number)
+        return Result({**result.payload, CLASSES: [self._present()]}, result.metrics)
+
+    def objective(self, start: Arrays) -> Objective:
+        assert isinstance(self.compression, Slice)
+        factor = 1.0 / self.compression.width if self.params.scaler else 1.0
+        return SlicedCrossEntropy(factor, self._present().astype(np.float32))
+
+    def _present(self) -> NDArray[np.bool_]:
+        """Which classes training is to change: those that the client has examples of."""
+        if not self.params.mask_logits:
+            return np.ones(self.model.classes, bool)
+        return np.bincount(self.data.y, minlength=self.model.classes) > 0
+
+
+def of_no_slice(use: Use) -> Iterable[str]:
+    """Yields what is wrong where a client that trains a slice of channels has a compression that gives it none."""
+    assert use.group is not None
+    settings, compression = use.group.settings, use.group.compression
+    if compression is not None and not isinstance(compression, Slice):
+        yield (
+            f"groups.{settings.name}.compression: client {use.name!r} trains at a width, received "
+            f'{settings.compression!r}; use compression = "slice" with compression_params.width.'
+        )
