@@ -14,8 +14,11 @@ class SGD(ClientStrategy):
     @action
     def train(self, payload: Payload, round_number: int) -> Result:
         """Trains from the global weights; a mask in the request is kept, otherwise the compression chooses one."""
-        start = payload["weights"]
-        trained = self.trainer.fit(start, self.data, self.objective(start), masks=payload.get("mask"))
+        return self._fitted(payload, self.objective(payload["weights"]))
+
+    def _fitted(self, payload: Payload, objective: Objective) -> Result:
+        """Trains from what came; of the masks that it kept or chose the server learns with the weights."""
+        trained = self.trainer.fit(payload["weights"], self.data, objective, masks=payload.get("mask"))
         sent = {"weights": trained.weights} | ({"mask": trained.masks} if trained.masks else {})
         return Result(sent, {"train_loss": trained.loss, **self._verdict(trained.weights)})
 

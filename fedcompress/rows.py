@@ -118,6 +118,7 @@ class GroupSummary(TypedDict):
         deployed_accuracy: Of what its devices run; likewise `deployed_validation_accuracy`.
         personal_accuracy: Where it was measured: of that after one more local epoch; likewise `personal_worst10`.
         upload_bytes: What one client sent in its latest round; `dense_upload_bytes` the same as dense float32.
+        multiply_adds: Of one example through the model that its first client deploys, channels left out.
     """
 
     model: str
@@ -136,6 +137,7 @@ class GroupSummary(TypedDict):
     personal_worst10: NotRequired[Figure]
     h5_bytes: NotRequired[int | None]
     tflite_bytes: NotRequired[int | None]
+    multiply_adds: NotRequired[int | None]
 
 
 class Summary(TypedDict):

@@ -17,6 +17,7 @@ from pydantic import Field
 from fedcompress.aggregation import masked_mean, replaced, union, weighted_mean
 from fedcompress.client import VERDICT
 from fedcompress.compression import masks as masking
+from fedcompress.compression.nested import NESTED, packed, sparser
 from fedcompress.distillation import tiers
 from fedcompress.distillation.tiers import TierParams
 from fedcompress.strategy import (
@@ -120,11 +121,12 @@ class FedAvg(ServerStrategy):
     def _requests(self, fed: Federation, state: State, server_masks: dict[str, Arrays]) -> Requests:
         """The global weights; where a mask is the server's or frozen it goes along, and only what it keeps."""
         shared = {name: self._request(self.groups[name], state, mask) for name, mask in server_masks.items()}
+        nested = {name: self._nested(self.groups[name], fed.round, server_masks) for name in shared}
 
         def request(client: ClientInfo) -> Payload:
             group = self.groups[client.group]
             mask = None if server_masks[client.group] else self._resumed(group, fed.round, state, client)
-            return self._request(group, state, mask) if mask else shared[client.group]
+            return {**(self._request(group, state, mask) if mask else shared[client.group]), **nested[client.group]}
 
         return Requests(fed.cohort(self.cohort), request)
 
@@ -134,6 +136,16 @@ class FedAvg(ServerStrategy):
         if not mask:
             return {"weights": weights}
         return {"weights": masking.restrict(weights, group.compression.held(group.model, mask)), "mask": mask}
+
+    def _nested(self, group: Group, round_number: int, server_masks: Mapping[str, Arrays]) -> Payload:
+        """The masks of the sparser groups of an architecture, for clients that train their sub-networks, too."""
+        if NESTED not in group.client.contents(group.model):
+            return {}
+        own = server_masks[group.name]
+        density = masking.density(own) if own else 1.0 - group.compression.target(round_number)
+        others = (mask for name, mask in server_masks.items() if self.groups[name].model.name == group.model.name)
+        masks = sparser(others, density)
+        return {NESTED: packed(masks)} if masks else {}
 
     def _choose(self, group: Group, round_number: int, state: State) -> Arrays:
         """The server's mask of a group, nested across groups since all are cut from the same weights; or nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fedcompress import keras
 from fedcompress.errors import InputError
 
 _WEIGHTED = ("Conv1D", "Conv2D", "Dense")
@@ -86,3 +87,32 @@ def _refusal(name: str, layer: Any, reason: str) -> InputError:
         f"model {name!r}: channels cannot be pruned: layer {layer.name!r} ({type(layer).__name__}) {reason}. "
         f'Supported are chains of {", ".join(SUPPORTED)}; use compression = "magnitude" for other models.'
     )
+
+
+def adjusted(model: Any, *, factor: float = 1.0, masked: bool = False) -> Any:
+    """Returns a model of the same variables, in which something is done to what each layer but the head puts out.
+
+    Args:
+        model: A chain that `trace` can follow. With a factor its layers lose their activations to the new model, so
+            that it must not be used any more: give one that nothing else computes with.
+        factor: On what a layer with a kernel computes, before its activation.
+        masked: The new model has a further input (1, channels) for each layer with a kernel but the head, which what
+            the next one reads of it is multiplied by: with zeros there it is the model without these channels.
+    """
+    with keras.LOCK:
+        x, pending, masks = model.input, None, []
+        *body, head = model.layers[1:]
+        for layer in body:
+            weighted = type(layer).__name__ in _WEIGHTED
+            if pending is not None and (weighted or type(layer).__name__ == "Flatten"):
+                x, pending = x * pending, None
+            if weighted and factor != 1:
+                activation, layer.activation = layer.activation, keras.activations.linear
+                x = keras.layers.Activation(activation)(layer(x) * factor)
+            else:
+                x = layer(x)
+            if weighted and masked:
+                pending = keras.Input(batch_shape=(1, int(layer.kernel.shape[-1])))
+                masks.append(pending)
+        logits = head(x if pending is None else x * pending)
+        return keras.Model([model.input, *masks] if masked else model.input, logits)

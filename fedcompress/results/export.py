@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from fedcompress.compression import tflite
@@ -10,6 +11,7 @@ from fedcompress.compression.size import save_h5
 from fedcompress.experiment import Experiment
 from fedcompress.groups import Group
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.cost import UncountedError, multiply_adds
 from fedcompress.results.run.directory import file_names
 from fedcompress.results.run.missing import optional
 from fedcompress.strategy import State
@@ -19,7 +21,9 @@ from fedcompress.wire.content import Arrays
 def export_models(
     experiment: Experiment, state: State, folder: Path, missing: list[str]
 ) -> Mapping[str, Mapping[str, int | str | None]]:
-    """Writes `GROUP.h5` and `GROUP.tflite` for every group whose devices' model the server has; returns sizes in bytes.
+    """Writes `GROUP.h5` and `GROUP.tflite` for every group whose devices' model the server has; returns their costs.
+
+    Those are sizes in bytes, and the multiply-adds of one example, None where they cannot be counted.
 
     Groups whose names would be one file end in a digest there; see `file_names`. A model that is the server's own is
     `server.h5` and `server.tflite`. A file that cannot be made is left out: its size is None, and `missing` says why.
@@ -55,7 +59,9 @@ def _write(
     stem.parent.mkdir(exist_ok=True)
     model = spec.build()
     model.set_weights(weights)
-    sizes: dict[str, int | str | None] = {"h5_bytes": None, "tflite_bytes": None}
+    sizes: dict[str, int | str | None] = {"h5_bytes": None, "tflite_bytes": None, "multiply_adds": None}
+    with suppress(UncountedError):
+        sizes["multiply_adds"] = multiply_adds(model)
     with optional(f"models/{stem.name}.h5", missing):
         sizes["h5_bytes"] = save_h5(model, stem.with_name(f"{stem.name}.h5"))
     if with_tflite:

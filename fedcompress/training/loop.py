@@ -152,6 +152,7 @@ class TrainingLoop:
         x: Any,
         y: Any,
         targets: Any,
+        draws: Any,
         order: Any,
         edges: Any,
         rates: Any,
@@ -169,12 +170,11 @@ class TrainingLoop:
             self._optimizer.learning_rate.assign(rates[index])
             rows = order[edges[index] : edges[index + 1]]
             batch, labels = scaled(tf.gather(x, rows)), tf.gather(y, rows)
+            beside = [*(tf.gather(t, rows) for t in targets), *(drawn[index] for drawn in draws)]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
                 with self._wrapping.step():
-                    losses = self._objective.loss(
-                        self._model, batch, labels, [tf.gather(t, rows) for t in targets], constants
-                    )
+                    losses = self._objective.loss(self._model, batch, labels, beside, constants)
                 _check_losses(losses, self._objective)
                 loss = tf.reduce_mean(losses)
             gradients = self._objective.gradients(variables, tape.gradient(loss, variables), constants)
@@ -192,13 +192,13 @@ class TrainingLoop:
         return flattened(self._weights), masks, observed, total
 
     def _compiled(
-        self, weights: Any, x: Any, y: Any, targets: Any, order: Any, edges: Any, rates: Any, *rest: Any
+        self, weights: Any, x: Any, y: Any, targets: Any, draws: Any, order: Any, edges: Any, rates: Any, *rest: Any
     ) -> Any:
         """Traces the graph for any number of examples and steps, so that no client makes it trace again."""
+        beside = ([of_rows(a) for a in part] for part in (targets, draws))
         per_step = [of_rows(order), of_rows(edges), of_rows(rates)]
-        per_example = [of_rows(x), of_rows(y), [of_rows(t) for t in targets]]
         fixed = [[of_shape(a) for a in part] if isinstance(part, list) else of_shape(part) for part in rest]
-        signature = [of_shape(weights), *per_example, *per_step, *fixed]
+        signature = [of_shape(weights), of_rows(x), of_rows(y), *beside, *per_step, *fixed]
         with keras.LOCK:
             function = keras.tf.function(self._train, input_signature=signature, autograph=False)
             return self._random.bind(function.get_concrete_function())
@@ -229,7 +229,7 @@ class TrainingLoop:
             epochs: Passes over the examples.
             batch_size: Examples in a step.
             learning_rate: Constant over the call, or what it falls along.
-            rng: Shuffles the examples, and seeds random layers.
+            rng: Shuffles the examples, draws for the objective, and seeds random layers.
             steps: Instead of `epochs`: the last pass may end early.
             continued: Whether this is a part of a longer training, not its first: the optimizer goes on from where the
                 call before left it.
@@ -242,16 +242,15 @@ class TrainingLoop:
         order, edges = batches(len(y), batch_size, epochs, rng)
         edges = edges[: len(edges) if steps is None else steps + 1]
         rates = of_steps(learning_rate, len(edges) - 1)
-        targets, constants = objective.targets, objective.constants
+        targets, constants, draws = objective.targets, objective.constants, objective.per_step(len(edges) - 1, rng)
         flat = joined(weights, np.float32)  # every array more in a call costs a tenth of a millisecond
         if continued and not np.array_equal(flat, np.where(flat == 0, flat, self._left)):
             raise ValueError("a training goes on from weights that are not those that the training before it left")
+        arguments = (flat, x, y, targets, draws, order, edges, rates, np.bool_(continued), list(inputs), constants)
         if self._graph is None:
-            self._graph = self._compiled(flat, x, y, targets, order, edges, rates, np.bool_(False), inputs, constants)
+            self._graph = self._compiled(*arguments)
         self._random.seed(rng)
-        trained, masks, observed, total = self._graph(
-            flat, x, y, targets, order, edges, rates, np.bool_(continued), list(inputs), constants
-        )
+        trained, masks, observed, total = self._graph(*arguments)
         self._left = np.array(trained)
         latent = split(self._left, [tuple(v.shape) for v in self._weights])
         return Trained(

@@ -204,7 +204,7 @@ class Trainer:
             steps=steps,
             continued=continued,
         )
-        work.add_pass(self.spec, trained.examples, training=True)
+        work.add_pass(self.spec, objective.passes * trained.examples, training=True)
         if not np.isfinite(trained.loss):
             raise FloatingPointError(f"training diverged, the loss is {trained.loss}; try a smaller learning rate")
         if not trained.masks or (masks is None and not self.compression.prunes_in_training(self.round_number)):

@@ -249,22 +249,6 @@ def test_what_is_missing_is_said_before_the_run(changes: dict[str, Any], said: s
         experiment(table)
 
 
-@pytest.mark.parametrize("back", ["kd", "simkd", "plain"])
-def test_relay(back: str, tmp_path: Path) -> None:
-    groups = [{**group, "client": "relay"} for group in (DENSE, PRUNED)]
-    server = {"strategy": "relay", "params": {"back": back}}
-    data = {"dataset": "digits", "clients": 2, "partition": "iid"}
-    _, directory, _ = run(experiment({"server": server, "groups": groups, "data": data}), tmp_path / "run")
-    expected = {"kd": "learn_kd", "simkd": "learn_simkd", "plain": "train"}[back]
-    assert [row["action"] for row in directory.rows("clients")] == ["train", "train", expected] * 3
-
-
-def test_a_relay_has_two_clients() -> None:
-    server = {"strategy": "relay"}
-    with pytest.raises(InputError, match="between two clients of one model; received 4 clients of mini-cnn"):
-        experiment({"server": server, "groups": [{"model": "mini-cnn", "client": "relay"}]}).check_models()
-
-
 @pytest.mark.parametrize("equal", [True, False])
 def test_the_ensemble_that_is_tested_is_the_one_that_teaches(equal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the server's own teacher: what students were given, from the uploads and voices that the state keeps."""

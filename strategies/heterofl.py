@@ -1,0 +1,82 @@
+"""heterofl: averages slices of one global model, nested by their widths (Diao, Ding & Tarokh 2021, "HeteroFL").
+
+Section 3, eq. 1 to 3: each group has the first channels of every layer, as many as its width says, and a weight is the
+plain mean over the clients that hold it. A client holds the head's weights of the classes that it has examples of. What
+clients do is in `clients/heterofl.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from clients.heterofl import CLASSES, factor_of, folded
+from clients.heterofl import HeteroFL as Client
+from clients.heterofl import HeteroFLParams as ClientParams
+from fedcompress.aggregation import masked_mean
+from fedcompress.compression.kinds.slice import Slice
+from fedcompress.strategy import Arrays, ClientInfo, Reply, State
+from strategies.fedavg import FedAvg, FedAvgParams
+
+if TYPE_CHECKING:
+    from fedcompress.plugins import Use
+
+
+class HeteroFLParams(FedAvgParams):
+    """Parameters of HeteroFL."""
+
+    by_examples: bool = Field(False, description="weigh clients by their examples, as fedavg does; published: alike")
+
+
+class HeteroFL(FedAvg):
+    """FedAvg over slices; state as there."""
+
+    Params = HeteroFLParams
+    params: HeteroFLParams
+
+    @classmethod
+    def problems_in(cls, use: Use) -> Iterable[str]:
+        yield from super().problems_in(use)
+        yield from trained_by(use, Client)
+
+    def aggregate(self, model: str, replies: Sequence[Reply], old: Arrays) -> Arrays:
+        """Returns the mean over the clients that hold a weight; the old one where none does."""
+        if self.params.plain:
+            return super().aggregate(model, replies, old)
+        voices = [float(reply.client.examples) if self.params.by_examples else 1.0 for reply in replies]
+        masked = {i for reply in replies for i in self._held(reply)}
+        return masked_mean(
+            (reply.payload["weights"] for reply in replies), map(self._held, replies), voices, old, masked
+        )
+
+    def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
+        """Returns the client's slice of the global weights, with the scaler that it has been trained with in them."""
+        group, weights = self.groups[client.group], super().deployed(state, client)
+        assert isinstance(group.compression, Slice)
+        assert isinstance(group.client_params, ClientParams)
+        factor = factor_of(group.compression, group.client_params)
+        return None if weights is None else folded(group.model, weights, factor)
+
+    def _held(self, reply: Reply) -> Mapping[int, Any]:
+        """Which weights a client has, by position: those of its channels, and of the head those of its classes."""
+        spec = self.groups[reply.client.group].model
+        kernel, bias = spec.head
+        held = dict(super()._held(reply) or {})
+        (present,) = reply.payload[CLASSES]
+        held[kernel] = held.get(kernel, np.ones(spec.template[kernel].shape, bool)) & present
+        held[bias] = present
+        return held
+
+
+def trained_by(use: Use, client: type) -> Iterable[str]:
+    """Yields which groups have clients that are not those of the published method; a sentence each."""
+    name = client.__module__.rpartition(".")[2]
+    for group in use.groups:
+        if not issubclass(group.client, client):
+            yield (
+                f"groups.{group.settings.name}.client: strategy {use.name!r} averages what clients of its own train, "
+                f'received {group.settings.client!r}; use client = "{name}".'
+            )
