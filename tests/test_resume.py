@@ -69,6 +69,10 @@ CASES = {
         {},
     ),
     "part of the clients": (PRUNING, {"server.cohort": 0.5}),
+    "what devices run, and personal accuracy": (
+        {**PRUNING, "evaluation": {"tflite": False, "deployed_every": 3, "personal_every": 3}},
+        {"server.cohort": 0.5},
+    ),
     "sub-networks of part of the clients": (
         PRUNING,
         {
