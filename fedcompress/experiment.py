@@ -161,10 +161,11 @@ class Experiment:
     def _sparsity_warnings(self) -> Iterable[str]:
         """A sparsity is that of what can be pruned; what is reported is the whole model's."""
         for name, group in self.groups.items():
-            target, overall = group.settings.sparsity, group.settings.sparsity * (1 - group.model.dense_share)
+            model = self.server.client_model(group)
+            target, overall = group.settings.sparsity, group.settings.sparsity * (1 - model.dense_share)
             if target - overall > NOTICED:
                 yield (
-                    f"groups.{name}: layers stay dense: {group.model.dense_text}; a sparsity of {target:g} of the "
+                    f"groups.{name}: layers stay dense: {model.dense_text}; a sparsity of {target:g} of the "
                     f"others is one of {overall:.3g} of the model."
                 )
 

@@ -277,6 +277,10 @@ class ServerStrategy(ABC):
     def global_model(self, state: State, group: Group) -> Arrays | None:
         """Returns the weights that the server offers a group, or None if it has only its clients' models."""
 
+    def client_model(self, group: Group) -> ModelSpec:
+        """Returns what the clients of a group train in the end, where that is another model than their group's."""
+        return group.model
+
     def own_model(self, state: State) -> tuple[ModelSpec, Arrays] | None:
         """Returns the server's own model and its weights, if it is none of the groups'."""
         return None

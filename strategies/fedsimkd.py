@@ -17,6 +17,7 @@ from pydantic import Field
 from fedcompress.data.federated import Examples
 from fedcompress.distillation import round as public_round
 from fedcompress.distillation.ensemble import EnsembleParams
+from fedcompress.distillation.projector import head_reused, projected
 from fedcompress.distillation.public import FEATURES, HEAD, TEACHER
 from fedcompress.distillation.round import PublicRound
 from fedcompress.distillation.source import LOGITS
@@ -81,6 +82,13 @@ class FedSimKD(ServerStrategy):
         if self.params.objective == "simkd":
             return {**head, FEATURES: [trainer.features(weights, examples.x)]}
         return {**head, LOGITS: [trainer.predict(weights, examples.x)]}
+
+    def client_model(self, group: Group) -> ModelSpec:
+        """Returns the student that ends in the teacher's head, unless clients learn from logits alone."""
+        reuses = {"simkd": projected, "head-reuse": head_reused}.get(self.params.objective)
+        of_projector = ("reduction", "normalisation")
+        chosen = {key: getattr(group.client_params, key) for key in of_projector if hasattr(group.client_params, key)}
+        return group.model if reuses is None else reuses(group.model, self.teacher, **chosen)
 
     def global_model(self, state: State, group: Group) -> Arrays | None:
         """Returns the teacher for groups of its architecture; the others have only their clients' models."""

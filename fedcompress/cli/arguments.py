@@ -134,6 +134,9 @@ class DistillArguments:
     ] = DistillSettings.reduction
     sparsity: Annotated[float, Option(help="Prune the students to this fraction of zeros.")] = 0.0
     examples: Examples = None
+    unlabelled: Annotated[
+        int, Option(metavar="N", help="Further training inputs, without labels, that the teacher speaks of.")
+    ] = DistillSettings.unlabelled
     out: Annotated[Path | None, Option(metavar="DIR", help="Write results.json and results.csv here.")] = None
     data_dir: DataDir = None
     plugins: PluginDirs = field(default_factory=list)

@@ -58,6 +58,13 @@ def resting(rounds: int, masked: bool) -> Compression:
     return (Masked if masked else Compression)(Params(), sparsity=0.0, rounds=rounds)
 
 
+def keeping(compression: Compression, masks: Arrays | None) -> Compression:
+    """Returns what keeps given masks: a compression itself, but for none at all, in whose graph there are no masks."""
+    if not masks or type(compression) is not Compression:
+        return compression
+    return resting(compression.rounds, masked=True)
+
+
 class PruningWrapping(Wrapping):
     """tfmot's pruning of single weights, with targets, frequency and masks as variables that one graph reads.
 

@@ -27,6 +27,13 @@ class Examples:
     def __len__(self) -> int:
         return len(self.y)
 
+    def followed_by(self, other: Examples) -> Examples:
+        """Returns these and then others, as training sees both: beside floats, images of uint8 are in [0, 1]."""
+        x = [self.x, other.x]
+        if self.x.dtype != other.x.dtype:
+            x = [a.astype(np.float32) / np.float32(255 if a.dtype == np.uint8 else 1) for a in x]
+        return Examples(np.concatenate(x), np.concatenate([self.y, other.y]))
+
 
 @dataclass(frozen=True, eq=False)
 class FederatedData:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil
-from typing import Any
+from math import ceil, gcd
+from typing import Any, Literal
 
 from fedcompress import keras
 from fedcompress.errors import InputError
@@ -17,6 +17,19 @@ from fedcompress.models.architecture import HEAD, Architecture, ModelSpec
 
 REDUCTION = 2
 """The paper's."""
+
+Normalisation = Literal["batch", "group", "frozen"]
+"""How a projector normalises: by statistics of the batch (the paper's), by those of each example over groups of
+channels (Wu and He 2018), which a client's skewed batches leave alone, or as batch normalisation has learned to, which
+training then changes no more."""
+
+GROUPS = 4
+"""Most groups of channels; narrow projectors have few channels."""
+
+
+def in_turn(normalisation: Normalisation) -> tuple[Normalisation, Normalisation]:
+    """Returns how a student normalises while it matches features, and afterwards: statistics are learned first."""
+    return ("batch", "frozen") if normalisation == "frozen" else (normalisation, normalisation)
 
 
 def compatible(student: ModelSpec, teacher: ModelSpec) -> str | None:
@@ -33,7 +46,9 @@ def compatible(student: ModelSpec, teacher: ModelSpec) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def projected(student: ModelSpec, teacher: ModelSpec, reduction: int = REDUCTION) -> ModelSpec:
+def projected(
+    student: ModelSpec, teacher: ModelSpec, reduction: int = REDUCTION, normalisation: Normalisation = "batch"
+) -> ModelSpec:
     """Returns the student of SimKD, "STUDENT>TEACHER": encoder, projector, and the teacher's head, frozen.
 
     Where both encoders end in a flattened map, the projector is the published one: convolutions 1x1 to 1 / `reduction`
@@ -47,24 +62,28 @@ def projected(student: ModelSpec, teacher: ModelSpec, reduction: int = REDUCTION
 
     The last ReLU is left out unless the teacher's features are known to be non-negative.
 
-    Its head is only initialised; put the teacher's in with `ModelSpec.with_head`.
+    Its head is only initialised; put the teacher's in with `ModelSpec.with_head`. Students that differ in being "batch"
+    or "frozen" have the same weights, in the same order.
 
     Args:
         student: Gives the encoder.
         teacher: Gives the feature space and the head.
         reduction: How many times narrower the middle of the projector is than the teacher's features.
+        normalisation: Of the projector.
 
     Raises:
         InputError: Input shapes or classes differ.
     """
     _check(student, teacher)
     target = _space(teacher)
-    architecture = _Projected(student.architecture, target, teacher.classes, reduction)
+    architecture = _Projected(student.architecture, target, teacher.classes, reduction, normalisation)
     return _ending_in_head_of(teacher, student, architecture)
 
 
 @lru_cache(maxsize=64)
-def head_reused(student: ModelSpec, teacher: ModelSpec, reduction: int = REDUCTION) -> ModelSpec:
+def head_reused(
+    student: ModelSpec, teacher: ModelSpec, reduction: int = REDUCTION, normalisation: Normalisation = "batch"
+) -> ModelSpec:
     """Returns the student of the `head-reuse` variant, trained on labels and logits instead of features.
 
     Features as long as the teacher's go into its head as they are; others through the projector of `projected`.
@@ -74,7 +93,7 @@ def head_reused(student: ModelSpec, teacher: ModelSpec, reduction: int = REDUCTI
     """
     _check(student, teacher)
     if student.features != teacher.features:
-        return projected(student, teacher, reduction)
+        return projected(student, teacher, reduction, normalisation)
     return _ending_in_head_of(teacher, student, student.architecture)
 
 
@@ -144,15 +163,18 @@ def _rectified(tensor: Any) -> bool:
 class _Projected(Architecture):
     """An encoder and a projector to another model's feature space."""
 
-    def __init__(self, encoder: Architecture, target: _Space, classes: int, reduction: int) -> None:
+    def __init__(
+        self, encoder: Architecture, target: _Space, classes: int, reduction: int, normalisation: Normalisation
+    ) -> None:
         self._encoder = encoder
         self._target = target
         self._classes = classes
         self._reduction = reduction
+        self._normalisation = normalisation
 
     @property
     def key(self) -> tuple[Any, ...]:
-        return type(self), self._encoder.key, self._target, self._reduction
+        return type(self), self._encoder.key, self._target, self._reduction, self._normalisation
 
     def features(self, inputs: Any) -> Any:
         features = self._encoder.features(inputs)
@@ -165,7 +187,7 @@ class _Projected(Architecture):
         hidden = max(channels // self._reduction, 1)
         x = _enlarged(x, height, width)
         for kernel in (1, 3):
-            x = _rectify(_normalise(keras.layers.Conv2D(hidden, kernel, padding="same", use_bias=False)(x)))
+            x = _rectify(self._normalise(keras.layers.Conv2D(hidden, kernel, padding="same", use_bias=False)(x)))
         x = self._last(keras.layers.Conv2D(channels, 1, use_bias=False)(x))
         return _pooled(x, height, width, by_maximum=self._target.max_pooled)
 
@@ -173,17 +195,19 @@ class _Projected(Architecture):
         """Two layers, of which the first is never narrower than there are classes."""
         length = self._target.length
         hidden = max(length // self._reduction, self._classes)
-        x = _rectify(_normalise(keras.layers.Dense(hidden, use_bias=False)(x)))
+        x = _rectify(self._normalise(keras.layers.Dense(hidden, use_bias=False)(x)))
         return self._last(keras.layers.Dense(length, use_bias=False)(x))
 
     def _last(self, x: Any) -> Any:
-        x = _normalise(x)
+        x = self._normalise(x)
         return _rectify(x) if self._target.rectified else x
 
-
-def _normalise(x: Any) -> Any:
-    # The paper's momentum and epsilon: Keras' 0.99 would still remember the start after a client's local training.
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+    def _normalise(self, x: Any) -> Any:
+        if self._normalisation == "group":
+            return keras.layers.GroupNormalization(gcd(GROUPS, x.shape[-1]), epsilon=1e-5)(x)
+        # The paper's momentum and epsilon: Keras' 0.99 would still remember the start after a client's local training.
+        trainable = self._normalisation == "batch"
+        return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, trainable=trainable)(x)
 
 
 def _rectify(x: Any) -> Any:

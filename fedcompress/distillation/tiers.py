@@ -11,9 +11,7 @@ al. 2015), by features behind the teacher's head (SimKD, Chen et al. 2022), or b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import cos, pi
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,6 +23,7 @@ from fedcompress.data.federated import Examples
 from fedcompress.distillation.projector import compatible, head_reused, projected
 from fedcompress.distillation.public import TRAIN
 from fedcompress.distillation.source import GENERATOR, SEED
+from fedcompress.distillation.student import StudentParams, taught
 from fedcompress.generators.quality import collapsed
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.objectives import Distillation, FeatureMatching, Objective
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from fedcompress.groups import ClientInfo, Group
     from fedcompress.scenario import Scenario
     from fedcompress.strategy import Federation, ServerStrategy, State
-    from fedcompress.training.trainer import Trainer
 
 TIER, TIER_MASK = "tier", "tier mask"
 """Contents: a tier's model, and its mask where that is over another architecture than the group's."""
@@ -64,8 +62,8 @@ class TierParams(Params):
     tier_epochs: int = Field(5, ge=1, description="passes over the public examples in a block")
     tier_blocks: int = Field(8, ge=1, description="blocks; the one that is best on validation counts")
     tier_batch_size: int = Field(32, ge=1, description="public examples in a step")
-    tier_learning_rate: float = Field(0.004, gt=0.0, description="of the first block; it falls by a cosine")
-    tier_temperature: float = Field(1.0, gt=0.0, description="kd, head-reuse: T of the distillation")
+    tier_learning_rate: float = Field(0.004, gt=0.0, description="it falls along half a cosine over all blocks")
+    tier_temperature: float = Field(2.0, gt=0.0, description="kd, head-reuse: T of the distillation")
 
 
 @dataclass(frozen=True)
@@ -276,39 +274,21 @@ class Tiers:
             objective = FeatureMatching(trainer.features(lesson, examples.x))
         if params.tiers != "kd" and not spec.reuses_head:
             spec, masks = spec.with_frozen_head(), masks[:-1]  # the head stays as it is, under its mask
-        weights, accuracies = self._blocks(trainer.of(spec), start, masks, objective, examples, group.name)
-        weights = masking.restrict(weights, group.compression.held(spec, masks)) if masks else weights
-        if not len(self._strategy.validation):
-            return weights
-        fed.note(f"tier {group.name} before", accuracies[0])
-        fed.note(f"tier {group.name} after", max(accuracies))
-        if accuracies.index(max(accuracies)) == 0:
-            fed.event(
-                f"tier {group.name}: distillation changed nothing, no block is better than its start on validation"
-            )
-        return weights
-
-    def _blocks(
-        self, trainer: Trainer, start: Arrays, masks: Arrays, objective: Objective, examples: Examples, name: str
-    ) -> tuple[Arrays, Sequence[float]]:
-        params, validation = self._params, self._strategy.validation
-        best, current, accuracies = start, start, [_accuracy(trainer, start, validation)]
-        for block in range(params.tier_blocks):
-            current = trainer.fit(
-                current,
-                examples,
-                objective,
-                masks=masks,
-                epochs=params.tier_epochs,
-                batch_size=params.tier_batch_size,
-                learning_rate=params.tier_learning_rate * (1 + cos(pi * block / params.tier_blocks)) / 2,
-                purpose=f"tier.{name}.{block}",
-            ).weights
-            accuracy = _accuracy(trainer, current, validation)
-            if accuracy > max(accuracies):
-                best = current
-            accuracies.append(accuracy)
-        return (best if len(validation) else current), accuracies
+        validation = self._strategy.validation
+        student = taught(
+            trainer.of(spec), start, examples, objective, _student(params), validation, masks, f"tier.{group.name}"
+        )
+        if len(validation):
+            before, *after = student.accuracies
+            fed.note(f"tier {group.name} before", before)
+            fed.note(f"tier {group.name} after", max(student.accuracies))
+            if not student.steps:
+                fed.event(
+                    f"tier {group.name}: distillation changed nothing, its start has {before:.3f} on validation, the "
+                    f"best of {len(after)} blocks {max(after):.3f}"
+                )
+        held = group.compression.held(spec, masks) if masks else {}
+        return masking.restrict(student.weights, held)
 
     def _delivered(self, fed: Federation, group: Group, weights: Arrays, masks: Arrays) -> dict[str, Any] | None:
         """Sends a tier to the group's devices, and returns it as they decode it; None if none of them got it.
@@ -383,5 +363,12 @@ def of_group(state: State, group: Group) -> Arrays | None:
     return None if tier is None else list(tier["weights"])
 
 
-def _accuracy(trainer: Trainer, weights: Arrays, validation: Examples) -> float:
-    return trainer.evaluate(weights, validation).accuracy if len(validation) else -1.0
+def _student(params: TierParams) -> StudentParams:
+    return StudentParams(
+        epochs=params.tier_epochs,
+        blocks=params.tier_blocks,
+        patience=params.tier_blocks,
+        batch_size=params.tier_batch_size,
+        learning_rate=params.tier_learning_rate,
+        schedule="cosine",
+    )

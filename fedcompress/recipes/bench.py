@@ -13,6 +13,7 @@ import numpy as np
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Compression
 from fedcompress.compression.pruning import resting
+from fedcompress.data.federated import Examples
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.recipes.loading import Split
 from fedcompress.recipes.recipe import RecipeTraining
@@ -136,6 +137,7 @@ class Bench:
         epochs: int | None = None,
         learning_rate: float | None = None,
         spec: ModelSpec | None = None,
+        examples: Examples | None = None,
         until: Callable[[CurvePoint], bool] | None = None,
     ) -> Fitted:
         """Trains epoch by epoch, each as a round of a federation: the optimizer's state starts anew in it.
@@ -150,6 +152,7 @@ class Bench:
             epochs: Instead of `[training] epochs`.
             learning_rate: Instead of `[training] learning_rate`.
             spec: Default: the experiment's model.
+            examples: Default: the training examples.
             until: Ends the training after an epoch for which it returns True.
         """
         spec, epochs = spec or self.spec, epochs or self.training.epochs
@@ -160,7 +163,7 @@ class Bench:
             rate = self._rate(learning_rate or self.training.learning_rate, epoch, epochs)
             trained = trainer.fit(
                 fitted.latent,
-                self.data.train,
+                self.data.train if examples is None else examples,
                 objective,
                 masks=fixed,
                 epochs=1,

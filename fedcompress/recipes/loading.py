@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedcompress.data.dataset import Dataset
 from fedcompress.data.federated import Examples
@@ -20,11 +22,15 @@ from fedcompress.recipes.recipe import RecipeData
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The data of one seed. Choices are made by `validation`; `test` is only ever reported."""
+    """The data of one seed. Choices are made by `validation`; `test` is only ever reported.
+
+    Of what is `unlabelled`, inputs (n, *input_shape) alone, no label is here for anything to read.
+    """
 
     train: Examples
     validation: Examples
     test: Examples
+    unlabelled: NDArray[Any]
 
 
 def named_model(name: str, dataset: Dataset, plugins: Plugins) -> ModelSpec:
@@ -60,4 +66,11 @@ def split(dataset: Dataset, settings: RecipeData, rng: Callable[[str], np.random
             raise InputError(f"data.examples: received {settings.examples}; there are {len(rest)} to train on.")
         rest = rest[holdout(y[rest], 1 - settings.examples / len(rest), rng("examples"))[0]]
     train, validation = Examples(x[rest], y[rest]), Examples(x[held_out], y[held_out])
-    return Split(train, validation, Examples(dataset.x_test, dataset.y_test))
+    others = np.setdiff1d(np.arange(len(x)), np.concatenate([rest, held_out]))
+    if settings.unlabelled > len(others):
+        raise InputError(
+            f"data.unlabelled: received {settings.unlabelled}; {len(others)} training examples are left beside those "
+            "that are learned from and validated on; use fewer data.examples, say."
+        )
+    chosen = np.sort(rng("unlabelled").choice(others, settings.unlabelled, replace=False))
+    return Split(train, validation, Examples(dataset.x_test, dataset.y_test), x[chosen])

@@ -25,6 +25,9 @@ class RecipeData(Section):
     classes: tuple[int, ...] | None = Field(None, strict=False, description="keep only these labels, as in [6, 9]")
     examples: Positive | None = Field(None, description="training examples that are used, drawn with their label mix")
     validation: Fraction = Field(0.1, description="fraction of the training examples that every choice is made by")
+    unlabelled: int = Field(
+        0, ge=0, description="further training inputs, drawn without their labels: what a teacher can say more about"
+    )
 
 
 class RecipeTraining(TrainingSettings):

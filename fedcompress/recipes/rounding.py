@@ -10,6 +10,7 @@ from pydantic import Field
 
 from fedcompress.compression.base import spelled
 from fedcompress.compression.kinds.quantise import Quantise, QuantiseParams
+from fedcompress.data.federated import Examples
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.recipes.bench import Bench, Fitted
 from fedcompress.recipes.method import Method, Outcome, Params
@@ -55,7 +56,12 @@ class Rounding(Method):
         yield self.rounded(bench, bench.dense())
 
     def rounded(
-        self, bench: Bench, start: Arrays, objective: Objective | None = None, spec: ModelSpec | None = None
+        self,
+        bench: Bench,
+        start: Arrays,
+        objective: Objective | None = None,
+        spec: ModelSpec | None = None,
+        examples: Examples | None = None,
     ) -> Outcome:
         """Returns the model that training with rounded numbers makes of a trained one."""
         spec, sparsity = spec or bench.spec, getattr(self.params, "sparsity", 0.0)
@@ -70,6 +76,7 @@ class Rounding(Method):
             epochs=epochs,
             learning_rate=self.params.learning_rate,
             spec=spec,
+            examples=examples,
         )
         return Outcome(
             fitted.weights,

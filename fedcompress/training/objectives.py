@@ -37,17 +37,17 @@ class Objective(ABC):
         """Arrays with one row per training example, besides the label: teacher logits, teacher features."""
         return []
 
-    def per_step(self, steps: int, rng: np.random.Generator) -> Arrays:
+    @property
+    def passes(self) -> int:
+        """How often a step runs the model, forth and back."""
+        return 1
+
+    def draws(self, steps: int, rng: np.random.Generator) -> Arrays:
         """Returns arrays with one row per step of the optimizer, drawn for this call; by default none.
 
         `loss` finds the row of its step behind those of `targets`.
         """
         return []
-
-    @property
-    def passes(self) -> int:
-        """How often a step runs the model, forth and back."""
-        return 1
 
     def outputs(self, model: Any) -> Any:
         """Returns the model that `loss` calls; by default the one being trained, whose output is the logits."""
@@ -61,7 +61,7 @@ class Objective(ABC):
             model: What `outputs` returned, to be called with `training=True`, as often as `passes` says.
             x: Scaled inputs (batch, *input_shape).
             y: Labels (batch,).
-            targets: Rows of `self.targets` for this batch, then those of `self.per_step` for this step.
+            targets: Rows of `self.targets` for this batch, then those of `self.draws` for this step.
             constants: `self.constants` as tensors.
         """
 
@@ -139,6 +139,27 @@ class Distillation(Objective):
 
 
 @dataclass(frozen=True, eq=False)
+class PartlyLabelled(Distillation):
+    """The same where only some examples have labels: the cross-entropy is the mean over those, the divergence over all.
+
+    Attributes:
+        labelled: (n,) bool, at least one; the labels of the others are never looked at.
+    """
+
+    labelled: NDArray[np.bool_]
+
+    @property
+    def targets(self) -> Arrays:
+        return [*super().targets, np.asarray(self.labelled / np.mean(self.labelled), np.float32)]
+
+    def loss(self, model: Any, x: Any, y: Any, targets: Sequence[Any], constants: Sequence[Any]) -> Any:
+        alpha, temperature = constants
+        logits = model(x, training=True)
+        divergence = kl_divergence(targets[0] / temperature, logits / temperature)
+        return (1.0 - alpha) * targets[1] * cross_entropy(logits, y) + alpha * temperature**2 * divergence
+
+
+@dataclass(frozen=True, eq=False)
 class LogitMatching(Objective):
     """Mean absolute error between the logits of student and teacher, over the classes (FedMD, Li & Wang 2019).
 
@@ -184,10 +205,45 @@ class FeatureMatching(Objective):
         return features_and_logits(model)
 
     def loss(self, model: Any, x: Any, y: Any, targets: Sequence[Any], constants: Sequence[Any]) -> Any:
-        tf = keras.tf
         features, _ = model(x, training=True)
-        return tf.reduce_mean(tf.math.squared_difference(tf.cast(features, tf.float32), targets[0]), axis=1)
+        return _mean_squared(features, targets[0])
 
     def gradients(self, variables: Sequence[Any], gradients: list[Any], constants: Sequence[Any]) -> list[Any]:
         pairs = zip(gradients, variables, strict=True)
         return [keras.tf.zeros_like(v) if g is None else g for g, v in pairs]
+
+
+@dataclass(frozen=True, eq=False)
+class Rehearsal(FeatureMatching):
+    """Cross-entropy on some examples, `beta` times the feature error on the others, in the same steps.
+
+    What keeps a student near its teacher's features while it learns its own labels: the examples that it has matched
+    before are rehearsed (Robins 1995, "Catastrophic forgetting, rehearsal and pseudorehearsal").
+
+    Attributes:
+        teacher: (n, features), a row for each training example; those that are not rehearsed may carry any.
+        rehearsed: (n,) bool, the examples whose features count, instead of their labels.
+        beta: Weight of the feature error against the cross-entropy, >= 0.
+    """
+
+    rehearsed: NDArray[np.bool_]
+    beta: float
+
+    @property
+    def constants(self) -> Arrays:
+        return [np.array(self.beta, np.float32)]
+
+    @property
+    def targets(self) -> Arrays:
+        return [*super().targets, np.asarray(self.rehearsed, np.float32)]
+
+    def loss(self, model: Any, x: Any, y: Any, targets: Sequence[Any], constants: Sequence[Any]) -> Any:
+        features, logits = model(x, training=True)
+        error = _mean_squared(features, targets[0])
+        return (1.0 - targets[1]) * cross_entropy(logits, y) + targets[1] * constants[0] * error
+
+
+def _mean_squared(features: Any, teacher: Any) -> Any:
+    """Returns the mean squared difference of each example, (batch,), of features (batch, f)."""
+    tf = keras.tf
+    return tf.reduce_mean(tf.math.squared_difference(tf.cast(features, tf.float32), teacher), axis=1)

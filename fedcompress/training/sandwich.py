@@ -31,7 +31,7 @@ class Sandwich(Objective):
         temperature: T > 0.
         weight: Of each sub-network against the whole.
         masks: Sub-network -> masks of the prunable weights; the last is the smallest.
-        draws: For each training example a number; the first of a batch says which sub-network is trained beside the
+        picks: For each training example a number; the first of a batch says which sub-network is trained beside the
             smallest. None: all are.
     """
 
@@ -39,17 +39,17 @@ class Sandwich(Objective):
     temperature: float
     weight: float
     masks: Sequence[Arrays]
-    draws: NDArray[np.int32] | None = None
+    picks: NDArray[np.int32] | None = None
     _kernels: list[Weight] = field(default_factory=list, init=False)
     """What is masked; looked up before a compression puts something else in its place."""
 
     @property
     def key(self) -> tuple[Any, ...]:
-        return type(self), len(self.masks), self.draws is None
+        return type(self), len(self.masks), self.picks is None
 
     @property
     def passes(self) -> int:
-        return 1 + (len(self.masks) if self.draws is None else 2)
+        return 1 + (len(self.masks) if self.picks is None else 2)
 
     @property
     def constants(self) -> Arrays:
@@ -58,7 +58,7 @@ class Sandwich(Objective):
 
     @property
     def targets(self) -> Arrays:
-        return [] if self.draws is None else [self.draws]
+        return [] if self.picks is None else [self.picks]
 
     def outputs(self, model: Any) -> Any:
         self._kernels = compressible(model)
@@ -82,7 +82,7 @@ class Sandwich(Objective):
     def _chosen(self, targets: Sequence[Any]) -> list[Any]:
         """Returns the numbers of the sub-networks that a batch trains."""
         count = len(self.masks)
-        if self.draws is None:
+        if self.picks is None:
             return list(range(count))
         return [keras.tf.math.floormod(targets[0][0], count - 1), count - 1]
 

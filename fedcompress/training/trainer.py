@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fedcompress import keras
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Compression
+from fedcompress.compression.pruning import keeping
 from fedcompress.data.federated import Examples
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.random_layers import RandomLayers
@@ -185,17 +186,17 @@ class Trainer:
         if masks is None:
             masks = self.compression.chosen(weights, self.spec, self.round_number)
         counts = self.compression.counts(weights, self.spec, self.round_number)
-        past_rounds = self.round_number - 1
-        key = ("train", self.spec.key, self.compression.key, objective.key, settings.optimizer, examples.x.dtype.str)
+        compression, past_rounds = keeping(self.compression, masks), self.round_number - 1
+        key = ("train", self.spec.key, compression.key, objective.key, settings.optimizer, examples.x.dtype.str)
         loop: TrainingLoop = keras.compiled(
-            key, lambda: TrainingLoop(self.spec, self.compression.wrapping(), objective, settings.optimizer)
+            key, lambda: TrainingLoop(self.spec, compression.wrapping(), objective, settings.optimizer)
         )
         trained = loop.run(
             weights,
             examples.x,
             examples.y,
             objective,
-            self.compression.inputs(weights, self.spec, self.round_number, masks, counts),
+            compression.inputs(weights, self.spec, self.round_number, masks, counts),
             epochs=epochs or settings.epochs,
             batch_size=batch_size or settings.batch_size,
             learning_rate=learning_rate or settings.learning_rate * settings.learning_rate_decay**past_rounds,

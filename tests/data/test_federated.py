@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedcompress.data.dataset import Dataset
-from fedcompress.data.federated import FederatedData, federate
+from fedcompress.data.federated import Examples, FederatedData, federate
 from fedcompress.errors import InputError
 from fedcompress.plugins import Plugins
 from fedcompress.scenario.sections import DataSettings
@@ -125,3 +125,17 @@ def test_ten_thousand_clients() -> None:
     assert len(data.digest) == 64
     assert min(len(part) for part in data.train_parts) >= 1
     assert len(data.test(9_999)) > 0
+
+
+def test_examples_of_another_kind_follow_as_training_sees_them() -> None:
+    """uint8 stays where both are; beside floats 51 becomes 0.2."""
+    bytes_, floats = (
+        Examples(np.array([[51]], np.uint8), np.array([1], np.int32)),
+        Examples(np.array([[0.5]], np.float32), np.array([2], np.int32)),
+    )
+    both = bytes_.followed_by(bytes_)
+    assert (both.x.dtype, both.x.tolist(), both.y.tolist()) == (np.uint8, [[51], [51]], [1, 1])
+    mixed = bytes_.followed_by(floats)
+    assert mixed.x.dtype == np.float32
+    np.testing.assert_allclose(mixed.x, [[0.2], [0.5]], rtol=1e-6)
+    assert floats.followed_by(bytes_).y.tolist() == [2, 1]

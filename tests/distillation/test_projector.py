@@ -12,8 +12,9 @@ import pytest
 from fedcompress import keras
 from fedcompress.compression import masks as masking
 from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
+from fedcompress.compression.pruning import resting
 from fedcompress.data.federated import Examples
-from fedcompress.distillation.projector import _pooled, compatible, head_reused, projected
+from fedcompress.distillation.projector import Normalisation, _pooled, compatible, head_reused, in_turn, projected
 from fedcompress.errors import InputError
 from fedcompress.generators.judge import classifier
 from fedcompress.models.architecture import Architecture, ModelSpec
@@ -232,3 +233,45 @@ def test_the_reduction_is_the_width_of_the_middle() -> None:
     assert wide.parameters == 664 + 128 + 2304 + 256 + 192 + 2570
     assert wide.key != projected(small, medium).key
     assert head_reused(small, medium, 1).parameters == wide.parameters
+
+
+def test_normalisation_by_groups_has_no_statistics() -> None:
+    """Two values per channel instead of four, 8 + 8 + 16 channels; the rest is the batch's."""
+    small, medium = spec("small-cnn"), spec("medium-cnn")
+    grouped, batch = projected(small, medium, normalisation="group"), projected(small, medium)
+    assert grouped.parameters == batch.parameters - 2 * (8 + 8 + 16)
+    assert "statistic" not in grouped.kinds
+    assert batch.kinds.count("statistic") == 6
+    assert grouped.key != batch.key
+
+
+def test_an_example_is_normalised_by_groups_whatever_is_in_its_batch() -> None:
+    model = projected(spec("small-cnn"), spec("medium-cnn"), normalisation="group").build(1)
+    x = keras.tf.constant(np.random.default_rng(0).random((8, 28, 28, 1), np.float32))
+    alone, among = model(x[:1], training=True), model(x, training=True)
+    np.testing.assert_allclose(alone[0], among[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "group", "frozen"])
+def test_what_training_does_to_a_normalisation(normalisation: Normalisation) -> None:
+    """Frozen: nothing. Its weights are those of the batch's, in the same places."""
+    teacher, student = spec("medium-cnn", (8, 8, 1)), spec("small-cnn", (8, 8, 1))
+    model, batch = projected(student, teacher, 2, normalisation), projected(student, teacher)
+    rng = np.random.default_rng(3)
+    examples = Examples(rng.integers(0, 256, (40, 8, 8, 1), np.uint8), np.zeros(40, np.int32))
+    objective = FeatureMatching(rng.random((40, teacher.features), np.float32))
+    settings = TrainingSettings(batch_size=16, epochs=1, learning_rate=0.01)
+    trainer = Trainer(model, resting(1, masked=False), settings, 1, lambda purpose: np.random.default_rng(0))
+    start = weights(model)
+    trained = trainer.fit(start, examples, objective)
+    same = {i for i in range(len(start)) if np.array_equal(start[i], trained.weights[i])}
+    of_batch = {i for i, array in enumerate(batch.template) if array.ndim == 1} - set(batch.biases) - set(batch.head)
+    assert same == {*model.head, *(of_batch if normalisation == "frozen" else ())}
+    if normalisation != "group":
+        assert [a.shape for a in model.template] == [a.shape for a in batch.template]
+
+
+def test_statistics_are_learned_before_they_are_frozen() -> None:
+    assert in_turn("batch") == ("batch", "batch")
+    assert in_turn("group") == ("group", "group")
+    assert in_turn("frozen") == ("batch", "frozen")

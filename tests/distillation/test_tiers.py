@@ -121,7 +121,8 @@ def test_tiers_are_part_of_the_digest(tmp_path: Path) -> None:
 def test_every_strategy_has_them(strategy: str, tmp_path: Path) -> None:
     client = {"fedsimkd": "simkd", "fedpkdg": "fedpkdg"}.get(strategy, "distilling")
     own = strategy in ("dsfl", "fedsimkd")
-    params = {"tiers": "kd", "tier_blocks": 1, **({"name": "FedAdam"} if strategy == "flower" else {})}
+    more = {"flower": {"name": "FedAdam"}, "feddf": {"blocks": 1, "block_steps": 10}}.get(strategy, {})
+    params = {"tiers": "kd", "tier_blocks": 1, **more}
     groups = [
         {
             **group,
@@ -156,7 +157,6 @@ def test_a_tier_of_another_architecture(way: str, tmp_path: Path) -> None:
     row = directory.rows("clients")[-1]
     assert row["action"] == "deploy"
     assert row["parameters"] == made.device_model(watch).parameters
-    assert (tmp_path / "run" / "summary.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,14 @@ from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.architectures.mini_cnn import MiniCNN
 from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.loop import Trained, TrainingLoop
-from fedcompress.training.objectives import CrossEntropy, Distillation, FeatureMatching, Objective
+from fedcompress.training.objectives import (
+    CrossEntropy,
+    Distillation,
+    FeatureMatching,
+    Objective,
+    PartlyLabelled,
+    Rehearsal,
+)
 from fedcompress.training.trainer import Trainer
 
 LOG3 = np.log(3.0)
@@ -105,6 +112,18 @@ def test_gradient_of_distillation(alpha: float, temperature: float) -> None:
     assert tape.gradient(each, teacher) is None
 
 
+def test_partly_labelled_by_hand() -> None:
+    """As above; one of two has a label, so that its cross-entropy counts twice and that of the other not at all.
+
+    Label 0: 3/4 * 2 * 0.105361 + 0.549306 = 0.707347; none: 0.549306, whatever its label says.
+    """
+    teacher = np.array([[0, 2 * LOG3]] * 2, np.float32)
+    logits = keras.tf.constant([[2 * LOG3, 0]] * 2, keras.tf.float32)
+    objective = PartlyLabelled(0.25, 2.0, teacher, np.array([True, False]))
+    for label in (0, 1):
+        np.testing.assert_allclose(losses(objective, logits, [0, label]), [0.707347, 0.549306], rtol=1e-5)
+
+
 def test_a_student_equal_to_its_teacher_has_no_loss() -> None:
     logits = np.random.default_rng(4).normal(0, 5, (20, 10)).astype(np.float32)
     assert not losses(Distillation(1.0, 3.0, logits), keras.tf.constant(logits), np.zeros(20)).any()
@@ -145,6 +164,14 @@ def test_feature_matching_by_hand() -> None:
     features = keras.tf.constant([[1.0, 2.0], [0.0, 0.0]])
     found = losses(FeatureMatching(np.array([[0, 0], [3, 1]])), features, [0, 1], lambda x, training: (x, None))
     assert found.tolist() == [2.5, 5.0]
+
+
+def test_rehearsal_by_hand() -> None:
+    """The first example by its label: logits (ln 3, 0) are 3/4 and 1/4, ln 4/3. The second by beta = 1/2 times 5."""
+    features, logits = keras.tf.constant([[1.0, 2.0], [0.0, 0.0]]), keras.tf.constant([[LOG3, 0.0]] * 2)
+    objective = Rehearsal(np.array([[9, 9], [3, 1]]), np.array([False, True]), 0.5)
+    found = losses(objective, features, [0, 1], lambda x, training: (x, keras.tf.cast(logits, "float32")))
+    np.testing.assert_allclose(found, [np.log(4 / 3), 2.5], rtol=1e-6)
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.8])

@@ -130,7 +130,12 @@ def _dataset(settings: DistillSettings, plugins: Plugins, data_dir: Path | None)
 
 
 def _split(dataset: Dataset, settings: DistillSettings, seed: int) -> Split:
-    data = RecipeData(dataset=settings.data, examples=settings.examples, validation=settings.validation)
+    data = RecipeData(
+        dataset=settings.data,
+        examples=settings.examples,
+        validation=settings.validation,
+        unlabelled=settings.unlabelled,
+    )
     try:
         return split(dataset, data, partial(_rng, seed))
     except InputError as error:

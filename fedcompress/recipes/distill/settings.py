@@ -29,6 +29,8 @@ class DistillSettings:
             head-reuse is. The paper narrows to a half; models with few channels, as the built-in ones, lose by it.
         sparsity: Fraction of zeros in [0, 1) to which the students are pruned while they learn.
         examples: Number of training examples, stratified; None for all. Teacher and students see the same.
+        unlabelled: Number of further training inputs, drawn without their labels, of which kd, simkd and head-reuse
+            learn what the teacher says; an epoch of theirs goes over these as well.
         validation: Fraction of the data set's training examples in [0, 1) that nothing is trained on.
         batch_size: Examples in a step.
         learning_rate: Of Adam in the first epoch; it falls to zero along half a cosine.
@@ -46,6 +48,7 @@ class DistillSettings:
     reduction: int = 1
     sparsity: float = 0.0
     examples: int | None = None
+    unlabelled: int = 0
     validation: float = 0.1
     batch_size: int = 64
     learning_rate: float = 0.005
@@ -65,6 +68,8 @@ class DistillSettings:
         for name in ("temperature", "learning_rate"):
             if not 0 < getattr(self, name) < float("inf"):
                 yield f"{name}: received {getattr(self, name):g}; expected a number above 0."
+        if self.unlabelled < 0:
+            yield f"unlabelled: received {self.unlabelled}; expected 0 or more."
         if not 0 <= self.alpha <= 1:
             yield f"alpha: received {self.alpha:g}; expected a number in [0, 1]."
         for name in ("sparsity", "validation"):

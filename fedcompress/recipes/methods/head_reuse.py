@@ -5,7 +5,7 @@ The variant without a feature loss of Chen et al., CVPR 2022 (see `simkd`).
 
 from __future__ import annotations
 
-from fedcompress.distillation.projector import head_reused
+from fedcompress.distillation.projector import head_reused, in_turn
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.recipes.methods.kd import KD, KDParams
 from fedcompress.recipes.teaching import ProjectorParams
@@ -22,4 +22,7 @@ class HeadReuse(KD):
     params: HeadReuseParams
 
     def student(self, student: ModelSpec, teacher: ModelSpec) -> ModelSpec:
-        return head_reused(student, teacher, self.params.reduction)
+        return head_reused(student, teacher, self.params.reduction, in_turn(self.params.normalisation)[0])
+
+    def settled(self, student: ModelSpec, teacher: ModelSpec) -> ModelSpec:
+        return head_reused(student, teacher, self.params.reduction, in_turn(self.params.normalisation)[1])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 from pydantic import Field
 
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.recipes.bench import Bench
 from fedcompress.recipes.teaching import Taught, TeacherParams
-from fedcompress.training.objectives import Distillation, Objective
+from fedcompress.training.objectives import Distillation, Objective, PartlyLabelled
 from fedcompress.training.trainer import predict
 from fedcompress.wire.content import Arrays
 
@@ -26,5 +27,8 @@ class KD(Taught):
     params: KDParams
 
     def objective(self, bench: Bench, teacher: ModelSpec, weights: Arrays) -> Objective:
-        logits = predict(teacher, weights, bench.data.train.x)
-        return Distillation(self.params.alpha, self.params.temperature, logits)
+        params, labelled, x = self.params, len(bench.data.train), self.examples(bench).x
+        logits = predict(teacher, weights, x)
+        if len(x) == labelled:
+            return Distillation(params.alpha, params.temperature, logits)
+        return PartlyLabelled(params.alpha, params.temperature, logits, np.arange(len(x)) < labelled)

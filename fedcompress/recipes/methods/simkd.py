@@ -6,7 +6,7 @@ projector and the head belong to the model that comes out.
 
 from __future__ import annotations
 
-from fedcompress.distillation.projector import projected
+from fedcompress.distillation.projector import in_turn, projected
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.recipes.bench import Bench
 from fedcompress.recipes.teaching import ProjectorParams, Taught, TeacherParams
@@ -26,7 +26,10 @@ class SimKD(Taught):
     params: SimKDParams
 
     def student(self, student: ModelSpec, teacher: ModelSpec) -> ModelSpec:
-        return projected(student, teacher, self.params.reduction)
+        return projected(student, teacher, self.params.reduction, in_turn(self.params.normalisation)[0])
+
+    def settled(self, student: ModelSpec, teacher: ModelSpec) -> ModelSpec:
+        return projected(student, teacher, self.params.reduction, in_turn(self.params.normalisation)[1])
 
     def objective(self, bench: Bench, teacher: ModelSpec, weights: Arrays) -> Objective:
-        return FeatureMatching(predict(teacher, weights, bench.data.train.x, features=True))
+        return FeatureMatching(predict(teacher, weights, self.examples(bench).x, features=True))
