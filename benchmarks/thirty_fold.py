@@ -1,4 +1,4 @@
-"""How many times fewer bytes a compressed federation needs than dense FedAvg, to the same accuracy.
+"""How many times fewer bytes a compressed federation needs than dense FedAvg, to the same global accuracy.
 
 Reads the directory of a finished sweep, such as `scenarios/thirty-fold.toml` makes, whose first variant is dense
 FedAvg, and writes `thirty-fold.md` (tables) and `thirty-fold.html` (accuracy over bytes) into it. For each seed: the
@@ -39,7 +39,7 @@ class Curve:
     """One run: what it had reached, and what had crossed, after each round.
 
     Attributes:
-        accuracy: Test accuracy after each round.
+        accuracy: Test accuracy of the global model after each round.
         total: Bytes until then, up and down.
         contents: Wire bytes of everything but envelopes, in the whole run.
         bound: Their entropy bound.
@@ -175,7 +175,8 @@ def tables(curves: dict[str, dict[int, Curve]]) -> str:
         ]
         parts += [_markdown(head, rows), _verdict(ratios)]
         parts += [f"The same, had {base} ended after fewer rounds:", _shorter(list(pairs.values()))]
-    parts += ["Megabytes to an accuracy, mean over the seeds that reach it (how many do):", _front(curves)]
+    heading = "Megabytes to an accuracy of the global model, mean over the seeds that reach it (how many do):"
+    parts += [heading, _front(curves)]
     parts += ["Distance to the entropy bound, whole runs, contents without envelopes:", _bounds(curves)]
     return "\n\n".join(parts) + "\n"
 
@@ -246,7 +247,7 @@ def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def plot(curves: dict[str, dict[int, Curve]]) -> Any:
-    """Returns accuracy over bytes, a line for each run, as a plotly figure."""
+    """Returns the global model's accuracy over bytes, a line for each run, as a plotly figure."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -263,8 +264,8 @@ def plot(curves: dict[str, dict[int, Curve]]) -> Any:
                 hovertemplate=f"{name}, seed {seed}<br>%{{x:.3f}} MB, accuracy %{{y:.4f}}<extra></extra>",
             )
     figure.update_xaxes(type="log", title="megabytes, up and down, envelopes included")
-    figure.update_yaxes(title="test accuracy")
-    figure.update_layout(title="Accuracy against bytes", template="plotly_white")
+    figure.update_yaxes(title="test accuracy of the global model")
+    figure.update_layout(title="Accuracy of the global model against bytes", template="plotly_white")
     return figure
 
 

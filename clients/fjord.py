@@ -81,7 +81,7 @@ class OrderedDropout(Objective):
         coefficients = [np.array(value, np.float32) for value in (self.alpha, self.temperature)]
         return [*coefficients, *(np.array(rows, np.float32) for rows in layers)]
 
-    def draws(self, steps: int, rng: np.random.Generator) -> Arrays:
+    def per_step(self, steps: int, rng: np.random.Generator) -> Arrays:
         return [rng.integers(len(self.widths), size=steps, dtype=np.int32)]
 
     def outputs(self, model: Any) -> Any:

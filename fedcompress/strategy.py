@@ -228,6 +228,16 @@ class ServerStrategy(ABC):
         return {}
 
     @classmethod
+    def contents_of_others(cls, group: Group, models: Mapping[str, ModelSpec]) -> Mapping[str, Content]:
+        """Declares contents that it adds for a group and that have the shapes of other groups' models.
+
+        Args:
+            group: Whose clients send or receive them.
+            models: Architecture name -> model, for every architecture of the groups.
+        """
+        return {}
+
+    @classmethod
     def problems_in(cls, use: Use) -> Iterable[str]:
         """Returns what is wrong with its use in a scenario, a sentence each; asked before any data is read.
 
@@ -314,10 +324,12 @@ class ServerStrategy(ABC):
         return mean_logits(opinions, [voice for *_, voice in self.teachers(state)])
 
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
-        """Returns the weights that a client's device runs: the global ones, unless the client keeps only part of them.
+        """Returns the weights that a client's device runs; None where that is a model of the client's own, or one that
+        the server does not know.
 
-        None where it runs a model of the client's own, or none that the server knows yet. What is returned is what
-        tables show of the group: weights that a device of its sparsity cannot have are not to be returned.
+        It is what tables show of the group. Here it is the global model, and None for a group that is to be sparse: its
+        devices keep only part of that, and a strategy that knows which part says so.
         """
         group = self.groups[client.group]
-        return None if self.own_models(group) else self.global_model(state, group)
+        known = not self.own_models(group) and group.compression.sparsity == 0
+        return self.global_model(state, group) if known else None

@@ -82,7 +82,7 @@ class SweepDisplay(ProgressLine, Watcher):
         """Says how a run ended, and for how long the others will take: as long as those so far, on average."""
         summary = outcome.summary
         self._failed += summary is None
-        how = f"failed: {outcome.problem}" if summary is None else _how_it_went(summary)
+        how = f"failed: {outcome.problem}" if summary is None else ", ".join(_how_it_went(summary))
         if summary is not None and summary.get("stopped"):
             how += f" after {summary['rounds']} rounds, stopped early"
         failed = [f"{self._failed} failed"] if self._failed else []
@@ -94,8 +94,9 @@ class SweepDisplay(ProgressLine, Watcher):
 def summary_table(summary: Summary) -> FittedTable:
     """Returns the closing table of a run, a row per group."""
     saved = summary["dense_uplink_bytes"] / summary["uplink_bytes"] if summary["uplink_bytes"] else float("nan")
+    how = ",\n".join(_how_it_went(summary))
     title = (
-        f"{summary['scenario']}, seed {summary['seed']}: {_how_it_went(summary)} "
+        f"{summary['scenario']}, seed {summary['seed']}: {how} "
         f"(best on validation {number(summary['best_accuracy'])}) "
         f"after {summary['rounds']} rounds, {summary['seconds']:.1f} s"
     )
@@ -138,18 +139,19 @@ def _how_it_goes(row: RoundRow) -> list[str]:
     return [*([] if _unknown(deployed) else [f"deployed {number(deployed)}"]), f"global {number(of_global)}"]
 
 
-def _how_it_went(summary: Summary) -> str:
+def _how_it_went(summary: Summary) -> list[str]:
     """Returns the accuracies of a run, first that of what devices run, with that of the group that fares worst.
 
     Where all devices run the global model, or there is none, there is one accuracy.
     """
     if summary.get("deployed_accuracy") == summary["accuracy"]:
-        return f"accuracy {number(summary['accuracy'])}"
+        return [f"accuracy {number(summary['accuracy'])}"]
     of_groups = {name: group.get("deployed_accuracy") for name, group in summary["groups"].items()}
     known = {name: value for name, value in of_groups.items() if value is not None and isfinite(value)}
     worst = min(known, key=lambda name: known[name], default=None) if len(of_groups) > 1 else None
     named = f" (worst group: {worst} {number(known[worst])})" if worst is not None else ""
-    return f"deployed accuracy {number(summary.get('deployed_accuracy'))}{named}, global {number(summary['accuracy'])}"
+    deployed = f"deployed accuracy {number(summary.get('deployed_accuracy'))}{named}"
+    return [deployed, f"global {number(summary['accuracy'])}"]
 
 
 def _tested(summary: Summary) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedcompress.strategy import Arrays, ClientInfo, Federation, Group, ServerStrategy, State
+from fedcompress.strategy import Arrays, Federation, Group, ServerStrategy, State
 
 
 class Centralized(ServerStrategy):
@@ -24,8 +24,3 @@ class Centralized(ServerStrategy):
     def global_model(self, state: State, group: Group) -> Arrays | None:
         weights: Arrays = state["weights"][group.model.name]
         return weights
-
-    def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
-        """Returns None where a group is to be sparse: this bound has no model that its devices could run."""
-        group = self.groups[client.group]
-        return None if group.compression.sparsity > 0 else self.global_model(state, group)

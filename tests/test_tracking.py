@@ -70,8 +70,9 @@ def test_tensorboard_with_a_resumed_run(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    made = scenario("tensorboard", evaluation__deployed_every=2, evaluation__personal_every=3)
     with pytest.raises(KeyboardInterrupt):
-        run_one(scenario("tensorboard"), tmp_path / "run", observer=Breaks())
+        run_one(made, tmp_path / "run", observer=Breaks())
     summary = resume_one(tmp_path / "run")
     events = EventAccumulator(str(tmp_path / "run" / "tracking" / "tensorboard"))
     events.Reload()
@@ -83,6 +84,21 @@ def test_tensorboard_with_a_resumed_run(tmp_path: Path) -> None:
         assert [event.value for event in series[name]] == pytest.approx(values, rel=1e-6)
     assert series["final/accuracy"][-1].value == pytest.approx(summary["accuracy"])
     assert series["sparsity pruned/head"][-1].value == pytest.approx(0.8, abs=0.03)
+    *_, last = RunDirectory(tmp_path / "run").rows("rounds")
+    pruned = last["groups"]["pruned"]
+    of_devices = {
+        "round/deployed_accuracy": ([2, 3], last["deployed_accuracy"]),
+        "round/deployed_worst": ([2, 3], last["deployed_worst"]),
+        "groups/pruned/deployed_accuracy": ([2, 3], pruned["deployed_accuracy"]),
+        "groups/pruned/global_accuracy": ([2, 3], pruned["accuracy"]),
+        "groups/pruned/personal_accuracy": ([3], pruned["personal_accuracy"]),
+        "round/personal_worst10": ([3], last["personal_worst10"]),
+        "final/deployed_accuracy": ([3], last["deployed_accuracy"]),
+        "final/personal_accuracy": ([3], last["personal_accuracy"]),
+        "final group pruned/deployed_accuracy": ([3], pruned["deployed_accuracy"]),
+    }
+    for name, (rounds, value) in of_devices.items():  # nothing where it was not measured
+        assert ([event.step for event in series[name]], series[name][-1].value) == (rounds, pytest.approx(value)), name
 
 
 def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,8 @@ class CompareArguments:
     runs: RunNames
     target: Target = None
     fail_if: Annotated[
-        str | None, Option(metavar="EXPRESSION", help="End with code 3 if it holds: 'accuracy < baseline - 0.01'.")
+        str | None,
+        Option(metavar="EXPRESSION", help="End with code 3 if it holds: 'deployed_accuracy < baseline'."),
     ] = None
     baseline: Baseline = None
     out: Annotated[

@@ -21,7 +21,19 @@ PURPOSE = "personal"
 def personal_accuracy(
     experiment: Experiment, client: ClientInfo, spec: ModelSpec, weights: Arrays, number: int
 ) -> float:
-    """Returns a client's accuracy after one more epoch on its own examples, as its group compresses.
+    """Returns a client's accuracy on test examples with its label mix; NaN if the training diverges.
+
+    The arguments are those of `personal_model`.
+    """
+    try:
+        trained = personal_model(experiment, client, spec, weights, number)
+    except FloatingPointError:
+        return nan
+    return evaluate(spec, trained, experiment.data.test(client.partition)).accuracy
+
+
+def personal_model(experiment: Experiment, client: ClientInfo, spec: ModelSpec, weights: Arrays, number: int) -> Arrays:
+    """Returns what a device runs after one more epoch on its client's examples, as its group compresses.
 
     A group that prunes keeps its zeros: those of the deployed prunable kernels are the mask of this training.
 
@@ -32,14 +44,10 @@ def personal_accuracy(
         weights: Of that.
         number: The round that is over, which says the learning rate.
 
-    Returns:
-        On test examples with the label mix of the client's data; NaN if the training diverges.
+    Raises:
+        FloatingPointError: Training diverged.
     """
     group = experiment.groups[client.group]
     masks = [weights[i] != 0 for i in spec.prunable] if group.compression.sparsity > 0 else None
     trainer = experiment.trainer(group, number, client.partition, PURPOSE).of(spec)
-    try:
-        trained = trainer.fit(weights, experiment.data.train(client.partition), masks=masks, epochs=1)
-    except FloatingPointError:
-        return nan
-    return evaluate(spec, trained.weights, experiment.data.test(client.partition)).accuracy
+    return trainer.fit(weights, experiment.data.train(client.partition), masks=masks, epochs=1).weights

@@ -217,7 +217,7 @@ class EvaluationSettings(Section):
     deployed_every: Positive | None = Field(
         None,
         description="rounds between tests of what devices run; default: 1 if that is estimated to cost at most a tenth "
-        "of a round's local training, otherwise 5",
+        "of a round, otherwise 5",
     )
     personal_every: int = Field(
         0,

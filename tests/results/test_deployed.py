@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pseudo_terminal import PROGRAM, run_in_terminal
+from rich.cells import cell_len
 
 from fedcompress import api
 from fedcompress.errors import InputError
@@ -69,6 +71,25 @@ def test_the_tables_begin_with_it_and_call_the_global_model_so(sweep: Comparison
     assert "accuracy" not in {column for table in tables.text_tables(sweep) for column in table.columns}
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_terminal_begins_with_it(make_sweep: Make, tmp_path: Path, columns: int) -> None:
+    """Every line fits, and no figure is broken."""
+    groups = [{"name": "gateway", "share": 0.5}, {"name": "watches-of-a-long-name", "share": 0.5}]
+    below = {"gateway": 0.0, "watches-of-a-long-name": 0.1}
+    make_sweep("sweep", FINALS, groups=groups, below=below, personal=0.9)
+    session = run_in_terminal([PROGRAM, "compare", "sweep", "--target", "0.9"], tmp_path, columns=columns)
+    assert session.code == 0
+    assert [line for line in session.frames if cell_len(line) > session.columns] == []
+    text = "\n".join(session.screen)
+    titles = ["Deployed accuracy", "Groups, and the global model", "Clients and cost", "Until the global model's test"]
+    places = [text.index(title) for title in titles]
+    assert places == sorted(places)
+    for figure in ("0.8600", "+0.0400 ± 0.0000", "better", "0.850 ± 0.025 ▲", "0.950 ± 0.025 ▲", "0.900 ≈"):
+        assert figure in text
+    assert "watches-of-a-long-name" in text
+    assert "global accuracy" in " ".join(text.split())
+
+
 def test_files_begin_with_it(sweep: Comparison, tmp_path: Path) -> None:
     (path,) = tables.write(sweep, tmp_path / "comparison.csv")
     with path.open() as file:
@@ -85,7 +106,10 @@ def test_one_group_needs_no_column_of_its_own(make_run: Make) -> None:
     assert "deployed_accuracy.all" in comparison.rows[0].cells
     groups = tables.groups_table(comparison)
     assert groups is not None
-    assert (groups.columns, groups.rows) == (("variant", "global accuracy"), (("made-up", "0.800"),))
+    assert (groups.title, groups.columns) == ("The global model", ("variant", "global accuracy"))
+    assert groups.rows == (("made-up", "0.800"),)
+    dense = compare(find_runs([make_run("dense", groups=group)]))
+    assert [table.title for table in tables.text_tables(dense)] == ["Deployed accuracy", "Clients and cost"]
 
 
 def test_groups_are_compared_that_all_runs_have(make_run: Make) -> None:
@@ -178,6 +202,16 @@ def test_runs_that_were_tested_in_different_rounds(make_run: Make) -> None:
         "deployed models were tested in different rounds (before the last: 1 to 3 / 2).",
     )
     assert compare(find_runs([f"a={each}", f"a={shorter}"])).warnings == ()
+
+
+def test_groups_that_were_not_tested_are_named(make_run: Make) -> None:
+    """As a sparse group of training without a federation, which makes no model for its devices."""
+    all_, dense = make_run("all"), make_run("dense", deployed={"dense": (0.5, 0.8), "half": (None, None)})
+    comparison = compare(find_runs([f"fedavg={all_}", f"centralized={dense}"]))
+    assert comparison.warnings[0] == (
+        "deployed accuracy leaves out groups whose devices' models were not tested (centralized: half)."
+    )
+    assert comparison.rows[1].cells["deployed_accuracy.half"].verdict == "no value"
 
 
 def test_a_figure_of_a_group_is_a_column_of_its_own(make_run: Make) -> None:

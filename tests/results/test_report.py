@@ -110,6 +110,11 @@ def test_the_worst_tenth(make_run: Make) -> None:
     assert panel is not None
     assert [row[3] for row in panel.table.rows] == ["yes", "yes"] + [""] * 18
     assert panel.table.rows[0][:2] == ("19", "half")  # the last client was given the lowest accuracy
+    table = json.loads((run / "federation.json").read_text()) | {"personal": [None, *(0.01 * n for n in range(1, 20))]}
+    (run / "federation.json").write_text(json.dumps(table))
+    again = clients.clients(shown(run)).table
+    assert again.columns[-1] == "personal"
+    assert (again.rows[0][-1], again.rows[-1][-1]) == ("0.1900", "-")
 
 
 def test_the_front() -> None:

@@ -38,7 +38,7 @@ def made(strategy: str, rule: str | None = None, **overrides: Any) -> Any:
         "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet", "alpha": 0.1},
         "public": {"source": "holdout", "examples": 100},
         "server": {"strategy": strategy, "params": params} | ({"model": "mini-cnn"} if strategy == "fedsimkd" else {}),
-        "groups": [{"model": "mini-cnn", "client": chosen["client"]}],
+        "groups": [{"name": "all", "model": "mini-cnn", "client": chosen["client"]}],
     }
     return experiment(table, **overrides)
 
@@ -121,7 +121,7 @@ def test_the_rule_that_teaches_is_the_one_that_is_tested(rule: str, monkeypatch:
         return weights
 
     monkeypatch.setattr("strategies.feddf.distil", spy)
-    setup = made("feddf", rule)
+    setup = made("feddf", rule, training__epochs=10)
     fed = federation(setup)
     state = setup.server.round(fed, setup.server.initial(fed))
     x, logits = taught[0]

@@ -195,10 +195,10 @@ def test_the_teacher_is_not_pulled_towards_the_student() -> None:
 
 def test_widths_are_drawn_uniformly_and_by_the_generator_alone() -> None:
     """12,000 draws of 4 widths: 3,000 each, standard deviation 47."""
-    (drawn,) = dropout((0.25, 0.5, 0.75, 1.0)).draws(12_000, np.random.default_rng(5))
+    (drawn,) = dropout((0.25, 0.5, 0.75, 1.0)).per_step(12_000, np.random.default_rng(5))
     counts = np.bincount(drawn, minlength=4)
     assert np.abs(counts - 3000).max() < 150
-    (again,) = dropout((0.25, 0.5, 0.75, 1.0)).draws(12_000, np.random.default_rng(5))
+    (again,) = dropout((0.25, 0.5, 0.75, 1.0)).per_step(12_000, np.random.default_rng(5))
     np.testing.assert_array_equal(drawn, again)
 
 

@@ -33,16 +33,17 @@ def test_a_run_is_one_output_that_changes(tiny_file: Path) -> None:
     outputs: list[list[Any]] = [cell.outputs for cell in notebook.cells]
 
     (output,) = outputs[1]
-    done = r"tiny: 4/4 rounds, accuracy 0\.\d{4}, up [\d.]+ kB, down [\d.]+ kB, \d+ s"
+    done = r"tiny: 4/4 rounds, deployed 0\.\d{4}, global 0\.\d{4}, up [\d.]+ kB, down [\d.]+ kB, \d+ s"
     assert (output.output_type, set(output.data)) == ("display_data", {"text/plain"})
     assert re.fullmatch(done, output.data["text/plain"])
 
     texts = [o.data["text/plain"] if "data" in o else o.text for o in outputs[2]]
     assert "\x1b" not in "".join(texts)
-    assert [bool(re.match(r"\[\d/2\] .* seed \d: 1/1 rounds, accuracy", text)) for text in texts].count(True) == 2
+    assert [bool(re.match(r"\[\d/2\] .* seed \d: 1/1 rounds, deployed", text)) for text in texts].count(True) == 2
     assert "2 of 2 runs done, left 0 s" in "".join(texts)
 
     shown = json.loads(outputs[3][0].text)
     counts = [text.split(": ")[1].split(" ")[0] for text in shown if text.startswith("tiny")]
     assert list(dict.fromkeys(counts)) == ["1/4", "2/4", "3/4", "4/4"]
-    assert re.search(r"1/4 rounds, accuracy 0\.\d{4}, up [\d.]+ kB, down [\d.]+ kB, \d+ s, left \d+ s$", shown[0])
+    first = r"1/4 rounds, deployed 0\.\d{4}, global 0\.\d{4}, up [\d.]+ kB, down [\d.]+ kB, \d+ s, left \d+ s$"
+    assert re.search(first, shown[0])

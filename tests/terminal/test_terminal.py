@@ -83,7 +83,7 @@ def test_a_run(ran: Session, folder: Path) -> None:
     assert [left for left in lefts if left is None or left[1] == "-"] == []
     assert ran.colours
     words = " ".join(text.split())
-    for column in ("clients", "accuracy", "deployed", "sparsity", "upload", "of", "dense", "deflated"):
+    for column in ("clients", "deployed", "global", "sparsity", "upload", "of", "dense", "deflated"):
         assert column in words
     assert "dense" in text
     assert LONG in re.sub(r" +[\d.%kMB -]+|\n", "", text)  # folded
@@ -122,7 +122,7 @@ def test_resume_goes_on_with_the_totals(interrupted: Session, folder: Path) -> N
     again = run_in_terminal([PROGRAM, "resume", "broken-off"], folder)
     text = good(again)
     assert not [line for line in again.screen if line.startswith("broken-off ")]
-    assert text.startswith("broken-off, seed 1: accuracy")
+    assert text.startswith("broken-off, seed 1: deployed accuracy")
 
 
 def test_a_sweep_on_a_terminal_that_can_nothing(folder: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_sweep_on_a_terminal_that_can_nothing(folder: Path) -> None:
         label = f"[{number}/2] [b] flat seed {number}: 2 rounds, 3 clients"
         begun = session.frames.index(label)
         assert [line.split(":")[0] for line in session.frames[begun + 1 : begun + 3]] == ["round 1/2", "round 2/2"]
-    assert "[b] flat seed 2: accuracy" in session.written
+    assert "[b] flat seed 2: deployed accuracy" in session.written
 
 
 def test_a_run_from_python_that_stops_early(folder: Path) -> None:

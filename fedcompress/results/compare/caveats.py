@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fedcompress.errors import InputError
-from fedcompress.results.deployed import tested_rounds
+from fedcompress.results.deployed import deployed_accuracy, deployed_by_group, tested_rounds
 from fedcompress.results.runs import RunResult
 
 MOST_ROUNDS = 5
@@ -82,11 +82,22 @@ def _deployed(runs: Sequence[RunResult]) -> Iterator[str]:
             f"{without} of {len(runs)} runs were made before deployed models were tested round by round: these have "
             "deployed accuracy at the end alone, or none."
         )
+    if lacking := dict(_untested(runs)):
+        listed = "; ".join(f"{variant}: {', '.join(names)}" for variant, names in lacking.items())
+        yield f"deployed accuracy leaves out groups whose devices' models were not tested ({listed})."
     shortest = min(int(run.summary["rounds"]) for run in runs)
     sets = dict.fromkeys(tuple(n for n in rounds if n < shortest) for rounds in tested.values())
     if len(sets) > 1:
         listed = " / ".join(_listed(rounds) for rounds in sets)
         yield f"deployed models were tested in different rounds (before the last: {listed})."
+
+
+def _untested(runs: Sequence[RunResult]) -> Iterator[tuple[str, list[str]]]:
+    """Yields variants with the groups that their deployed accuracy leaves out."""
+    for run in runs:
+        names = [name for name, accuracy in deployed_by_group(run).items() if accuracy is None]
+        if names and deployed_accuracy(run) is not None:
+            yield run.variant, names
 
 
 def _listed(rounds: Sequence[int]) -> str:

@@ -99,7 +99,10 @@ def _capital(text: str) -> str:
 
 
 def groups_table(comparison: Comparison) -> TextTable | None:
-    """Returns the table of each group's deployed model, of personal accuracy, and, last, of the global model."""
+    """Returns the table of each group's deployed model, of personal accuracy, and, last, of the global model.
+
+    There is none where it would repeat what variants are judged by.
+    """
     if comparison.headline.name == GLOBAL:
         return None
     of_groups = _titles(comparison, DEPLOYED)
@@ -108,9 +111,12 @@ def groups_table(comparison: Comparison) -> TextTable | None:
     if any(row.cells[PERSONAL].values for row in comparison.rows):
         titles |= {PERSONAL: "personal", "personal_worst10": "personal, worst tenth"}
         note += "; personal: each client on its own distribution after an epoch of its own"
+    if not titles and all(row.cells[GLOBAL].values == row.cells[DEPLOYED].values for row in comparison.rows):
+        return None
+    title = "Groups, and the global model" if titles else "The global model"
     titles[GLOBAL] = "global accuracy"
     note += "; global accuracy: of the global model, which sparse devices cannot run; of own models if there is none"
-    return _figures_table(comparison, "Groups, and the global model", titles, note.removeprefix("; "))
+    return _figures_table(comparison, title, titles, note.removeprefix("; "))
 
 
 def _titles(comparison: Comparison, figure: str) -> dict[str, str]:

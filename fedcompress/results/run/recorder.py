@@ -217,7 +217,7 @@ class Recorder:
         summary = {
             "model": group.model.name,
             "clients": len(group.clients),
-            **scores,
+            **finite(scores),
             "sparsity_target": means["sparsity_target"],
             "sparsity": means["sparsity"],
             "parameters": means["parameters"] or group.model.parameters,

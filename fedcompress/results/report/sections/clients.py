@@ -37,7 +37,7 @@ def clients(shown: Shown) -> Panel:
     """Accuracy of each client on its own distribution, sorted, with the worst tenth shaded."""
     if shown.only:
         accuracies = own_accuracies(shown.only)
-        data, table = _dots(accuracies), _clients(accuracies)
+        data, table = _dots(accuracies), _clients(accuracies, personal(shown.only))
     else:
         data, table = _lines(shown.scored)
     layout = axes("clients from worst to best, in percent", "accuracy on own data")
@@ -55,6 +55,12 @@ def own_accuracies(run: RunResult) -> list[tuple[int, str, float]]:
         return []
     rows = enumerate(zip(federation["groups"], federation["accuracies"], strict=True))
     return sorted(((c, group, float(a)) for c, (group, a) in rows if a is not None), key=lambda row: row[2])
+
+
+def personal(run: RunResult) -> Mapping[int, float]:
+    """Returns client -> accuracy on its own distribution after an epoch of its own; empty where it was not measured."""
+    measured = (run.federation or {}).get("personal") or []
+    return {client: float(accuracy) for client, accuracy in enumerate(measured) if accuracy is not None}
 
 
 def _places(clients: int) -> list[float]:
@@ -81,13 +87,17 @@ def _dots(accuracies: Sequence[tuple[int, str, float]]) -> list[Json]:
     return data
 
 
-def _clients(accuracies: Sequence[tuple[int, str, float]]) -> TextTable:
+def _clients(accuracies: Sequence[tuple[int, str, float]], personal: Mapping[int, float]) -> TextTable:
     worst = len(worst_tenth([accuracy for *_, accuracy in accuracies]))
     rows = tuple(
-        (str(client), group, number(accuracy), "yes" if place < worst else "")
+        (
+            *(str(client), group, number(accuracy), "yes" if place < worst else ""),
+            *([number(personal.get(client))] if personal else []),
+        )
         for place, (client, group, accuracy) in enumerate(accuracies)
     )
-    table = TextTable("Clients, the worst first", ("client", "group", "accuracy", "worst tenth"), rows)
+    columns = ("client", "group", "own data", "worst tenth", *(["personal"] if personal else []))
+    table = TextTable("Clients, the worst first", columns, rows)
     return table.cut(MOST_ROWS, f"The {MOST_ROWS} worst of {len(accuracies)}.")
 
 
