@@ -89,8 +89,10 @@ class HeteroFL(SGD):
     def train(self, payload: Payload, round_number: int) -> Result:
         """Trains as `sgd` does, and says of which classes."""
         result = super().train(payload, round_number)
-        model = folded(self.model, result.payload["weights"], self._factor)
-        return Result({**result.payload, CLASSES: [self._present()]}, result.metrics, model=model)
+        return Result({**result.payload, CLASSES: [self._present()]}, result.metrics)
+
+    def as_run(self, weights: Arrays) -> Arrays:
+        return folded(self.model, weights, self._factor)
 
     def objective(self, start: Arrays) -> Objective:
         return SlicedCrossEntropy(self._factor, self._present().astype(np.float32))

@@ -127,6 +127,10 @@ class ClientStrategy:
         """Takes over the model that the server has made for the client's group; it is measured as it arrives."""
         return Result()
 
+    def as_run(self, weights: Arrays) -> Arrays:
+        """Returns what the client's device runs of the "weights" that it sends, to be measured; by default the same."""
+        return weights
+
     @classmethod
     def actions(cls) -> frozenset[str]:
         """Returns the names of the actions."""

@@ -313,6 +313,21 @@ def test_heterofl_deploys_a_slice_with_its_scaler() -> None:
         np.testing.assert_array_equal(small[-2][0], whole[-2][0])
 
 
+def test_a_client_is_measured_with_its_scaler(tmp_path: Path) -> None:
+    """What a client's row says of its model on its own data is what folded weights do, as small as what is sent."""
+    made = experiment(federation("heterofl", compression_params={"width": 0.25}), evaluation__clients_every=1, rounds=1)
+    _, directory, _ = run(made, tmp_path / "scaled")
+    plain = experiment(federation("heterofl", compression_params={"width": 0.25}, params={"scaler": False}), rounds=1)
+    _, unscaled, _ = run(plain, tmp_path / "plain")
+    sizes = [[row["compressed_bytes"] for row in d.rows("clients")] for d in (directory, unscaled)]
+    assert np.mean(sizes[0]) == pytest.approx(np.mean(sizes[1]), rel=0.1)
+    client = made.client(0, 1, "train", {})
+    (spec,) = made.models.values()
+    weights = made.initial_weights(spec)
+    np.testing.assert_array_equal(client.as_run(weights)[0], 4 * weights[0])
+    np.testing.assert_array_equal(client.as_run(weights)[-2], weights[-2])
+
+
 def masks_of_all(made: Any) -> dict[str, Any]:
     """As the state holds them once each client has replied."""
     windows = {name: group.compression.window(group.model, 0) for name, group in made.groups.items()}
