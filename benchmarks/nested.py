@@ -3,9 +3,9 @@
     python -m benchmarks.nested [--only NAME ...] [--seeds 101,102,103] [--out FILE]
 
 The quickstart with its groups' masks chosen by the server, and dense and half-sparse clients that train the
-sub-networks of the sparser ones, too; on seeds that nothing else reports. `global` is the validation accuracy of the
-global model, the others are those of what a group's devices run. `seconds` are of the processor, in the rounds and at
-the end. What is in FILE is not done again.
+sub-networks of the sparser ones, too, beside the quickstart as it was before; on seeds that nothing else reports.
+`global` is the validation accuracy of the global model, the others are those of what a group's devices run. `seconds`
+are of the processor, in the rounds and at the end. What is in FILE is not done again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def setting(
     scope: str = "model",
     clients: str = "nested",
     mask: str = "server",
-    watch: str = "sgd",
+    phone: str | None = None,
     params: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
 ) -> Row:
@@ -59,17 +59,17 @@ def setting(
         scope: Of magnitude pruning.
         clients: Client strategy of the groups that have sparser ones.
         mask: Who chooses masks.
-        watch: Client strategy of the sparsest group.
+        phone: That of the half-sparse group, if it is another.
         params: Of the nested clients.
         training: Keys of `[training]`.
     """
     begin, end, freeze = schedule
     pruning = {"begin_round": begin, "end_round": end, "freeze_round": freeze, "scope": scope, "mask": mask}
-    overrides: Row = {f"training.{key}": value for key, value in (training or {}).items()}
-    for group in ("server-class", "phone"):
-        overrides[f"groups.{group}.client"] = clients
-        overrides |= {f"groups.{group}.params.{key}": value for key, value in (params or {}).items()}
-    overrides["groups.watch.client"] = watch
+    overrides: Row = {f"training.{key}": value for key, value in {"batch_size": 32, **(training or {})}.items()}
+    for group, client in (("server-class", clients), ("phone", phone or clients)):
+        overrides[f"groups.{group}.client"] = client
+        if client == "nested":
+            overrides |= {f"groups.{group}.params.{key}": value for key, value in (params or {}).items()}
     for group in ("phone", "watch"):
         overrides |= {f"groups.{group}.compression_params.{key}": value for key, value in pruning.items()}
     return overrides
@@ -77,7 +77,7 @@ def setting(
 
 EARLY, SOONER, LATE = (0, 3, 4), (2, 5, 6), (5, 10, 11)
 SETTINGS: dict[str, Row] = {
-    "today": {},
+    "as before": setting(clients="sgd", mask="client"),
     "server masks": setting(clients="sgd"),
     "nested": setting(),
     "nested, early": setting(schedule=EARLY),
@@ -94,12 +94,17 @@ SETTINGS: dict[str, Row] = {
     "nested, decay 0.95": setting(training={"learning_rate_decay": 0.95}),
     "nested, batch 16, 2 epochs": setting(training={"batch_size": 16, "epochs": 2}),
     "nested, batch 16, smallest": setting(params={"subnetworks": "smallest"}, training={"batch_size": 16}),
+    "nested, batch 16, 2 epochs, smallest": setting(
+        params={"subnetworks": "smallest"}, training={"batch_size": 16, "epochs": 2}
+    ),
     "nested, batch 16, late": setting(schedule=LATE, training={"batch_size": 16}),
     "nested, batch 16, half, smallest": setting(
         params={"subnetworks": "smallest"}, training={"batch_size": 16, "learning_rate": 0.002}
     ),
     "nested, batch 8, 2 epochs, half rate": setting(training={"batch_size": 8, "epochs": 2, "learning_rate": 0.002}),
-    "today, batch 16": {"training.batch_size": 16},
+    "nested, batch 16, dense clients only": setting(phone="sgd", training={"batch_size": 16}),
+    "nested, batch 16, 12 rounds": {**setting(schedule=(2, 7, 9), training={"batch_size": 16}), "rounds": 12},
+    "as before, batch 16": setting(clients="sgd", mask="client", training={"batch_size": 16}),
     "server masks, batch 16": setting(clients="sgd", training={"batch_size": 16}),
 }
 

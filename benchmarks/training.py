@@ -28,9 +28,10 @@ from fedcompress.compression.kinds.none import NoCompression
 from fedcompress.experiment import Experiment
 from fedcompress.scenario import Scenario
 from fedcompress.training.objectives import Proximal
+from fedcompress.training.sandwich import Sandwich
 from fedcompress.training.trainer import Trainer
 
-SPARSITY, MU = 0.8, 0.01
+SPARSITY, HALF, MU = 0.8, 0.5, 0.01
 ROUND = 1
 """In which the compression below is at its target and still chooses its masks."""
 WARM_UP = 3
@@ -43,7 +44,10 @@ def kinds(data_dir: Path) -> dict[str, Callable[[], object]]:
     examples = experiment.data.train(0)
     weights = spec.initial(np.random.default_rng(1))
     proximal = Proximal(MU, tuple(weights[i] for i in spec.trainable))
-    chosen = masking.choose(weights, spec.prunable, masking.counts(weights, spec.prunable, SPARSITY, "layer"))
+    half, chosen = (
+        masking.choose(weights, spec.prunable, masking.counts(weights, spec.prunable, sparsity, "layer"))
+        for sparsity in (HALF, SPARSITY)
+    )
 
     def trainer(compression: Compression) -> Trainer:
         return Trainer(spec, compression, settings, ROUND, lambda purpose: np.random.default_rng(1))
@@ -57,6 +61,8 @@ def kinds(data_dir: Path) -> dict[str, Callable[[], object]]:
         "magnitude 0.8, choosing": lambda: pruning.fit(weights, examples),
         "magnitude 0.8, frozen": lambda: pruning.fit(weights, examples, masks=chosen),
         "fedprox": lambda: dense.fit(weights, examples, proximal),
+        "nested, 1 sub-network": lambda: dense.fit(weights, examples, Sandwich(1.0, 1.0, 1.0, [chosen])),
+        "nested, 2 sub-networks": lambda: dense.fit(weights, examples, Sandwich(1.0, 1.0, 1.0, [half, chosen])),
         "bare loop": lambda: bare.train(weights, 0, ROUND),
     }
 

@@ -10,14 +10,12 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from clients.sgd import SGD
+from clients.generating import Generating
 from fedcompress.client import Result, action
 from fedcompress.compression.base import Params
 from fedcompress.data.federated import Examples
-from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, LABEL_COUNTS, LABELS, LOGITS, kept_rows
+from fedcompress.distillation.source import LABEL_COUNTS, LABELS, LOGITS, kept_rows
 from fedcompress.errors import InputError
-from fedcompress.generators.spec import Gan
-from fedcompress.generators.training import train
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.loop import Trained
 from fedcompress.training.objectives import Distillation, Objective
@@ -34,45 +32,11 @@ class DistillingParams(Params):
     learning_rate: float | None = Field(None, gt=0.0, description="on public examples; default: that of [training]")
 
 
-class Distilling(SGD):
+class Distilling(Generating):
     """Trains on its own data, and on what others say of public data."""
 
     Params = DistillingParams
     params: DistillingParams
-
-    @action
-    def train(self, payload: Payload, round_number: int) -> Result:
-        """Trains as `sgd` does, and remembers the result, which guides its generator."""
-        result = super().train(payload, round_number)
-        self.state["weights"] = list(result.payload["weights"])
-        return result
-
-    @action
-    def train_generator(self, payload: Payload, round_number: int) -> Result:
-        """Trains the generator that it receives on its own examples; a discriminator that is not sent stays here."""
-        public = self.public
-        assert public is not None
-        assert public.gan is not None
-        settings = public.settings
-        untrained = public.gan.initial(self.rng("initial.gan"))
-        discriminator = payload.get(DISCRIMINATOR) or self.state.get(DISCRIMINATOR) or untrained.discriminator
-        trained = train(
-            public.gan,
-            Gan(list(payload[GENERATOR]), list(discriminator)),
-            self.data,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            rng=self.rng("gan"),
-            guide=self._classifier() if settings.guide else None,
-            guide_weight=settings.guide,
-        )
-        metrics = {"generator_loss": trained.generator_loss, "discriminator_loss": trained.discriminator_loss}
-        sent = {GENERATOR: trained.gan.generator}
-        if settings.share_discriminator:
-            sent[DISCRIMINATOR] = trained.gan.discriminator
-        else:
-            self.state[DISCRIMINATOR] = trained.gan.discriminator
-        return Result(sent, metrics)
 
     @action
     def teach(self, payload: Payload, round_number: int) -> Result:
@@ -136,10 +100,6 @@ class Distilling(SGD):
             learning_rate=self.params.learning_rate,
             purpose="public",
         )
-
-    def _classifier(self) -> tuple[ModelSpec, Arrays] | None:
-        """What guides its generator, if it has been trained."""
-        return (self.model, list(self.state["weights"])) if "weights" in self.state else None
 
     def _examples(self, payload: Payload) -> tuple[Examples, np.ndarray]:
         """Returns the public examples, and which of them the payload speaks of."""

@@ -70,13 +70,18 @@ class OrderedDropout(Objective):
         return type(self), self.widths, self.distil
 
     @property
+    def passes(self) -> int:
+        """How often a step runs the model, forth and back."""
+        return 2 if self.distil else 1
+
+    @property
     def constants(self) -> Arrays:
         """Beside alpha and T, for each layer but the head: (widths, channels), 1 for channels that a width has."""
         layers = zip(*(prefixes(self.spec, width) for width in self.widths), strict=True)
         coefficients = [np.array(value, np.float32) for value in (self.alpha, self.temperature)]
         return [*coefficients, *(np.array(rows, np.float32) for rows in layers)]
 
-    def draws(self, steps: int, rng: np.random.Generator) -> Arrays:
+    def per_step(self, steps: int, rng: np.random.Generator) -> Arrays:
         return [rng.integers(len(self.widths), size=steps, dtype=np.int32)]
 
     def outputs(self, model: Any) -> Any:

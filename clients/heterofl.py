@@ -2,9 +2,12 @@
 
 Diao, Ding & Tarokh 2021, "HeteroFL: Computation and communication efficient federated learning for heterogeneous
 clients" (ICLR), section 3. In training a scaler divides what each layer but the head computes by the width, so that
-slices of all widths put out about the same; it is not there in predictions. Logits of classes that the client has no
+slices of all widths put out about the same, and the whole network needs none. Logits of classes that the client has no
 examples of are zero in training, so that nothing is learned about them, and the server is told which classes those are
 (content "classes": it says what the client holds).
+
+The published networks normalise behind each scaler (static batch norm), so that a slice alone says the same with or
+without it. Here networks do not normalise, and a slice that is deployed has the scaler in its weights (`folded`).
 """
 
 from __future__ import annotations
@@ -88,16 +91,34 @@ class HeteroFL(SGD):
         result = super().train(payload, round_number)
         return Result({**result.payload, CLASSES: [self._present()]}, result.metrics)
 
+    def as_run(self, weights: Arrays) -> Arrays:
+        return folded(self.model, weights, self._factor)
+
     def objective(self, start: Arrays) -> Objective:
+        return SlicedCrossEntropy(self._factor, self._present().astype(np.float32))
+
+    @property
+    def _factor(self) -> float:
+        """Of the scaler."""
         assert isinstance(self.compression, Slice)
-        factor = 1.0 / self.compression.width if self.params.scaler else 1.0
-        return SlicedCrossEntropy(factor, self._present().astype(np.float32))
+        return factor_of(self.compression, self.params)
 
     def _present(self) -> NDArray[np.bool_]:
         """Which classes training is to change: those that the client has examples of."""
         if not self.params.mask_logits:
             return np.ones(self.model.classes, bool)
         return np.bincount(self.data.y, minlength=self.model.classes) > 0
+
+
+def factor_of(compression: Slice, params: HeteroFLParams) -> float:
+    """Returns what the scaler of a group's clients multiplies by: 1 / width."""
+    return 1.0 / compression.width if params.scaler else 1.0
+
+
+def folded(spec: ModelSpec, weights: Arrays, factor: float) -> Arrays:
+    """Returns weights that say without a scaler what these say with it: kernels and biases but the head's, scaled."""
+    scaled = {i for layer in spec.channels[:-1] for i in (layer.kernel, *layer.vectors)}
+    return [w * np.float32(factor) if i in scaled else w for i, w in enumerate(weights)]
 
 
 def of_no_slice(use: Use) -> Iterable[str]:

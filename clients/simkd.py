@@ -34,7 +34,9 @@ class SimKDParams(DistillingParams):
 
     reduction: int = Field(REDUCTION, ge=1, description="how many times narrower the projector's middle is; paper: 2")
     normalisation: Normalisation = Field(
-        "batch", description="of the projector; frozen: by the statistics of public examples while it trains on its own"
+        "frozen",
+        description="of the projector; batch: the paper's; frozen: the same, but by the statistics of public examples "
+        "while it trains on its own",
     )
     beta: float = Field(
         1.0,

@@ -86,6 +86,7 @@ class ClientStrategy:
         compression: The group's compression.
         public: Draws public data, if the scenario has `[public]`.
         server_model: The server's own model, if the scenario has `[server] model`.
+        models: Architecture name -> model, for every architecture of the groups.
         state: Content name -> arrays of numbers, kept between actions and rounds, and through a resume.
         rng: Returns the generator for a purpose in this round, client and action.
     """
@@ -105,6 +106,7 @@ class ClientStrategy:
         compression: Compression,
         public: PublicSource | None = None,
         server_model: ModelSpec | None = None,
+        models: Mapping[str, ModelSpec] | None = None,
         state: dict[str, Arrays],
         rng: Callable[[str], np.random.Generator],
     ) -> None:
@@ -116,6 +118,7 @@ class ClientStrategy:
         self.compression = compression
         self.public = public
         self.server_model = server_model
+        self.models = models or {model.name: model}
         self.state = state
         self.rng = rng
 
@@ -123,6 +126,10 @@ class ClientStrategy:
     def deploy(self, payload: Payload, round_number: int) -> Result:
         """Takes over the model that the server has made for the client's group; it is measured as it arrives."""
         return Result()
+
+    def as_run(self, weights: Arrays) -> Arrays:
+        """Returns what the client's device runs of the "weights" that it sends, to be measured; by default the same."""
+        return weights
 
     @classmethod
     def actions(cls) -> frozenset[str]:

@@ -118,7 +118,8 @@ def _answered(
     metrics = {**reported, "examples": float(len(client.data)), "seconds": seconds}
     if work is not None:
         metrics["multiply_adds"] = float(work.multiply_adds)
-    model, spec = result.model or (encoded["weights"].arrays if "weights" in encoded else None), result.spec
+    sent = client.as_run(encoded["weights"].arrays) if "weights" in encoded else None
+    model, spec = result.model or sent, result.spec
     if request.action == DEPLOY:
         model, spec = list(end.payload[TIER]), experiment.device_model(group)
     if model is not None:

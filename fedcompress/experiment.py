@@ -246,7 +246,8 @@ class Experiment:
         public = self.public.contents if self.public else {}
         teacher = teacher_contents(self.server_model, self.public) if self.server_model and self.public else {}
         tier = tiers.contents(self.strategy_params, group, self.device_model(group))
-        return {**tier, **group.client.contents(group.model), **public, **teacher, **self.strategy.contents(group)}
+        of_server = {**self.strategy.contents_of_others(group, self.models), **self.strategy.contents(group)}
+        return {**tier, **group.client.contents(group.model), **public, **teacher, **of_server}
 
     def server_trainer(self, model: ModelSpec, round_number: int) -> Trainer:
         """Returns a trainer for the server: it prunes nothing, and keeps masks where it is given some."""
@@ -266,6 +267,7 @@ class Experiment:
             compression=group.compression,
             public=self.public,
             server_model=self.server_model,
+            models=self.models,
             state=state,
             rng=self._rng(round_number, partition, action),
         )

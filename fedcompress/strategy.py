@@ -228,6 +228,16 @@ class ServerStrategy(ABC):
         return {}
 
     @classmethod
+    def contents_of_others(cls, group: Group, models: Mapping[str, ModelSpec]) -> Mapping[str, Content]:
+        """Declares contents that it adds for a group and that have the shapes of other groups' models.
+
+        Args:
+            group: Whose clients send or receive them.
+            models: Architecture name -> model, for every architecture of the groups.
+        """
+        return {}
+
+    @classmethod
     def problems_in(cls, use: Use) -> Iterable[str]:
         """Returns what is wrong with its use in a scenario, a sentence each; asked before any data is read.
 

@@ -69,7 +69,8 @@ class DSFL(ServerStrategy):
                 logits,
                 self.params,
                 self.validation,
-                fed=fed,
+                None,
+                fed,
             )
             for name, model in self.models.items()
         }

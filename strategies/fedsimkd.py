@@ -67,7 +67,7 @@ class FedSimKD(ServerStrategy):
             return {**state, "public": public.state}
         samples, logits = public.collected(lesson)
         trainer = self.trainer(self.teacher, fed.round)
-        weights = distil(trainer, state["weights"], samples, logits, self.params, self.validation, fed=fed)
+        weights = distil(trainer, state["weights"], samples, logits, self.params, self.validation, None, fed)
         return {"weights": weights, "public": public.state}
 
     def _request(self, fed: Federation, state: State, examples: Examples | None) -> dict[str, Arrays]:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from clients.heterofl import CLASSES
+from clients.heterofl import CLASSES, factor_of, folded
 from clients.heterofl import HeteroFL as Client
+from clients.heterofl import HeteroFLParams as ClientParams
 from fedcompress.aggregation import masked_mean
-from fedcompress.strategy import Arrays, Reply
+from fedcompress.compression.kinds.slice import Slice
+from fedcompress.strategy import Arrays, ClientInfo, Reply, State
 from strategies.fedavg import FedAvg, FedAvgParams
 
 if TYPE_CHECKING:
@@ -49,6 +51,14 @@ class HeteroFL(FedAvg):
         return masked_mean(
             (reply.payload["weights"] for reply in replies), map(self._held, replies), voices, old, masked
         )
+
+    def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
+        """Returns the client's slice of the global weights, with the scaler that it has been trained with in them."""
+        group, weights = self.groups[client.group], super().deployed(state, client)
+        assert isinstance(group.compression, Slice)
+        assert isinstance(group.client_params, ClientParams)
+        factor = factor_of(group.compression, group.client_params)
+        return None if weights is None else folded(group.model, weights, factor)
 
     def _held(self, reply: Reply) -> Mapping[int, Any]:
         """Which weights a client has, by position: those of its channels, and of the head those of its classes."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import counts, engines
+from benchmarks import counts, engines, submodels
 from benchmarks.process import ROOT, watch
 
 FOLDER = engines.DEBIAN
@@ -55,6 +55,41 @@ def test_ratios_are_taken_pair_by_pair_and_the_faster_engine_by_its_median() -> 
     assert not demands["flower-keras / inline-2, seconds a round"]  # 15, 15 and 7.5 times
     assert engines.agree(engines.WORKS["full"], figures)
     assert not engines.agree(engines.WORKS["full"], {**figures, "inline-1": [{"accuracy": 0.72}]})
+
+
+def test_sub_models_are_compared_at_equal_parameters() -> None:
+    """big-cnn has 23,946 parameters, 106 of them biases. Of its 32 channels a layer a fourth are 8: 80 + 584 + 584 +
+    1,290 = 2,538 parameters. What is pruned keeps as many, biases included."""
+    case = submodels.Case("big-cnn", (1.0, 0.25), "parameters", public=False)
+    assert submodels.slice_densities(case) == [1.0, (2538 - 106) / (23946 - 106)]
+    for method in submodels.METHODS:
+        groups = submodels.scenario(case, method, 0.003, 1, submodels.slice_densities(case)).groups
+        kept = groups[1].compression_params.get("width") or 1 - groups[1].sparsity
+        assert kept == pytest.approx(0.25 if method in submodels.SLICES else 0.102013, abs=1e-6)
+        assert [group.name for group in groups] == ["width-1", "width-0_25"]
+
+
+def test_what_is_measured_is_not_run_again_and_rates_are_chosen_on_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three rates on three seeds, then the reported seed; a second time nothing. The test accuracy does not choose."""
+    ran = []
+
+    def measured(case: submodels.Case, method: str, rate: float, seed: int, densities: list[float]) -> submodels.Row:
+        ran.append((method, rate, seed))
+        figures = {"accuracy": 1 - rate, "validation": rate if seed != 103 else 0.5, "bytes": 100 * rate}
+        groups = {submodels.name_of(width): figures for width in case.widths}
+        return {**submodels.key(case, method, rate, seed), "densities": list(densities), "groups": groups}
+
+    monkeypatch.setattr(submodels, "measured", measured)
+    case = submodels.Case("big-cnn", (1.0, 0.25), "parameters", public=False)
+    runs = submodels.Runs(tmp_path / "rows.jsonl", case)
+    assert runs.rate_of("fjord") == 0.01
+    assert runs.reported("fjord", 0.01, 1)["seed"] == 1
+    assert len(ran) == len(set(ran)) == 10
+    again = submodels.Runs(tmp_path / "rows.jsonl", case)
+    assert again.reported("fjord", again.rate_of("fjord"), 1) == runs.reported("fjord", 0.01, 1)
+    assert len(ran) == 10
 
 
 @pytest.mark.slow

@@ -73,6 +73,14 @@ CASES = {
         {**PRUNING, "evaluation": {"tflite": False, "deployed_every": 3, "personal_every": 3}},
         {"server.cohort": 0.5},
     ),
+    "sub-networks of part of the clients": (
+        PRUNING,
+        {
+            "server.cohort": 0.75,
+            "groups.dense.client": "nested",
+            "groups.pruned.compression_params": {"mask": "server", "begin_round": 1, "end_round": 2, "freeze_round": 3},
+        },
+    ),
     "differences with error feedback": (
         {**PRUNING, "wire": {"values": "int4", "delta": True, "top_k": 0.1, "feedback": True, "entropy": True}},
         {"server.cohort": 0.75},

@@ -21,9 +21,9 @@ from fedcompress.wire.content import Arrays
 def export_models(
     experiment: Experiment, state: State, folder: Path, missing: list[str]
 ) -> Mapping[str, Mapping[str, int | str | None]]:
-    """Writes `GROUP.h5` and `GROUP.tflite` for every group whose devices' model the server has; returns what they cost.
+    """Writes `GROUP.h5` and `GROUP.tflite` for every group whose devices' model the server has; returns their costs.
 
-    That is their sizes in bytes, and the multiply-adds of one example, None where those cannot be counted.
+    Those are sizes in bytes, and the multiply-adds of one example, None where they cannot be counted.
 
     Groups whose names would be one file end in a digest there; see `file_names`. A model that is the server's own is
     `server.h5` and `server.tflite`. A file that cannot be made is left out: its size is None, and `missing` says why.

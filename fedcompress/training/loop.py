@@ -242,15 +242,15 @@ class TrainingLoop:
         order, edges = batches(len(y), batch_size, epochs, rng)
         edges = edges[: len(edges) if steps is None else steps + 1]
         rates = of_steps(learning_rate, len(edges) - 1)
-        targets, constants, draws = objective.targets, objective.constants, objective.draws(len(edges) - 1, rng)
+        targets, constants, draws = objective.targets, objective.constants, objective.per_step(len(edges) - 1, rng)
         flat = joined(weights, np.float32)  # every array more in a call costs a tenth of a millisecond
         if continued and not np.array_equal(flat, np.where(flat == 0, flat, self._left)):
             raise ValueError("a training goes on from weights that are not those that the training before it left")
-        data = (flat, x, y, targets, draws, order, edges, rates)
+        arguments = (flat, x, y, targets, draws, order, edges, rates, np.bool_(continued), list(inputs), constants)
         if self._graph is None:
-            self._graph = self._compiled(*data, np.bool_(False), inputs, constants)
+            self._graph = self._compiled(*arguments)
         self._random.seed(rng)
-        trained, masks, observed, total = self._graph(*data, np.bool_(continued), list(inputs), constants)
+        trained, masks, observed, total = self._graph(*arguments)
         self._left = np.array(trained)
         latent = split(self._left, [tuple(v.shape) for v in self._weights])
         return Trained(

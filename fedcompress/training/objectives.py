@@ -37,17 +37,17 @@ class Objective(ABC):
         """Arrays with one row per training example, besides the label: teacher logits, teacher features."""
         return []
 
-    @property
-    def passes(self) -> int:
-        """How often a step runs the model, forth and back."""
-        return 1
-
-    def draws(self, steps: int, rng: np.random.Generator) -> Arrays:
+    def per_step(self, steps: int, rng: np.random.Generator) -> Arrays:
         """Returns arrays with one row per step of the optimizer, drawn for this call; by default none.
 
         `loss` finds the row of its step behind those of `targets`.
         """
         return []
+
+    @property
+    def passes(self) -> int:
+        """How often a step runs the model, forth and back."""
+        return 1
 
     def outputs(self, model: Any) -> Any:
         """Returns the model that `loss` calls; by default the one being trained, whose output is the logits."""
@@ -61,7 +61,7 @@ class Objective(ABC):
             model: What `outputs` returned, to be called with `training=True`, as often as `passes` says.
             x: Scaled inputs (batch, *input_shape).
             y: Labels (batch,).
-            targets: Rows of `self.targets` for this batch, then those of `self.draws` for this step.
+            targets: Rows of `self.targets` for this batch, then those of `self.per_step` for this step.
             constants: `self.constants` as tensors.
         """
 

@@ -30,6 +30,28 @@ def test_holdout_is_kept_out_of_everything_else() -> None:
     assert not drawn.y.any()  # labels are not looked at
 
 
+def test_labels_are_drawn_with_their_examples() -> None:
+    made = with_public("holdout")
+    dataset = made.data.dataset
+    known = {x.tobytes(): y for x, y in zip(dataset.x_train, dataset.y_train, strict=True)}
+    drawn = made.public.labelled(RECIPE)
+    assert np.array_equal(drawn.x, made.public.draw(RECIPE).x)
+    assert drawn.y.tolist() == [known[x.tobytes()] for x in drawn.x]
+    assert len(set(drawn.y.tolist())) == 10
+
+
+def test_labels_of_another_data_set_are_its_own() -> None:
+    public = with_public("dataset:mnist-5k").public
+    drawn = public.labelled(RECIPE)
+    known = {x.tobytes(): y for x, y in zip(public.pool, public.pool_labels, strict=True)}
+    assert drawn.y.tolist() == [known[x.tobytes()] for x in drawn.x]
+
+
+def test_noise_has_no_labels() -> None:
+    with pytest.raises(InputError, match="received 'noise', whose examples have no labels"):
+        with_public("noise").public.labelled(RECIPE)
+
+
 @pytest.mark.parametrize("source", ["noise", "dataset:mnist-5k", "gan"])
 def test_the_same_recipe_gives_the_same_examples_on_every_end(source: str) -> None:
     drawn = []

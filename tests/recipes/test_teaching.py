@@ -69,6 +69,27 @@ def test_projector_and_head_are_part_of_the_model(run: tuple[Path, dict[str, Any
     assert all(row["test"] > 0.3 for row in run[1].values())
 
 
+@pytest.mark.parametrize("normalisation", ["batch", "group", "frozen"])
+def test_a_projector_is_normalised_as_asked(normalisation: str) -> None:
+    """By groups two values a unit instead of four; statistics are frozen as the student is rounded."""
+    params = {"teacher": "mlp:24", "bits": 8, "normalisation": normalisation}
+    table = tomllib.loads(RECIPE) | {"experiments": [{"method": "simkd", "params": params}]}
+    session = Session(Recipe.parse(table))
+    method: Any = session.tasks[0].method
+    student, teacher = (session.bench(session.tasks[0]).model(name) for name in ("mlp:12", "mlp:24"))
+    first, then = method.student(student, teacher), method.settled(student, teacher)
+    assert [spec.kinds.count("statistic") for spec in (first, then)] == {
+        "batch": [4, 4],
+        "group": [0, 0],
+        "frozen": [4, 0],
+    }[normalisation]
+    assert (
+        first.parameters
+        == then.parameters
+        == ENCODER + HEAD + 12 * 24 + 24 * 24 + (2 if normalisation == "group" else 4) * (24 + 24)
+    )
+
+
 def test_the_head_is_the_teachers(run: tuple[Path, dict[str, Any]]) -> None:
     path, rows = run
     heads = {

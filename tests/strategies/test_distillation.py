@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clients.simkd import SimKDParams
 from fedcompress.distillation.ensemble import mean_logits, softmax
 from fedcompress.distillation.projector import head_reused, projected
 from fedcompress.distillation.round import PublicRound, consensus
@@ -29,7 +28,6 @@ PRUNED = {
     "sparsity": 0.8,
     "compression_params": {"begin_round": 0, "end_round": 1},
 }
-SMALL_STEPS = {"batch_size": 16, "learning_rate": 0.003}
 CLIENT = {"feddf": "distilling", "fedmd": "distilling", "dsfl": "distilling", "fedsimkd": "simkd", "fedpkdg": "fedpkdg"}
 
 SHORT: dict[str, dict[str, Any]] = {
@@ -203,32 +201,6 @@ def test_what_goes_down_in_fedsimkd(objective: str, travels: str, tmp_path: Path
     assert 0 < summary["server_accuracy"] <= 1
 
 
-def test_students_keep_to_the_teachers_features_as_they_train_on_their_own_data(tmp_path: Path) -> None:
-    """Of the pruned and the dense group, in each round with a teacher: at most 1.1 times the error before."""
-    _, directory, _ = run(made("fedsimkd", rounds=4, training=SMALL_STEPS), tmp_path / "run")
-    taught = [row for row in directory.rows("clients") if row["round"] > 1]
-    assert len(taught) == 3 * 4
-    for number in (2, 3, 4):
-        for name in ("dense", "pruned"):
-            rows = [row for row in taught if (row["round"], row["group"]) == (number, name)]
-            before, after = (sum(row[key] for row in rows) for key in ("feature_error", "feature_error_after"))
-            assert 0 < after <= 1.1 * before
-    assert all("feature_error" not in row for row in directory.rows("clients") if row["round"] == 1)
-
-
-def test_labels_alone_pull_a_student_away_from_its_teacher(tmp_path: Path) -> None:
-    """What the rehearsal (`beta`) is for: the same clients without it end further from the teacher's features."""
-    ends = []
-    for beta in (0.0, SimKDParams().beta):
-        setup = made("fedsimkd", rounds=2, training=SMALL_STEPS)
-        table = setup.scenario.table()
-        for group in table["groups"]:
-            group["params"]["beta"] = beta
-        _, directory, _ = run(experiment(table), tmp_path / str(beta))
-        ends.append(np.mean([row["feature_error_after"] for row in directory.rows("clients") if row["round"] == 2]))
-    assert ends[1] < 0.8 * ends[0]
-
-
 def test_a_student_is_measured_with_its_projector_and_the_head_that_it_reuses(tmp_path: Path) -> None:
     setup = made("fedsimkd")
     summary, directory, _ = run(setup, tmp_path / "run")
@@ -275,22 +247,6 @@ def test_what_is_missing_is_said_before_the_run(changes: dict[str, Any], said: s
     }
     with pytest.raises(InputError, match=said):
         experiment(table)
-
-
-@pytest.mark.parametrize("back", ["kd", "simkd", "plain"])
-def test_relay(back: str, tmp_path: Path) -> None:
-    groups = [{**group, "client": "relay"} for group in (DENSE, PRUNED)]
-    server = {"strategy": "relay", "params": {"back": back}}
-    data = {"dataset": "digits", "clients": 2, "partition": "iid"}
-    _, directory, _ = run(experiment({"server": server, "groups": groups, "data": data}), tmp_path / "run")
-    expected = {"kd": "learn_kd", "simkd": "learn_simkd", "plain": "train"}[back]
-    assert [row["action"] for row in directory.rows("clients")] == ["train", "train", expected] * 3
-
-
-def test_a_relay_has_two_clients() -> None:
-    server = {"strategy": "relay"}
-    with pytest.raises(InputError, match="between two clients of one model; received 4 clients of mini-cnn"):
-        experiment({"server": server, "groups": [{"model": "mini-cnn", "client": "relay"}]}).check_models()
 
 
 @pytest.mark.parametrize("equal", [True, False])

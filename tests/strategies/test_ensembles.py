@@ -38,7 +38,7 @@ def made(strategy: str, rule: str | None = None, **overrides: Any) -> Any:
         "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet", "alpha": 0.1},
         "public": {"source": "holdout", "examples": 100},
         "server": {"strategy": strategy, "params": params} | ({"model": "mini-cnn"} if strategy == "fedsimkd" else {}),
-        "groups": [{"model": "mini-cnn", "client": chosen["client"]}],
+        "groups": [{"name": "all", "model": "mini-cnn", "client": chosen["client"]}],
     }
     return experiment(table, **overrides)
 
@@ -121,7 +121,7 @@ def test_the_rule_that_teaches_is_the_one_that_is_tested(rule: str, monkeypatch:
         return weights
 
     monkeypatch.setattr("strategies.feddf.distil", spy)
-    setup = made("feddf", rule)
+    setup = made("feddf", rule, training__epochs=10)
     fed = federation(setup)
     state = setup.server.round(fed, setup.server.initial(fed))
     x, logits = taught[0]
@@ -149,3 +149,35 @@ def test_how_many_steps_taught_is_in_the_row(tmp_path: Path) -> None:
     """Two steps of 100 examples, which any student keeps but the best of all, the start among them."""
     _, directory, _ = run(made("feddf"), tmp_path / "run")
     assert [row["distilled_steps mini-cnn"] for row in directory.rows("rounds")] == [2, 2]
+
+
+def test_a_student_under_a_mask_goes_on_from_block_to_block(tmp_path: Path) -> None:
+    """Three blocks of two steps; what no client keeps is zero throughout."""
+    table = {
+        "rounds": 1,
+        "data": {"dataset": "digits", "clients": 2},
+        "public": {"source": "holdout", "examples": 100},
+        "server": {
+            "strategy": "feddf",
+            "params": {"block_steps": 2, "blocks": 3, "patience": 3, "keep": "last"},
+        },
+        "groups": [
+            {
+                "model": "mini-cnn",
+                "client": "distilling",
+                "compression": "magnitude",
+                "sparsity": 0.8,
+                "compression_params": {"begin_round": 0, "end_round": 1},
+            }
+        ],
+    }
+    setup = experiment(table)
+    _, directory, _ = run(setup, tmp_path / "run")
+    (row,) = directory.rows("rounds")
+    assert row["distilled_steps mini-cnn"] == 6
+    fed = federation(setup)
+    state = setup.server.round(fed, setup.server.initial(fed))
+    weights, covered = state["weights"]["mini-cnn"], setup.server.covered(state, "mini-cnn")
+    for position, mask in zip(setup.models["mini-cnn"].prunable, covered, strict=True):
+        assert not mask.all()
+        assert not weights[position][~mask].any()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clients.fjord import OrderedDropout
-from clients.heterofl import SlicedCrossEntropy
+from clients.heterofl import SlicedCrossEntropy, folded
 from fedcompress import keras
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Compression, Params
@@ -107,6 +107,7 @@ def test_the_scaler_is_a_factor_on_kernels_and_biases_before_activations() -> No
     larger.set_weights([*(4 * w for w in CURVED.encoder_of(weights)), *CURVED.head_of(weights)])
     np.testing.assert_allclose(scaled(x, training=True).numpy(), larger(x).numpy(), atol=1e-5)
     assert np.abs(scaled(x).numpy() - predict(CURVED, weights, x)).max() > 0.1
+    np.testing.assert_allclose(predict(CURVED, folded(CURVED, weights, 4.0), x), scaled(x).numpy(), atol=1e-5)
 
 
 def test_channels_that_are_masked_out_are_not_there() -> None:
@@ -194,10 +195,10 @@ def test_the_teacher_is_not_pulled_towards_the_student() -> None:
 
 def test_widths_are_drawn_uniformly_and_by_the_generator_alone() -> None:
     """12,000 draws of 4 widths: 3,000 each, standard deviation 47."""
-    (drawn,) = dropout((0.25, 0.5, 0.75, 1.0)).draws(12_000, np.random.default_rng(5))
+    (drawn,) = dropout((0.25, 0.5, 0.75, 1.0)).per_step(12_000, np.random.default_rng(5))
     counts = np.bincount(drawn, minlength=4)
     assert np.abs(counts - 3000).max() < 150
-    (again,) = dropout((0.25, 0.5, 0.75, 1.0)).draws(12_000, np.random.default_rng(5))
+    (again,) = dropout((0.25, 0.5, 0.75, 1.0)).per_step(12_000, np.random.default_rng(5))
     np.testing.assert_array_equal(drawn, again)
 
 
@@ -298,6 +299,33 @@ def test_what_a_device_runs_is_the_slice(tmp_path: Path) -> None:
     large, half, small = (int(costs[name]["tflite_bytes"] or 0) for name in WIDTHS)
     assert large - half >= 4 * (358 - 148 - 20)
     assert half > small
+
+
+def test_heterofl_deploys_a_slice_with_its_scaler() -> None:
+    """Group "small" has width 1/4: what it runs is four times its slice of the global weights, but for the head."""
+    for scaler, factor in ((True, 4), (False, 1)):
+        made = experiment(federation("heterofl", params={"scaler": scaler}))
+        state = made.server.initial(None) | {"masks": masks_of_all(made)}
+        (whole,) = state["weights"].values()
+        small = made.server.deployed(state, made.clients[made.groups["small"].clients[0]])
+        np.testing.assert_array_equal(small[0][..., 0], factor * whole[0][..., 0])
+        assert not small[0][..., 1:].any()
+        np.testing.assert_array_equal(small[-2][0], whole[-2][0])
+
+
+def test_a_client_is_measured_with_its_scaler(tmp_path: Path) -> None:
+    """What a client's row says of its model on its own data is what folded weights do, as small as what is sent."""
+    made = experiment(federation("heterofl", compression_params={"width": 0.25}), evaluation__clients_every=1, rounds=1)
+    _, directory, _ = run(made, tmp_path / "scaled")
+    plain = experiment(federation("heterofl", compression_params={"width": 0.25}, params={"scaler": False}), rounds=1)
+    _, unscaled, _ = run(plain, tmp_path / "plain")
+    sizes = [[row["compressed_bytes"] for row in d.rows("clients")] for d in (directory, unscaled)]
+    assert np.mean(sizes[0]) == pytest.approx(np.mean(sizes[1]), rel=0.1)
+    client = made.client(0, 1, "train", {})
+    (spec,) = made.models.values()
+    weights = made.initial_weights(spec)
+    np.testing.assert_array_equal(client.as_run(weights)[0], 4 * weights[0])
+    np.testing.assert_array_equal(client.as_run(weights)[-2], weights[-2])
 
 
 def masks_of_all(made: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from fedcompress.training.objectives import (
     CrossEntropy,
     Distillation,
     FeatureMatching,
+    LogitMatching,
     Objective,
     PartlyLabelled,
     Rehearsal,
@@ -135,6 +136,13 @@ def test_alpha_zero_is_plain_training_to_the_bit(model: ModelSpec, examples: Exa
     taught = train(model, Distillation(0.0, 4.0, teacher), examples, start)
     assert plain.loss == taught.loss
     assert all(np.array_equal(a, b) for a, b in zip(plain.weights, taught.weights, strict=True))
+
+
+def test_logit_matching_by_hand() -> None:
+    """(|1 - 0| + |3 - 5|) / 2 = 1.5 and (0 + 1) / 2; labels have no part in it."""
+    logits, teacher = keras.tf.constant([[1.0, 3.0], [2.0, -1.0]]), np.array([[0, 5], [2, 0]], np.float32)
+    for labels in ([0, 0], [1, 1]):
+        assert losses(LogitMatching(teacher), logits, labels).tolist() == [1.5, 0.5]
 
 
 def test_labels_do_not_matter_with_alpha_one(model: ModelSpec, examples: Examples, start: list[np.ndarray]) -> None:

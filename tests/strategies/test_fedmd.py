@@ -1,0 +1,118 @@
+"""FedMD: how clients begin, when they have converged, and what the published settings ask of the public data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedcompress.errors import InputError
+from fedcompress.training.loop import Trained
+from federating import experiment, run
+
+PUBLIC = {"source": "holdout", "examples": 200}
+GROUP = {"name": "all", "model": "mini-cnn", "client": "fedmd"}
+PRUNED = {"name": "pruned", "model": "mini-cnn", "client": "fedmd", "compression": "magnitude", "sparsity": 0.8}
+
+
+def made(public: dict[str, Any] = PUBLIC, group: dict[str, Any] = GROUP, **overrides: Any) -> Any:
+    table = {
+        "rounds": 2,
+        "data": {"dataset": "digits", "clients": 3, "partition": "dirichlet"},
+        "public": public,
+        "server": {"strategy": "fedmd"},
+        "groups": [group],
+    }
+    return experiment(table, **overrides)
+
+
+@pytest.mark.parametrize("group", [GROUP, PRUNED], ids=["dense", "pruned"])
+def test_clients_begin_on_labelled_public_data(group: dict[str, Any], tmp_path: Path) -> None:
+    summary, directory, _ = run(made(group=group), tmp_path / "run")
+    assert summary["status"] == "completed"
+    rows = directory.rows("clients")
+    assert [(row["round"], row["action"]) for row in rows] == [
+        (number, action)
+        for number, actions in ((1, ("pretrain", "study")), (2, ("predict", "study")))
+        for action in actions
+        for _ in range(3)
+    ]
+    assert not any(row["error"] for row in rows)
+    if group is GROUP:
+        assert rows[0]["train_loss"] < 1.5  # 25 passes over its own examples, where one leaves 2.2
+    else:
+        assert summary["groups"]["pruned"]["sparsity"] == pytest.approx(0.8, abs=0.01)
+
+
+def test_published_settings_are_the_defaults() -> None:
+    setup = made()
+    params = setup.groups["all"].client_params
+    assert setup.server.params.pretraining
+    assert (params.digests, params.epochs, params.batch_size, params.learning_rate) == ("absolute", 1, 256, 0.001)
+    assert (params.public_epochs, params.public_patience, params.public_batch_size) == (20, 3, 128)
+    assert (params.own_epochs, params.own_patience, params.own_batch_size) == (25, 10, 32)
+    assert (params.revisit_epochs, params.revisit_batch_size) == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "passes"),
+    [
+        ((0.5, 0.6, 0.6, 0.6005, 0.6, 0.9), 5),  # the second is the last gain of more than 0.001, then three bring none
+        ((0.1, 0.2, 0.3, 0.4, 0.5, 0.6), 6),
+    ],
+)
+def test_a_client_has_converged_when_passes_bring_nothing(accuracies: tuple[float, ...], passes: int) -> None:
+    """With a trainer whose weights are the number of the pass; the last ones count, as in the paper's code."""
+    client = made().client(0, 1, "pretrain", {})
+    calls: list[dict[str, Any]] = []
+
+    def fit(weights: Any, examples: Any, **settings: Any) -> Trained:
+        calls.append(settings)
+        return Trained([weights[0] + 1], [], 0.0, 1, [weights[0] + 1])
+
+    def evaluate(weights: Any, examples: Any) -> Any:
+        return SimpleNamespace(accuracy=accuracies[int(weights[0]) - 1])
+
+    client.trainer = SimpleNamespace(fit=fit, evaluate=evaluate, round_number=1)
+    trained = client._converged("public", [np.float32(0)], client.data, client.validation, 6, 3)
+    assert int(trained.weights[0]) == passes
+    assert [call["continued"] for call in calls] == [False] + [True] * (passes - 1)
+    assert {call["batch_size"] for call in calls} == {128}
+
+
+def test_labels_that_are_used_are_said_before_the_run() -> None:
+    used = (
+        "server.params.pretraining: the labels of the public examples are used: clients train on them before they "
+        "train on their own."
+    )
+    assert made().warnings == [used]
+    assert made(server__params__pretraining=False, groups__all__client="distilling").warnings == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            {"public__source": "noise"},
+            "public.source: received 'noise', whose examples have no labels. Strategy 'fedmd' needs them, or "
+            "server.params.pretraining = false.",
+        ),
+        (
+            {"data__classes": [0, 1, 2], "public__source": "dataset:digits"},
+            "public.source: received 'dataset:digits', which has classes up to 9, the federation's are 0 to 2. "
+            "Strategy 'fedmd' needs them, or server.params.pretraining = false.",
+        ),
+        (
+            {"groups__all__client": "distilling"},
+            "groups.all.client: strategy 'fedmd' begins with the action pretrain, which client 'distilling' does not "
+            'have; use client = "fedmd", or server.params.pretraining = false.',
+        ),
+    ],
+)
+def test_what_pretraining_needs_is_said_before_the_run(overrides: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as raised:
+        made(**overrides).check_models()
+    assert str(raised.value) == said
