@@ -152,6 +152,14 @@ def test_what_is_measured_changes_no_result(
     assert "personal_accuracy" not in other.rows("rounds")[-1]
 
 
+def test_two_workers_measure_the_same(ran: tuple[Experiment, dict[str, Any], RunDirectory], tmp_path: Path) -> None:
+    made, summary, directory = ran
+    again, other, _ = run(made, tmp_path / "run", workers=2)
+    for one, two in zip(directory.rows("rounds"), other.rows("rounds"), strict=True):
+        assert {**one, "seconds": 0} == {**two, "seconds": 0}
+    assert again["personal"] == summary["personal"]
+
+
 def test_a_run_that_stops_early_is_measured_in_its_last_round(tmp_path: Path) -> None:
     table = {**DIGITS, "stop": {"bytes": 1}, "evaluation": {"tflite": False, "deployed_every": 5, "personal_every": 5}}
     summary, directory, _ = run(experiment(table), tmp_path / "run")
