@@ -39,7 +39,7 @@ class SimKDParams(DistillingParams):
         "while it trains on its own",
     )
     beta: float = Field(
-        0.3,
+        1.0,
         ge=0.0,
         description="simkd: weight of the error on the teacher's public features, in units of their variance, while it "
         "trains on its own examples",

@@ -149,3 +149,35 @@ def test_how_many_steps_taught_is_in_the_row(tmp_path: Path) -> None:
     """Two steps of 100 examples, which any student keeps but the best of all, the start among them."""
     _, directory, _ = run(made("feddf"), tmp_path / "run")
     assert [row["distilled_steps mini-cnn"] for row in directory.rows("rounds")] == [2, 2]
+
+
+def test_a_student_under_a_mask_goes_on_from_block_to_block(tmp_path: Path) -> None:
+    """Three blocks of two steps; what no client keeps is zero throughout."""
+    table = {
+        "rounds": 1,
+        "data": {"dataset": "digits", "clients": 2},
+        "public": {"source": "holdout", "examples": 100},
+        "server": {
+            "strategy": "feddf",
+            "params": {"block_steps": 2, "blocks": 3, "patience": 3, "keep": "last"},
+        },
+        "groups": [
+            {
+                "model": "mini-cnn",
+                "client": "distilling",
+                "compression": "magnitude",
+                "sparsity": 0.8,
+                "compression_params": {"begin_round": 0, "end_round": 1},
+            }
+        ],
+    }
+    setup = experiment(table)
+    _, directory, _ = run(setup, tmp_path / "run")
+    (row,) = directory.rows("rounds")
+    assert row["distilled_steps mini-cnn"] == 6
+    fed = federation(setup)
+    state = setup.server.round(fed, setup.server.initial(fed))
+    weights, covered = state["weights"]["mini-cnn"], setup.server.covered(state, "mini-cnn")
+    for position, mask in zip(setup.models["mini-cnn"].prunable, covered, strict=True):
+        assert not mask.all()
+        assert not weights[position][~mask].any()
