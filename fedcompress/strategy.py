@@ -323,6 +323,10 @@ class ServerStrategy(ABC):
         """
         return mean_logits(opinions, [voice for *_, voice in self.teachers(state)])
 
+    def as_run(self, group: Group, weights: Arrays) -> Arrays:
+        """Returns what a group's devices run of global weights, their mask apart; a tier is taught from there on."""
+        return weights
+
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
         """Returns the weights that a client's device runs; None where that is a model of the client's own, or one that
         the server does not know.

@@ -18,7 +18,7 @@ from clients.heterofl import HeteroFL as Client
 from clients.heterofl import HeteroFLParams as ClientParams
 from fedcompress.aggregation import masked_mean
 from fedcompress.compression.kinds.slice import Slice
-from fedcompress.strategy import Arrays, ClientInfo, Reply, State
+from fedcompress.strategy import Arrays, ClientInfo, Group, Reply, State
 from strategies.fedavg import FedAvg, FedAvgParams
 
 if TYPE_CHECKING:
@@ -54,11 +54,13 @@ class HeteroFL(FedAvg):
 
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
         """Returns the client's slice of the global weights, with the scaler that it has been trained with in them."""
-        group, weights = self.groups[client.group], super().deployed(state, client)
+        weights = super().deployed(state, client)
+        return None if weights is None else self.as_run(self.groups[client.group], weights)
+
+    def as_run(self, group: Group, weights: Arrays) -> Arrays:
         assert isinstance(group.compression, Slice)
         assert isinstance(group.client_params, ClientParams)
-        factor = factor_of(group.compression, group.client_params)
-        return None if weights is None else folded(group.model, weights, factor)
+        return folded(group.model, weights, factor_of(group.compression, group.client_params))
 
     def _held(self, reply: Reply) -> Mapping[int, Any]:
         """Which weights a client has, by position: those of its channels, and of the head those of its classes."""

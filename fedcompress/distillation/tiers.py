@@ -236,7 +236,7 @@ class Tiers:
     ) -> Arrays:
         """Where a tier starts: as a part of the global model, or if it has another architecture where it was left."""
         if spec is teacher.spec:
-            return lesson
+            return self._strategy.as_run(group, lesson)
         weights = self._strategy.global_model(state, group)
         if spec is group.model and weights is not None:
             return weights
