@@ -15,7 +15,14 @@ from federating import experiment, run
 
 PUBLIC = {"source": "holdout", "examples": 200}
 GROUP = {"name": "all", "model": "mini-cnn", "client": "fedmd"}
-PRUNED = {"name": "pruned", "model": "mini-cnn", "client": "fedmd", "compression": "magnitude", "sparsity": 0.8}
+PRUNED = {
+    "name": "pruned",
+    "model": "mini-cnn",
+    "client": "fedmd",
+    "compression": "magnitude",
+    "sparsity": 0.8,
+    "compression_params": {"begin_round": 0, "end_round": 1},
+}
 
 
 def made(public: dict[str, Any] = PUBLIC, group: dict[str, Any] = GROUP, **overrides: Any) -> Any:
