@@ -93,7 +93,6 @@ class SweepDisplay(ProgressLine, Watcher):
 
 def summary_table(summary: Summary) -> FittedTable:
     """Returns the closing table of a run, a row per group."""
-    saved = summary["dense_uplink_bytes"] / summary["uplink_bytes"] if summary["uplink_bytes"] else float("nan")
     how = ",\n".join(_how_it_went(summary))
     title = (
         f"{summary['scenario']}, seed {summary['seed']}: {how} "
@@ -101,11 +100,13 @@ def summary_table(summary: Summary) -> FittedTable:
         f"after {summary['rounds']} rounds, {summary['seconds']:.1f} s"
     )
     caption = (
-        f"up {size(summary['uplink_bytes'])} ({compared_with_dense(saved)}), down {size(summary['downlink_bytes'])}\n"
+        f"up {size(summary['uplink_bytes'])}{_of_dense(summary)}, down {size(summary['downlink_bytes'])}\n"
         f"deployed models tested in {_tested(summary)}\n"
         f"each client on its own distribution: {_over_clients(summary['clients'])}"
     )
     personal = summary.get("personal")
+    if personal and _unknown(personal["mean"]):
+        personal = None  # models of the clients' own, which the server does not have
     if personal:
         caption += f"\nafter one more local epoch (personal): {_over_clients(personal)}"
     if stopped := summary.get("stopped"):
@@ -148,7 +149,8 @@ def _how_it_went(summary: Summary) -> list[str]:
         return [f"accuracy {number(summary['accuracy'])}"]
     of_groups = {name: group.get("deployed_accuracy") for name, group in summary["groups"].items()}
     known = {name: value for name, value in of_groups.items() if value is not None and isfinite(value)}
-    worst = min(known, key=lambda name: known[name], default=None) if len(of_groups) > 1 else None
+    all_known = len(known) == len(of_groups) > 1  # the worst may be one that is not known
+    worst = min(known, key=lambda name: known[name]) if all_known else None
     named = f" (worst group: {worst} {number(known[worst])})" if worst is not None else ""
     deployed = f"deployed accuracy {number(summary.get('deployed_accuracy'))}{named}"
     return [deployed, f"global {number(summary['accuracy'])}"]
@@ -157,6 +159,12 @@ def _how_it_went(summary: Summary) -> list[str]:
 def _same_for_devices(groups: Mapping[str, Any]) -> bool:
     """Whether the devices of each group have the global model's accuracy: a mean may hide that they do not."""
     return all(group.get("deployed_accuracy") == group["accuracy"] for group in groups.values())
+
+
+def _of_dense(summary: Summary) -> str:
+    """Returns, in brackets, what dense float32 would have cost; nothing where no models were to be sent."""
+    sent, dense = summary["uplink_bytes"], summary["dense_uplink_bytes"]
+    return f" ({compared_with_dense(dense / sent)})" if sent and dense else ""
 
 
 def _tested(summary: Summary) -> str:

@@ -34,6 +34,7 @@ class FedMD(ServerStrategy):
     requires = frozenset({"predict", "study"})
     needs_public = True
     clients_draw_public = True
+    personal = True
 
     @property
     def beginning(self) -> str:

@@ -9,6 +9,7 @@ class Local(ServerStrategy):
     """Every client alone with its data; each is scored by its own model. The only bytes are envelopes."""
 
     requires = frozenset({"train_alone"})
+    personal = True
 
     def initial(self, fed: Federation) -> State:
         return {}

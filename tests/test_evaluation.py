@@ -257,6 +257,7 @@ def test_what_testing_deployed_models_costs() -> None:
     assert [deployed_models(made, group) for group in made.groups.values()] == [0, 1]  # a group has one model
     dense = experiment({**DIGITS, "groups": [{"name": "all", "model": "mini-cnn"}]})
     assert share_of_round(dense) == 0
+    assert share_of_round(experiment({**DIGITS, "server": {"strategy": "local"}})) == 0  # clients test their own models
 
 
 def test_models_count_by_their_multiply_adds() -> None:

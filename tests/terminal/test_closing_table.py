@@ -74,6 +74,16 @@ def test_personal_accuracy_has_a_column_where_it_was_measured() -> None:
     assert shown[-1] == "after one more local epoch (personal): mean 0.9500, worst tenth 0.9000"
 
 
+def test_what_is_not_known_is_not_shown() -> None:
+    """A group whose deployed accuracy is not known may be the worst; own models have no personal accuracy."""
+    table = summary(deployed_accuracy=None, personal={"mean": None, "std": None, "worst10": None})
+    table["groups"]["watch"]["deployed_accuracy"] = None
+    shown = lines({**table, "dense_uplink_bytes": 0})
+    assert shown[0].startswith("quickstart, seed 1: deployed accuracy -,")
+    assert "personal" not in " ".join(shown)
+    assert "up 1.0 kB, down 1.0 kB" in shown
+
+
 @pytest.mark.parametrize(
     ("rounds", "said"),
     [
