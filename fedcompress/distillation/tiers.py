@@ -321,9 +321,7 @@ class Tiers:
         got = {reply.client.group: list(reply.request[TIER]) for reply in reversed(replies)}
         for name in payloads if got else ():
             if name not in got:
-                fed.event(
-                    f"tier {name}: none of its devices got it ({len(groups[name].clients)}), they go on as before"
-                )
+                fed.event(f"tier {name}: none of {len(groups[name].clients)} devices got it, they keep what they had")
         got |= {name: taught[name][0] for name in later}
         return {name: {"weights": weights, "mask": _packed(taught[name][1])} for name, weights in got.items()}
 
