@@ -287,9 +287,8 @@ class Tiers:
         if params.tiers != "kd" and not spec.reuses_head:
             learner, kept = spec.with_frozen_head(), masks[:-1]  # the head stays as it is, under its mask
         validation = self._strategy.validation
-        student = taught(
-            trainer.of(learner), start, examples, objective, _student(params), validation, kept, f"tier.{group.name}"
-        )
+        settings, purpose = _student(params), f"tier.{group.name}"
+        student = taught(trainer.of(learner), start, examples, objective, settings, validation, kept or None, purpose)
         held = group.compression.held(learner, kept) if kept else {}
         weights = group.compression.rounded(masking.restrict(student.weights, held), spec)
         if len(validation):
