@@ -145,6 +145,11 @@ class Tiers:
                 f"{where}.client: {group.settings.client!r} has no action {TRAIN}, which a generator of public data "
                 'needs; use client = "distilling".'
             )
+        if self._params.tier_start == "tier" and strategy.device_model(group) is not group.model:
+            yield (
+                f'server.params.tier_start: received "tier", but the tier of group {group.name!r} is not of its '
+                f'architecture, {group.model.name}, which its clients train; use "global", or tiers = "kd".'
+            )
         teacher = self.teacher_of(group).spec
         if teacher is not group.model and (problem := compatible(group.model, teacher)):
             yield f"server.params.tier_teacher: {problem}"

@@ -203,6 +203,14 @@ def test_until_its_tier_of_another_architecture_is_taught_a_group_runs_its_own_m
     assert made.deployed_model(state, watch).parameters == made.device_model(watch).parameters > watch.model.parameters
 
 
+def test_clients_cannot_train_on_from_a_tier_of_another_architecture() -> None:
+    groups = [{"name": "dense", "share": 0.5, "model": "small-cnn"}, {**TIERED["groups"][2], "share": 0.5}]
+    params = {"tiers": "simkd", "tier_teacher": "small-cnn", "tier_start": "tier"}
+    made = federating.experiment({**QUICK, "server": {"strategy": "fedavg", "params": params}, "groups": groups})
+    with pytest.raises(InputError, match="the tier of group 'watch' is not of its architecture, mini-cnn, which its"):
+        made.check_models()
+
+
 def test_what_a_strategy_without_tiers_keeps_under_that_name_is_its_own() -> None:
     made = of({"tiers": "none"}, data__dataset="digits", data__examples=None)
     assert made.tier({"tiers": ["something", "else"]}, made.groups["watch"]) is None
