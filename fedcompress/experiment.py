@@ -170,7 +170,8 @@ class Experiment:
     def _sparsity_warnings(self) -> Iterable[str]:
         """A sparsity is that of what can be pruned; what is reported is the whole model's."""
         for name, group in self.groups.items():
-            model = self.server.client_model(group)
+            trained = self.server.client_model(group)
+            model = self.device_model(group) if self.tiers is not None and trained is group.model else trained
             target, overall = group.settings.sparsity, group.settings.sparsity * (1 - model.dense_share)
             if target - overall > NOTICED:
                 yield (
