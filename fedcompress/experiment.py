@@ -161,7 +161,16 @@ class Experiment:
     def warnings(self) -> list[str]:
         """What the user should know about this run beforehand."""
         of_strategy = [*counting_warnings(self.server), *self.server.warnings()]
-        return [*self._privacy_warnings(), *self._sparsity_warnings(), *of_strategy]
+        return [*self._privacy_warnings(), *self._sparsity_warnings(), *self._personal_warnings(), *of_strategy]
+
+    def _personal_warnings(self) -> Iterable[str]:
+        own = [name for name, group in self.groups.items() if self.server.own_models(group)]
+        if self.scenario.evaluation.personal_every and own:
+            until = " before they have a tier" if self.tiers is not None else ""
+            yield (
+                f"evaluation.personal_every: devices of {', '.join(own)} run models of their clients' own, which the "
+                f"server never sees; they have no personal accuracy{until}."
+            )
 
     def _privacy_warnings(self) -> Iterable[str]:
         if self.public is not None and self.public.gan is not None and self.strategy.needs_public:

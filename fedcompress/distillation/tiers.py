@@ -224,6 +224,9 @@ class Tiers:
             return None
         spec = self._strategy.device_model(group)
         start = self._start(group, spec, teacher, lesson, state, last)
+        if spec is not group.model and last is None and group.compression.target(fed.round) > 0:
+            # Magnitudes say nothing of a projector that has learned nothing.
+            start = self._distilled(fed, group, spec, start, [], teacher.spec, lesson, examples)
         masks = self._masks(group, spec, state, start, fed.round)
         if group.compression.sparsity > 0 and not masks:
             return None
@@ -292,7 +295,7 @@ class Tiers:
         if params.tiers != "kd" and not spec.reuses_head:
             learner, kept = spec.with_frozen_head(), masks[:-1]  # the head stays as it is, under its mask
         validation = self._strategy.validation
-        settings, purpose = _student(params), f"tier.{group.name}"
+        settings, purpose = _student(params), f"tier.{group.name}{'' if masks else '.dense'}"
         student = taught(trainer.of(learner), start, examples, objective, settings, validation, kept or None, purpose)
         held = group.compression.held(learner, kept) if kept else {}
         weights = group.compression.rounded(masking.restrict(student.weights, held), spec)
