@@ -1,7 +1,7 @@
 """nested: a client that also trains the sub-networks that sparser clients will run, taught by its own network.
 
-Each step trains the client's network on the labels, and sub-networks of it under the masks of sparser groups to think
-what it thinks (the sandwich rule with inplace distillation, Yu & Huang 2019, "Universally slimmable networks and
+Each step trains the client's network on the labels, and sub-networks of it under the masks of sparser groups to predict
+what it predicts (the sandwich rule with inplace distillation, Yu & Huang 2019, "Universally slimmable networks and
 improved training techniques"). The masks are those that the server chooses for groups of the same architecture; they
 come with the request. Before pruning begins, and on its own, the client trains as `sgd` does.
 """
@@ -58,7 +58,7 @@ class Nested(SGD):
             strategy = use.scenario.server.strategy
             yield f"{where}: {use.name!r} needs a strategy that hands out masks; {strategy!r} does not."
         elif not served:
-            found = ", ".join(group.settings.name for group in sparser) or "there is none"
+            found = ", ".join(group.settings.name for group in sparser) or "no sparser group"
             yield (
                 f"{where}: {use.name!r} trains the sub-networks of sparser groups of {own.model!r} whose masks the "
                 f"server chooses; received {found}. Give such a group "

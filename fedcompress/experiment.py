@@ -173,20 +173,21 @@ class Experiment:
             )
 
     def _privacy_warnings(self) -> Iterable[str]:
-        if self.public is not None and self.public.gan is not None and self.strategy.needs_public:
+        exchanged = self.strategy.needs_public or self.tiers is not None
+        if self.public is not None and self.public.gan is not None and exchanged:
             yield "Generators are trained without differential privacy and exchanged: they can reveal training data."
 
     def _sparsity_warnings(self) -> Iterable[str]:
         """A sparsity is that of what can be pruned; what is reported is the whole model's."""
         for name, group in self.groups.items():
-            trained = self.server.client_model(group)
-            model = self.device_model(group) if self.tiers is not None and trained is group.model else trained
-            target, overall = group.settings.sparsity, group.settings.sparsity * (1 - model.dense_share)
-            if target - overall > NOTICED:
-                yield (
-                    f"groups.{name}: layers stay dense: {model.dense_text}; a sparsity of {target:g} of the "
-                    f"others is one of {overall:.3g} of the model."
-                )
+            of_tier = {self.device_model(group): " of its tier"} if self.tiers is not None else {}
+            for model, whose in {**of_tier, self.server.client_model(group): ""}.items():
+                target, overall = group.settings.sparsity, group.settings.sparsity * (1 - model.dense_share)
+                if target - overall > NOTICED:
+                    yield (
+                        f"groups.{name}: layers{whose} stay dense: {model.dense_text}; a sparsity of {target:g} of the "
+                        f"others is one of {overall:.3g} of the model."
+                    )
 
     @cached_property
     def devices(self) -> DeviceModel:

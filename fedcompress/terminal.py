@@ -107,7 +107,7 @@ def summary_table(summary: Summary) -> FittedTable:
     )
     personal = summary.get("personal")
     if personal:
-        caption += f"\nafter a local epoch more (personal): {_over_clients(personal)}"
+        caption += f"\nafter one more local epoch (personal): {_over_clients(personal)}"
     if stopped := summary.get("stopped"):
         caption += f"\nstopped early: {stopped['detail']}"
     if modelled := summary.get("modelled"):
@@ -134,7 +134,7 @@ def summary_table(summary: Summary) -> FittedTable:
 def _how_it_goes(row: RoundRow) -> list[str]:
     """Returns the accuracies of a round: of what devices run where that was tested, and of the global model."""
     of_global, deployed = row["accuracy"], row.get("deployed_accuracy")
-    if deployed == of_global:
+    if _same_for_devices(row["groups"]):
         return [f"accuracy {number(of_global)}"]
     return [*([] if _unknown(deployed) else [f"deployed {number(deployed)}"]), f"global {number(of_global)}"]
 
@@ -144,7 +144,7 @@ def _how_it_went(summary: Summary) -> list[str]:
 
     Where all devices run the global model, or there is none, there is one accuracy.
     """
-    if summary.get("deployed_accuracy") == summary["accuracy"]:
+    if _same_for_devices(summary["groups"]):
         return [f"accuracy {number(summary['accuracy'])}"]
     of_groups = {name: group.get("deployed_accuracy") for name, group in summary["groups"].items()}
     known = {name: value for name, value in of_groups.items() if value is not None and isfinite(value)}
@@ -152,6 +152,11 @@ def _how_it_went(summary: Summary) -> list[str]:
     named = f" (worst group: {worst} {number(known[worst])})" if worst is not None else ""
     deployed = f"deployed accuracy {number(summary.get('deployed_accuracy'))}{named}"
     return [deployed, f"global {number(summary['accuracy'])}"]
+
+
+def _same_for_devices(groups: Mapping[str, Any]) -> bool:
+    """Whether the devices of each group have the global model's accuracy: a mean may hide that they do not."""
+    return all(group.get("deployed_accuracy") == group["accuracy"] for group in groups.values())
 
 
 def _tested(summary: Summary) -> str:

@@ -171,20 +171,20 @@ class Tiers:
         public, own = self._strategy.public, not self._strategy.needs_public or "public" not in state
         assert public is not None
         if own:
-            known = tiers["public"] or public.initial()
-            tiers["public"] = public.train(fed, fed.cohort(self._strategy.cohort), known)
+            of_public = tiers["public"] or public.initial()
+            tiers["public"] = public.train(fed, fed.cohort(self._strategy.cohort), of_public)
         if self._params.tier_rounds and fed.round <= self._rounds - self._params.tier_rounds:
             return {**state, STATE: tiers}
         examples = self._examples(fed, tiers["public"] if own else state["public"])
         if examples is None:
             return {**state, STATE: tiers}
-        known: dict[str, Any] = tiers["groups"]
+        earlier: dict[str, Any] = tiers["groups"]
         taught = {
             group.name: tier
             for group in self.groups()
-            if (tier := self.taught(fed, group, state, examples, known.get(group.name))) is not None
+            if (tier := self.taught(fed, group, state, examples, earlier.get(group.name))) is not None
         }
-        return {**state, STATE: {**tiers, "groups": {**known, **self._delivered(fed, taught)}}}
+        return {**state, STATE: {**tiers, "groups": {**earlier, **self._delivered(fed, taught)}}}
 
     def _examples(self, fed: Federation, state: State) -> Examples | None:
         """Returns a round's examples, which only the server draws; None, and an event, of a collapsed generator."""

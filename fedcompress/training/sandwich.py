@@ -1,4 +1,4 @@
-"""Self-distillation: one step trains a network on the labels, and its own sub-networks to think what it thinks."""
+"""Self-distillation: one step trains a network on the labels, and its own sub-networks to predict what it predicts."""
 
 from __future__ import annotations
 

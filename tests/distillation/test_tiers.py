@@ -198,7 +198,9 @@ def test_until_its_tier_of_another_architecture_is_taught_a_group_runs_its_own_m
     made = federating.experiment({**QUICK, "server": {"strategy": "fedavg", "params": params}, "groups": groups})
     watch, state = made.groups["watch"], made.server.initial(federating.federation(made))
     assert made.deployed_model(state, watch) is watch.model
-    assert any("groups.watch: layers stay dense: " in warning for warning in made.warnings)  # the head that it borrows
+    assert any(
+        "groups.watch: layers of its tier stay dense: " in warning for warning in made.warnings
+    )  # the head that it borrows
     tier = {"weights": made.device_model(watch).template, "mask": np.zeros(0, np.uint8)}
     state["tiers"] = {"groups": {"watch": tier}, "public": {}}
     assert made.deployed_model(state, watch).parameters == made.device_model(watch).parameters > watch.model.parameters

@@ -122,12 +122,12 @@ def sparse(client: str = "sgd", **pruning: Any) -> list[dict[str, Any]]:
         (
             {"groups": [{**sparse()[0], "model": "small-cnn"}, sparse()[1]]},
             "groups.dense.client: 'nested' trains the sub-networks of sparser groups of 'small-cnn' whose masks the "
-            "server chooses; received there is none.",
+            "server chooses; received no sparser group.",
         ),
         (
             {"groups": sparse("nested")},
             "groups.watch.client: 'nested' trains the sub-networks of sparser groups of 'mini-cnn' whose masks the "
-            "server chooses; received there is none.",
+            "server chooses; received no sparser group.",
         ),
         (
             {"groups": sparse(mask="client"), "server": {"strategy": "local"}},

@@ -71,7 +71,7 @@ def test_personal_accuracy_has_a_column_where_it_was_measured() -> None:
     shown = lines(table, 100)
     assert shown[3].split()[:5] == ["group", "clients", "deployed", "personal", "global"]
     assert shown[6].split()[:5] == ["watch", "5", "0.8800", "0.9400", "0.9290"]
-    assert shown[-1] == "after a local epoch more (personal): mean 0.9500, worst tenth 0.9000"
+    assert shown[-1] == "after one more local epoch (personal): mean 0.9500, worst tenth 0.9000"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,10 @@ def test_the_rounds_are_named(rounds: list[int], said: str) -> None:
 
 
 def test_where_all_devices_run_the_global_model_there_is_one_accuracy() -> None:
-    assert lines(summary(deployed_accuracy=0.929))[0].startswith("quickstart, seed 1: accuracy 0.9290 (best on")
+    table = summary(deployed_accuracy=0.929)
+    assert lines(table)[0].startswith("quickstart, seed 1: deployed accuracy 0.9290 (worst group: watch 0.8800),")
+    table["groups"]["watch"]["deployed_accuracy"] = 0.929
+    assert lines(table)[0].startswith("quickstart, seed 1: accuracy 0.9290 (best on")
 
 
 @pytest.mark.parametrize(
@@ -98,6 +101,7 @@ def test_where_all_devices_run_the_global_model_there_is_one_accuracy() -> None:
 def test_the_line_of_a_round(deployed: float | None, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     display = ProgressDisplay("quickstart")
     display.begin(15)
-    row: Any = {"round": 1, "accuracy": 0.929, "deployed_accuracy": deployed, "failures": 0, "seconds": 1.0}
+    of_all: Any = {"accuracy": 0.929, "deployed_accuracy": deployed}
+    row: Any = {"round": 1, **of_all, "groups": {"all": of_all}, "failures": 0, "seconds": 1.0}
     display.round_done({**row, "uplink_bytes": 10, "downlink_bytes": 10, "events": []})
     assert f"round 1/15: {said}, up 10 B, down 10 B, 1.0 s" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The language of `--fail-if`: comparisons of figures, such as `accuracy < baseline - 0.01`. Nothing else can be said.
+"""The language of `--fail-if`: comparisons of figures, such as `deployed_worst < 0.9`. Nothing else can be said.
 
     condition   either {"or" either}
     either      denied {"and" denied}
@@ -141,7 +141,7 @@ class Condition:
         return tokens
 
     def _problem(self, what: str) -> InputError:
-        example = "expected a comparison, for example 'accuracy < baseline - 0.01'"
+        example = "expected a comparison, for example 'deployed_accuracy < baseline - 0.01'"
         return InputError(f"--fail-if {self.shown}: {what}; {example}.")
 
     @property

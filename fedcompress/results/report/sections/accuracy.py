@@ -111,7 +111,7 @@ def over_bytes(shown: Shown) -> Panel:
         "Global accuracy over bytes",
         "Up and down together, envelopes counted, measured on the messages.",
         figure,
-        numbers("Global accuracy and megabytes so far", ("variant", "megabytes", "accuracy", "round"), figure),
+        numbers("Global accuracy and megabytes so far", ("variant", "megabytes", "global accuracy", "round"), figure),
     )
 
 
