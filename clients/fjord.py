@@ -39,7 +39,10 @@ class FjORDParams(Params):
     widths: list[Width] = Field(
         [0.2, 0.4, 0.6, 0.8, 1.0], min_length=1, description="that a step draws from, up to the group's own"
     )
-    distil: bool = Field(True, description="self-distillation: a step trains p_max too, and p learns from it")
+    distil: bool = Field(
+        True,
+        description="self-distillation: a step trains p_max, the group's own width, too; the drawn one learns from it",
+    )
     alpha: float = Field(1.0, ge=0.0, le=1.0, description="weight of what p_max says; the rest is the labels'")
     temperature: float = Field(1.0, gt=0.0, description="T of the distillation")
 

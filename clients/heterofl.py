@@ -40,7 +40,9 @@ class HeteroFLParams(Params):
     """Parameters of HeteroFL's clients; the defaults are the published method."""
 
     scaler: bool = Field(True, description="divide what layers compute by the width, in training")
-    mask_logits: bool = Field(True, description="leave classes that a client has no examples of alone")
+    mask_logits: bool = Field(
+        True, description="masked cross-entropy: without classes that a client has no examples of"
+    )
 
 
 @dataclass(frozen=True, eq=False)

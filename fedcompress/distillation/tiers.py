@@ -50,7 +50,9 @@ class TierParams(Params):
     """How the models are made that sparse groups run."""
 
     tiers: Literal["none", "kd", "simkd", "head-reuse"] = Field(
-        "none", description="how each sparse group's own model learns from the global one on public data"
+        "none",
+        description="how each sparse group's own model learns from the global one on public data: its logits (kd), its "
+        "features behind its head (simkd), or its logits behind its head (head-reuse)",
     )
     tier_teacher: str | None = Field(
         None,
@@ -59,12 +61,14 @@ class TierParams(Params):
     tier_start: Literal["global", "tier"] = Field(
         "global", description="what a group's clients train on from: the global weights under its mask, or its tier"
     )
-    tier_rounds: int = Field(1, ge=0, description="last rounds in which tiers are taught; 0: every round")
-    tier_examples: int | None = Field(None, ge=1, description="public examples; default: [public] examples")
+    tier_rounds: int = Field(1, ge=0, description="number of last rounds in which tiers are taught; 0: every round")
+    tier_examples: int | None = Field(None, ge=1, description="public examples that teach; default: [public] examples")
     tier_epochs: int = Field(5, ge=1, description="passes over the public examples in a block")
     tier_blocks: int = Field(8, ge=1, description="blocks; the one that is best on validation counts")
     tier_batch_size: int = Field(32, ge=1, description="public examples in a step")
-    tier_learning_rate: float = Field(0.004, gt=0.0, description="it falls along half a cosine over all blocks")
+    tier_learning_rate: float = Field(
+        0.004, gt=0.0, description="of a tier; it falls along half a cosine over all blocks"
+    )
     tier_temperature: float = Field(2.0, gt=0.0, description="kd, head-reuse: T of the distillation")
 
 

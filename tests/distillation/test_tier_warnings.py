@@ -17,7 +17,9 @@ GROUPS = [
 def tiered(source: str, **params: Any) -> Experiment:
     server = {"strategy": "fedavg", "params": params}
     data = {"dataset": "mnist-5k", "clients": 4, "examples": 1200}
-    return federating.experiment({"data": data, "public": {"source": source}, "server": server, "groups": GROUPS})
+    return federating.experiment(
+        {"data": data, "public": {"source": source, "examples": 200}, "server": server, "groups": GROUPS}
+    )
 
 
 def test_generators_that_only_tiers_need_are_exchanged_too() -> None:
