@@ -120,8 +120,9 @@ def _answered(
         metrics["multiply_adds"] = float(work.multiply_adds)
     sent = client.as_run(encoded["weights"].arrays) if "weights" in encoded else None
     model, spec = result.model or sent, result.spec
-    if request.action == DEPLOY:
-        model, spec = list(end.payload[TIER]), experiment.device_model(group)
+    if request.action == DEPLOY and TIER in end.payload:
+        spec = experiment.device_model(group)
+        model = group.compression.rounded(list(end.payload[TIER]), spec)
     if model is not None:
         metrics |= _measure(experiment, group, partition, spec or group.model, model, request)
     end.save(encoded, state)

@@ -86,6 +86,10 @@ class RunError(FedcompressError):
     """The run failed although its input was right; what was finished is on disk."""
 
 
+class TooFewRepliesError(RunError):
+    """Fewer good replies to a call than `[server] minimum_replies`; who can do without them goes on."""
+
+
 class PayloadError(FedcompressError):
     """A payload does not decode to what was declared; nothing of it is used."""
 

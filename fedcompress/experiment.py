@@ -125,11 +125,20 @@ class Experiment:
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
         """Returns the weights that a client would run: the server's, masked, and rounded as its group rounds."""
         group = self.groups[client.group]
-        weights = tiers.of_group(state, group) or self.server.deployed(state, client)
-        return None if weights is None else group.compression.rounded(weights, self.device_model(group))
+        weights = self.tier(state, group) or self.server.deployed(state, client)
+        return None if weights is None else group.compression.rounded(weights, self.deployed_model(state, group))
+
+    def tier(self, state: State, group: Group) -> Arrays | None:
+        """Returns the weights of a group's tier; None if it has none, or none yet."""
+        return None if self.tiers is None else tiers.of_group(state, group)
+
+    def deployed_model(self, state: State, group: Group) -> ModelSpec:
+        """Returns what `deployed` are weights of: until a group's tier is taught, its devices run the group's model."""
+        waiting = self.tiers is not None and self.tier(state, group) is None
+        return group.model if waiting else self.server.device_model(group)
 
     def device_model(self, group: Group) -> ModelSpec:
-        """Returns the model that a group's devices run: the group's own, but where a tier borrows another's head."""
+        """Returns the model of a group's tier: the group's own, but where it borrows another's head."""
         return tiers.device_model(self.strategy, self.strategy_params, group, self.groups, self.server_model)
 
     @cached_property
@@ -152,7 +161,16 @@ class Experiment:
     def warnings(self) -> list[str]:
         """What the user should know about this run beforehand."""
         of_strategy = [*counting_warnings(self.server), *self.server.warnings()]
-        return [*self._privacy_warnings(), *self._sparsity_warnings(), *of_strategy]
+        return [*self._privacy_warnings(), *self._sparsity_warnings(), *self._personal_warnings(), *of_strategy]
+
+    def _personal_warnings(self) -> Iterable[str]:
+        own = [name for name, group in self.groups.items() if self.server.own_models(group)]
+        if self.scenario.evaluation.personal_every and own:
+            until = " before they have a tier" if self.tiers is not None else ""
+            yield (
+                f"evaluation.personal_every: devices of {', '.join(own)} run models of their clients' own, which the "
+                f"server never sees; they have no personal accuracy{until}."
+            )
 
     def _privacy_warnings(self) -> Iterable[str]:
         exchanged = self.strategy.needs_public or self.tiers is not None

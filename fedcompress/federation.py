@@ -18,7 +18,7 @@ from flwr.serverapp import Grid
 
 from fedcompress import columns, strategy
 from fedcompress.devices import DROPPED_OUT, LATE, Modelled
-from fedcompress.errors import LONGEST, PayloadError, RunError, described, one_line, printable_lines
+from fedcompress.errors import LONGEST, PayloadError, RunError, TooFewRepliesError, described, one_line, printable_lines
 from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
 from fedcompress.link.delivery import Delivery, deliver, discover
@@ -326,7 +326,7 @@ class Federation(strategy.Federation):
             reasons = {re.sub(r"^round .*?\): ", "", str(row["error"])) for row in failed}
             raised = any(row["status"] == "failed" for row in failed)
             hint = ". `fedcompress run --debug` shows where the first client failed." if raised else ""
-            raise RunError(
+            raise TooFewRepliesError(
                 f"round {self.round}, action {action!r}: {good} good replies of {asked}, server.minimum_replies is "
                 f"{least}. Reasons: {one_line('; '.join(sorted(reasons)))}{hint}"
             )

@@ -311,7 +311,10 @@ class ServerStrategy(ABC):
         return self.personal
 
     def device_model(self, group: Group) -> ModelSpec:
-        """Returns the model whose weights `deployed` returns: the group's own, unless its devices run another."""
+        """Returns the model that a group's devices run: the group's own, unless its tier, or `deployed`, is of another.
+
+        Until a tier is taught, `deployed` returns weights of the group's own.
+        """
         return tiers.device_model(type(self), self.params, group, self.groups, self.server_model)
 
     def ensemble(self, state: State, opinions: Sequence[Logits]) -> Logits:

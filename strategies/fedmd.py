@@ -69,13 +69,13 @@ class FedMD(ServerStrategy):
         public = PublicRound(self, fed, cohort, state)
         started = set(state["started"])
         new, others = ([c for c in cohort if (c.partition in started) is known] for known in (False, True))
-        replies = fed.call(self.beginning, dict.fromkeys(new, public.recipe)) if new else []
-        replies += fed.call("predict", dict.fromkeys(others, public.recipe)) if others else []
-        speakers = public.speakers(replies)
+        begun = fed.call(self.beginning, dict.fromkeys(new, public.recipe)) if new else []
+        known = fed.call("predict", dict.fromkeys(others, public.recipe)) if others else []
+        speakers = public.speakers([*begun, *known])
         lesson = public.spoken(speakers)
         if lesson is not None:
             fed.call("study", dict.fromkeys([reply.client for reply in speakers], public.payload(lesson)))
-        return {"public": public.state, "started": sorted(started | {client.partition for client in cohort})}
+        return {"public": public.state, "started": sorted(started | {reply.client.partition for reply in begun})}
 
     def global_model(self, state: State, group: Group) -> Arrays | None:
         return None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fedcompress.compression.kinds.slice import Slice
 from fedcompress.strategy import Arrays, Group, State
 from strategies.fedavg import FedAvg
+from strategies.heterofl import tiers_apart
 
 if TYPE_CHECKING:
     from fedcompress.plugins import Use
@@ -34,6 +35,9 @@ class FedRolex(FedAvg):
                     f"groups.{group.settings.name}.compression: strategy {use.name!r} gives each group a width, "
                     f'received {group.settings.compression!r}; use compression = "slice" with compression_params.width.'
                 )
+
+    def problems(self) -> list[str]:
+        return [*super().problems(), *tiers_apart(self.params, "which has the channels of its own round alone")]
 
     def covered(self, state: State, model: str) -> Arrays | None:
         """Every weight: what no client holds in this round has been trained in others."""

@@ -42,6 +42,9 @@ class HeteroFL(FedAvg):
         yield from super().problems_in(use)
         yield from trained_by(use, Client)
 
+    def problems(self) -> list[str]:
+        return [*super().problems(), *tiers_apart(self.params, "whose weights have the scaler in them")]
+
     def aggregate(self, model: str, replies: Sequence[Reply], old: Arrays) -> Arrays:
         """Returns the mean over the clients that hold a weight; the old one where none does."""
         if self.params.plain:
@@ -71,6 +74,15 @@ class HeteroFL(FedAvg):
         held[kernel] = held.get(kernel, np.ones(spec.template[kernel].shape, bool)) & present
         held[bias] = present
         return held
+
+
+def tiers_apart(params: FedAvgParams, because: str) -> Iterable[str]:
+    """Yields that clients cannot train on from tiers, if they are to; a sentence."""
+    if params.tiers != "none" and params.tier_start == "tier":
+        yield (
+            'server.params.tier_start: received "tier", but clients of this strategy cannot train on from a tier, '
+            f'{because}; use "global".'
+        )
 
 
 def trained_by(use: Use, client: type) -> Iterable[str]:

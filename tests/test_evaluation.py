@@ -283,3 +283,21 @@ def test_what_is_asked_for_is_measured() -> None:
     assert [number for number in range(1, 8) if schedule.deployed(number)] == [3, 6, 7]
     assert [number for number in range(1, 8) if schedule.personal(number)] == [4, 7]
     assert [number for number in range(1, 8) if schedule.complete(number)] == [7]
+
+
+def test_that_own_models_have_no_personal_accuracy_is_said_before_the_run() -> None:
+    table = {
+        **DIGITS,
+        "groups": [{**group, "client": "distilling"} for group in DIGITS["groups"]],
+        "public": {"source": "holdout", "examples": 64},
+        "server": {"strategy": "dsfl"},
+    }
+    said = (
+        "evaluation.personal_every: devices of dense, pruned run models of their clients' own, which the server never "
+        "sees; they have no personal accuracy."
+    )
+    assert said in experiment(table, evaluation__personal_every=1).warnings
+    assert said not in experiment(table).warnings
+    tiers = {**table, "server": {"strategy": "dsfl", "params": {"tiers": "kd"}}}
+    later = said.replace("accuracy.", "accuracy before they have a tier.")
+    assert later in experiment(tiers, evaluation__personal_every=1).warnings

@@ -81,6 +81,19 @@ CASES = {
             "groups.pruned.compression_params": {"mask": "server", "begin_round": 1, "end_round": 2, "freeze_round": 3},
         },
     ),
+    "tiers that part of the clients train on from": (
+        {
+            **PRUNING,
+            "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet"},
+            "public": {"source": "holdout", "examples": 64},
+            "wire": {"values": "int8", "delta": True, "top_k": 0.5, "feedback": True},
+        },
+        {
+            "server.cohort": 0.75,
+            "server.params": {"tiers": "kd", "tier_rounds": 0, "tier_start": "tier", "tier_blocks": 1},
+            "groups.pruned.compression_params": {"mask": "server", "begin_round": 1, "end_round": 2},
+        },
+    ),
     "differences with error feedback": (
         {**PRUNING, "wire": {"values": "int4", "delta": True, "top_k": 0.1, "feedback": True, "entropy": True}},
         {"server.cohort": 0.75},

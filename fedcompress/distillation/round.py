@@ -19,7 +19,7 @@ from fedcompress.data.federated import Examples
 from fedcompress.distillation import ensemble
 from fedcompress.distillation.ensemble import EnsembleParams, Voice
 from fedcompress.distillation.source import COUNT, GENERATOR, KEPT, LABEL_COUNTS, LABELS, LOGITS, SEED
-from fedcompress.errors import RunError
+from fedcompress.errors import TooFewRepliesError
 from fedcompress.generators.quality import collapsed
 from fedcompress.wire.content import Payload
 
@@ -82,7 +82,7 @@ class PublicRound:
         nothing: Payload = {}
         try:
             replies = self._fed.call(COUNT, dict.fromkeys(new, nothing), expects={LABEL_COUNTS}) if new else []
-        except RunError:
+        except TooFewRepliesError:
             if not known:
                 raise
             replies = []  # those few are left out and asked again; the others go on

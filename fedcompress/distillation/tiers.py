@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from fedcompress.compression import masks as masking
@@ -24,17 +25,18 @@ from fedcompress.distillation.projector import compatible, head_reused, projecte
 from fedcompress.distillation.public import TRAIN
 from fedcompress.distillation.source import GENERATOR, SEED
 from fedcompress.distillation.student import StudentParams, taught
+from fedcompress.errors import TooFewRepliesError
 from fedcompress.generators.quality import collapsed
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.objectives import Distillation, FeatureMatching, Objective
-from fedcompress.wire.content import Arrays, Content, weights_content
+from fedcompress.wire.content import Arrays, Content, Payload, weights_content
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from fedcompress.groups import ClientInfo, Group
+    from fedcompress.groups import Group
     from fedcompress.scenario import Scenario
-    from fedcompress.strategy import Federation, ServerStrategy, State
+    from fedcompress.strategy import Federation, Reply, ServerStrategy, State
 
 TIER, TIER_MASK = "tier", "tier mask"
 """Contents: a tier's model, and its mask where that is over another architecture than the group's."""
@@ -115,6 +117,11 @@ class Tiers:
                 f"server.params.tier_rounds: received {self._params.tier_rounds}, but with [stop] the last round is "
                 "not known beforehand; use 0, so that tiers are taught in every round."
             )
+        if scenario.stop is not None and self._params.tier_start == "tier":
+            yield (
+                'server.params.tier_start: received "tier", but with [stop] the last round is not known beforehand, '
+                'and the last tiers would never be sent; use "global", so that tiers are sent in every round.'
+            )
         server_model = strategy.server_model if strategy.needs_server_model else None
         known = {spec.name for spec in [*strategy.models.values(), server_model] if spec is not None}
         if self._params.tier_teacher is not None and self._params.tier_teacher not in known:
@@ -142,6 +149,11 @@ class Tiers:
                 f"{where}.client: {group.settings.client!r} has no action {TRAIN}, which a generator of public data "
                 'needs; use client = "distilling".'
             )
+        if self._params.tier_start == "tier" and strategy.device_model(group) is not group.model:
+            yield (
+                f'server.params.tier_start: received "tier", but the tier of group {group.name!r} is not of its '
+                f'architecture, {group.model.name}, which its clients train; use "global", or tiers = "kd".'
+            )
         teacher = self.teacher_of(group).spec
         if teacher is not group.model and (problem := compatible(group.model, teacher)):
             yield f"server.params.tier_teacher: {problem}"
@@ -160,22 +172,23 @@ class Tiers:
             state: What the strategy made of it.
         """
         tiers: dict[str, Any] = {"groups": {}, "public": {}, **before.get(STATE, {})}
-        public, own = self._strategy.public, not self._strategy.needs_public
+        public, own = self._strategy.public, not self._strategy.needs_public or "public" not in state
         assert public is not None
         if own:
-            known = tiers["public"] or public.initial()
-            tiers["public"] = public.train(fed, fed.cohort(self._strategy.cohort), known)
+            of_public = tiers["public"] or public.initial()
+            tiers["public"] = public.train(fed, fed.cohort(self._strategy.cohort), of_public)
         if self._params.tier_rounds and fed.round <= self._rounds - self._params.tier_rounds:
             return {**state, STATE: tiers}
         examples = self._examples(fed, tiers["public"] if own else state["public"])
         if examples is None:
             return {**state, STATE: tiers}
-        groups = dict(tiers["groups"])
-        for group in self.groups():
-            tier = self.taught(fed, group, state, examples, groups.get(group.name))
-            delivered = None if tier is None else self._delivered(fed, group, *tier)
-            groups |= {} if delivered is None else {group.name: delivered}
-        return {**state, STATE: {**tiers, "groups": groups}}
+        earlier: dict[str, Any] = tiers["groups"]
+        taught = {
+            group.name: tier
+            for group in self.groups()
+            if (tier := self.taught(fed, group, state, examples, earlier.get(group.name))) is not None
+        }
+        return {**state, STATE: {**tiers, "groups": {**earlier, **self._delivered(fed, taught)}}}
 
     def _examples(self, fed: Federation, state: State) -> Examples | None:
         """Returns a round's examples, which only the server draws; None, and an event, of a collapsed generator."""
@@ -215,6 +228,9 @@ class Tiers:
             return None
         spec = self._strategy.device_model(group)
         start = self._start(group, spec, teacher, lesson, state, last)
+        if spec is not group.model and last is None and group.compression.target(fed.round) > 0:
+            # Magnitudes say nothing of a projector that has learned nothing.
+            start = self._distilled(fed, group, spec, start, [], teacher.spec, lesson, examples)
         masks = self._masks(group, spec, state, start, fed.round)
         if group.compression.sparsity > 0 and not masks:
             return None
@@ -243,7 +259,7 @@ class Tiers:
             return self._strategy.as_run(group, lesson)
         weights = self._strategy.global_model(state, group)
         if spec is group.model and weights is not None:
-            return weights
+            return self._strategy.as_run(group, weights)
         if last is not None:
             start = list(last["weights"])
         else:
@@ -270,44 +286,63 @@ class Tiers:
         lesson: Arrays,
         examples: Examples,
     ) -> Arrays:
-        """Returns what a tier has learned from its teacher: of all blocks the one that is best on validation."""
+        """Returns what a tier has learned from its teacher: of all blocks the one that is best on validation.
+
+        It is rounded as the group rounds, so that what is sent is what runs and what is scored.
+        """
         trainer, params = self._strategy.trainer(teacher, fed.round), self._params
         logits = trainer.predict(lesson, examples.x)
         objective: Objective = Distillation(1.0, params.tier_temperature, logits)
         if params.tiers == "simkd":
             objective = FeatureMatching(trainer.features(lesson, examples.x))
+        learner, kept = spec, masks
         if params.tiers != "kd" and not spec.reuses_head:
-            spec, masks = spec.with_frozen_head(), masks[:-1]  # the head stays as it is, under its mask
+            learner, kept = spec.with_frozen_head(), masks[:-1]  # the head stays as it is, under its mask
         validation = self._strategy.validation
-        student = taught(
-            trainer.of(spec), start, examples, objective, _student(params), validation, masks, f"tier.{group.name}"
-        )
+        settings, purpose = _student(params), f"tier.{group.name}{'' if masks else '.dense'}"
+        student = taught(trainer.of(learner), start, examples, objective, settings, validation, kept or None, purpose)
+        held = group.compression.held(learner, kept) if kept else {}
+        weights = group.compression.rounded(masking.restrict(student.weights, held), spec)
         if len(validation):
             before, *after = student.accuracies
             fed.note(f"tier {group.name} before", before)
-            fed.note(f"tier {group.name} after", max(student.accuracies))
+            fed.note(f"tier {group.name} after", trainer.of(spec).evaluate(weights, validation).accuracy)
             if not student.steps:
                 fed.event(
                     f"tier {group.name}: distillation changed nothing, its start has {before:.3f} on validation, the "
                     f"best of {len(after)} blocks {max(after):.3f}"
                 )
-        held = group.compression.held(spec, masks) if masks else {}
-        return masking.restrict(student.weights, held)
+        return weights
 
-    def _delivered(self, fed: Federation, group: Group, weights: Arrays, masks: Arrays) -> dict[str, Any] | None:
-        """Sends a tier to the group's devices, and returns it as they decode it; None if none of them got it.
+    def _delivered(self, fed: Federation, taught: Mapping[str, tuple[Arrays, Arrays]]) -> dict[str, Any]:
+        """Sends tiers to their groups' devices, and returns those that one of them has got, as it decodes them.
 
-        Where clients train on from it, it goes down with the next round's request, and by itself after the last.
+        Where clients train on from a tier, it goes down with the next round's request, and by itself after the last. A
+        group of which no device got its tier keeps what it had: a round is not lost because of that.
         """
-        packed = masking.pack(masks) if masks else np.zeros(0, np.uint8)
-        trained_on = self._params.tier_start == "tier" and not self._strategy.own_models(group)
-        if trained_on and fed.round < self._rounds:
-            return {"weights": weights, "mask": packed}
+        groups, last = self._strategy.groups, fed.round == self._rounds
+        later = [name for name in taught if not last and self._trained_on(groups[name])]
+        payloads = {name: self._payload(groups[name], *tier) for name, tier in taught.items() if name not in later}
+        requests = {client: payloads[client.group] for client in fed.clients if client.group in payloads}
+        replies: list[Reply] = []
+        try:
+            replies = fed.call(DEPLOY, requests) if requests else []
+        except TooFewRepliesError as error:
+            fed.event(f"no tier was deployed: {error}")
+        got = {reply.client.group: list(reply.request[TIER]) for reply in reversed(replies)}
+        for name in payloads if got else ():
+            if name not in got:
+                fed.event(f"tier {name}: none of {len(groups[name].clients)} devices got it, they keep what they had")
+        got |= {name: taught[name][0] for name in later}
+        return {name: {"weights": weights, "mask": _packed(taught[name][1])} for name, weights in got.items()}
+
+    def _trained_on(self, group: Group) -> bool:
+        """Says whether a group's clients train on from its tier."""
+        return self._params.tier_start == "tier" and not self._strategy.own_models(group)
+
+    def _payload(self, group: Group, weights: Arrays, masks: Arrays) -> Payload:
         name = "mask" if self._strategy.device_model(group) is group.model else TIER_MASK
-        payload = {TIER: weights} | ({name: masks} if masks else {})
-        devices: list[ClientInfo] = [client for client in fed.clients if client.group == group.name]
-        replies = fed.call(DEPLOY, dict.fromkeys(devices, payload))
-        return {"weights": list(replies[0].request[TIER]), "mask": packed} if replies else None
+        return {TIER: weights} | ({name: masks} if masks else {})
 
 
 def teacher_of(
@@ -365,6 +400,10 @@ def of_group(state: State, group: Group) -> Arrays | None:
     """Returns the weights of a group's tier; None if it has none yet."""
     tier = state.get(STATE, {}).get("groups", {}).get(group.name)
     return None if tier is None else list(tier["weights"])
+
+
+def _packed(masks: Arrays) -> NDArray[np.uint8]:
+    return masking.pack(masks) if masks else np.zeros(0, np.uint8)
 
 
 def _student(params: TierParams) -> StudentParams:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from fedcompress.distillation import tiers
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR
 from fedcompress.evaluation.bench import Bench
 from fedcompress.evaluation.offered import Offered, check_finite, check_loss
@@ -67,7 +66,7 @@ class Evaluator:
             check_finite(public.get(name) or [], f"the averaged {name}", number)
 
     def _check_deployed(self, state: State, group: Group, number: int) -> None:
-        spec = self._offered.device_model(group)
+        spec = self._offered.deployed_model(state, group)
         for client, weights in self._offered.sample(state, group):
             what = f"what client {client.partition} of group {group.name!r} deploys ({spec.name})"
             check_finite(weights, what, number)
@@ -127,7 +126,7 @@ class Evaluator:
 
     def _of_deployed(self, state: State, group: Group, rows: Rows) -> tuple[float, float]:
         """Test and validation accuracy of what devices of a group run: means over clients."""
-        spec = self._offered.device_model(group)
+        spec = self._offered.deployed_model(state, group)
         found = [self._tested(spec, weights).values() for _, weights in self._offered.sample(state, group)]
         if not found:
             accuracy, _, validation = of_clients(group, rows)
@@ -142,7 +141,7 @@ class Evaluator:
             weights = self._offered.deployed(state, client, rounded=False)
             if weights is None:
                 return nan
-            spec = self._offered.device_model(self._experiment.groups[client.group])
+            spec = self._offered.deployed_model(state, self._experiment.groups[client.group])
             return personal_accuracy(self._experiment, client, spec, weights, number)
 
         return list((self._pool.map if self._pool else map)(of, self._experiment.clients))
@@ -161,7 +160,7 @@ class Evaluator:
         weights = self._offered.deployed(state, client)
         if weights is None:
             return figure(rows.get(client.partition, {}), "accuracy")
-        spec = self._offered.device_model(group)
+        spec = self._offered.deployed_model(state, group)
         if group.compression.sparsity > 0:
             return evaluate(spec, weights, data.test(client.partition)).accuracy
         return float(self._bench.test(spec, weights).correct[data.test_part(client.partition)].mean())
@@ -187,7 +186,7 @@ class Evaluator:
         if server := self._offered.own_model(state):
             total.update(digest(server[1]).encode())
         for name, group in self._experiment.groups.items():
-            if (tier := tiers.of_group(state, group)) is not None:
+            if (tier := self._experiment.tier(state, group)) is not None:
                 total.update(f"tier {name}".encode() + digest(tier).encode())
         for name, model in self._experiment.models.items():
             group = next(g for g in self._experiment.groups.values() if g.model is model)

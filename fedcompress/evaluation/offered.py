@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fedcompress.distillation import tiers
 from fedcompress.errors import RunError
 from fedcompress.evaluation.schedule import DEPLOYED_SAMPLE
 from fedcompress.experiment import Experiment
@@ -50,10 +49,10 @@ class Offered:
             self._checked(model[1], model[0], "own_model")
         return model
 
-    def device_model(self, group: Group) -> ModelSpec:
+    def deployed_model(self, state: State, group: Group) -> ModelSpec:
         """Returns what `deployed` are weights of."""
         with self._guard.calling(f"device_model of group {group.name!r}"):
-            return self._server.device_model(group)
+            return self._experiment.deployed_model(state, group)
 
     def deployed(self, state: State, client: ClientInfo, *, rounded: bool = True) -> Arrays | None:
         """The same of the weights that a client's device runs; None if it runs a model of the client's own.
@@ -64,9 +63,9 @@ class Offered:
             rounded: Whether they are rounded as the group rounds.
         """
         where, group = f"deployed of client {client.partition}", self._experiment.groups[client.group]
-        spec = self.device_model(group)
+        spec = self.deployed_model(state, group)
         with self._guard.calling(where):
-            weights = tiers.of_group(state, group) or self._server.deployed(state, client)
+            weights = self._experiment.tier(state, group) or self._server.deployed(state, client)
         weights = self._checked(weights, spec, where)
         return group.compression.rounded(weights, spec) if rounded and weights is not None else weights
 

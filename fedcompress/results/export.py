@@ -39,7 +39,7 @@ def export_models(
         weights = _deployed(experiment, state, group)
         if weights is None:
             continue
-        spec = experiment.device_model(group)
+        spec = experiment.deployed_model(state, group)
         small = group.compression.deployed(spec, weights) if spec is group.model else (spec, weights)
         sizes[name] = _write(*small, folder / files[name], missing, with_tflite)
     if of_server := experiment.server.own_model(state):

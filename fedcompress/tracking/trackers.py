@@ -105,9 +105,10 @@ class Trackers:
     def _of_layers(self, state: State) -> Iterable[tuple[str, float]]:
         """Zeros of each layer of what the first client of each group would deploy."""
         for name, group in self._experiment.groups.items():
-            weights = self._experiment.server.deployed(state, self._experiment.clients[group.clients[0]])
+            client = self._experiment.clients[group.clients[0]]
+            weights = self._experiment.tier(state, group) or self._experiment.server.deployed(state, client)
             if weights is not None:
-                for position, layer in self._experiment.server.device_model(group).kernels.items():
+                for position, layer in self._experiment.deployed_model(state, group).kernels.items():
                     yield f"sparsity {name}/{layer}", float(np.mean(weights[position] == 0))
 
     def _each(self, act: Callable[[Tracker], None]) -> None:

@@ -43,7 +43,7 @@ def test_a_tier_is_better_than_its_part_of_the_global_model(tmp_path: Path) -> N
     assert taught["accuracy"] == plain["accuracy"]  # the global model is not touched
     assert taught["groups"]["watch"]["deployed_accuracy"] > plain["groups"]["watch"]["deployed_accuracy"] + 0.05
     rows = [row for row in directory.rows("clients") if row["action"] == "deploy"]
-    assert [(row["round"], row["group"], round(row["sparsity"], 2)) for row in rows] == [
+    assert sorted((row["round"], row["group"], round(row["sparsity"], 2)) for row in rows) == [
         (3, "phone", 0.5),
         (3, "watch", 0.8),
     ]
@@ -146,9 +146,9 @@ def test_every_strategy_has_them(strategy: str, tmp_path: Path) -> None:
 def test_a_tier_of_another_architecture(way: str, tmp_path: Path) -> None:
     groups = [
         {"name": "dense", "share": 0.5, "model": "small-cnn"},
-        {"name": "watch", "share": 0.5, "model": "mini-cnn", "sparsity": 0.8, **SERVER_MASK},
+        {"name": "watch", "share": 0.5, "model": "mini-cnn", "sparsity": 0.5, **SERVER_MASK},
     ]
-    params = {"tiers": way, "tier_blocks": 2, "tier_teacher": "small-cnn"}
+    params = {"tiers": way, "tier_blocks": 4, "tier_teacher": "small-cnn"}
     made = federating.experiment({**TIERED, "server": {"strategy": "fedavg", "params": params}, "groups": groups})
     summary, directory, _ = federating.run(made, tmp_path / "run")
     watch = made.groups["watch"]
@@ -159,12 +159,106 @@ def test_a_tier_of_another_architecture(way: str, tmp_path: Path) -> None:
     assert row["parameters"] == made.device_model(watch).parameters
 
 
+QUICK: dict[str, Any] = {
+    **TIERED,
+    "rounds": 2,
+    "data": {"dataset": "digits", "clients": 4, "partition": "iid"},
+    "public": {"source": "holdout", "examples": 64},
+    "training": {"epochs": 1, "batch_size": 64},
+    "server": {"strategy": "fedavg", "params": {"tiers": "kd", "tier_blocks": 1, "tier_epochs": 1}},
+}
+
+
+def test_a_tier_that_no_device_gets_costs_no_round(tmp_path: Path) -> None:
+    gone = {"downlink_bits_per_second": 1e9, "uplink_bits_per_second": 1e9, "multiply_adds_per_second": 1e12}
+    for those, events in (
+        (["watch"], ["tier watch: none of 1 devices got it, they keep what they had"]),
+        (
+            ["phone", "watch"],
+            ["no tier was deployed: round 2, action 'deploy': 0 good replies of 2, server.minimum_rep"],
+        ),
+    ):
+        groups = [{**g, **({"device": "gone"} if g["name"] in those else {})} for g in TIERED["groups"]]
+        made = federating.experiment({**QUICK, "groups": groups, "devices": {"gone": {**gone, "dropout": 0.999999}}})
+        summary, directory, _ = federating.run(made, tmp_path / str(len(those)))
+        assert summary["status"] == "completed"
+        told = [event for event in directory.rows("rounds")[-1]["events"] if "changed nothing" not in event]
+        assert [event[: len(start)] for event, start in zip(told, events, strict=True)] == events
+        reached = {
+            row["group"] for row in directory.rows("clients") if row["action"] == "deploy" and row["error"] is None
+        }
+        assert reached == {"phone", "watch"} - set(those)
+        # Devices that never trained have no mask of their own: nothing is known of what they run.
+        assert (summary["groups"]["watch"]["deployed_accuracy"] is None) == ("watch" in those)
+
+
+def test_until_its_tier_of_another_architecture_is_taught_a_group_runs_its_own_model() -> None:
+    groups = [{"name": "dense", "share": 0.5, "model": "small-cnn"}, {**TIERED["groups"][2], "share": 0.5}]
+    params = {"tiers": "simkd", "tier_teacher": "small-cnn"}
+    made = federating.experiment({**QUICK, "server": {"strategy": "fedavg", "params": params}, "groups": groups})
+    watch, state = made.groups["watch"], made.server.initial(federating.federation(made))
+    assert made.deployed_model(state, watch) is watch.model
+    assert any(
+        "groups.watch: layers of its tier stay dense: " in warning for warning in made.warnings
+    )  # the head that it borrows
+    tier = {"weights": made.device_model(watch).template, "mask": np.zeros(0, np.uint8)}
+    state["tiers"] = {"groups": {"watch": tier}, "public": {}}
+    assert made.deployed_model(state, watch).parameters == made.device_model(watch).parameters > watch.model.parameters
+
+
+def test_clients_cannot_train_on_from_a_tier_of_another_architecture() -> None:
+    groups = [{"name": "dense", "share": 0.5, "model": "small-cnn"}, {**TIERED["groups"][2], "share": 0.5}]
+    params = {"tiers": "simkd", "tier_teacher": "small-cnn", "tier_start": "tier"}
+    made = federating.experiment({**QUICK, "server": {"strategy": "fedavg", "params": params}, "groups": groups})
+    with pytest.raises(InputError, match="the tier of group 'watch' is not of its architecture, mini-cnn, which its"):
+        made.check_models()
+
+
+def test_what_a_strategy_without_tiers_keeps_under_that_name_is_its_own() -> None:
+    made = of({"tiers": "none"}, data__dataset="digits", data__examples=None)
+    assert made.tier({"tiers": ["something", "else"]}, made.groups["watch"]) is None
+
+
+def test_a_tier_is_rounded_as_its_group_rounds() -> None:
+    rounding = {**TIERED["groups"][2], "compression": "quantise", "bits": 4}
+    made = federating.experiment({**QUICK, "groups": [*TIERED["groups"][:2], rounding]})
+    fed = federating.federation(made)
+    fed.begin(2)
+    group, state = made.groups["watch"], made.server.initial(fed)
+    lesson = made.public.draw({"seed": [np.array([1], np.int64)]})
+    weights, masks = made.tiers.taught(fed, group, state, lesson)
+    spec = group.model
+    assert all(len(np.unique(weights[i])) <= 15 for i in spec.prunable)
+    assert all((weights[i][~m] == 0).all() for i, m in zip(spec.prunable, masks, strict=True))
+    scored = group.compression.rounded(weights, spec)
+    assert all(np.array_equal(a, b) for a, b in zip(weights, scored, strict=True))
+    assert (
+        fed.record.notes["tier watch after"] == evaluate(spec, weights, made.data.server_validation_examples).accuracy
+    )
+
+
+def test_a_dense_group_learns_behind_the_head_of_an_architecture_that_others_prune() -> None:
+    groups = [{**group, "client": "simkd"} for group in TIERED["groups"]]
+    groups[2] = {**groups[2], "model": "small-cnn", "compression_params": {"begin_round": 1, "end_round": 2}}
+    groups[1] = {**groups[1], "compression_params": {"begin_round": 1, "end_round": 2}}
+    params = {**QUICK["server"]["params"], "tiers": "simkd"}
+    server = {"strategy": "fedsimkd", "model": "small-cnn", "params": params}
+    made = federating.experiment({**QUICK, "server": server, "groups": groups})
+    fed = federating.federation(made)
+    fed.begin(2)
+    lesson = made.public.draw({"seed": [np.array([1], np.int64)]})
+    weights, masks = made.tiers.taught(fed, made.groups["dense"], made.server.initial(fed), lesson)
+    assert masks == []
+    assert len(weights) == len(made.device_model(made.groups["dense"]).template)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
         ({"public": None}, "but there is no public data to teach on; add [public]"),
         ({"groups": [{"name": "all", "model": "mini-cnn"}]}, "but no group has a sparsity"),
         ({"stop": {"patience": 2}}, "with [stop] the last round is not known beforehand; use 0"),
+        ({"stop": {"patience": 2}, "start": "tier"}, 'received "tier", but with [stop] the last round is not known'),
         ({"teacher": "big-cnn"}, "received 'big-cnn', expected the model of a group"),
         (
             {"mask": "client"},
@@ -174,12 +268,13 @@ def test_a_tier_of_another_architecture(way: str, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_in_the_way_is_said(table: dict[str, Any], message: str) -> None:
-    params = {"tiers": "kd", **({"tier_teacher": table["teacher"]} if "teacher" in table else {})}
+    named = {"teacher": "tier_teacher", "start": "tier_start"}
+    params = {"tiers": "kd", **{named[key]: value for key, value in table.items() if key in named}}
     whole = {**TIERED, **table, "server": {"strategy": "fedavg", "params": params}}
     if "mask" in table:
         pruning = {"compression_params": {"mask": table["mask"], "begin_round": 1, "end_round": 2}}
         whole["groups"] = [{**group, **(pruning if group.get("sparsity") else {})} for group in TIERED["groups"]]
-    whole = {key: value for key, value in whole.items() if key not in ("teacher", "mask") and value is not None}
+    whole = {key: value for key, value in whole.items() if key not in (*named, "mask") and value is not None}
     with pytest.raises(InputError) as caught:
         federating.experiment(whole).check_models()
     assert message in str(caught.value)

@@ -405,3 +405,12 @@ def test_what_does_not_go_together_is_refused(method: str, key: str, value: Any,
         experiment(table)
     assert problem in str(error.value)
     assert "groups.small" in str(error.value)
+
+
+@pytest.mark.parametrize("method", ["heterofl", "fedrolex"])
+def test_clients_that_cannot_train_on_from_a_tier_do_not(method: str) -> None:
+    table = federation(method)
+    server = {"strategy": method, "params": {"tiers": "kd", "tier_start": "tier"}}
+    made = experiment({**table, "server": server, "public": {"source": "holdout", "examples": 64}})
+    with pytest.raises(InputError, match='tier_start: received "tier", but clients of this strategy cannot train on'):
+        made.check_models()
