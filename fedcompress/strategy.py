@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from pydantic import BaseModel
 
+from fedcompress.client import ClientStrategy
 from fedcompress.compression.base import Params
 from fedcompress.data.federated import Examples
 from fedcompress.distillation import tiers
@@ -264,7 +265,7 @@ class ServerStrategy(ABC):
                 yield (
                     f"groups.{group.settings.name}.client: strategy {use.name!r} needs the action "
                     f"{', '.join(missing)}, which client {group.settings.client!r} does not have "
-                    f"(it has {', '.join(sorted(actions)) or 'none'})."
+                    f"(it has {', '.join(sorted(actions - ClientStrategy.actions())) or 'none'})."
                 )
 
     def problems(self) -> list[str]:

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [path for path in PAGES if path.parent.name != "results"]  # those are written by a command
 NOT_RUN = {
-    "README.md": 1,
+    "README.md": 2,
     "CONTRIBUTING.md": 2,
     "docs/tutorial.md": 2,
     "docs/how-to/cluster.md": 1,

@@ -53,7 +53,7 @@ def test_the_page_of_a_scenario_that_ships_begins_with_what_to_expect(make_run: 
     run = make_run("run", settings={"name": "quickstart"})
     results.main([str(run), "--into", str(tmp_path)])
     head = (tmp_path / "quickstart.md").read_text().split("```")[0]
-    assert head.startswith("# quickstart\n\n>\n> **Expect:** accuracy 0.9")
+    assert head.startswith("# quickstart\n\n>\n> **Expect:** 0.9")
     assert "> **Run:** fedcompress run scenarios/quickstart.toml" in head
 
 

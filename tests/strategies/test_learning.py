@@ -82,15 +82,18 @@ def test_distilled_averages_are_ahead_of_the_averages(
 
 
 @pytest.mark.parametrize(
-    ("strategy", "client", "more"),
+    ("strategy", "client", "params", "more"),
     [
-        ("dsfl", "distilling", {}),  # 0.813
-        ("fedsimkd", "simkd", {"model": "small-cnn"}),  # 0.688
+        ("dsfl", "distilling", {}, {}),  # 0.813
+        # 0.554; on 60 validation examples a first block may seem no better than random weights, and the teacher stays.
+        ("fedsimkd", "simkd", {"patience": 4}, {"model": "small-cnn"}),
     ],
 )
-def test_a_server_that_only_distils_learns(strategy: str, client: str, more: dict[str, Any], tmp_path: Path) -> None:
+def test_a_server_that_only_distils_learns(
+    strategy: str, client: str, params: dict[str, Any], more: dict[str, Any], tmp_path: Path
+) -> None:
     """It begins with random weights, which are right of one in ten."""
-    learned = final(three_rounds(tmp_path, strategy, client, ("small-cnn",), alpha=0.5, **more))
+    learned = final(three_rounds(tmp_path, strategy, client, ("small-cnn",), params, alpha=0.5, **more))
     assert learned > 0.1 + 0.3
 
 
