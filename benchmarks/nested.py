@@ -11,8 +11,6 @@ are of the processor, in the rounds and at the end. What is in FILE is not done 
 from __future__ import annotations
 
 import json
-import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
@@ -21,18 +19,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from benchmarks.federations import finished
 from benchmarks.process import ROOT
 from benchmarks.report import console, print_machine
-from fedcompress.client_app import make_client_app
-from fedcompress.engines.inline import InlineGrid
 from fedcompress.experiment import Experiment
 from fedcompress.plugins import Plugins
 from fedcompress.results.compare.statistics import Interval
-from fedcompress.results.run.checkpoint import Checkpoints
-from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Observer, Recorder
 from fedcompress.scenario import Scenario
-from fedcompress.server_app import run_rounds
 from fedcompress.training.trainer import evaluate
 
 SCENARIO = ROOT / "scenarios" / "quickstart.toml"
@@ -118,17 +111,10 @@ def scenario(overrides: Row, seed: int) -> Scenario:
 def measured(name: str, seed: int) -> Row:
     """Runs one federation and returns validation accuracies: of the global model, of what each group's devices run."""
     experiment = Experiment.load(scenario(SETTINGS[name], seed), Plugins())
-    started = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        directory = RunDirectory.create(Path(folder) / "run", experiment.scenario.toml(), {})
-        grid = InlineGrid(make_client_app(lambda _: experiment), len(experiment.clients))
-        recorder, checkpoints = Recorder(experiment, directory, "inline"), Checkpoints(directory)
-        state, _ = run_rounds(grid, experiment, recorder, checkpoints, Observer())
-        grid.close()
-    seconds = time.process_time() - started
-    row: Row = {"setting": name, "seed": seed, "global": recorder.scores.validation, "seconds": seconds}
+    run = finished(experiment)
+    row: Row = {"setting": name, "seed": seed, "global": run.scores.validation, "seconds": run.seconds}
     for group in experiment.groups.values():
-        models = (experiment.deployed(state, experiment.clients[partition]) for partition in group.clients)
+        models = (experiment.deployed(run.state, experiment.clients[partition]) for partition in group.clients)
         examples = experiment.data.server_validation_examples
         row[group.name] = mean(evaluate(group.model, w, examples).accuracy for w in models if w is not None)
     return row

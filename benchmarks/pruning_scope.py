@@ -10,8 +10,6 @@ of what a group's clients would deploy: the global weights under each one's mask
 from __future__ import annotations
 
 import json
-import tempfile
-import time
 from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any
@@ -19,18 +17,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from benchmarks.federations import finished
 from benchmarks.report import console, print_machine
-from fedcompress.client_app import make_client_app
-from fedcompress.engines.inline import InlineGrid
 from fedcompress.experiment import Experiment
 from fedcompress.groups import Group
 from fedcompress.plugins import Plugins
 from fedcompress.results.compare.statistics import Difference, Interval
-from fedcompress.results.run.checkpoint import Checkpoints
-from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Observer, Recorder
 from fedcompress.scenario import Scenario
-from fedcompress.server_app import run_rounds
 from fedcompress.strategy import State
 from fedcompress.training.trainer import evaluate
 
@@ -69,18 +62,12 @@ def scenario(scope: str, seed: int, mask: str) -> Scenario:
 def measured(scope: str, seed: int, mask: str) -> Row:
     """Runs one federation and returns validation accuracies: of the global model, of each group's deployed models."""
     experiment = Experiment.load(scenario(scope, seed, mask), Plugins())
-    started = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        directory = RunDirectory.create(Path(folder) / "run", experiment.scenario.toml(), {})
-        grid = InlineGrid(make_client_app(lambda _: experiment), len(experiment.clients))
-        recorder, checkpoints = Recorder(experiment, directory, "inline"), Checkpoints(directory)
-        state, _ = run_rounds(grid, experiment, recorder, checkpoints, Observer())
-        grid.close()
-    accuracies = {name: _deployed(experiment, state, group) for name, group in experiment.groups.items()}
+    run = finished(experiment)
+    accuracies = {name: _deployed(experiment, run.state, group) for name, group in experiment.groups.items()}
     pruned = mean(accuracies[name] for name, sparsity in SPARSITIES.items() if sparsity)
     # Dense clients deploy the global model.
     row = {"scope": scope, "seed": seed, "mask": mask, "global": accuracies.pop("dense"), **accuracies, PRUNED: pruned}
-    return {**row, "processor_seconds": time.process_time() - started}
+    return {**row, "processor_seconds": run.seconds}
 
 
 def _deployed(experiment: Experiment, state: State, group: Group) -> float:

@@ -222,7 +222,7 @@ def _made_with(made: Sequence[Provenance], what: str, seeds: Sequence[int], seco
     def distinct(of: Callable[[Any], str]) -> str:
         return ", ".join(dict.fromkeys(map(of, made)))
 
-    commands = dict.fromkeys(_command(one["command"]) for one in made)
+    commands = dict.fromkeys(command_of(one["command"]) for one in made)
     originals = [command for command in commands if "resume" not in command]
     versions = {f"{name} {version}" for one in made for name, version in one["versions"].items() if version}
     several = "seeds" if len(seeds) > 1 else "seed"
@@ -244,15 +244,21 @@ def _commit(made: Mapping[str, Any]) -> str:
     return "unknown" if not made["commit"] else f"`{made['commit'][:9]}`" + (" with changes" if made["dirty"] else "")
 
 
-def _command(words: Sequence[str]) -> str:
-    """Returns a command as another machine would run it: without its paths and where it wrote."""
-    shown, skipped = ["fedcompress"], 0
+def command_of(words: Sequence[str], program: str = "fedcompress", hidden: Mapping[str, int] = HIDDEN) -> str:
+    """Returns a command as another machine would run it: without its paths and where it wrote.
+
+    Args:
+        words: Of the command, the program first.
+        program: What it is called elsewhere.
+        hidden: Options that say nothing there, and how many values follow them.
+    """
+    shown, skipped = program.split(), 0
     for word in words[1:]:
         option, _, value = word.partition("=")
         if skipped:
             skipped -= 1
-        elif option in HIDDEN:
-            skipped = 0 if value else HIDDEN[option]
+        elif option in hidden:
+            skipped = 0 if value else hidden[option]
         else:
             shown.append(_relative(word))
     return shlex.join(shown)

@@ -21,8 +21,7 @@ and the seeds 101 to 103; what is reported is test accuracy on other seeds. What
 from __future__ import annotations
 
 import json
-import tempfile
-import time
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import nan
@@ -33,22 +32,20 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from benchmarks.report import console, print_machine
-from fedcompress.client_app import make_client_app
+from benchmarks.federations import finished
+from benchmarks.report import console, machine, print_machine
+from benchmarks.results import command_of
 from fedcompress.compression.kinds.slice import prefixes
 from fedcompress.compression.size import measure
-from fedcompress.engines.inline import InlineGrid
 from fedcompress.experiment import Experiment
 from fedcompress.groups import Group
 from fedcompress.models import channels
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.page.blocks import TextTable
 from fedcompress.plugins import Plugins
 from fedcompress.results.compare.statistics import Difference, Interval
-from fedcompress.results.run.checkpoint import Checkpoints
-from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Observer, Recorder
+from fedcompress.results.compare.tables import markdown
 from fedcompress.scenario import Scenario
-from fedcompress.server_app import run_rounds
 from fedcompress.strategy import State
 from fedcompress.training.trainer import evaluate
 
@@ -163,22 +160,14 @@ def measured(case: Case, method: str, rate: float, seed: int, densities: Sequenc
     parsed = scenario(case, method, rate, seed, densities)
     experiment = Experiment.load(parsed, Plugins())
     experiment.check_models()
-    started = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        directory = RunDirectory.create(Path(folder) / "run", experiment.scenario.toml(), {})
-        grid = InlineGrid(make_client_app(lambda _: experiment), len(experiment.clients))
-        recorder, checkpoints = Recorder(experiment, directory, "inline"), Checkpoints(directory)
-        state, summary = run_rounds(grid, experiment, recorder, checkpoints, Observer())
-        grid.close()
-        ledger = list(directory.rows("ledger"))
-    seconds = time.process_time() - started
-    groups = {name: _of_group(experiment, state, group, ledger) for name, group in experiment.groups.items()}
+    run = finished(experiment)
+    groups = {name: _of_group(experiment, run.state, group, run.ledger) for name, group in experiment.groups.items()}
     return {
         **key(case, method, rate, seed),
         "densities": list(densities),
-        "global": summary["accuracy"],
+        "global": run.summary["accuracy"],
         "groups": groups,
-        "processor_seconds": seconds,
+        "processor_seconds": run.seconds,
     }
 
 
@@ -268,7 +257,7 @@ class Runs:
         return max(RATES, key=judged)
 
 
-def table(rows: Mapping[str, Sequence[Row]], case: Case, ours: str) -> Table:
+def table(rows: Mapping[str, Sequence[Row]], case: Case, ours: str) -> TextTable:
     """Returns means over seeds with 95 % intervals, and differences of ours to each other method, seed by seed.
 
     Args:
@@ -276,36 +265,58 @@ def table(rows: Mapping[str, Sequence[Row]], case: Case, ours: str) -> Table:
         case: What is compared.
         ours: The method that others are compared with.
     """
-    data = "with" if case.public else "without"
-    title = f"{case.model}, equal {case.equal}, {data} public data: what devices run, test accuracy in %"
-    shown = Table("group", "method", title=title, title_justify="left")
     columns = (
-        "accuracy",
-        f"{ours}, to it",
+        "group",
+        "method",
+        "deployed",
+        f"{ours} less it",
         "global",
-        "parameters",
+        "weights that are not zero",
         "multiply-adds",
         "kB a client",
         "masks, kB",
         "rate",
     )
-    for name in columns:
-        shown.add_column(name, justify="right")
+    cells = []
     for name in map(name_of, case.widths):
         for method, runs in rows.items():
             groups = [run["groups"][name] for run in runs]
             own = {run["seed"]: run["groups"][name]["accuracy"] for run in runs}
             reference = {run["seed"]: run["groups"][name]["accuracy"] for run in rows.get(ours, [])}
             compared = Difference.of(reference, own).interval.signed(100, 2) if reference and method != ours else "-"
-            shown.add_row(
-                *(name, method, Interval.of(list(own.values())).percent(), compared),
-                Interval.of([run["global"] for run in runs]).percent(),
-                *(f"{mean(g[column] or nan for g in groups):,.0f}" for column in ("nonzero", "multiply_adds")),
-                *(f"{mean(g[column] for g in groups) / 1000:.1f}" for column in ("bytes", "mask_bytes")),
-                f"{runs[0]['rate']:g}",
-            )
-        shown.add_section()
+            row = [name, method, Interval.of(list(own.values())).percent(), compared]
+            row.append(Interval.of([run["global"] for run in runs]).percent())
+            row += [f"{mean(g[column] or nan for g in groups):,.0f}" for column in ("nonzero", "multiply_adds")]
+            row += [f"{mean(g[column] for g in groups) / 1000:.1f}" for column in ("bytes", "mask_bytes")]
+            cells.append((*row, f"{runs[0]['rate']:g}"))
+    data = "with" if case.public else "without"
+    title = f"{case.model}, equal {case.equal}, {data} public data: what devices run, test accuracy in %"
+    caption = (
+        "± is half of the 95 % interval over seeds (Student's t); differences are taken seed by seed. Bytes are both "
+        "ways, of one client. A mask makes no inference faster: multiply-adds are those of the network that runs."
+    )
+    return TextTable(title, columns, tuple(cells), caption)
+
+
+def printed(found: TextTable) -> Table:
+    """Returns a table for a terminal, with a line between groups."""
+    shown = Table(*found.columns[:2], title=found.title, title_justify="left", caption=found.caption)
+    for name in found.columns[2:]:
+        shown.add_column(name, justify="right")
+    for row, following in zip(found.rows, [*found.rows[1:], found.rows[-1]], strict=True):
+        shown.add_row(*row, end_section=row[0] != following[0])
     return shown
+
+
+def page(found: TextTable, command: str, case: Case, rate: float | None) -> str:
+    """Returns the table as a page of results, with the command and what it ran."""
+    chosen = "one learning rate for all methods, which nobody chose" if rate else "learning rates chosen on validation"
+    widths = ", ".join(f"{width:g}" for width in case.widths)
+    lines = (
+        f"- Fashion-MNIST, 6,000 images, 10 clients, Dirichlet 0.5, 10 rounds of 2 epochs, widths {widths}; {chosen}",
+        f"- {', '.join(f'{name} {number}' for name, number in machine()['versions'].items() if number)}",
+    )
+    return "\n\n".join(["# sub-models", f"```\n{command}\n```", "\n".join(lines), markdown(found).strip()]) + "\n"
 
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -322,6 +333,7 @@ def main(
     widths: Annotated[str, typer.Option(help="Of the slices, 1 among them.")] = "1,0.5,0.25,0.125",
     ours: Annotated[str, typer.Option(help="Method that the others are compared with.")] = "masks",
     rate: Annotated[float | None, typer.Option(help="Learning rate; default: chosen on validation.")] = None,
+    into: Annotated[Path | None, typer.Option(metavar="PAGE", help="Write the table as a page of results.")] = None,
 ) -> None:
     """Compare sub-models of one federation."""
     if equal not in ("parameters", "bytes") or not set(methods.split(",")) <= set(METHODS):
@@ -334,7 +346,11 @@ def main(
         method: [runs.reported(method, runs.rate_of(method), int(seed)) for seed in seeds.split(",")]
         for method in methods.split(",")
     }
-    console.print(table(rows, case, ours))
+    found = table(rows, case, ours)
+    console.print(printed(found))
+    if into is not None:
+        command = command_of(sys.argv, "python -m benchmarks.submodels", {"--into": 1, "--out": 1})
+        into.write_text(page(found, command, case, rate), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ is not done again.
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from pathlib import Path
 from statistics import mean
@@ -22,20 +21,15 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from benchmarks.federations import finished, grid_of
 from benchmarks.report import console, print_machine
-from fedcompress.client_app import make_client_app
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.tiers import Tiers
-from fedcompress.engines.inline import InlineGrid
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
 from fedcompress.plugins import Plugins
 from fedcompress.results.compare.statistics import Difference, Interval
-from fedcompress.results.run.checkpoint import Checkpoints
-from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.recorder import Observer, Recorder
 from fedcompress.scenario import Scenario
-from fedcompress.server_app import run_rounds
 from fedcompress.strategy import State
 from fedcompress.training.trainer import evaluate
 
@@ -49,7 +43,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rate 0.008": {"tier_learning_rate": 0.008},
     "4 blocks": {"tier_blocks": 4},
     "16 blocks": {"tier_blocks": 16},
-    "T 2": {"tier_temperature": 2.0},
+    "T 1": {"tier_temperature": 1.0},
     "T 4": {"tier_temperature": 4.0},
     "batches of 64": {"tier_batch_size": 64},
     "simkd": {"tiers": "simkd"},
@@ -86,17 +80,6 @@ def scenario(seed: int, alpha: float, examples: int = 6000) -> Scenario:
     )
 
 
-def trained(experiment: Experiment) -> State:
-    """Runs a federation and returns its last state."""
-    with tempfile.TemporaryDirectory() as folder:
-        directory = RunDirectory.create(Path(folder) / "run", experiment.scenario.toml(), {})
-        grid = InlineGrid(make_client_app(lambda _: experiment), len(experiment.clients))
-        recorder, checkpoints = Recorder(experiment, directory, "inline"), Checkpoints(directory)
-        state, _ = run_rounds(grid, experiment, recorder, checkpoints, Observer())
-        grid.close()
-    return state
-
-
 def judged_on(experiment: Experiment) -> Examples:
     """Returns the validation examples of all clients."""
     parts = [experiment.data.validation(client.partition) for client in experiment.clients]
@@ -108,7 +91,7 @@ def measured(experiment: Experiment, state: State, settings: dict[str, Any]) -> 
     server, examples = experiment.server, judged_on(experiment)
     server.params = server.params.model_copy(update={**RECIPE, **settings})
     tiers, started = Tiers(server, experiment.scenario.rounds), time.process_time()
-    grid = InlineGrid(make_client_app(lambda _: experiment), len(experiment.clients))
+    grid = grid_of(experiment)
     fed = Federation(grid, experiment)
     fed.begin(experiment.scenario.rounds)
     public = experiment.public
@@ -174,7 +157,7 @@ def main(
             if not left:
                 continue
             experiment = Experiment.load(scenario(seed, alpha), Plugins())
-            state = trained(experiment)
+            state = finished(experiment).state
             for name in left:
                 figures = (
                     untaught(experiment, state) if name == "untaught" else measured(experiment, state, SETTINGS[name])

@@ -112,7 +112,7 @@ def test_commands_are_those_of_any_machine() -> None:
     ]
     words += ["--data-dir=/data", "--set", "rounds=3", "--json", "--plugins", "/home/me/mine"]
     expected = "fedcompress run scenarios/x.toml --workers 2 --set rounds=3 --plugins mine"
-    assert results._command(words) == expected
+    assert results.command_of(words) == expected
 
 
 def test_unfinished_sweeps_are_refused(
