@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks.federations import finished, grid_of
 from benchmarks.report import console, print_machine
 from fedcompress.data.federated import Examples
-from fedcompress.distillation.tiers import Tiers
+from fedcompress.distillation.tier_teaching import Tiers
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
 from fedcompress.plugins import Plugins

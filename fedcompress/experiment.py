@@ -24,6 +24,7 @@ from fedcompress.distillation import tiers
 from fedcompress.distillation.public import PublicData, teacher_contents
 from fedcompress.distillation.round import counting_problems, counting_warnings
 from fedcompress.distillation.source import PublicSource, make_source
+from fedcompress.distillation.tier_teaching import Tiers
 from fedcompress.errors import InputError, described, prepared
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
@@ -142,11 +143,11 @@ class Experiment:
         return tiers.device_model(self.strategy, self.strategy_params, group, self.groups, self.server_model)
 
     @cached_property
-    def tiers(self) -> tiers.Tiers | None:
+    def tiers(self) -> Tiers | None:
         """What makes the models that sparse groups run, if the scenario asks for it; only the driver has it."""
         params = self.strategy_params
         asked = isinstance(params, tiers.TierParams) and params.tiers != "none"
-        return tiers.Tiers(self.server, self.scenario.rounds) if asked else None
+        return Tiers(self.server, self.scenario.rounds) if asked else None
 
     def group_of(self, partition: int) -> Group:
         """Returns the group of a client."""

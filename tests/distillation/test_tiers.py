@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedcompress.compression import masks as masking
-from fedcompress.distillation import tiers
+from fedcompress.distillation.tier_teaching import Tiers
 from fedcompress.errors import InputError
 from fedcompress.training.trainer import evaluate
 from tests import federating
@@ -67,7 +67,7 @@ def test_it_stays_under_its_mask_and_learns_from_the_global_model() -> None:
     mask = masking.choose(state["weights"][spec.name], spec.prunable, [a.size // 5 for a in _prunable(state, spec)])
     state["server_masks"] = {"watch": mask}
     lesson = made.public.draw({"seed": [np.array([1], np.int64)]})
-    made_tiers = tiers.Tiers(made.server, 3)
+    made_tiers = Tiers(made.server, 3)
     weights, masks = made_tiers.taught(fed, group, state, lesson)
     assert [np.array_equal(a, b) for a, b in zip(masks, mask, strict=True)] == [True] * len(mask)
     assert all((weights[i][~m] == 0).all() for i, m in zip(spec.prunable, mask, strict=True))
@@ -92,7 +92,7 @@ def test_a_borrowed_head_stays_as_it_is(way: str) -> None:
     mask = masking.choose(state["weights"][spec.name], spec.prunable, [a.size // 5 for a in _prunable(state, spec)])
     state["server_masks"] = {"watch": mask}
     lesson = made.public.draw({"seed": [np.array([1], np.int64)]})
-    weights, _ = tiers.Tiers(made.server, 3).taught(fed, group, state, lesson)
+    weights, _ = Tiers(made.server, 3).taught(fed, group, state, lesson)
     kernel, bias = spec.head_of(state["weights"][spec.name])
     head, last = spec.head_of(weights)
     assert np.array_equal(head, np.where(mask[-1], kernel, 0))
