@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,9 +54,12 @@ def tiny_file(tiny: dict[str, Any], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Done]:
-    """Runs `fedcompress ARGUMENTS...` in this process, in the test's own folder."""
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Iterator[Callable[..., Done]]:
+    """Runs `fedcompress ARGUMENTS...` in this process, in the test's own folder, which no later test imports from."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
     def run(*arguments: object) -> Done:
         monkeypatch.setattr(sys, "argv", ["fedcompress", *map(str, arguments)])
@@ -67,4 +70,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
             code = end.code or 0
         return Done(code, *capsys.readouterr())
 
-    return run
+    yield run
+    for name, module in [*sys.modules.items()]:
+        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
