@@ -18,6 +18,7 @@ from fedcompress.scenario.sections import (
     GroupSettings,
     Name,
     Positive,
+    PrivacySettings,
     PublicSettings,
     ServerSettings,
     StopSettings,
@@ -37,6 +38,7 @@ class Scenario(Document):
     seed: int = Field(1, ge=0, description="every random number derives from it")
     data: DataSettings = Field(default_factory=DataSettings)
     public: PublicSettings | None = None
+    privacy: PrivacySettings | None = None
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     wire: WireSettings = Field(default_factory=WireSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)

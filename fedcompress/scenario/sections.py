@@ -91,6 +91,24 @@ class PublicSettings(Section):
         return self.source.partition("dataset:")[2]
 
 
+class PrivacySettings(Section):
+    """`[privacy]`: differential privacy of what generators of public data are made from. Models are not covered."""
+
+    epsilon: float = Field(gt=0.0, description="budget of each client over the whole run, at delta")
+    delta: float = Field(1e-5, gt=0.0, lt=1.0, description="probability with which epsilon may not hold")
+    unit: Literal["example", "client"] = Field(
+        "example", description="what is hidden: that one example is there, or that a client takes part"
+    )
+    clip: float = Field(
+        1.0, gt=0.0, description="most that one unit adds, Euclidean: an example's gradient, or a client's release"
+    )
+    noise: Literal["seed", "system"] = Field(
+        "seed",
+        description="where noise comes from: the seed, so that runs repeat and who knows it can undo it, or the "
+        "operating system",
+    )
+
+
 class TrainingSettings(Section):
     """`[training]`: one local training of one client."""
 
