@@ -250,7 +250,7 @@ class Experiment:
             if group.settings.device:
                 _check_countable(name, group.model)
         with prepared(f"server strategy {self.scenario.server.strategy!r}"):
-            of_tiers = self.tiers.problems(self.scenario) if self.tiers else ()
+            of_tiers = self.tiers.problems(self.scenario, self.plugins) if self.tiers else ()
             problems = [*self.server.problems(), *counting_problems(self.server), *of_tiers]
         unsupported: list[str] = []
         for name, group in self.groups.items():
