@@ -103,8 +103,9 @@ class Experiment:
             )
         section = scenario.public
         known = data.public_inputs, data.public_labels
-        drawn = {"seed": scenario.seed, "privacy": scenario.privacy}
-        public = None if section is None else make_source(section, shape, classes, *known, **drawn)
+        public = None
+        if section is not None:
+            public = make_source(section, shape, classes, *known, seed=scenario.seed, privacy=scenario.privacy)
         server_model = None if scenario.server.model is None else models[scenario.server.model]
         return cls(scenario, plugins, data, groups, choices.strategy, choices.strategy_params, public, server_model)
 
@@ -253,7 +254,7 @@ class Experiment:
             if group.settings.device:
                 _check_countable(name, group.model)
         with prepared(f"server strategy {self.scenario.server.strategy!r}"):
-            of_tiers = self.tiers.problems(self.scenario) if self.tiers else ()
+            of_tiers = self.tiers.problems(self.scenario, self.plugins) if self.tiers else ()
             private = self.scenario.privacy is not None
             problems = [*self.server.problems(), *counting_problems(self.server, private=private), *of_tiers]
         if self.public is not None and self.public.embedded is not None:

@@ -30,6 +30,7 @@ from fedcompress.privacy.accounts import Accounts
 from fedcompress.rows import ClientRow
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import Reply
+from fedcompress.units import counted
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Arrays, Payload
 from fedcompress.wire.ledger import Direction, Transfer, transfers
@@ -349,8 +350,8 @@ class Federation(strategy.Federation):
             more = f" and {len(partitions) - _NAMED} more" if len(partitions) > _NAMED else ""
             self.event(
                 f"{name}, {direction}, client{'s' if len(partitions) > 1 else ''} {', '.join(partitions[:_NAMED])}"
-                f"{more}: {sum(by_client.values())} values were cut off at {values.limit:.0f}, where {values} ends; "
-                f"another value type in [wire.{name}] holds them"
+                f"{more}: {counted(sum(by_client.values()), 'value')} cut off at {values.limit:.0f}, where {values} "
+                f"ends; another value type in [wire.{name}] holds them"
             )
 
 

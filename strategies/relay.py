@@ -32,6 +32,7 @@ from fedcompress.strategy import (
     ServerStrategy,
     State,
 )
+from fedcompress.units import counted
 from fedcompress.wire.content import weights_content
 
 
@@ -62,7 +63,9 @@ class Relay(ServerStrategy):
         clients = sum(len(group.clients) for group in self.groups.values())
         if clients != 2:
             models = ", ".join(sorted(self.models))
-            return [f"server.strategy: a relay runs between two clients; received {clients} clients of {models}."]
+            return [
+                f"server.strategy: a relay runs between two clients; received {counted(clients, 'client')} of {models}."
+            ]
         problems = []
         generated = self.public is not None and self.public.source.gan is not None
         if self.params.on == "public" and not generated:

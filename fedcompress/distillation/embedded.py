@@ -90,7 +90,8 @@ class MeanEmbedding:
         """
         vectors = [np.asarray(release[0], np.float64) for release in releases]
         if not self.noise_by_server:
-            return np.sum(vectors, axis=0)
+            total: NDArray[np.float64] = np.sum(vectors, axis=0)
+            return total
         assert self.privacy is not None
         within = np.sum([clipped(vector, self.privacy.clip) for vector in vectors], axis=0)
         return noisy(within, self.event.noise * self.privacy.clip, source_of(self.privacy.noise, rng))

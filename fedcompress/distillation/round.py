@@ -178,7 +178,7 @@ class PublicRound:
             rows = ensemble.within_quota(convincing, examples.y, self._source.classes)
             self._fed.note("rejection_rate", 1.0 - float(rows.mean()))
         if rows.sum() < FEWEST:
-            self._fed.event(f"{int(rows.sum())} of {len(rows)} samples are convincing, this round does not distil")
+            self._fed.event(f"convincing samples: {int(rows.sum())} of {len(rows)}, this round does not distil")
             return None
         return Lesson(rows, examples.x[rows], examples.y[rows], logits[rows])
 

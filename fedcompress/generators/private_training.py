@@ -8,7 +8,6 @@ batches, are what makes it good (Bie et al. 2023, "Private GANs, revisited").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, nan, sqrt
 from typing import Any, NamedTuple

@@ -20,6 +20,7 @@ from fedcompress.results.run.directory import ROWS, RunDirectory
 from fedcompress.results.run.states import ClientStates
 from fedcompress.strategy import State
 from fedcompress.tree import load_tree, save_tree
+from fedcompress.units import counted
 from fedcompress.wire.references import References, from_tree, to_tree
 
 FOLDER, FILE, CLIENTS = "checkpoint", "round.npz", "clients"
@@ -120,7 +121,10 @@ class Checkpoints:
             InputError: It has finished some: their checkpoint is lost. Nothing has been changed then.
         """
         if (rounds := self._rows["rounds"].path.read_bytes().count(b"\n")) > 1:
-            raise InputError(f"{self._folder / FILE}: is absent, though {rounds} rounds are written; start a new run.")
+            raise InputError(
+                f"{self._folder / FILE}: is absent, though rows of {counted(rounds, 'round')} are written; "
+                "start a new run."
+            )
         for rows in self._rows.values():
             rows.path.write_bytes(b"")
         self._rows = self._unread()
