@@ -103,8 +103,9 @@ class Experiment:
             )
         section = scenario.public
         known = data.public_inputs, data.public_labels
-        drawn = {"seed": scenario.seed, "privacy": scenario.privacy}
-        public = None if section is None else make_source(section, shape, classes, *known, **drawn)
+        public = None
+        if section is not None:
+            public = make_source(section, shape, classes, *known, seed=scenario.seed, privacy=scenario.privacy)
         server_model = None if scenario.server.model is None else models[scenario.server.model]
         return cls(scenario, plugins, data, groups, choices.strategy, choices.strategy_params, public, server_model)
 
