@@ -1,4 +1,4 @@
-"""Where the noise of releases comes from: the run's seed, so that runs repeat, or the operating system."""
+"""Where the secret numbers of a release come from: its noise, and who takes part in its samples."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from typing import Literal
 
 import numpy as np
 
+NoiseSource = Literal["seed", "system"]
+"""`[privacy] noise`."""
 
-def source_of(noise: Literal["seed", "system"], rng: np.random.Generator) -> np.random.Generator:
-    """Returns the generator that all noise of one release is drawn from.
+
+def source_of(noise: NoiseSource, rng: np.random.Generator) -> np.random.Generator:
+    """Returns the generator of all secret numbers of one release.
 
     Args:
-        noise: "seed" for `rng` itself: who knows the seed can take that noise off again. "system" for a new one, which
-            is seeded by the operating system's entropy.
-        rng: One of the run's keyed generators.
+        noise: "seed": they repeat, and whoever knows the seed can undo them; "system": a fresh generator of 128 bits of
+            the operating system's entropy.
+        rng: Of the run's keyed generators, for this release alone.
     """
     return rng if noise == "seed" else np.random.default_rng()
