@@ -88,13 +88,14 @@ class MeanEmbedding:
             releases: As they arrived.
             rng: For this sum alone.
         """
-        vectors = [np.asarray(release[0], np.float64) for release in releases]
+        total = np.zeros(self.embedding.size)
+        for release in releases:
+            vector = np.asarray(release[0], np.float64)
+            total += clipped(vector, self.privacy.clip) if self.privacy and self.noise_by_server else vector
         if not self.noise_by_server:
-            total: NDArray[np.float64] = np.sum(vectors, axis=0)
             return total
         assert self.privacy is not None
-        within = np.sum([clipped(vector, self.privacy.clip) for vector in vectors], axis=0)
-        return noisy(within, self.event.noise * self.privacy.clip, source_of(self.privacy.noise, rng))
+        return noisy(total, self.event.noise * self.privacy.clip, source_of(self.privacy.noise, rng))
 
     def count_deviation(self, clients: int) -> float:
         """Returns the deviation of the noise on the count of a class, summed over so many clients."""
@@ -167,10 +168,13 @@ def make_embedding(
     width = settings.width
     if isinstance(width, str):
         try:
-            width = median_distance(noise_images(input_shape, seed) if pool is None else pool)
+            known = noise_images(input_shape, seed) if pool is None else pool
+            width = median_distance(known, settings.smoothness)
         except InputError as error:
             raise InputError(f"public.embedding.width: received {settings.width!r}, but {error}.") from None
-    embedding = Embedding(input_shape, classes, settings.features, float(width), settings.count_weight, seed)
+    embedding = Embedding(
+        input_shape, classes, settings.features, float(width), settings.smoothness, settings.count_weight, seed
+    )
     return MeanEmbedding(settings, embedding, privacy)
 
 

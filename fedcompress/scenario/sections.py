@@ -73,7 +73,10 @@ class EmbeddingSettings(Section):
         description="of the kernel, in pixels' values from 0 to 1: a number, or the median distance of images of noise "
         'or of "dataset:NAME"',
     )
-    count_weight: float = Field(0.1, gt=0.0, description="of class counts against features in what is released")
+    smoothness: float = Field(
+        1.0, ge=0.0, description="how fast features' amplitudes fall with spatial frequency; 0: not, 1: as in images"
+    )
+    count_weight: float = Field(0.3, gt=0.0, description="of class counts against features in what is released")
     generator: Literal["compact", "cgan"] = Field("compact", description="size of the generator")
     steps: Positive = Field(1000, description="of the generator's training on the first releases")
     more_steps: int = Field(200, ge=0, description="each time that further clients' releases have come")
