@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,15 @@ def command(args: GenerateArguments) -> None:
     overrides: dict[str, Any] = {} if args.seed is None else {"seed": args.seed}
     recipe = GeneratorRecipe.load(named(args.recipe, "generators"), overrides | dict(map(parse_assignment, args.set_)))
     options = Options(data_dir=args.data_dir, plugins=tuple(args.plugins))
-    if first is not None:
-        if args.out is None or not (args.out / launch.FILE).exists():
-            raise InputError(f"--from {first}: expected --out DIR with the run whose earlier steps are taken.")
-        _run(
-            recipe,
-            args.out,
-            lambda shown: launch.start(recipe, args.out, options, shown, first=first, last=last),
-            last,
-            as_json=args.json,
-        )
-        return
-    with new_directory(recipe.name, args.out) as path:
-        _run(recipe, path, lambda shown: launch.start(recipe, path, options, shown, last=last), last, as_json=args.json)
+    known = args.out is not None and (args.out / launch.FILE).exists()
+    if first is not None and not known:
+        raise InputError(f"--from {first}: expected --out DIR with the run whose earlier steps are taken.")
+    with nullcontext(args.out) if first is not None and args.out else new_directory(recipe.name, args.out) as path:
+
+        def run(display: ChainDisplay) -> list[Row]:
+            return launch.start(recipe, path, options, display, first=first, last=last)
+
+        _run(recipe, path, run, last, as_json=args.json)
 
 
 def resume(path: Path, *, as_json: bool) -> None:

@@ -46,7 +46,7 @@ def unpack(data: bytes) -> tuple[SlimSpec, Arrays]:
         (length,) = struct.unpack("<I", data[len(MAGIC) : start])
         head = json.loads(data[start : start + length])
         shape, widths = tuple(head["input_shape"]), tuple(head["widths"])
-        spec = SlimSpec(SMALL, shape, head["classes"], widths, head["bits"], head["noise"])  # type: ignore[arg-type]
+        spec = SlimSpec(SMALL, shape, head["classes"], widths, head["bits"], head["noise"])
         rest, arrays = memoryview(data)[start + length :], []
         for index, template in enumerate(spec.generator_template):
             rounded = index % 2 == 0 and spec.bits < FLOAT_BITS
@@ -73,4 +73,4 @@ def _values(data: memoryview, size: int, bits: int) -> NDArray[np.float32]:
     scale = np.frombuffer(data[:4], _SCALE)[0]
     planes = np.unpackbits(np.frombuffer(data[4:], np.uint8), count=size * bits).reshape(size, bits).astype(np.int64)
     integers = (planes << np.arange(bits)).sum(axis=1) - (2 ** (bits - 1) - 1)
-    return integers.astype(np.float32) * scale
+    return np.multiply(integers, scale, dtype=np.float32)

@@ -49,7 +49,7 @@ class TrainedGan:
 
 @dataclass(frozen=True)
 class GanState:
-    """Where a training that takes several calls stands; with the arguments of the next call it decides all that follows.
+    """Where a training over several calls stands: with the arguments of the next one it decides all that follows.
 
     Attributes:
         arrays: Every variable of a `GanLoop`, optimizers included, in its own order.

@@ -24,7 +24,7 @@ class ChainDisplay(ProgressLine, Observer):
 
     def started(self, step: str, epochs: int, done: int) -> None:
         """Shows the step that begins."""
-        self.note(f"step {STEPS.index(step) + 1} of {self._steps}: {step}")  # type: ignore[arg-type]
+        self.note(f"step {STEPS.index(step) + 1} of {self._steps}: {step}")
         self._label = step
         self.begin(max(epochs, 1), done, ["training"] if epochs else ["working"])
 

@@ -1,4 +1,4 @@
-"""The distillation set: noise and labels, stored as seeds, and the teacher's images of them, made when they are needed."""
+"""The distillation set: noise and labels, stored as seeds; the teacher's images of them are made when needed."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def privacy_lines(recipe: GeneratorRecipe, rows: Sequence[Row]) -> list[str]:
 
 def ledger(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """Returns who released what, in the order in which it was, and what all of it cost by then."""
-    lines, so_far = [], list[Release]()
+    lines, so_far = list[tuple[str, ...]](), list[Release]()
     for row in rows:
         for release in row.get("releases", ()):
             so_far.append(Release(**release))

@@ -1,4 +1,4 @@
-"""What every step of the chain works with: images, random numbers, a judge of samples, folders, somebody who watches."""
+"""What every step of the chain works with: images, random numbers, a judge of samples, folders, an observer."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def run(workshop: Workshop) -> None:
     compressed = workshop.folders["compress"].result()
     discriminator = workshop.folders["student"].result()["discriminator"]
     bits, noise = recipe.student.bits, workshop.teacher.networks.noise
-    spec = SlimSpec(SMALL, workshop.shape, workshop.classes, tuple(compressed["widths"]), bits, noise)  # type: ignore[arg-type]
+    spec = SlimSpec(SMALL, workshop.shape, workshop.classes, tuple(compressed["widths"]), bits, noise)
 
     def begin() -> Tree:
         return private_epochs.begin(Gan(compressed["generator"], discriminator))

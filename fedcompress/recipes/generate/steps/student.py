@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import numpy as np
-
 from fedcompress.generators.slim import LAYERS, SlimSpec, of_reference, on
 from fedcompress.generators.slim_training import Slimming, begun, slim_epoch
 from fedcompress.generators.spec import Gan
@@ -14,6 +12,7 @@ from fedcompress.recipes.generate.folder import Row, Tree
 from fedcompress.recipes.generate.measuring import figures, grid
 from fedcompress.recipes.generate.pairs import Pairs
 from fedcompress.recipes.generate.workshop import Workshop, gan_of, tree_of
+from fedcompress.wire.content import Arrays
 
 
 def run(workshop: Workshop) -> None:
@@ -59,5 +58,5 @@ def _initial(workshop: Workshop, spec: SlimSpec, teacher: Gan) -> Gan:
     return spec.initial(workshop.rng("student.initial"))
 
 
-def _channels(generator: list[np.ndarray]) -> Row:  # type: ignore[type-arg]
+def _channels(generator: Arrays) -> Row:
     return {f"{layer}_channels": int(kept.sum()) for layer, kept in zip(LAYERS, on(generator), strict=True)}
