@@ -7,8 +7,10 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from fedcompress.errors import InputError
+from fedcompress.generators.private_training import DpSgd, train_privately
 from fedcompress.generators.spec import Gan, GanSpec
 from fedcompress.privacy.accounting import Release, epsilon_of
+from fedcompress.privacy.noise import source_of
 from fedcompress.recipes.generate.folder import Row, Tree
 from fedcompress.recipes.generate.recipe import GeneratorRecipe, StepName
 from fedcompress.recipes.generate.workshop import Workshop, gan_of, tree_of
@@ -17,16 +19,13 @@ LARGEST_NOISE = 1e4
 """Above it, a search for noise has failed."""
 
 
-def begin(gan: Gan) -> Tree:
+def begin(recipe: GeneratorRecipe, gan: Gan) -> Tree:
     """Returns the state before the first private epoch."""
-    return {**tree_of(gan), "releases": []}
+    return {**tree_of(gan), "releases": [], "discriminator_steps": recipe.private.discriminator_steps}
 
 
 def train(workshop: Workshop, step: StepName, spec: GanSpec, state: Tree, epoch: int) -> tuple[Tree, Row]:
     """Returns the state after an epoch, and its row; optimizers start anew in it."""
-    from fedcompress.generators.private_training import DpSgd, train_privately
-    from fedcompress.privacy.noise import source_of
-
     settings, examples = workshop.recipe.private, workshop.data.train
     batch_size, steps = plan(workshop.recipe, step, len(examples))
     trained = train_privately(
@@ -37,7 +36,7 @@ def train(workshop: Workshop, step: StepName, spec: GanSpec, state: Tree, epoch:
             clip=settings.clip,
             noise=noise_of(workshop.recipe, len(examples)),
             batch_size=batch_size,
-            discriminator_steps=settings.discriminator_steps,
+            discriminator_steps=state["discriminator_steps"],
             adaptive=settings.adaptive,
         ),
         steps=steps,
@@ -46,7 +45,9 @@ def train(workshop: Workshop, step: StepName, spec: GanSpec, state: Tree, epoch:
     )
     row = {"generator_loss": trained.generator_loss, "discriminator_loss": trained.discriminator_loss}
     releases = [*state["releases"], *map(asdict, trained.releases)]
-    return {**tree_of(trained.gan), "releases": releases}, {**row, "epsilon_so_far": cost(workshop.recipe, releases)}
+    row |= {"discriminator_steps": trained.discriminator_steps, "epsilon_so_far": cost(workshop.recipe, releases)}
+    after = {**tree_of(trained.gan), "releases": releases, "discriminator_steps": trained.discriminator_steps}
+    return after, row
 
 
 def plan(recipe: GeneratorRecipe, step: StepName, examples: int) -> tuple[int, int]:

@@ -71,7 +71,7 @@ class PrivateSettings(Section):
     )
     epochs: Positive = Field(20, description="expected passes over the training examples")
     batch_size: Positive = Field(128, description="expected examples in a step (Poisson sampling)")
-    discriminator_steps: Positive = Field(10, description="steps of the discriminator for each of the generator")
+    discriminator_steps: Positive = Field(50, description="steps of the discriminator for each of the generator")
     adaptive: bool = Field(False, description="raise discriminator_steps where the discriminator falls behind")
     epsilon: float = Field(10.0, gt=0.0, description="budget of all private steps together, at delta")
     delta: float = Field(1e-5, gt=0.0, lt=1.0, description="probability with which epsilon may not hold")

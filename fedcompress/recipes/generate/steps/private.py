@@ -25,7 +25,7 @@ def run(workshop: Workshop) -> None:
     spec = SlimSpec(SMALL, workshop.shape, workshop.classes, tuple(compressed["widths"]), bits, noise)
 
     def begin() -> Tree:
-        return private_epochs.begin(Gan(compressed["generator"], discriminator))
+        return private_epochs.begin(recipe, Gan(compressed["generator"], discriminator))
 
     def train(state: Tree, epoch: int) -> tuple[Tree, Row]:
         return private_epochs.train(workshop, "private", spec, state, epoch)

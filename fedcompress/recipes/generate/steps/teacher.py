@@ -19,7 +19,7 @@ def run(workshop: Workshop) -> None:
     def begin() -> Tree:
         gan = spec.initial(workshop.rng("teacher.initial"))
         if recipe.whole:
-            return private_epochs.begin(gan)
+            return private_epochs.begin(recipe, gan)
         return {**tree_of(gan), **asdict(begun(spec, gan))}
 
     def train(state: Tree, epoch: int) -> tuple[Tree, Row]:
