@@ -8,7 +8,6 @@ batches, are what makes it good (Bie et al. 2023, "Private GANs, revisited").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, nan, sqrt
 from typing import Any, NamedTuple
@@ -213,7 +212,7 @@ class PrivateLoop:
             real = tf.cast(rows[index] >= 0, tf.float32) / expected
             fake = tf.where(index < generated, 1.0 / tf.cast(generated * tf.size(rows[index]), tf.float32), 0.0)
             chosen = tf.maximum(rows[index], 0)
-            images, labels = self._generated(tf.size(chosen), seed + [0, 2 * index])
+            images, labels = self._generated(tf.size(chosen), tf.stack([seed[0], seed[1] + 2 * index]))
             gradient, losses = self._clipped(
                 (scaled(tf.gather(x, chosen)), images), (tf.gather(y, chosen), labels), clip, (real, fake)
             )
@@ -278,7 +277,7 @@ class PrivateLoop:
     def _generated(self, images: Any, seed: Any) -> tuple[Any, Any]:
         """Returns images and their labels, which are uniform: those of a private batch would tell what is in it."""
         tf, networks = keras.tf, self._networks
-        labels = tf.random.stateless_uniform([images], seed + [0, 1], 0, networks.classes, tf.int32)
+        labels = tf.random.stateless_uniform([images], tf.stack([seed[0], seed[1] + 1]), 0, networks.classes, tf.int32)
         return networks.generate(
             self._generator, tf.random.stateless_normal([images, networks.noise], seed), labels
         ), labels
