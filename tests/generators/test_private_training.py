@@ -27,7 +27,9 @@ def examples(n: int = 40, seed: int = 0) -> Examples:
     return Examples(rng.integers(0, 256, (n, 8, 8, 1), np.uint8), (np.arange(n) % 10).astype(np.int32))
 
 
-def trained(data: Examples, settings: DpSgd = TINY, *, steps: int = 4, spec: GanSpec = SPEC, seed: int = 1) -> PrivateGan:
+def trained(
+    data: Examples, settings: DpSgd = TINY, *, steps: int = 4, spec: GanSpec = SPEC, seed: int = 1
+) -> PrivateGan:
     start = spec.initial(np.random.default_rng(0))
     rng, noise = np.random.default_rng(seed), np.random.default_rng(seed + 100)
     return train_privately(spec, start, data, settings, steps=steps, rng=rng, noise=noise)
