@@ -9,6 +9,7 @@ from typing import Any, Self
 from fedcompress.devices import ABOUT
 from fedcompress.experiment import Experiment
 from fedcompress.fitted_table import FittedTable
+from fedcompress.privacy.accounts import told
 from fedcompress.progress import ProgressLine
 from fedcompress.results.run.recorder import Observer
 from fedcompress.rows import Figure, RoundRow, Summary
@@ -111,6 +112,8 @@ def summary_table(summary: Summary) -> FittedTable:
         caption += f"\nafter one more local epoch (personal): {_over_clients(personal)}"
     if stopped := summary.get("stopped"):
         caption += f"\nstopped early: {stopped['detail']}"
+    if privacy := summary.get("privacy"):
+        caption += f"\n{told(privacy)}"
     if modelled := summary.get("modelled"):
         caption += f"\non the groups' devices {modelled['seconds']:,.1f} s and {modelled['joules']:,.1f} J, {ABOUT}"
     measured = ("deployed", "personal", "global") if personal else ("deployed", "global")

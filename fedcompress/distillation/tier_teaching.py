@@ -11,7 +11,7 @@ from fedcompress.compression import masks as masking
 from fedcompress.compression.quantisers import FLOAT_BITS
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.projector import compatible
-from fedcompress.distillation.public import TRAIN
+from fedcompress.distillation.public import needed_action
 from fedcompress.distillation.source import GENERATOR, SEED
 from fedcompress.distillation.student import StudentParams, taught
 from fedcompress.distillation.tiers import DEPLOY, STATE, TIER, TIER_MASK, Teacher, TierParams, teacher_of
@@ -86,15 +86,12 @@ class Tiers:
                 f'{where}.compression_params.mask: a tier is one mask for its group; use mask = "server", or '
                 'server.params.tiers = "none".'
             )
-        if (
-            strategy.public is not None
-            and strategy.public.source.gan is not None
-            and TRAIN not in group.client.actions()
-        ):
-            needed = {TRAIN, *strategy.requires}
+        action = needed_action(strategy.public.source.settings if strategy.public else None)
+        if action is not None and action not in group.client.actions():
+            needed = {action, *strategy.requires}
             able = plugins.all_shipped("clients", lambda kind: needed <= kind.actions())
             yield (
-                f"{where}.client: {group.settings.client!r} has no action {TRAIN}, which a generator of public data "
+                f"{where}.client: {group.settings.client!r} has no action {action}, which a generator of public data "
                 f"needs; use one of the clients {', '.join(able)}."
             )
         if self._params.tier_start == "tier" and strategy.device_model(group) is not group.model:
@@ -239,8 +236,8 @@ class Tiers:
         It is rounded as the group rounds, so that what is sent is what runs and what is scored; it learns under the same
         rounding as the group's clients do.
         """
-        trainer, params = self._strategy.trainer(teacher, fed.round), self._params
-        logits = trainer.predict(lesson, examples.x)
+        It is rounded as the group rounds, so that what is sent is what runs and what is scored, and it learns under that
+        rounding, as the clients do.
         objective: Objective = Distillation(1.0, params.tier_temperature, logits)
         if params.tiers == "simkd":
             objective = FeatureMatching(trainer.features(lesson, examples.x))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fedcompress.errors import InputError
+from fedcompress.privacy.accounts import basis
 from fedcompress.results.deployed import deployed_accuracy, deployed_by_group, tested_rounds
 from fedcompress.results.runs import RunResult
 from fedcompress.units import counted
@@ -54,6 +55,7 @@ def caveats(runs: Sequence[RunResult]) -> list[str]:
         texts.append(f"data sets differ ({', '.join(sets)}): accuracies say nothing about each other.")
     elif changed := _changed_data(runs):
         texts.append(f"data differ although the settings do not: {changed}.")
+    texts += _privacy(runs)
     texts += _deployed(runs)
     made_with = [run.provenance for run in runs]
     if machines := _differing(made_with, lambda p: _machine(p.get("machine", {}))):
@@ -70,6 +72,16 @@ def caveats(runs: Sequence[RunResult]) -> list[str]:
     if _differing(made_with, lambda p: str(p.get("plugins_digest"))):
         texts.append("plug-ins differ.")
     return texts
+
+
+def _privacy(runs: Sequence[RunResult]) -> Iterator[str]:
+    """Says what the epsilons are of, and of whom."""
+    variants: dict[str, list[str]] = {}
+    for run in runs:
+        if privacy := run.summary.get("privacy"):
+            variants.setdefault(basis(privacy), []).append(run.variant)
+    for text, names in variants.items():
+        yield f"epsilon of {', '.join(dict.fromkeys(names))}: {text}."
 
 
 def _deployed(runs: Sequence[RunResult]) -> Iterator[str]:
