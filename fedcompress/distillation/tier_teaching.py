@@ -233,11 +233,11 @@ class Tiers:
     ) -> Arrays:
         """Returns what a tier has learned from its teacher: of all blocks the one that is best on validation.
 
-        It is rounded as the group rounds, so that what is sent is what runs and what is scored; it learns under the same
-        rounding as the group's clients do.
-        """
         It is rounded as the group rounds, so that what is sent is what runs and what is scored, and it learns under that
         rounding, as the clients do.
+        """
+        trainer, params = self._strategy.trainer(teacher, fed.round), self._params
+        logits = trainer.predict(lesson, examples.x)
         objective: Objective = Distillation(1.0, params.tier_temperature, logits)
         if params.tiers == "simkd":
             objective = FeatureMatching(trainer.features(lesson, examples.x))
