@@ -233,7 +233,7 @@ class Tiers:
     ) -> Arrays:
         """Returns what a tier has learned from its teacher: of all blocks the one that is best on validation.
 
-        It is rounded as the group rounds, so that what is sent is what runs and what is scored, and it learns under that
+        It is rounded as the group rounds, so that what is sent is what runs and is scored, and it learns under that
         rounding, as the clients do.
         """
         trainer, params = self._strategy.trainer(teacher, fed.round), self._params
