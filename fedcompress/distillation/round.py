@@ -104,6 +104,11 @@ class PublicRound:
             return None
         return drawn
 
+    @property
+    def certain(self) -> bool:
+        """Whether everybody who speaks will be taught: no samples that may be poor, nobody who cannot be weighed."""
+        return self._source.gan is None and LABEL_COUNTS not in self.state
+
     def speakers(self, replies: Sequence[Reply]) -> list[Reply]:
         """Returns the replies that say something of every example; the others are events."""
         if self.examples is None:
