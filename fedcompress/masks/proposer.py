@@ -74,7 +74,7 @@ class Proposer:
             sparsity: Fraction of the channels that go.
             noise: Of `noise_of`; zeros for the typical draw.
         """
-        return _sigmoid(self._budgeted(described, sparsity, noise))
+        return _sigmoid(self.budgeted(described, sparsity, noise))
 
     def draw(
         self, described: Described, sparsity: float, rng: np.random.Generator, floor: int = 1
@@ -85,12 +85,13 @@ class Proposer:
             InputError: The floor leaves no room for the sparsity.
         """
         kept = kept_of(described.widths, sparsity, floor)
-        values = self._budgeted(described, sparsity, noise_of(described, rng)) + rng.logistic(
+        values = self.budgeted(described, sparsity, noise_of(described, rng)) + rng.logistic(
             size=sum(described.widths)
         )
         return largest(values, described, kept, floor)
 
-    def _budgeted(self, described: Described, sparsity: float, noise: Array) -> NDArray[np.float64]:
+    def budgeted(self, described: Described, sparsity: float, noise: Array) -> NDArray[np.float64]:
+        """Returns the logits of `probabilities`."""
         values = self._logits(described, sparsity, noise)
         return values + shift(values, kept_of(described.widths, sparsity, 0))
 

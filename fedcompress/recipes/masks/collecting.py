@@ -16,6 +16,7 @@ from fedcompress.errors import InputError
 from fedcompress.masks import ranking
 from fedcompress.masks.features import Described, describe
 from fedcompress.masks.proposer import kept_of, largest
+from fedcompress.masks.proposing import restricted
 from fedcompress.models import channels
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins
@@ -157,9 +158,8 @@ def retrained(
     trying: Trying,
 ) -> Trial:
     """Retrains a network under a mask; the examples come in the same order for each."""
-    masks = channels.masks_of(bench.spec, described.kept(mask))
-    held = channels.held(bench.spec, masks)
-    start = [np.where(held[i], w, 0) if i in held else w for i, w in enumerate(weights)]
+    kept = described.kept(mask)
+    masks, start = channels.masks_of(bench.spec, kept), restricted(bench.spec, weights, kept)
     before = bench.validate(start)
     fitted = bench.train(
         start, masks=masks, phase="retraining", epochs=trying.epochs, learning_rate=trying.learning_rate
