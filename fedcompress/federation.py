@@ -26,9 +26,11 @@ from fedcompress.link.message import Answer, Request
 from fedcompress.link.server import Outbox, Sent, ServerEnd
 from fedcompress.link.spool import Spool
 from fedcompress.plausibility import Change, changes, implausible
+from fedcompress.privacy.accounts import Accounts
 from fedcompress.rows import ClientRow
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import Reply
+from fedcompress.units import counted
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Arrays, Payload
 from fedcompress.wire.ledger import Direction, Transfer, transfers
@@ -99,12 +101,14 @@ class Federation(strategy.Federation):
     Attributes:
         record: What happened in this round so far.
         references: Partition -> what both ends of a client's link hold; part of a checkpoint.
+        accounts: What clients have released, and at what cost; part of a checkpoint, too.
         personal: Groups whose clients have models of their own, which they test on the whole test set.
     """
 
     def __init__(self, grid: Grid, experiment: Experiment, *, fail_fast: bool = False) -> None:
         self.round = 0
         self.clients: Sequence[ClientInfo] = experiment.clients
+        self.accounts = Accounts(experiment.scenario.privacy)
         self.record = RoundRecord()
         self.personal: frozenset[str] = frozenset()
         self._calls = 0
@@ -346,8 +350,8 @@ class Federation(strategy.Federation):
             more = f" and {len(partitions) - _NAMED} more" if len(partitions) > _NAMED else ""
             self.event(
                 f"{name}, {direction}, client{'s' if len(partitions) > 1 else ''} {', '.join(partitions[:_NAMED])}"
-                f"{more}: {sum(by_client.values())} values were cut off at {values.limit:.0f}, where {values} ends; "
-                f"another value type in [wire.{name}] holds them"
+                f"{more}: {counted(sum(by_client.values()), 'value')} cut off at {values.limit:.0f}, where {values} "
+                f"ends; another value type in [wire.{name}] holds them"
             )
 
 

@@ -22,7 +22,7 @@ from fedcompress.results import export
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.recorder import Observer
 from fedcompress.scenario import Scenario
-from federating import FEDPKDG, PLUGINS, PRUNING, TINY
+from federating import EMBEDDED, FEDPKDG, PLUGINS, PRUNING, TINY
 from waiting import until
 
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
@@ -59,6 +59,7 @@ CASES = {
     ),
     "moments": ({}, {"server.strategy": "flower", "server.params": {"name": "FedAdam"}}),
     "generator, buffer and client state": (FEDPKDG, {}),
+    "mean embeddings, and their ledger": (EMBEDDED, {}),
     "class counts of part of the clients": (
         {
             "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet"},
@@ -117,7 +118,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, case: str) ->
     assert {k: v for k, v in resumed.items() if k not in ignored} == {
         k: v for k, v in whole.items() if k not in ignored
     }
-    for name in ("rounds", "clients", "ledger"):
+    ledger_of_privacy = ["privacy"] if (tmp_path / "whole" / "privacy.jsonl").exists() else []
+    for name in ("rounds", "clients", "ledger", *ledger_of_privacy):
         expected = without_times(RunDirectory(tmp_path / "whole").rows(name))
         assert without_times(directory.rows(name)) == expected
 

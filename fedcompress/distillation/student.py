@@ -13,6 +13,7 @@ from fedcompress.parameters import Params
 from fedcompress.training.objectives import Distillation, Objective
 from fedcompress.training.rates import Cosine
 from fedcompress.training.trainer import Trainer
+from fedcompress.units import counted
 from fedcompress.wire.content import Arrays
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def distil(
             start, *blocks = student.accuracies
             fed.event(
                 f"distillation changed nothing: the {name} that it began with has {start:.3f} on validation, the best "
-                f"of {len(blocks)} blocks {max(blocks):.3f}"
+                f"of {counted(len(blocks), 'block')} {max(blocks):.3f}"
             )
     return student.weights
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fedcompress.compression import masks as masking
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.projector import compatible
-from fedcompress.distillation.public import TRAIN
+from fedcompress.distillation.public import needed_action
 from fedcompress.distillation.source import GENERATOR, SEED
 from fedcompress.distillation.student import StudentParams, taught
 from fedcompress.distillation.tiers import DEPLOY, STATE, TIER, TIER_MASK, Teacher, TierParams, teacher_of
@@ -18,12 +18,14 @@ from fedcompress.errors import TooFewRepliesError
 from fedcompress.generators.quality import collapsed
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.objectives import Distillation, FeatureMatching, Objective
+from fedcompress.units import counted
 from fedcompress.wire.content import Arrays, Payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from fedcompress.groups import Group
+    from fedcompress.plugins import Plugins
     from fedcompress.scenario import Scenario
     from fedcompress.strategy import Federation, Reply, ServerStrategy, State
 
@@ -46,7 +48,7 @@ class Tiers:
         groups = self._strategy.groups.values()
         return [group for group in groups if group.compression.sparsity > 0 or self._strategy.own_models(group)]
 
-    def problems(self, scenario: Scenario) -> Iterable[str]:
+    def problems(self, scenario: Scenario, plugins: Plugins) -> Iterable[str]:
         """Yields why there can be no tiers in this federation."""
         strategy, where = self._strategy, "server.params.tiers"
         received = f"received {self._params.tiers!r}"
@@ -74,23 +76,22 @@ class Tiers:
             )
             return
         for group in self.groups():
-            yield from self._problems_of(group)
+            yield from self._problems_of(group, plugins)
 
-    def _problems_of(self, group: Group) -> Iterable[str]:
+    def _problems_of(self, group: Group, plugins: Plugins) -> Iterable[str]:
         strategy, where = self._strategy, f"groups.{group.name}"
         if strategy.hands_out_masks and group.compression.chooser == "client":
             yield (
                 f'{where}.compression_params.mask: a tier is one mask for its group; use mask = "server", or '
                 'server.params.tiers = "none".'
             )
-        if (
-            strategy.public is not None
-            and strategy.public.source.gan is not None
-            and TRAIN not in group.client.actions()
-        ):
+        action = needed_action(strategy.public.source.settings if strategy.public else None)
+        if action is not None and action not in group.client.actions():
+            needed = {action, *strategy.requires}
+            able = plugins.all_shipped("clients", lambda kind: needed <= kind.actions())
             yield (
-                f"{where}.client: {group.settings.client!r} has no action {TRAIN}, which a generator of public data "
-                'needs; use client = "distilling".'
+                f"{where}.client: {group.settings.client!r} has no action {action}, which a generator of public data "
+                f"needs; use one of the clients {', '.join(able)}."
             )
         if self._params.tier_start == "tier" and strategy.device_model(group) is not group.model:
             yield (
@@ -253,7 +254,7 @@ class Tiers:
             if not student.steps:
                 fed.event(
                     f"tier {group.name}: distillation changed nothing, its start has {before:.3f} on validation, the "
-                    f"best of {len(after)} blocks {max(after):.3f}"
+                    f"best of {counted(len(after), 'block')} {max(after):.3f}"
                 )
         return weights
 
@@ -275,7 +276,7 @@ class Tiers:
         got = {reply.client.group: list(reply.request[TIER]) for reply in reversed(replies)}
         for name in payloads if got else ():
             if name not in got:
-                fed.event(f"tier {name}: none of {len(groups[name].clients)} devices got it, they keep what they had")
+                fed.event(f"tier {name}: no device of {len(groups[name].clients)} got it, the group keeps what it had")
         got |= {name: taught[name][0] for name in later}
         return {name: {"weights": weights, "mask": _packed(taught[name][1])} for name, weights in got.items()}
 

@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -152,9 +152,13 @@ class Plugins:
 
     def shipped(self, folder: str, fits: Callable[[type[Any]], bool]) -> str:
         """Returns the name of the first plug-in that ships and fits, for messages that suggest one."""
+        return next(self.all_shipped(folder, fits))
+
+    def all_shipped(self, folder: str, fits: Callable[[type[Any]], bool]) -> Iterator[str]:
+        """Yields the names of all plug-ins that ship and fit, for messages that leave the choice."""
         ours = Plugins()
         names = (name.replace("_", "-") for name in sorted(_module_names(KINDS[folder].package)))
-        return next(name for name in names if fits(ours.load(folder, name)))
+        return (name for name in names if fits(ours.load(folder, name)))
 
     def _parted(self, kind: Kind, text: str) -> tuple[str, str | None]:
         """Splits a text into what names the class, and the argument, if there is one."""

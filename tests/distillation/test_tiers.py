@@ -172,7 +172,7 @@ QUICK: dict[str, Any] = {
 def test_a_tier_that_no_device_gets_costs_no_round(tmp_path: Path) -> None:
     gone = {"downlink_bits_per_second": 1e9, "uplink_bits_per_second": 1e9, "multiply_adds_per_second": 1e12}
     for those, events in (
-        (["watch"], ["tier watch: none of 1 devices got it, they keep what they had"]),
+        (["watch"], ["tier watch: no device of 1 got it, the group keeps what it had"]),
         (
             ["phone", "watch"],
             ["no tier was deployed: round 2, action 'deploy': 0 good replies of 2, server.minimum_rep"],
@@ -264,7 +264,11 @@ def test_a_dense_group_learns_behind_the_head_of_an_architecture_that_others_pru
             {"mask": "client"},
             'groups.watch.compression_params.mask: a tier is one mask for its group; use mask = "server"',
         ),
-        ({"public": {"source": "gan"}}, "has no action train_generator, which a generator of public data needs"),
+        (
+            {"public": {"source": "gan"}},
+            "has no action train_generator, which a generator of public data needs; use one of the clients "
+            "distilling, fedmd, fedpkdg, generating, relay, simkd.",
+        ),
     ],
 )
 def test_what_is_in_the_way_is_said(table: dict[str, Any], message: str) -> None:
