@@ -115,7 +115,9 @@ def around(row: Mapping[str, Any]) -> float:
 def asked(rows: Sequence[Mapping[str, Any]]) -> list[Asked]:
     """Returns what is demanded beside what was measured."""
     return [
-        Asked(f"{row['model']}, {row['case']}: around / training", [around(row)], MOST[row["model"]][row["case"] != DENSE])
+        Asked(
+            f"{row['model']}, {row['case']}: around / training", [around(row)], MOST[row["model"]][row["case"] != DENSE]
+        )
         for row in rows
     ]
 
@@ -193,7 +195,12 @@ def main(
         console.print(shown)
     print_asked(asked(rows))
     if write_page:
-        words = ["python -m benchmarks.size", *(names or []), *(["--rounds", str(rounds)] if rounds != 2 else []), "--page"]
+        words = [
+            "python -m benchmarks.size",
+            *(names or []),
+            *(["--rounds", str(rounds)] if rounds != 2 else []),
+            "--page",
+        ]
         PAGE.write_text(page(rows, " ".join(words)), encoding="utf-8")
         console.print(str(PAGE))
 
