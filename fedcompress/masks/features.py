@@ -168,7 +168,10 @@ class _Activity:
             signature = [tf.TensorSpec([None, *spec.input_shape], dtype), tf.TensorSpec([None], tf.int32)]
             self._graph = tf.function(measure, input_signature=signature, autograph=False).get_concrete_function()
 
-    def __call__(self, weights: Sequence[NDArray[Any]], x: NDArray[Any], y: NDArray[Any]) -> Any:
+    def __call__(
+        self, weights: Sequence[NDArray[Any]], x: NDArray[Any], y: NDArray[Any]
+    ) -> tuple[Arrays, Arrays, Arrays]:
         self._model.set_weights(weights)
         found = self._graph(keras.tf.constant(x), keras.tf.constant(np.asarray(y, np.int32)))
-        return tuple([np.asarray(array) for array in part] for part in found)
+        means, deviations, gradients = ([np.asarray(array) for array in part] for part in found)
+        return means, deviations, gradients

@@ -1,9 +1,9 @@
 """Which channels go first: their scores, the order in which they go, and what is gone at a sparsity.
 
-Scores: `l1`, the L1 norm of the weights that make the channel divided by their number; `lamp`, w^2 / sum of v^2 over the
-channels of the layer that are not smaller (Lee et al. 2021, "Layer-adaptive sparsity for the magnitude-based pruning",
-eq. 1), w being the L2 norm of the channel; `random`. A ranking over all layers can empty one, and with it the network;
-`floor` is how many channels each layer keeps in any case.
+Scores: `l1`, the L1 norm of the weights that make the channel divided by their number; `lamp`, w^2 / sum of v^2 over
+the channels of the layer that are not smaller (Lee et al. 2021, "Layer-adaptive sparsity for the magnitude-based
+pruning", eq. 1), w being the L2 norm of the channel; `random`. A ranking over all layers can empty one, and with it the
+network; `floor` is how many channels each layer keeps in any case.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 from fedcompress.distillation.embedded import EMBED, EMBEDDING
 from fedcompress.errors import InputError
 from fedcompress.privacy.accounting import Release
-from fedcompress.privacy.accounts import Accounts
+from fedcompress.privacy.accounts import NOT_COVERED, Accounts
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario.sections import PrivacySettings
 from fedcompress.seeding import generator
@@ -51,7 +51,7 @@ def test_a_client_releases_once_and_every_round_draws_from_it(tmp_path: Path) ->
     assert [row["client"] for row in ledger] == [0, 1, 2, 3]
     assert {(row["round"], row["what"], row["sampling"], row["steps"]) for row in ledger} == {(1, EMBEDDING, 1.0, 1)}
     assert {round(row["noise"], 4) for row in ledger} == {0.4999}
-    covered = {"delta": 1e-5, "unit": "example", "noise": "seed", "not_covered": "models, predictions and metrics"}
+    covered = {"delta": 1e-5, "unit": "example", "noise": "seed", "not_covered": NOT_COVERED}
     assert summary["privacy"] == {"epsilon": summary["epsilon"], **covered}
 
 
@@ -97,7 +97,7 @@ def test_without_privacy_a_release_is_exact_and_has_no_epsilon(tmp_path: Path) -
     summary, directory, _ = run(setup, tmp_path / "run")
     assert [row["epsilon"] for row in directory.rows("privacy")] == [None] * 4
     assert directory.rows("rounds")[0]["epsilon"] is None
-    assert summary["privacy"] == {"epsilon": float("inf"), "not_covered": "models, predictions and metrics"}
+    assert summary["privacy"] == {"epsilon": float("inf"), "not_covered": NOT_COVERED}
 
 
 def test_a_trusted_server_clips_and_adds_the_noise(tmp_path: Path) -> None:
@@ -181,9 +181,30 @@ def test_an_epsilon_that_leaves_nothing_to_learn_from() -> None:
     made(privacy__epsilon=1.0).check_models()
 
 
-def test_exact_counts_of_labels_are_refused_beside_a_budget() -> None:
-    with pytest.raises(InputError, match='received "class_counts", for which clients send exact counts of their label'):
-        made("feddf", "distilling", server__params__ensemble="class_counts").check_models()
+def test_counts_of_labels_are_those_of_the_release(tmp_path: Path) -> None:
+    setup = made("feddf", "distilling", server__params__ensemble="class_counts", rounds=1)
+    setup.check_models()
+    assert len(setup.warnings) == 1
+    _, directory, _ = run(setup, tmp_path / "run")
+    assert "label counts" not in {row["content"] for row in directory.rows("ledger")}
+    fed, public = federation(setup), setup.server.public
+    state = public.train(fed, list(fed.clients), public.initial())
+    deviation = setup.public.embedded.count_deviation(1)
+    for client, counts in state["counts"].items():
+        held = np.bincount(setup.data.train(int(client)).y, minlength=10)
+        assert np.abs(counts - held).max() < 4.5 * deviation
+        assert counts.min() >= 0
+
+
+def test_nothing_is_told_of_one_client_where_clients_are_hidden() -> None:
+    with pytest.raises(InputError, match=r'with privacy\.unit = "client" nothing is told of one client; use another'):
+        made(
+            "feddf",
+            "distilling",
+            server__params__ensemble="class_counts",
+            privacy__unit="client",
+            privacy__epsilon=30.0,
+        ).check_models()
 
 
 def test_accounts_add_up_and_keep_to_a_budget() -> None:

@@ -6,7 +6,7 @@ Every channel has a score, and those with the lowest go first, over all layers t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
