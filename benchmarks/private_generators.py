@@ -23,7 +23,7 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from benchmarks.private_embedding import embedding
+from benchmarks.private_embedding import embedding, rows_of
 from benchmarks.private_page import page
 from benchmarks.report import console, print_machine
 from fedcompress.data.federated import Examples
@@ -38,7 +38,7 @@ from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.content import Arrays
 
 HELD_OUT = 5000
-"""Training images on which settings are chosen."""
+"""Training images on which settings are chosen; a fifth of them, if these are more."""
 SAMPLES = 20_000
 """Generated images that the judge learns from."""
 
@@ -101,7 +101,8 @@ def score(spec: GanSpec, weights: Arrays, test: Examples, seed: int, samples: in
 def divided(x: NDArray[Any], y: NDArray[np.int32], seed: int) -> tuple[Examples, Examples]:
     """Returns training examples, and those that are kept from them."""
     order = generator(seed, 0, SERVER, "gan.held out").permutation(len(y))
-    held, kept = np.sort(order[:HELD_OUT]), np.sort(order[HELD_OUT:])
+    most = min(HELD_OUT, len(y) // 5)
+    held, kept = np.sort(order[:most]), np.sort(order[most:])
     return Examples(x[kept], y[kept]), Examples(x[held], y[held])
 
 
@@ -133,8 +134,28 @@ def dp_gan(
         if rate:
             setattr(type(spec.networks), which, rate)
     print_machine()
+    asked = [
+        dataset,
+        gan,
+        epsilon,
+        delta,
+        steps,
+        batch,
+        every,
+        adaptive,
+        clip,
+        generator_batch,
+        list(rates),
+        validation,
+    ]
+    check_same(out / "settings.json", asked)
     rows = []
     for number in seed:
+        if known := [
+            row for row in rows_of(out / "rows.jsonl") if (row["seed"], row["steps"]) == (number, stop or steps)
+        ]:
+            rows.append(known[-1])
+            continue
         train, held = divided(data.x_train, data.y_train, number)
         if not validation:
             train, held = Examples(data.x_train, data.y_train), test
@@ -167,6 +188,13 @@ def dp_gan(
         rows.append(row)
         (out / "rows.jsonl").open("a").write(json.dumps(row) + "\n")
     show(rows)
+
+
+def check_same(path: Path, asked: list[Any]) -> None:
+    """Keeps what was asked, or refuses what differs from it: checkpoints of other settings are not gone on from."""
+    if path.exists() and json.loads(path.read_text()) != asked:
+        raise typer.BadParameter(f"{path.parent} has results of other settings; use another --out")
+    path.write_text(json.dumps(asked))
 
 
 def further(spec: GanSpec, done: Training, train: Examples, settings: DpSgd, steps: int, seed: int) -> Training:
