@@ -111,7 +111,11 @@ class PublicData:
         sent = self.sent(state, fed.round)
         if not sent:
             return state
-        replies = fed.stream(TRAIN, dict.fromkeys(clients, sent), expects=set(sent))
+        private = self.source.private
+        asked = [client for client in clients if private.asked(fed, client)] if private else clients
+        if not asked:
+            return state
+        replies = fed.stream(TRAIN, dict.fromkeys(asked, sent), expects=set(sent))
         return self.combined(state, [reply.payload for reply in replies], [r.client.examples for r in replies])
 
     def combined(self, state: State, payloads: Sequence[Payload], examples: Sequence[int]) -> State:

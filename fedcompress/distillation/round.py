@@ -104,6 +104,11 @@ class PublicRound:
             return None
         return drawn
 
+    @property
+    def certain(self) -> bool:
+        """Whether everybody who speaks will be taught: no samples that may be poor, nobody who cannot be weighed."""
+        return self._source.gan is None and LABEL_COUNTS not in self.state
+
     def speakers(self, replies: Sequence[Reply]) -> list[Reply]:
         """Returns the replies that say something of every example; the others are events."""
         if self.examples is None:
@@ -181,7 +186,7 @@ class PublicRound:
             rows = ensemble.within_quota(convincing, examples.y, self._source.classes)
             self._fed.note("rejection_rate", 1.0 - float(rows.mean()))
         if rows.sum() < FEWEST:
-            self._fed.event(f"{int(rows.sum())} of {len(rows)} samples are convincing, this round does not distil")
+            self._fed.event(f"convincing samples: {int(rows.sum())} of {len(rows)}, this round does not distil")
             return None
         return Lesson(rows, examples.x[rows], examples.y[rows], logits[rows])
 

@@ -155,8 +155,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "nothing to cover": (
         {"public__source": "holdout"},
-        "privacy: covers what clients release for public.source = \"embedding\", received 'holdout'; nothing here "
-        "would be private. Use that source, or leave [privacy] out.",
+        'privacy: covers what clients release for public.source = "embedding" or "gan", received \'holdout\'; nothing '
+        "here would be private. Use one of these sources, or leave [privacy] out.",
     ),
     "a client that cannot": (
         {"groups__all__client": "sgd", "server__strategy": "feddf"},

@@ -10,6 +10,7 @@ from fedcompress.errors import InputError
 from fedcompress.privacy.accounts import basis
 from fedcompress.results.deployed import deployed_accuracy, deployed_by_group, tested_rounds
 from fedcompress.results.runs import RunResult
+from fedcompress.units import counted
 
 MOST_ROUNDS = 5
 """Rounds that a caveat lists."""
@@ -91,7 +92,7 @@ def _deployed(runs: Sequence[RunResult]) -> Iterator[str]:
     tested = {id(run): rounds for run in runs if (rounds := tested_rounds(run)) is not None}
     if without := len(runs) - len(tested):
         yield (
-            f"{without} of {len(runs)} runs were made before deployed models were tested round by round: these have "
+            f"runs made before deployed models were tested round by round: {without} of {len(runs)}; these have "
             "deployed accuracy at the end alone, or none."
         )
     if lacking := dict(_untested(runs)):
@@ -121,7 +122,7 @@ def _listed(rounds: Sequence[int]) -> str:
 
 
 def _machine(machine: Mapping[str, Any]) -> str:
-    return f"{machine.get('system')}, {machine.get('processor')}, {machine.get('cores')} cores"
+    return f"{machine.get('system')}, {machine.get('processor')}, {counted(machine.get('cores', 0), 'core')}"
 
 
 def _differing(made_with: Sequence[Mapping[str, Any]], of: Callable[[Mapping[str, Any]], str]) -> str | None:
