@@ -106,8 +106,9 @@ class Experiment:
         known = data.public_inputs, data.public_labels
         public = None
         if section is not None:
-            of_run = {"seed": scenario.seed, "privacy": scenario.privacy, "rounds": scenario.rounds}
-            public = make_source(section, shape, classes, *known, **of_run)
+            public = make_source(
+                section, shape, classes, *known, seed=scenario.seed, privacy=scenario.privacy, rounds=scenario.rounds
+            )
         server_model = None if scenario.server.model is None else models[scenario.server.model]
         return cls(scenario, plugins, data, groups, choices.strategy, choices.strategy_params, public, server_model)
 
