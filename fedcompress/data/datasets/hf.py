@@ -74,7 +74,7 @@ def convert(name: str, splits: Mapping[str, Table]) -> Dataset:
 def _arrays(name: str, table: Table) -> tuple[NDArray[Any], NDArray[np.int64]]:
     labels = np.array(list(table[_column(name, table, LABEL_COLUMNS)]))
     if labels.dtype.kind not in "iu" or not labels.size:
-        raise InputError(f"Data set {name!r} has {labels.size} {labels.dtype} labels; expected integers.")
+        raise InputError(f"Data set {name!r} has labels of {labels.dtype}; expected integers.")
     images = [_pixels(image) for image in table[_column(name, table, IMAGE_COLUMNS)]]
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
