@@ -12,6 +12,7 @@ from fedcompress import keras
 from fedcompress.errors import InputError
 from fedcompress.models import reading
 from fedcompress.models.architecture import HEAD, Architecture, ModelSpec
+from fedcompress.models.normalised import plainly_grouped
 from fedcompress.wire.content import Arrays
 
 SUFFIXES = (".keras", ".h5")
@@ -45,7 +46,8 @@ class SavedModel(ModelSpec):
 
     def build(self, seed: int = 0) -> Any:
         with keras.seeded(seed):
-            return keras.Model.from_config(deepcopy(self._config))  # some layers change what they are made from
+            config = deepcopy(self._config)  # some layers change what they are made from
+            return plainly_grouped(keras.Model.from_config(config))
 
     def _problems(self, model: Any, path: Path) -> None:
         if len(model.inputs) != 1 or len(model.outputs) != 1:
