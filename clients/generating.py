@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clients.sgd import SGD
 from fedcompress.client import Result, action
+from fedcompress.distillation.embedded import EMBEDDING
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR
 from fedcompress.generators.spec import Gan
 from fedcompress.generators.training import train
@@ -47,6 +48,15 @@ class Generating(SGD):
         else:
             self.state[DISCRIMINATOR] = trained.gan.discriminator
         return Result(sent, metrics)
+
+    @action
+    def embed(self, payload: Payload, round_number: int) -> Result:
+        """Releases the mean embedding of its examples: once, with one noise, whoever asks again."""
+        assert self.public is not None
+        assert self.public.embedded is not None
+        if EMBEDDING not in self.state:
+            self.state[EMBEDDING] = self.public.embedded.release(self.data, self.rng("noise"))
+        return Result({EMBEDDING: list(self.state[EMBEDDING])})
 
     def _classifier(self) -> tuple[ModelSpec, Arrays] | None:
         """What guides its generator, if it has been trained."""

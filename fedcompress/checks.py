@@ -88,6 +88,7 @@ class Choices:
             WireFormat.of(scenario.wire, self._plugins.value_type)
         except InputError as error:
             yield from error.problems
+        yield from _privacy_problems(scenario)
         yield from self._asked("strategies", scenario.server.strategy, self.strategy)
         for group in self.groups:
             yield from self._asked("clients", group.settings.client, group.client, group)
@@ -140,7 +141,24 @@ def _written(params: BaseModel) -> dict[str, Any]:
 def _datasets(scenario: Scenario) -> dict[str, str]:
     """Returns the key and the name of each data set."""
     public = scenario.public.dataset if scenario.public else ""
-    return {"data.dataset": scenario.data.dataset} | ({"public.source": public} if public else {})
+    where = "public.embedding.width" if scenario.public and scenario.public.embedded else "public.source"
+    return {"data.dataset": scenario.data.dataset} | ({where: public} if public else {})
+
+
+def _privacy_problems(scenario: Scenario) -> Iterable[str]:
+    """Yields what would make an epsilon untrue: nothing that it is of, or a choice by private data."""
+    public, private = scenario.public, scenario.data.dataset
+    if scenario.privacy is not None and (public is None or public.embedded is None):
+        yield (
+            'privacy: covers what clients release for public.source = "embedding", received '
+            f"{'no [public]' if public is None else repr(public.source)}; nothing here would be private. Use that "
+            "source, or leave [privacy] out."
+        )
+    if public is not None and public.embedded is not None and public.dataset == private:
+        yield (
+            f'public.embedding.width: received "dataset:{private}", which is the clients\' own data set: a width '
+            'chosen by private data is a release that no epsilon covers. Use "noise", a number, or public data.'
+        )
 
 
 def _unknown_names(scenario: Scenario, plugins: Plugins) -> Iterable[str]:

@@ -103,7 +103,8 @@ class Experiment:
             )
         section = scenario.public
         known = data.public_inputs, data.public_labels
-        public = None if section is None else make_source(section, shape, classes, *known)
+        drawn = {"seed": scenario.seed, "privacy": scenario.privacy}
+        public = None if section is None else make_source(section, shape, classes, *known, **drawn)
         server_model = None if scenario.server.model is None else models[scenario.server.model]
         return cls(scenario, plugins, data, groups, choices.strategy, choices.strategy_params, public, server_model)
 
@@ -175,7 +176,9 @@ class Experiment:
 
     def _privacy_warnings(self) -> Iterable[str]:
         exchanged = self.strategy.needs_public or self.tiers is not None
-        if self.public is not None and self.public.gan is not None and exchanged:
+        if self.public is not None and self.public.embedded is not None:
+            yield from self.public.embedded.warnings()
+        elif self.public is not None and self.public.gan is not None and exchanged:
             yield "Generators are trained without differential privacy and exchanged: they can reveal training data."
 
     def _sparsity_warnings(self) -> Iterable[str]:
@@ -251,7 +254,11 @@ class Experiment:
                 _check_countable(name, group.model)
         with prepared(f"server strategy {self.scenario.server.strategy!r}"):
             of_tiers = self.tiers.problems(self.scenario) if self.tiers else ()
-            problems = [*self.server.problems(), *counting_problems(self.server), *of_tiers]
+            private = self.scenario.privacy is not None
+            problems = [*self.server.problems(), *counting_problems(self.server, private=private), *of_tiers]
+        if self.public is not None and self.public.embedded is not None:
+            examples = [client.examples for client in self.clients]
+            problems += self.public.embedded.problems(len(examples), sum(examples))
         unsupported: list[str] = []
         for name, group in self.groups.items():
             with prepared(f"groups.{name}.client: client strategy {group.settings.client!r}"):

@@ -26,6 +26,7 @@ from fedcompress.link.message import Answer, Request
 from fedcompress.link.server import Outbox, Sent, ServerEnd
 from fedcompress.link.spool import Spool
 from fedcompress.plausibility import Change, changes, implausible
+from fedcompress.privacy.accounts import Accounts
 from fedcompress.rows import ClientRow
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import Reply
@@ -99,12 +100,14 @@ class Federation(strategy.Federation):
     Attributes:
         record: What happened in this round so far.
         references: Partition -> what both ends of a client's link hold; part of a checkpoint.
+        accounts: What clients have released, and at what cost; part of a checkpoint, too.
         personal: Groups whose clients have models of their own, which they test on the whole test set.
     """
 
     def __init__(self, grid: Grid, experiment: Experiment, *, fail_fast: bool = False) -> None:
         self.round = 0
         self.clients: Sequence[ClientInfo] = experiment.clients
+        self.accounts = Accounts(experiment.scenario.privacy)
         self.record = RoundRecord()
         self.personal: frozenset[str] = frozenset()
         self._calls = 0

@@ -18,7 +18,7 @@ from fedcompress.engines.run_config import CONFIG, experiment_of, options_of
 from fedcompress.engines.superlink import ServerAppEngine, note_state
 from fedcompress.errors import RunError
 from fedcompress.experiment import Experiment
-from fedcompress.launch import check_unchanged, create, finish
+from fedcompress.launch import check_privacy, check_unchanged, create, finish
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.new_directory import RUNS, new_directory
 from fedcompress.terminal import ProgressDisplay
@@ -35,6 +35,7 @@ def serve(grid: Grid, context: Context) -> None:
     """
     config = {**CONFIG, **context.run_config}
     experiment, engine = experiment_of(config), ServerAppEngine(options_of(config), grid)
+    check_privacy(experiment, engine)
     name, out = experiment.scenario.name, str(config["out"])
     with ExitStack() as stack:
         directory = RunDirectory(Path(out))

@@ -19,9 +19,10 @@ from fedcompress.compression.base import Params
 from fedcompress.data.federated import Examples
 from fedcompress.distillation import tiers
 from fedcompress.distillation.ensemble import Logits, mean_logits
-from fedcompress.distillation.public import TRAIN
+from fedcompress.distillation.public import needed_action
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.privacy.accounts import Accounts
 from fedcompress.scenario.sections import PUBLIC_SOURCES
 from fedcompress.training.trainer import Trainer
 from fedcompress.wire.content import Arrays, Content, Payload
@@ -97,10 +98,12 @@ class Federation(Protocol):
     Attributes:
         round: Number of the current round, from 1; 0 before the first.
         clients: All clients, in the order of their numbers, `ClientInfo.partition`.
+        accounts: What clients have released of their data, and what that has cost of their privacy.
     """
 
     round: int
     clients: Sequence[ClientInfo]
+    accounts: Accounts
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Returns the server's generator for a purpose in this round."""
@@ -252,13 +255,13 @@ class ServerStrategy(ABC):
             )
         if server_model is None and cls.needs_server_model:
             yield f"server.model: is missing; strategy {use.name!r} has a model of its own, such as medium-cnn."
-        generated = public is not None and public.generated
-        if public and generated and public.combine == "mixture" and cls.clients_draw_public:
+        if public and public.trained_by_clients and public.combine == "mixture" and cls.clients_draw_public:
             yield (
                 f"public.combine: with strategy {use.name!r} clients draw samples too, from one generator; "
                 'use "average".'
             )
-        required = cls.requires | ({TRAIN} if generated and cls.needs_public else set())
+        action = needed_action(public) if cls.needs_public else None
+        required = cls.requires | ({action} if action else set())
         for group in use.groups:
             actions = group.client.actions()
             if missing := sorted(required - actions):

@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import Field
 
 from fedcompress.distillation import round as public_round
-from fedcompress.distillation.public import TEACHER, TRAIN
+from fedcompress.distillation.public import TEACHER, needed_action
 from fedcompress.distillation.round import PublicRound
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import (
@@ -68,11 +68,12 @@ class Relay(ServerStrategy):
         if self.params.on == "public" and not generated:
             problems.append(
                 'server.params.on: received "public", but the scenario has no generator; add [public] with source = '
-                '"gan", or use on = "own".'
+                '"gan" or "embedding", or use on = "own".'
             )
         needed = {"learn_plain"} if self.params.on == "public" or self._apart else set()
         needed |= {"train_own"} if self._apart else set()
-        needed |= {TRAIN} if self.params.on == "public" else set()
+        action = needed_action(self.public.source.settings) if self.public and self.params.on == "public" else None
+        needed |= {action} if action else set()
         for name, group in self.groups.items():
             if missing := sorted(needed - group.client.actions()):
                 problems.append(

@@ -221,10 +221,23 @@ def rule_of(strategy: ServerStrategy) -> EnsembleParams:
     return strategy.params if isinstance(strategy.params, EnsembleParams) else EnsembleParams()
 
 
-def counting_problems(strategy: ServerStrategy) -> list[str]:
-    """Returns why clients cannot say what they hold, if the rule asks for it."""
+def counting_problems(strategy: ServerStrategy, *, private: bool = False) -> list[str]:
+    """Returns why clients cannot say what they hold, if the rule asks for it.
+
+    Args:
+        strategy: Whose rule.
+        private: Whether what they release has a budget.
+    """
     if rule_of(strategy).ensemble != "class_counts":
         return []
+    exact = (
+        'server.params.ensemble: received "class_counts", for which clients send exact counts of their labels: an '
+        "infinite epsilon, whatever the budget of [privacy]; use another rule."
+    )
+    return [*([exact] if private else []), *_unable_to_count(strategy)]
+
+
+def _unable_to_count(strategy: ServerStrategy) -> list[str]:
     return [
         f'groups.{name}.client: server.params.ensemble = "class_counts" needs the action {COUNT}, which client '
         f"{group.settings.client!r} does not have; use another rule, or a client that has it, such as distilling."

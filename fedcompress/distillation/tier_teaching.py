@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fedcompress.compression import masks as masking
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.projector import compatible
-from fedcompress.distillation.public import TRAIN
+from fedcompress.distillation.public import needed_action
 from fedcompress.distillation.source import GENERATOR, SEED
 from fedcompress.distillation.student import StudentParams, taught
 from fedcompress.distillation.tiers import DEPLOY, STATE, TIER, TIER_MASK, Teacher, TierParams, teacher_of
@@ -83,13 +83,10 @@ class Tiers:
                 f'{where}.compression_params.mask: a tier is one mask for its group; use mask = "server", or '
                 'server.params.tiers = "none".'
             )
-        if (
-            strategy.public is not None
-            and strategy.public.source.gan is not None
-            and TRAIN not in group.client.actions()
-        ):
+        action = needed_action(strategy.public.source.settings if strategy.public else None)
+        if action is not None and action not in group.client.actions():
             yield (
-                f"{where}.client: {group.settings.client!r} has no action {TRAIN}, which a generator of public data "
+                f"{where}.client: {group.settings.client!r} has no action {action}, which a generator of public data "
                 'needs; use client = "distilling".'
             )
         if self._params.tier_start == "tier" and strategy.device_model(group) is not group.model:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fedcompress import keras
+from fedcompress.generators.layers import PLAIN, Layers
 from fedcompress.wire.content import Arrays
 
 LEAK = 0.2
@@ -77,6 +78,25 @@ class Networks(ABC):
         """Returns images (batch, height, width, channels) in [0, 1] of noise (batch, noise) and labels (batch,)."""
 
     @abstractmethod
+    def scores(self, weights: Sequence[Any], images: Any, labels: Any, layers: Layers = PLAIN) -> Any:
+        """Returns how much the discriminator takes images (batch, ...) for real ones of their class, (batch,).
+
+        Args:
+            weights: The discriminator's.
+            images: (batch, height, width, channels), in [0, 1].
+            labels: (batch,), int32.
+            layers: What computes the layers: in the order of the weights, which are a kernel and a bias for each.
+        """
+
+    @abstractmethod
+    def real_loss(self, scores: Any) -> Any:
+        """Returns the discriminator's loss for each score of a real image."""
+
+    @abstractmethod
+    def fake_loss(self, scores: Any) -> Any:
+        """Returns the discriminator's loss for each score of a generated image."""
+
+    @abstractmethod
     def discriminator_loss(self, weights: Sequence[Any], real: Any, fake: Any, labels: Any) -> Any:
         """Returns the discriminator's mean loss on real and generated images of the same labels."""
 
@@ -93,11 +113,6 @@ def initial(weights: Sequence[Weight], rng: np.random.Generator) -> Arrays:
 def leaky(x: Any) -> Any:
     """Returns the leaky ReLU."""
     return keras.tf.nn.leaky_relu(x, LEAK)
-
-
-def strided(x: Any, weights: Any, bias: Any) -> Any:
-    """Returns a convolution that halves height and width."""
-    return keras.tf.nn.conv2d(x, weights, 2, "SAME") + bias
 
 
 def doubled(x: Any, weights: Any) -> Any:

@@ -13,9 +13,10 @@ from fedcompress.errors import InputError, suggestion
 from fedcompress.generators.cgan import Cgan
 from fedcompress.generators.compact import Compact
 from fedcompress.generators.networks import Networks, Weight, initial
+from fedcompress.generators.private import Private
 from fedcompress.wire.content import Arrays, ArraySpec, Content
 
-KINDS: dict[str, type[Networks]] = {"compact": Compact, "cgan": Cgan}
+KINDS: dict[str, type[Networks]] = {"compact": Compact, "cgan": Cgan, "private": Private}
 NAMES = tuple(KINDS)
 """Names that a scenario may give."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -36,11 +36,13 @@ class Checkpoint:
         round: The last whole round.
         state: State of the server strategy after it.
         references: Partition -> what the server and the client both hold.
+        releases: Rows of `privacy.jsonl`.
     """
 
     round: int
     state: State
     references: dict[int, References]
+    releases: list[dict[str, Any]] = field(default_factory=list)
 
 
 class _Rows:
@@ -88,6 +90,7 @@ class Checkpoints:
             "round": checkpoint.round,
             "state": checkpoint.state,
             "references": to_tree(checkpoint.references),
+            "releases": checkpoint.releases,
             "clients": {str(p): name for p, name in files.items()},
             "rows": {name: rows.read() for name, rows in self._rows.items()},
         }
@@ -108,7 +111,7 @@ class Checkpoints:
             with rows.path.open("r+b") as file:
                 file.truncate(tree["rows"][name]["length"])
         self.states.clean()
-        return Checkpoint(tree["round"], tree["state"], from_tree(tree["references"]))
+        return Checkpoint(tree["round"], tree["state"], from_tree(tree["references"]), tree.get("releases", []))
 
     def reset(self) -> None:
         """Takes back everything of a run that has not finished a round.

@@ -157,7 +157,7 @@ class RunDirectory:
 
     def append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Appends rows to `rounds`, `clients` or `ledger`."""
-        text = "".join(json.dumps(finite(row)) + "\n" for row in rows)
+        text = as_lines(rows)
         with (self.path / f"{name}.jsonl").open("a", encoding="utf-8") as file:
             file.write(text)
 
@@ -209,6 +209,11 @@ class RunDirectory:
 def as_json(table: Mapping[str, Any]) -> str:
     """Returns a table as the text of a JSON file."""
     return json.dumps(finite(table), indent=2) + "\n"
+
+
+def as_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Returns rows as the text of a file of JSON lines."""
+    return "".join(json.dumps(finite(row)) + "\n" for row in rows)
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
