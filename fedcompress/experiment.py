@@ -29,6 +29,7 @@ from fedcompress.errors import InputError, described, prepared
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import UncountedError, multiply_adds
+from fedcompress.models.inputs import OfInputs, statistics_of
 from fedcompress.plugins import Plugins
 from fedcompress.scenario import Scenario
 from fedcompress.seeding import SERVER, generator
@@ -89,7 +90,11 @@ class Experiment:
     def _assemble(cls, choices: Choices, plugins: Plugins, data: FederatedData) -> Experiment:
         scenario = choices.resolved()
         shape, classes = data.dataset.x_train.shape[1:], data.dataset.classes
-        models = {name: ModelSpec(name, architecture, shape, classes) for name, architecture in choices.models.items()}
+        architectures = choices.models
+        if scenario.data.normalise != "none":
+            statistics = statistics_of(data.dataset, scenario.data.normalise)
+            architectures = {name: OfInputs(architecture, statistics) for name, architecture in architectures.items()}
+        models = {name: ModelSpec(name, architecture, shape, classes) for name, architecture in architectures.items()}
         groups = {}
         for settings, chosen, clients in zip(scenario.groups, choices.groups, choices.clients, strict=True):
             assert chosen.compression is not None
@@ -163,7 +168,8 @@ class Experiment:
     def warnings(self) -> list[str]:
         """What the user should know about this run beforehand."""
         of_strategy = [*counting_warnings(self.server), *self.server.warnings()]
-        return [*self._privacy_warnings(), *self._sparsity_warnings(), *self._personal_warnings(), *of_strategy]
+        of_groups = [*self._privacy_warnings(), *self._sparsity_warnings(), *self._personal_warnings()]
+        return [*self.data.notes, *of_groups, *of_strategy]
 
     def _personal_warnings(self) -> Iterable[str]:
         own = [name for name, group in self.groups.items() if self.server.own_models(group)]

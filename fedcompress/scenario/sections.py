@@ -56,6 +56,11 @@ class DataSettings(Section):
     )
     validation: Fraction = Field(0.1, description="fraction of each client's examples kept for its validation")
     server_validation: Fraction = Field(0.05, description="fraction of the training data held out for the server")
+    normalise: Literal["none", "train", "published"] = Field(
+        "none",
+        description="inputs of models, by mean and standard deviation of each channel: of all training data, or as "
+        "published (cifar10, cifar100); it becomes a part of each model",
+    )
 
     def least(self, examples: int) -> int:
         """Returns the fewest examples that a client may get, where so many are divided."""
