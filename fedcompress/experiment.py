@@ -94,7 +94,7 @@ class Experiment:
         if scenario.data.normalise != "none":
             statistics = statistics_of(data.dataset, scenario.data.normalise)
             architectures = {name: OfInputs(architecture, statistics) for name, architecture in architectures.items()}
-        models = {name: ModelSpec(name, architecture, shape, classes) for name, architecture in architectures.items()}
+        models = {name: architecture.spec(name, shape, classes) for name, architecture in architectures.items()}
         groups = {}
         for settings, chosen, clients in zip(scenario.groups, choices.groups, choices.clients, strict=True):
             assert chosen.compression is not None
@@ -309,7 +309,9 @@ class Experiment:
     def trainer(self, group: Group, round_number: int, client: int, action: str) -> Trainer:
         """Returns a trainer of a client for one action, under its group's compression."""
         rng = self._rng(round_number, client, action)
-        return Trainer(group.model, group.compression, self.scenario.training, round_number, rng)
+        section = self.scenario.augmentation
+        augmentation = section if section is not None and section.any else None
+        return Trainer(group.model, group.compression, self.scenario.training, round_number, rng, augmentation)
 
     def _rng(self, round_number: int, client: int, action: str) -> Callable[[str], np.random.Generator]:
         return lambda purpose: generator(self.scenario.seed, round_number, client, f"{action}.{purpose}")

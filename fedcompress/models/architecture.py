@@ -51,6 +51,16 @@ class Architecture(ABC):
         """Two architectures with equal keys build the same features."""
         return (type(self),)
 
+    def spec(self, name: str, input_shape: Sequence[int], classes: int) -> ModelSpec:
+        """Returns the model for one data set.
+
+        Args:
+            name: As in a scenario.
+            input_shape: Of an example.
+            classes: Number of logits.
+        """
+        return ModelSpec(name, self, input_shape, classes)
+
 
 @dataclass(frozen=True)
 class _Layout:

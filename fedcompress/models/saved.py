@@ -8,6 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fedcompress import keras
 from fedcompress.errors import InputError
 from fedcompress.models import reading
@@ -27,14 +29,15 @@ class SavedModel(ModelSpec):
         path: Of a sequential or functional model that tf_keras (Keras 2) has saved.
         input_shape: Shape of an example of the data.
         classes: Classes of the data.
+        name: By which it is known; that of the file by default.
 
     Raises:
         InputError: The file cannot be read, or the model does not fit the data.
     """
 
-    def __init__(self, path: Path, input_shape: Sequence[int], classes: int) -> None:
-        model = _read(path)
-        super().__init__(path.stem, _File(path.stem, sha256(path.read_bytes()).hexdigest()), input_shape, classes)
+    def __init__(self, path: Path, input_shape: Sequence[int], classes: int, name: str | None = None) -> None:
+        model, name = _read(path), name or path.stem
+        super().__init__(name, _File(name, sha256(path.read_bytes()).hexdigest()), input_shape, classes)
         self._problems(model, path)
         self._config = _ending_in_head(model.get_config())
         self._weights: Arrays = model.get_weights()
@@ -42,6 +45,7 @@ class SavedModel(ModelSpec):
 
     @property
     def trained(self) -> Arrays:
+        """Its weights as they are in the file."""
         return [array.copy() for array in self._weights]
 
     def build(self, seed: int = 0) -> Any:
@@ -67,6 +71,13 @@ class SavedModel(ModelSpec):
                 f"model {path}: takes inputs of {'x'.join(map(str, shape))}; the examples of the data are "
                 f"{'x'.join(map(str, self.input_shape))}."
             )
+
+
+class StartingModel(SavedModel):
+    """A model from a file whose weights are what a federation begins with; layers that were saved frozen stay so."""
+
+    def initial(self, rng: np.random.Generator) -> Arrays:
+        return self.trained
 
 
 def _ending_in_head(config: dict[str, Any]) -> dict[str, Any]:

@@ -180,6 +180,20 @@ class TrainingSettings(Section):
     learning_rate_decay: float = Field(1.0, gt=0.0, le=1.0, description="factor from one round to the next")
 
 
+class AugmentationSettings(Section):
+    """`[augmentation]`: what a client's images go through before each step of its training, each time drawn anew.
+    Whatever else sees an image, a teacher say, sees it as it is; border and holes are black."""
+
+    crop: int = Field(0, ge=0, description="pixels on each side by which an image is extended before it is cropped")
+    flip: bool = Field(False, description="mirror left and right, every other time")
+    cutout: int = Field(0, ge=0, description="side of a square that is cut out around a pixel, in pixels")
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is done."""
+        return bool(self.crop or self.flip or self.cutout)
+
+
 class ContentWire(Section):
     """`[wire.CONTENT]`: how one content becomes bytes; a key that is absent follows `[wire]`."""
 
