@@ -116,9 +116,12 @@ class FjORD(SGD):
         assert use.group is not None
         settings, params, own = use.group.settings, use.group.client_params, use.group.compression
         if params is not None and isinstance(own, Slice) and not any(_same(own.width, w) for w in params.widths):
+            received = ", ".join(f"{w:g}" for w in params.widths)
+            default = "" if "widths" in params.model_fields_set else ", the default"
+            fitting = ", ".join(f"{w:g}" for w in [*(w for w in params.widths if w < own.width), own.width])
             yield (
-                f"groups.{settings.name}.params.widths: received {', '.join(f'{w:g}' for w in params.widths)}; "
-                f"expected the group's own width, {own.width:g}, among them."
+                f"groups.{settings.name}.params.widths: received {received}{default}; expected the group's own width, "
+                f"{own.width:g}, among them; use params.widths = [{fitting}]."
             )
 
     def objective(self, start: Arrays) -> Objective:

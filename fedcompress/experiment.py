@@ -31,6 +31,7 @@ from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import UncountedError, multiply_adds
 from fedcompress.models.inputs import OfInputs, statistics_of
 from fedcompress.plugins import Plugins
+from fedcompress.privacy.accounts import promise
 from fedcompress.scenario import Scenario
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import ServerStrategy, State
@@ -108,8 +109,10 @@ class Experiment:
             )
         section = scenario.public
         known = data.public_inputs, data.public_labels
-        drawn = {"seed": scenario.seed, "privacy": scenario.privacy}
-        public = None if section is None else make_source(section, shape, classes, *known, **drawn)
+        public = None
+        if section is not None:
+            of_run = {"seed": scenario.seed, "privacy": scenario.privacy, "rounds": scenario.rounds}
+            public = make_source(section, shape, classes, *known, **of_run)
         server_model = None if scenario.server.model is None else models[scenario.server.model]
         return cls(scenario, plugins, data, groups, choices.strategy, choices.strategy_params, public, server_model)
 
@@ -184,6 +187,8 @@ class Experiment:
         exchanged = self.strategy.needs_public or self.tiers is not None
         if self.public is not None and self.public.embedded is not None:
             yield from self.public.embedded.warnings()
+        elif self.public is not None and self.public.private is not None:
+            yield promise(self.public.private.privacy)
         elif self.public is not None and self.public.gan is not None and exchanged:
             yield "Generators are trained without differential privacy and exchanged: they can reveal training data."
 
@@ -259,7 +264,7 @@ class Experiment:
             if group.settings.device:
                 _check_countable(name, group.model)
         with prepared(f"server strategy {self.scenario.server.strategy!r}"):
-            of_tiers = self.tiers.problems(self.scenario) if self.tiers else ()
+            of_tiers = self.tiers.problems(self.scenario, self.plugins) if self.tiers else ()
             private = self.scenario.privacy is not None
             problems = [*self.server.problems(), *counting_problems(self.server, private=private), *of_tiers]
         if self.public is not None and self.public.embedded is not None:

@@ -22,6 +22,7 @@ from fedcompress.launch import check_privacy, check_unchanged, create, finish
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.new_directory import RUNS, new_directory
 from fedcompress.terminal import ProgressDisplay
+from fedcompress.units import counted
 
 server = ServerApp()
 
@@ -59,12 +60,12 @@ def wait_for_nodes(grid: Grid, clients: int) -> None:
     end, shown = time.monotonic() + START_LIMIT, -1
     while (connected := len(list(grid.get_node_ids()))) < clients:
         if connected != shown:
-            print(f"waiting for a SuperNode for each of {clients} clients, found {connected}", flush=True)
+            print(f"waiting for a SuperNode for each of {counted(clients, 'client')}, found {connected}", flush=True)
             shown = connected
         if time.monotonic() > end:
             raise RunError(
-                f"expected a SuperNode for each of {clients} clients, found {connected} after {START_LIMIT:g} s; start "
-                f"more, or in a simulation pass --federation-config num-supernodes={clients}."
+                f"expected a SuperNode for each of {counted(clients, 'client')}, found {connected} after "
+                f"{START_LIMIT:g} s; start more, or in a simulation pass --federation-config num-supernodes={clients}."
             )
         time.sleep(0.5)
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcompress.units import counted
+
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -68,7 +70,9 @@ class Dataset:
             x, y = np.asarray(getattr(self, f"x_{split}")), np.asarray(getattr(self, f"y_{split}"))
             faults = [*_input_problems(x), *_label_problems(y, self.classes)]
             if not faults and len(x) != len(y):
-                faults = [f"has {len(x)} examples and {len(y)} labels; expected one label per example"]
+                faults = [
+                    f"has {counted(len(x), 'example')} and {counted(len(y), 'label')}; expected one label per example"
+                ]
             problems += [f"Data set {self.name!r}: the {split} set {problem}." for problem in faults]
             if not faults:
                 object.__setattr__(self, f"x_{split}", read_only(_as_input(x)))

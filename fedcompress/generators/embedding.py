@@ -6,6 +6,11 @@ and <phi(x), phi(x')> estimates the Gaussian kernel of width s (Rahimi and Recht
 ONE vector, r = (w n_c, E_c for every class c) / sqrt(1 + w^2), with their numbers n_c and E_c = sum of phi(x) over the
 class. One example more or less changes r by a vector of norm 1; one in the place of another by at most 2.
 
+Pixels of images are not alike in what they tell: with a smoothness a above 0, ours and not DP-MERF's, a row of W is not
+white noise but noise whose amplitude falls with the spatial frequency f as 1 / f^a, as that of images does (Field 1987,
+"Relations between the statistics of natural images and the response properties of cortical cells"): the kernel compares
+images after the same filter. That is known of images beforehand, and costs no privacy; phi is of norm 1 whatever W is.
+
 Noise of deviation sigma on r costs as much as two releases apart, the sums with sigma sqrt(1 + w^2) and the counts with
 sigma sqrt(1 + w^2) / w, since Gaussian releases compose by the sum of 1 / sigma^2: one vector is the simpler of two
 equals, and w divides the budget.
@@ -31,6 +36,8 @@ from fedcompress.training.loop import scaled
 
 BLOCK = 500
 """Images whose features are in memory at once."""
+LEVEL = 0.05
+"""Cycles per pixel below which amplitudes level off: objects fill the frame, and have no larger structure."""
 LOOKED_AT = 1000
 """Images that the median heuristic looks at, at most: all their pairs."""
 
@@ -44,6 +51,7 @@ class Embedding:
         classes: Number of classes.
         features: D, the number of frequencies.
         width: s, in units of pixels' values in [0, 1].
+        smoothness: a; 0 for white frequencies.
         count_weight: w.
         seed: Of the run; frequencies are public.
     """
@@ -52,6 +60,7 @@ class Embedding:
     classes: int
     features: int
     width: float
+    smoothness: float
     count_weight: float
     seed: int
 
@@ -64,8 +73,9 @@ class Embedding:
     def frequencies(self) -> NDArray[np.float32]:
         """W transposed, (pixels, D)."""
         rng = generator(self.seed, 0, SERVER, "embedding.frequencies")
-        drawn = rng.standard_normal((prod(self.input_shape), self.features), np.float32)
-        return drawn / np.float32(self.width)
+        drawn = rng.standard_normal((self.features, *self.input_shape))
+        rows = smoothed(drawn, self.smoothness).reshape(self.features, -1) / self.width
+        return np.ascontiguousarray(rows.T, np.float32)
 
     def features_of(self, x: NDArray[Any]) -> NDArray[np.float32]:
         """Returns phi of images (n, *input_shape), (n, 2 D), as rows of norm 1."""
@@ -132,18 +142,32 @@ def clipped(release: NDArray[np.float64], most: float) -> NDArray[np.float64]:
     return release if norm <= most else release * (most / norm)
 
 
-def median_distance(x: NDArray[Any]) -> float:
+def smoothed(images: NDArray[Any], smoothness: float) -> NDArray[np.float64]:
+    """Returns images (n, height, width, channels) whose amplitudes are multiplied by 1 / (f + `LEVEL`)^`smoothness`.
+
+    f is the spatial frequency in cycles per pixel. The factors' mean square is 1: white noise keeps its variance.
+    """
+    if smoothness == 0:
+        return np.asarray(images, np.float64)
+    rows, columns = (np.fft.fftfreq(length) for length in images.shape[1:3])
+    factors = (np.hypot(rows[:, None], columns) + LEVEL) ** -smoothness
+    factors /= np.sqrt(np.mean(factors**2))
+    spectrum = np.fft.fft2(images, axes=(1, 2)) * factors[:, :, None]
+    return np.asarray(np.fft.ifft2(spectrum, axes=(1, 2)).real, np.float64)
+
+
+def median_distance(x: NDArray[Any], smoothness: float = 0.0) -> float:
     """Returns the median distance of all pairs of images (n, ...), their values in [0, 1]: the median heuristic.
 
     Args:
         x: Public ones; the first `LOOKED_AT` are looked at.
+        smoothness: Of the frequencies: so much are the images smoothed, too.
 
     Raises:
         InputError: There are fewer than two different ones.
     """
-    rows = x[:LOOKED_AT].reshape(min(len(x), LOOKED_AT), -1).astype(np.float64) / (
-        255.0 if x.dtype == np.uint8 else 1.0
-    )
+    values = x[:LOOKED_AT].astype(np.float64) / (255.0 if x.dtype == np.uint8 else 1.0)
+    rows = smoothed(values, smoothness).reshape(len(values), -1)
     squares = np.einsum("ij,ij->i", rows, rows)
     distances = squares[:, None] + squares - 2.0 * np.einsum("ik,jk->ij", rows, rows, optimize=False)
     pairs = np.sqrt(np.clip(distances[np.triu_indices(len(rows), 1)], 0.0, None))

@@ -27,11 +27,13 @@ class Weight:
 
     Attributes:
         shape: As TensorFlow's operations expect it.
-        deviation: Standard deviation of its initial values, which are normal with mean 0; 0 for a bias.
+        deviation: Standard deviation of its initial values, which are normal; 0 for a bias or a scale.
+        mean: Of its initial values: 0, but for a scale.
     """
 
     shape: tuple[int, ...]
     deviation: float = 0.0
+    mean: float = 0.0
 
 
 def kernel(*shape: int, inputs: int | None = None) -> Weight:
@@ -52,7 +54,7 @@ class Networks(ABC):
         classes: Number of classes.
     """
 
-    noise: ClassVar[int]
+    noise: int
     """Length of z."""
     generator_rate: ClassVar[float]
     discriminator_rate: ClassVar[float]
@@ -107,7 +109,8 @@ class Networks(ABC):
 
 def initial(weights: Sequence[Weight], rng: np.random.Generator) -> Arrays:
     """Returns initial values of a network's weights."""
-    return [(w.deviation * rng.standard_normal(w.shape)).astype(np.float32) for w in weights]
+    drawn = [(w.deviation * rng.standard_normal(w.shape)).astype(np.float32) for w in weights]
+    return [array + np.float32(w.mean) if w.mean else array for array, w in zip(drawn, weights, strict=True)]
 
 
 def leaky(x: Any) -> Any:

@@ -8,7 +8,6 @@ batches, are what makes it good (Bie et al. 2023, "Private GANs, revisited").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, nan, sqrt
 from typing import Any, NamedTuple
@@ -62,7 +61,7 @@ class DpSgd:
 
     clip: float = 1.0
     noise: float = 1.0
-    batch_size: int = 128
+    batch_size: float = 128
     discriminator_steps: int = 50
     adaptive: bool = False
     generator_batch: int = 128
@@ -73,7 +72,7 @@ class DpSgd:
             for name, value, expected, right in (
                 ("clip", self.clip, "more than 0", self.clip > 0),
                 ("noise", self.noise, "0 or more", self.noise >= 0),
-                ("batch_size", self.batch_size, "at least 1", self.batch_size >= 1),
+                ("batch_size", self.batch_size, "more than 0", self.batch_size > 0),
                 ("discriminator_steps", self.discriminator_steps, "at least 1", self.discriminator_steps >= 1),
                 ("generator_batch", self.generator_batch, "at least 1", self.generator_batch >= 1),
             )
@@ -163,12 +162,12 @@ class PrivateLoop:
             self._generator, self._discriminator = ([tf.Variable(a) for a in arrays] for arrays in templates)
             self._average = [tf.Variable(a, trainable=False) for a in templates[0]]
             self._shapes = tuple(shapes_of(arrays) for arrays in templates)
+            check_per_example(spec.name, self._networks)
             rates = (self._networks.generator_rate, self._networks.discriminator_rate)
             self._optimizers = [
                 make_optimizer("adam", variables, learning_rate=rate, beta_1=self._networks.beta_1)
                 for rate, variables in zip(rates, (self._generator, self._discriminator), strict=True)
             ]
-            check_per_example(spec.name, self._networks)
             self._graph: Any = None
 
     def _train(self, generator: Any, discriminator: Any, x: Any, y: Any, rows: Any, *rest: Any) -> Any:
@@ -213,7 +212,7 @@ class PrivateLoop:
             real = tf.cast(rows[index] >= 0, tf.float32) / expected
             fake = tf.where(index < generated, 1.0 / tf.cast(generated * tf.size(rows[index]), tf.float32), 0.0)
             chosen = tf.maximum(rows[index], 0)
-            images, labels = self._generated(tf.size(chosen), seed + [0, 2 * index])
+            images, labels = self._generated(tf.size(chosen), tf.stack([seed[0], seed[1] + 2 * index]))
             gradient, losses = self._clipped(
                 (scaled(tf.gather(x, chosen)), images), (tf.gather(y, chosen), labels), clip, (real, fake)
             )
@@ -278,7 +277,7 @@ class PrivateLoop:
     def _generated(self, images: Any, seed: Any) -> tuple[Any, Any]:
         """Returns images and their labels, which are uniform: those of a private batch would tell what is in it."""
         tf, networks = keras.tf, self._networks
-        labels = tf.random.stateless_uniform([images], seed + [0, 1], 0, networks.classes, tf.int32)
+        labels = tf.random.stateless_uniform([images], tf.stack([seed[0], seed[1] + 1]), 0, networks.classes, tf.int32)
         return networks.generate(
             self._generator, tf.random.stateless_normal([images, networks.noise], seed), labels
         ), labels

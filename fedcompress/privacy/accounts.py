@@ -13,7 +13,7 @@ from typing import Any
 from fedcompress.privacy.accounting import Release, epsilon_of
 from fedcompress.scenario.sections import PrivacySettings
 
-NOT_COVERED = "models, predictions and metrics"
+NOT_COVERED = "models, predictions, metrics and numbers of examples"
 """What leaves clients beside releases, and no epsilon covers."""
 SEEDED = "Simulated noise: keyed by the seed, it protects from nobody who knows the seed."
 TOLERANCE = 1e-4
@@ -28,6 +28,28 @@ def promise(settings: PrivacySettings) -> str:
         f"{of[settings.unit]}; {NOT_COVERED}: not private."
     )
     return f"{text} {SEEDED}" if settings.noise == "seed" else text
+
+
+def told(privacy: Mapping[str, Any]) -> str:
+    """Returns what `privacy` of a summary says, as a person reads it.
+
+    Args:
+        privacy: epsilon, None for an infinite one; with `[privacy]` also delta, unit and noise; not_covered.
+    """
+    if "delta" not in privacy:
+        return f"no epsilon: {basis(privacy)}"
+    epsilon = "infinite" if privacy["epsilon"] is None else f"{privacy['epsilon']:.3g}"
+    return f"epsilon {epsilon} {basis(privacy)}"
+
+
+def basis(privacy: Mapping[str, Any]) -> str:
+    """Returns what an epsilon is of: at which delta, for which unit, by which noise, and what it does not cover."""
+    rest = f"{privacy['not_covered']}: not private"
+    if "delta" not in privacy:
+        return f"releases have no noise; {rest}"
+    of = "per example" if privacy["unit"] == "example" else "per client, by a trusted server"
+    by_seed = "; simulated noise: keyed by the seed" if privacy["noise"] == "seed" else ""
+    return f"at delta {privacy['delta']:g} {of}{by_seed}; {rest}"
 
 
 class Accounts:

@@ -29,6 +29,7 @@ from fedcompress.scenario.sections import (
     Variant,
     WireSettings,
 )
+from fedcompress.units import counted
 
 
 class Scenario(Document):
@@ -68,7 +69,8 @@ class Scenario(Document):
         if server.minimum_replies > server.cohort_of(clients):
             raise ValueError(
                 f"server.minimum_replies: received {server.minimum_replies}, but a round's cohort has "
-                f"{server.cohort_of(clients)} of {clients} clients (server.cohort is {server.cohort:g}); lower it"
+                f"{server.cohort_of(clients)} of {counted(clients, 'client')} (server.cohort is {server.cohort:g}); "
+                "lower it"
             )
         return self
 

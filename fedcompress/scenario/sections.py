@@ -78,7 +78,10 @@ class EmbeddingSettings(Section):
         description="of the kernel, in pixels' values from 0 to 1: a number, or the median distance of images of noise "
         'or of "dataset:NAME"',
     )
-    count_weight: float = Field(0.1, gt=0.0, description="of class counts against features in what is released")
+    smoothness: float = Field(
+        1.0, ge=0.0, description="how fast features' amplitudes fall with spatial frequency; 0: not, 1: as in images"
+    )
+    count_weight: float = Field(0.3, gt=0.0, description="of class counts against features in what is released")
     generator: Literal["compact", "cgan"] = Field("compact", description="size of the generator")
     steps: Positive = Field(1000, description="of the generator's training on the first releases")
     more_steps: int = Field(200, ge=0, description="each time that further clients' releases have come")
@@ -101,16 +104,38 @@ class EmbeddingSettings(Section):
         return self.width.partition("dataset:")[2] if isinstance(self.width, str) else ""
 
 
+class DpSgdSettings(Section):
+    """`[public.dp_sgd]`: how clients train discriminators where there is `[privacy]`."""
+
+    sampling: Share = Field(
+        0.05, description="probability with which each example of a client is in a step; an epoch has 1 / sampling"
+    )
+    discriminator_steps: Positive = Field(4, description="for one of the generator; where that adapts, at first")
+    adaptive: bool = Field(False, description="more of them where generated images pass for real ones")
+    noise: float = Field(
+        0.0,
+        ge=0.0,
+        description="deviation of a step's noise, divided by privacy.clip; a client stops when its budget is spent; 0: "
+        "the least with which the budget lasts for all rounds",
+    )
+
+    def steps(self, epochs: int) -> int:
+        """Returns the discriminator's steps in so many epochs."""
+        return max(1, round(epochs / self.sampling))
+
+
 class PublicSettings(Section):
     """`[public]`: data that nobody owns, on which models teach each other.
 
     Keys after `examples` are for "gan", apart from `confidence`, `buffer` and `quality_every`, which are for samples of
-    any generator, and the table `embedding`.
+    any generator, and the table `embedding`. With `[privacy]` the table `dp_sgd` is in place of `batch_size`.
     """
 
     source: str = Field("gan", pattern=r"^(gan|embedding|holdout|noise|dataset:.+)$", description=PUBLIC_SOURCES)
     examples: Positive = Field(2000, description="examples that are drawn for a round")
-    gan: Literal["compact", "cgan"] = Field("compact", description="size of the generator")
+    gan: Literal["compact", "cgan", "private"] = Field(
+        "compact", description="size of the generator; private: that of compact, with a discriminator for [privacy]"
+    )
     epochs: Positive = Field(1, description="passes of a client's GAN over its own examples in a round")
     batch_size: Positive = Field(64, description="examples in a step of the GAN")
     train_rounds: int = Field(0, ge=0, description="rounds of GAN training, after which it is not sent again; 0: all")
@@ -123,6 +148,7 @@ class PublicSettings(Section):
     buffer: Positive = Field(1, description="rounds whose samples the server keeps to distil on")
     quality_every: int = Field(0, ge=0, description="rounds between tests of the samples' quality; 0: at the end only")
     embedding: EmbeddingSettings | None = None
+    dp_sgd: DpSgdSettings = DpSgdSettings()
 
     @model_validator(mode="before")
     @classmethod

@@ -148,6 +148,10 @@ class Trainer:
         """Returns a trainer of another model, with the same compression, settings, round and generators."""
         return Trainer(spec, self.compression, self.settings, self.round_number, self._rng, self._augmentation)
 
+    def under(self, compression: Compression) -> Trainer:
+        """Returns a trainer under another compression, with the same model, settings, round and generators."""
+        return Trainer(self.spec, compression, self.settings, self.round_number, self._rng)
+
     def fit(
         self,
         weights: Arrays,

@@ -102,10 +102,9 @@ def convert(name: str, splits: Mapping[str, Table], said: Mapping[str, str] | No
 def _arrays(name: str, table: Table, said: Mapping[str, str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     labels = np.array(list(table[_column(name, table, (said["label"],) if "label" in said else LABEL_COLUMNS)]))
     if labels.dtype.kind not in "iu" or not labels.size:
-        raise InputError(f"Data set {name!r} has {labels.size} {labels.dtype} labels; expected integers.")
-    images = [
-        _pixels(image) for image in table[_column(name, table, (said["image"],) if "image" in said else IMAGE_COLUMNS)]
-    ]
+        raise InputError(f"Data set {name!r} has labels of {labels.dtype}; expected integers.")
+    column = _column(name, table, (said["image"],) if "image" in said else IMAGE_COLUMNS)
+    images = [_pixels(image) for image in table[column]]
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
         some = ", ".join(map(str, shapes[:3]))

@@ -162,6 +162,8 @@ def cost_table(comparison: Comparison) -> TextTable:
     if any(row.cells["modelled_seconds"].values for row in comparison.rows):
         titles |= {"modelled_seconds": "modelled time", "modelled_joules": "modelled energy"}
         note += f"; modelled: {ABOUT}"
+    if any(row.cells["epsilon"].values for row in comparison.rows):
+        titles |= {"epsilon": "epsilon"}
     return _figures_table(comparison, "Clients and cost", titles, note)
 
 

@@ -25,8 +25,9 @@ ROWS = ("rounds", "clients", "ledger")
 _RUN = (*(f"{name}.jsonl" for name in ROWS), "scenario.toml", "provenance.json")
 _SWEEP = ("options.json", "scenario.toml")
 _RECIPE = ("options.json", "provenance.json", "recipe.toml")
-_MAKINGS = (_RUN, _SWEEP, _RECIPE)
-"""The first files of a run, a sweep, a recipe, in the order in which they get their names."""
+_GENERATOR = ("options.json", "provenance.json", "generator.toml")
+_MAKINGS = (_RUN, _SWEEP, _RECIPE, _GENERATOR)
+"""The first files of a run, a sweep, a recipe, a chain of `generate`, in the order in which they get their names."""
 
 
 class RunDirectory:
