@@ -3,8 +3,8 @@
     python -m benchmarks.size [NAME ...] [--rounds N] [--page]
 
 Each case is a federation in this process, on one worker; the first round, in which graphs are traced, does not count.
-Seconds are of the processor, so that other work on the machine matters less. A finished case is kept in `--runs` and not
-run again; with `--page`, docs/results/size.md is written from them.
+Seconds are of the processor, so that other work on the machine matters less. A finished case is kept in `--runs` and
+not run again; with `--page`, docs/results/size.md is written from them.
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ def around(row: Mapping[str, Any]) -> float:
 def asked(rows: Sequence[Mapping[str, Any]]) -> list[Asked]:
     """Returns what is demanded beside what was measured."""
     return [
-        Asked(f"{row['model']}, {row['case']}: around / training", [around(row)], MOST[row["model"]][row["case"] != DENSE])
+        Asked(
+            f"{row['model']}, {row['case']}: around / training", [around(row)], MOST[row["model"]][row["case"] != DENSE]
+        )
         for row in rows
     ]
 
@@ -155,7 +157,7 @@ def page(rows: Sequence[Mapping[str, Any]], command: str) -> str:
     parts = [
         "# size",
         f"```\n{command}\n```",
-        f"- {found['cores']} cores ({found['processor']}); load when a case began: {min(loads):.1f} to {max(loads):.1f}",
+        f"- {found['cores']} cores ({found['processor']}); load as cases began: {min(loads):.1f} to {max(loads):.1f}",
         f"- {versions}",
         *(markdown(table).strip() for table in tables(rows)),
         "| demand | at most | measured |\n| --- | --- | --- |\n"
@@ -193,7 +195,12 @@ def main(
         console.print(shown)
     print_asked(asked(rows))
     if write_page:
-        words = ["python -m benchmarks.size", *(names or []), *(["--rounds", str(rounds)] if rounds != 2 else []), "--page"]
+        words = [
+            "python -m benchmarks.size",
+            *(names or []),
+            *(["--rounds", str(rounds)] if rounds != 2 else []),
+            "--page",
+        ]
         PAGE.write_text(page(rows, " ".join(words)), encoding="utf-8")
         console.print(str(PAGE))
 
