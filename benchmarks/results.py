@@ -32,7 +32,7 @@ from fedcompress.results.runs import FoundRuns, find_runs
 from fedcompress.rows import Provenance
 from fedcompress.scenario.gallery import shipped
 from fedcompress.scenario.overrides import read_toml
-from fedcompress.units import number, size
+from fedcompress.units import counted, number, size
 from fedcompress.wire.ledger import ENVELOPE
 
 INTO = Path("docs/results")
@@ -80,7 +80,7 @@ def page(paths: Sequence[Path]) -> tuple[str, str]:
             return name, _page(name, parts)
     found = find_runs(paths)
     if found.missing:
-        lacking = f"{len(found.missing)} runs are missing ({found.missing[0]})"
+        lacking = f"{counted(len(found.missing), 'missing run')} ({found.missing[0]})"
         raise InputError(f"{paths[0]}: {lacking}; fedcompress resume {paths[0]}")
     name = str(read_toml(paths[0] / "scenario.toml")["name"])
     return name, _page(name, _scenario(found))

@@ -21,7 +21,7 @@ from fedcompress import keras
 from fedcompress.compression.base import Params
 from fedcompress.compression.kinds.slice import Slice, prefixes
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.chain import adjusted
+from fedcompress.models.walking import adjusted
 from fedcompress.training.objectives import Objective, cross_entropy, kl_divergence
 from fedcompress.wire.content import Arrays
 
@@ -79,10 +79,10 @@ class OrderedDropout(Objective):
 
     @property
     def constants(self) -> Arrays:
-        """Beside alpha and T, for each layer but the head: (widths, channels), 1 for channels that a width has."""
-        layers = zip(*(prefixes(self.spec, width) for width in self.widths), strict=True)
+        """Beside alpha and T, for each set of channels but the head's: (widths, channels), 1 for those a width has."""
+        sets = zip(*(prefixes(self.spec, width) for width in self.widths), strict=True)
         coefficients = [np.array(value, np.float32) for value in (self.alpha, self.temperature)]
-        return [*coefficients, *(np.array(rows, np.float32) for rows in layers)]
+        return [*coefficients, *(np.array(rows, np.float32) for rows in sets)]
 
     def per_step(self, steps: int, rng: np.random.Generator) -> Arrays:
         return [rng.integers(len(self.widths), size=steps, dtype=np.int32)]
@@ -116,9 +116,12 @@ class FjORD(SGD):
         assert use.group is not None
         settings, params, own = use.group.settings, use.group.client_params, use.group.compression
         if params is not None and isinstance(own, Slice) and not any(_same(own.width, w) for w in params.widths):
+            received = ", ".join(f"{w:g}" for w in params.widths)
+            default = "" if "widths" in params.model_fields_set else ", the default"
+            fitting = ", ".join(f"{w:g}" for w in [*(w for w in params.widths if w < own.width), own.width])
             yield (
-                f"groups.{settings.name}.params.widths: received {', '.join(f'{w:g}' for w in params.widths)}; "
-                f"expected the group's own width, {own.width:g}, among them."
+                f"groups.{settings.name}.params.widths: received {received}{default}; expected the group's own width, "
+                f"{own.width:g}, among them; use params.widths = [{fitting}]."
             )
 
     def objective(self, start: Arrays) -> Objective:

@@ -14,6 +14,7 @@ from fedcompress.models import reading
 from fedcompress.options import ENGINES, Options
 from fedcompress.results.deployed import deployed_accuracy
 from fedcompress.results.run.directory import file_names
+from fedcompress.results.run.going_on import advice
 from fedcompress.results.run.new_directory import new_directory
 from fedcompress.results.run.recorder import Observer
 from fedcompress.results.runs import RunResult
@@ -22,6 +23,7 @@ from fedcompress.scenario.gallery import load_scenario
 from fedcompress.sweep.jobs import Watcher, jobs_of
 from fedcompress.sweep.sweep import begin, carry_out
 from fedcompress.terminal import ProgressDisplay, SweepDisplay
+from fedcompress.units import counted
 
 Source = str | Path | Scenario
 
@@ -50,7 +52,8 @@ class Run(RunResult):
         known = {"deployed accuracy": deployed_accuracy(self), "global accuracy": self.summary["accuracy"]}
         tested = [f"{what} {accuracy:.4f}" for what, accuracy in known.items() if accuracy is not None]
         reached = ", ".join(tested) or "not tested"
-        return f"Run({str(self.path)!r}: {self.summary['scenario']}, seed {self.seed}, {reached} after {rounds} rounds)"
+        told = f"{self.summary['scenario']}, seed {self.seed}, {reached} after {counted(rounds, 'round')}"
+        return f"Run({str(self.path)!r}: {told})"
 
 
 def load(path: str | Path) -> Run:
@@ -98,7 +101,7 @@ def run(
     loaded, options = _prepared(scenario, engine, workers, seed, data_dir, plugins, overrides)
     if loaded.sweep is not None:
         count = len(loaded.runs())
-        raise InputError(f"scenario {loaded.name!r}: is a sweep of {count} runs; use fedcompress.run_all.")
+        raise InputError(f"scenario {loaded.name!r}: is a sweep of {counted(count, 'run')}; use fedcompress.run_all.")
     command = ("fedcompress.run", str(scenario), *(f"{key}={value}" for key, value in overrides.items()))
     with (
         new_directory(loaded.name, None if out is None else Path(out)) as path,
@@ -136,7 +139,7 @@ def run_all(
         begin(loaded, path, options)
         result = carry_out(loaded, path, options, partial(_display, progress), partial(_watching, progress))
     if result.problems:
-        raise RunError("\n".join([*result.problems, f"go on with: fedcompress resume {path}"]))
+        raise RunError("\n".join([*result.problems, f"go on with: {advice(path)}"]))
     return [load(job.path) for job in jobs_of(loaded, path)]
 
 

@@ -41,7 +41,7 @@ class InputError(FedcompressError):
         self.further = further
         lines = [cut(problem, MOST_CHARACTERS) for problem in self.problems[:MOST_PROBLEMS]]
         if more := len(self.problems) - len(lines) + further:
-            lines.append(f"and {more:,} more problems")
+            lines.append(f"and {more:,} more problem{'s' if more > 1 else ''}")
         super().__init__("\n".join(lines))
 
 

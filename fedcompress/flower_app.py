@@ -18,10 +18,11 @@ from fedcompress.engines.run_config import CONFIG, experiment_of, options_of
 from fedcompress.engines.superlink import ServerAppEngine, note_state
 from fedcompress.errors import RunError
 from fedcompress.experiment import Experiment
-from fedcompress.launch import check_unchanged, create, finish
+from fedcompress.launch import check_privacy, check_unchanged, create, finish
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.new_directory import RUNS, new_directory
 from fedcompress.terminal import ProgressDisplay
+from fedcompress.units import counted
 
 server = ServerApp()
 
@@ -35,6 +36,7 @@ def serve(grid: Grid, context: Context) -> None:
     """
     config = {**CONFIG, **context.run_config}
     experiment, engine = experiment_of(config), ServerAppEngine(options_of(config), grid)
+    check_privacy(experiment, engine)
     name, out = experiment.scenario.name, str(config["out"])
     with ExitStack() as stack:
         directory = RunDirectory(Path(out))
@@ -58,12 +60,12 @@ def wait_for_nodes(grid: Grid, clients: int) -> None:
     end, shown = time.monotonic() + START_LIMIT, -1
     while (connected := len(list(grid.get_node_ids()))) < clients:
         if connected != shown:
-            print(f"waiting for a SuperNode for each of {clients} clients, found {connected}", flush=True)
+            print(f"waiting for a SuperNode for each of {counted(clients, 'client')}, found {connected}", flush=True)
             shown = connected
         if time.monotonic() > end:
             raise RunError(
-                f"expected a SuperNode for each of {clients} clients, found {connected} after {START_LIMIT:g} s; start "
-                f"more, or in a simulation pass --federation-config num-supernodes={clients}."
+                f"expected a SuperNode for each of {counted(clients, 'client')}, found {connected} after "
+                f"{START_LIMIT:g} s; start more, or in a simulation pass --federation-config num-supernodes={clients}."
             )
         time.sleep(0.5)
 

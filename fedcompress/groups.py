@@ -15,6 +15,7 @@ from fedcompress.errors import InputError
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.scenario.sections import GroupSettings
 from fedcompress.seeding import SERVER, generator
+from fedcompress.units import counted
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def deal(groups: Sequence[GroupSettings], clients: int, seed: int) -> list[NDArr
         counts[i] += 1
     if empty := [group for group, count in zip(groups, counts, strict=True) if count == 0]:
         raise InputError(
-            f"groups.{group.name}.share: {group.share:g} of {clients} clients gives it none; raise it, or data.clients."
+            f"groups.{group.name}.share: {group.share:g} of {counted(clients, 'client')} gives it none; "
+            "raise it, or data.clients."
             for group in empty
         )
     order = generator(seed, 0, SERVER, "groups").permutation(clients)

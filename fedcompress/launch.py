@@ -116,8 +116,29 @@ def prepared(scenario: Scenario, options: Options) -> Experiment:
 def check(experiment: Experiment, engine: Engine) -> None:
     """Raises InputError if an experiment is nothing for the engine, a tracker is absent or a model does not fit."""
     engine.check_clients(len(experiment.clients))
+    check_privacy(experiment, engine)
     trackers.check(experiment)
     experiment.check_models()
+
+
+def check_privacy(experiment: Experiment, engine: Engine) -> None:
+    """Raises InputError if clients would be promised a privacy that they would not have."""
+    settings = experiment.scenario.privacy
+    if settings is None or not engine.clients_are_apart:
+        return
+    problems = []
+    if settings.noise == "seed":
+        problems.append(
+            f'privacy.noise: received "seed", but with engine {engine.options.engine} clients are apart from the '
+            'server, which knows the seed and could take the noise off; use noise = "system".'
+        )
+    if settings.unit == "client":
+        problems.append(
+            f'privacy.unit: received "client", for which the server adds the noise, but with engine '
+            f'{engine.options.engine} clients add their own; use unit = "example".'
+        )
+    if problems:
+        raise InputError(problems)
 
 
 def create(experiment: Experiment, path: Path, options: Options, command: Sequence[str]) -> RunDirectory:

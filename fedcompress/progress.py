@@ -174,8 +174,12 @@ class ProgressLine:
         if isinstance(self._display, Live) and now:
             self._display.refresh()
         if isinstance(self._display, _NotebookOutput) and self._pace is not None:
-            counted = f"{self._label}: {self._done}/{self._total} {self._unit}"
+            counted = f"{self._label}: {self._done}/{self._total} {self._unit_of_total}"
             self._display.show(", ".join([counted, *self._status, *self._times]))
+
+    @property
+    def _unit_of_total(self) -> str:
+        return self._unit.removesuffix("s") if self._total == 1 else self._unit
 
     @property
     def _times(self) -> list[str]:
@@ -192,7 +196,9 @@ class ProgressLine:
     def _line(self, width: int) -> Table:
         """Returns the line in so many columns: what matters least is left out, then the bar and the label shrink."""
         elapsed, *ahead = self._times
-        counted, unit = (f"{self._done}/{self._total}", f" {self._unit}") if self._pace is not None else ("", "")
+        counted, unit = (
+            (f"{self._done}/{self._total}", f" {self._unit_of_total}") if self._pace is not None else ("", "")
+        )
         status = list(self._status[:1])
         needed = cell_len(", ".join(filter(None, [counted, *status, *ahead])))
         label = self._label

@@ -44,6 +44,7 @@ class RoundRow(TypedDict):
             distribution, the mean over clients; `personal_worst10` over their worst tenth.
         clients: That did what they were asked.
         events: What a reader should know.
+        epsilon: Where clients release data: of the client that has released most so far; null if without noise.
         modelled_seconds: Until the last client that the server waits for, on devices that are modelled.
     """
 
@@ -64,10 +65,31 @@ class RoundRow(TypedDict):
     clients: int
     failures: int
     events: list[str]
+    epsilon: NotRequired[Figure]
     modelled_seconds: NotRequired[float]
     modelled_joules: NotRequired[float]
     modelled_late: NotRequired[int]
     modelled_dropouts: NotRequired[int]
+
+
+class PrivacyRow(TypedDict):
+    """What a client was asked to release of its data: a line of `privacy.jsonl`.
+
+    Attributes:
+        what: The content.
+        noise: Deviation of the noise, divided by what one unit changes at most; 0 without any.
+        sampling: Probability with which a unit is in a step.
+        steps: Noisy sums that were released.
+        epsilon: Of all that the client has released, this included; null if something has no noise.
+    """
+
+    round: int
+    client: int
+    what: str
+    noise: float
+    sampling: float
+    steps: int
+    epsilon: Figure
 
 
 class ClientRow(TypedDict, total=False):
@@ -158,6 +180,8 @@ class Summary(TypedDict):
         missing: Files that could not be made, and why.
         modelled: What the groups' devices would have taken.
         samples: Quality of what the generator makes.
+        epsilon: Where clients release data: of the client that has released most; null if without noise. `privacy` has
+            it again, with delta, unit, where the noise came from and what is not covered.
     """
 
     run: str
@@ -189,6 +213,8 @@ class Summary(TypedDict):
     missing: NotRequired[list[str]]
     modelled: NotRequired[dict[str, Any]]
     samples: NotRequired[dict[str, Any]]
+    epsilon: NotRequired[Figure]
+    privacy: NotRequired[dict[str, Any]]
 
 
 class Provenance(TypedDict):

@@ -55,12 +55,14 @@ def run_rounds(
     """
     strategy, guard = experiment.server, Guard(experiment.scenario.server.strategy, debug=fail_fast)
     fed = Federation(grid, experiment, fail_fast=fail_fast)
+    recorder.accounts = fed.accounts
     state, done = _initial(fed, experiment, guard), 0
     if checkpoints.exists:
         checkpoint = checkpoints.load()
         state, done = checkpoint.state, checkpoint.round
         if isinstance(grid, VirtualNodes):  # nodes elsewhere start afresh and hold no masks
             fed.references.update(checkpoint.references)
+        fed.accounts.restore(checkpoint.releases)
         recorder.restore()
     stopping = Stopping.of(experiment)
     recorder.stopped = stopping.after(recorder.rounds)
@@ -86,7 +88,7 @@ def run_rounds(
             if ends and not evaluator.schedule.complete(number):
                 scores = evaluator.score(state, recorder.latest, number, final=True)
             row = recorder.round(number, fed.record, scores, started)
-            checkpoints.save(Checkpoint(number, state, fed.references))
+            checkpoints.save(Checkpoint(number, state, fed.references, fed.accounts.rows))
             recorder.stopped = stopping.after(recorder.rounds)
             observer.round_done(row)
             if trackers is not None:

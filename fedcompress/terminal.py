@@ -9,11 +9,12 @@ from typing import Any, Self
 from fedcompress.devices import ABOUT
 from fedcompress.experiment import Experiment
 from fedcompress.fitted_table import FittedTable
+from fedcompress.privacy.accounts import told
 from fedcompress.progress import ProgressLine
 from fedcompress.results.run.recorder import Observer
 from fedcompress.rows import Figure, RoundRow, Summary
 from fedcompress.sweep.jobs import Outcome, Watcher
-from fedcompress.units import number, size
+from fedcompress.units import counted, number, size
 
 _MOST_NAMED = 10
 """Rounds that the closing table names one by one."""
@@ -37,7 +38,7 @@ class ProgressDisplay(ProgressLine, Observer):
         self._down = sum(row["downlink_bytes"] for row in before)
         self.begin(total, len(before), ["training"])
         earlier = f", {len(before)} of them done before" if before else ""
-        self.note(f"{self._label}: {total} rounds{earlier}, {len(experiment.clients)} clients")
+        self.note(f"{self._label}: {counted(total, 'round')}{earlier}, {counted(len(experiment.clients), 'client')}")
         for warning in experiment.warnings:
             self.say(f"warning: {warning}")
 
@@ -75,7 +76,7 @@ class SweepDisplay(ProgressLine, Watcher):
 
     def begun(self, total: int, finished: int) -> None:
         """Says how many runs there are."""
-        self.say(f"sweep of {total} runs" + (f", {finished} of them finished before" if finished else ""))
+        self.say(f"sweep of {counted(total, 'run')}" + (f", {finished} of them finished before" if finished else ""))
         self.begin(total, finished)
 
     def ended(self, outcome: Outcome) -> None:
@@ -84,10 +85,10 @@ class SweepDisplay(ProgressLine, Watcher):
         self._failed += summary is None
         how = f"failed: {outcome.problem}" if summary is None else ", ".join(_how_it_went(summary))
         if summary is not None and summary.get("stopped"):
-            how += f" after {summary['rounds']} rounds, stopped early"
+            how += f" after {counted(summary['rounds'], 'round')}, stopped early"
         failed = [f"{self._failed} failed"] if self._failed else []
         self.update(self._done + 1, failed)
-        so_far = ", ".join([f"{self._done} of {self._total} runs done", *failed])
+        so_far = ", ".join([f"{self._done} of {counted(self._total, 'run')} done", *failed])
         self.say(f"{outcome.job.label}: {how}; {so_far}, left {self.left}")
 
 
@@ -97,7 +98,7 @@ def summary_table(summary: Summary) -> FittedTable:
     title = (
         f"{summary['scenario']}, seed {summary['seed']}: {how} "
         f"(best on validation {number(summary['best_accuracy'])}) "
-        f"after {summary['rounds']} rounds, {summary['seconds']:.1f} s"
+        f"after {counted(summary['rounds'], 'round')}, {summary['seconds']:.1f} s"
     )
     caption = (
         f"up {size(summary['uplink_bytes'])}{_of_dense(summary)}, down {size(summary['downlink_bytes'])}\n"
@@ -109,12 +110,17 @@ def summary_table(summary: Summary) -> FittedTable:
         personal = None  # models of the clients' own, which the server does not have
     if personal:
         caption += f"\nafter one more local epoch (personal): {_over_clients(personal)}"
+        deflated = (f"{name} {size(group['compressed_bytes'])}" for name, group in summary["groups"].items())
+        caption += f"\nmodels, deflated: {', '.join(deflated)}"  # a column more would not fit 80
     if stopped := summary.get("stopped"):
         caption += f"\nstopped early: {stopped['detail']}"
+    if privacy := summary.get("privacy"):
+        caption += f"\n{told(privacy)}"
     if modelled := summary.get("modelled"):
         caption += f"\non the groups' devices {modelled['seconds']:,.1f} s and {modelled['joules']:,.1f} J, {ABOUT}"
     measured = ("deployed", "personal", "global") if personal else ("deployed", "global")
-    columns = ("group", "clients", *measured, "sparsity", "upload", "of dense", "deflated")
+    last = () if personal else ("deflated",)
+    columns = ("group", "clients", *measured, "sparsity", "upload", "of dense", *last)
     rows = [
         (
             name,
@@ -125,7 +131,7 @@ def summary_table(summary: Summary) -> FittedTable:
             number(group["sparsity"], 3),
             size(group["upload_bytes"]),
             _percent(group["upload_bytes"], group["dense_upload_bytes"]),
-            size(group["compressed_bytes"]),
+            *([] if personal else [size(group["compressed_bytes"])]),
         )
         for name, group in summary["groups"].items()
     ]

@@ -21,6 +21,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return "-" if value is None or value != value else f"{value:.{digits}f}"
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Returns a count with its noun: `1 round`, `2 rounds`; `many` is the plural where that is not `one` with an s."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
+
+
 def duration(seconds: float) -> str:
     """Returns a time as a person reads it: `48 s`, `12 min`, `3.5 h`."""
     if seconds < 100:

@@ -19,6 +19,7 @@ from pydantic import Field, field_validator, model_validator
 from fedcompress.aggregation import replaced
 from fedcompress.errors import RunError, suggestion
 from fedcompress.strategy import Arrays, Federation, Reply, State
+from fedcompress.units import counted
 from strategies.fedavg import FedAvg, FedAvgParams
 
 NAMES = (
@@ -116,7 +117,9 @@ class Flower(FedAvg):
         with _unlogged(), np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at below
             arrays, _ = strategy.aggregate_train(self._fed.round, messages)
         if arrays is None:
-            self._fed.event(f"{self.params.name} did not aggregate {len(replies)} replies of {model}: they are too few")
+            self._fed.event(
+                f"{self.params.name} did not aggregate {counted(len(replies), 'reply', 'replies')} of {model}: too few"
+            )
             return old
         moments = {k: v for k, v in vars(strategy).items() if k != "current_arrays" and _is_arrays(v)}
         if bad := [name for name, value in moments.items() if not _are_finite(value)]:

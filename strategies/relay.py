@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import Field
 
 from fedcompress.distillation import round as public_round
-from fedcompress.distillation.public import TEACHER, TRAIN
+from fedcompress.distillation.public import TEACHER, needed_action
 from fedcompress.distillation.round import PublicRound
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import (
@@ -32,6 +32,7 @@ from fedcompress.strategy import (
     ServerStrategy,
     State,
 )
+from fedcompress.units import counted
 from fedcompress.wire.content import weights_content
 
 
@@ -45,7 +46,8 @@ class RelayParams(Params):
 
 
 class Relay(ServerStrategy):
-    """State: `weights`, of the first client's model, where both have one architecture; `public`, of the generator."""
+    """State, where both clients have one architecture: `weights`, of the first's model, and once there is one `pruned`,
+    of the second's; `public`, of the generator."""
 
     Params = RelayParams
     params: RelayParams
@@ -62,17 +64,20 @@ class Relay(ServerStrategy):
         clients = sum(len(group.clients) for group in self.groups.values())
         if clients != 2:
             models = ", ".join(sorted(self.models))
-            return [f"server.strategy: a relay runs between two clients; received {clients} clients of {models}."]
+            return [
+                f"server.strategy: a relay runs between two clients; received {counted(clients, 'client')} of {models}."
+            ]
         problems = []
         generated = self.public is not None and self.public.source.gan is not None
         if self.params.on == "public" and not generated:
             problems.append(
                 'server.params.on: received "public", but the scenario has no generator; add [public] with source = '
-                '"gan", or use on = "own".'
+                '"gan" or "embedding", or use on = "own".'
             )
         needed = {"learn_plain"} if self.params.on == "public" or self._apart else set()
         needed |= {"train_own"} if self._apart else set()
-        needed |= {TRAIN} if self.params.on == "public" else set()
+        action = needed_action(self.public.source.settings) if self.public and self.params.on == "public" else None
+        needed |= {action} if action else set()
         for name, group in self.groups.items():
             if missing := sorted(needed - group.client.actions()):
                 problems.append(
@@ -100,6 +105,7 @@ class Relay(ServerStrategy):
         pruned = self._ask(fed, second, "train", {"weights": trained})
         if pruned is None:
             return {**state, "weights": trained}
+        state = {**state, "pruned": pruned}
         state, recipe = self._generated(fed, second, state)
         if recipe is None:
             return {**state, "weights": trained}
@@ -144,3 +150,9 @@ class Relay(ServerStrategy):
         """Returns the first client's model; of two architectures each client has its own."""
         weights: Arrays | None = state.get("weights")
         return weights
+
+    def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
+        """Returns what a client's device runs: the second's runs what that client has trained and pruned itself."""
+        of_second: Arrays | None = state.get("pruned")
+        _, second = (partition for group in self.groups.values() for partition in group.clients)
+        return of_second if client.partition == second else super().deployed(state, client)

@@ -44,6 +44,19 @@ FEDPKDG: dict[str, Any] = {
 }
 """Everything at once: pruned clients, generators, client state, a rolling buffer, lossy transfers."""
 
+EMBEDDED: dict[str, Any] = {
+    "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet"},
+    "groups": [{"name": "all", "model": "mini-cnn", "client": "fedpkdg"}],
+    "public": {
+        "source": "embedding",
+        "examples": 60,
+        "embedding": {"features": 20, "steps": 12, "more_steps": 3, "batch_size": 20},
+    },
+    "privacy": {"epsilon": 10.0},
+    "server": {"strategy": "fedpkdg", "cohort": 0.5},
+}
+"""A generator made of what clients release once, each when it first takes part."""
+
 OF_PLUG_INS: dict[str, Any] = {
     "delta": True,
     "top_k": 0.1,

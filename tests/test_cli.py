@@ -102,7 +102,7 @@ BAD = {
     ),
     "empty group": (
         ["--set", "data.clients=1"],
-        ["groups.pruned.share: 0.33 of 1 clients gives it none; raise it, or data.clients."],
+        ["groups.pruned.share: 0.33 of 1 client gives it none; raise it, or data.clients."],
     ),
     "never pruned": (
         ["--set", "groups.dense.sparsity=0.5"],
@@ -272,7 +272,7 @@ def test_a_sweep_of_failed_runs_has_failed(call: Call, tiny: dict[str, Any], tmp
     table = {**tiny, "rounds": 1, "groups": groups, "sweep": {"seeds": [1]}}
     (tmp_path / "sweep.toml").write_text(tomli_w.dumps(table))
     done = call("run", "sweep.toml", "--plugins", "mine", "--out", "out")
-    assert "no run of 1 variants is completed" in done.out
+    assert "no run of 1 variant is completed" in done.out
     assert (done.code, "a client with a bug" in done.err) == (1, True)
 
 

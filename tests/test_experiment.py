@@ -96,7 +96,7 @@ def test_a_group_is_not_called_as_the_servers_own_model(tiny: Table) -> None:
 
 def test_a_group_without_clients_is_refused(tiny: Table) -> None:
     assert refusal(tiny, {"data.clients": 1}) == [
-        "groups.pruned.share: 0.33 of 1 clients gives it none; raise it, or data.clients."
+        "groups.pruned.share: 0.33 of 1 client gives it none; raise it, or data.clients."
     ]
 
 
@@ -279,7 +279,7 @@ BAD = [
     ),
     (
         {"data.clients": 1367, "data.minimum": 1},
-        ["1367 clients x at least 1 examples are 1367, but there are only 1366 examples; lower clients or minimum."],
+        ["1367 clients x at least 1 example are 1367, but there are only 1366 examples; lower clients or minimum."],
     ),
     (
         {"data.clients": 700},
@@ -287,14 +287,11 @@ BAD = [
     ),
     (
         {"data.partition": "shard", "data.shards_per_client": 456},
-        [
-            "3 clients x 456 shards are 1368 shards, but there are only 1366 examples; "
-            "lower shards_per_client or clients."
-        ],
+        ["3 clients x 456 shards are 1368, but there are only 1366 examples; lower shards_per_client or clients."],
     ),
     (
         {"data.partition": "pathological", "data.classes_per_client": 11},
-        ["classes_per_client is 11, but there are 10 classes."],
+        ["classes_per_client is 11, but the number of classes is 10."],
     ),
     ({"data.classes": [3]}, ["classes is [3]; expected at least two."]),
     ({"data.classes": [3, 12]}, ["'digits' has no class [12]; it has 0 to 9."]),

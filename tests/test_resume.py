@@ -22,7 +22,7 @@ from fedcompress.results import export
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.recorder import Observer
 from fedcompress.scenario import Scenario
-from federating import FEDPKDG, PLUGINS, PRUNING, TINY
+from federating import EMBEDDED, FEDPKDG, PLUGINS, PRUNING, TINY
 from waiting import until
 
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
@@ -59,6 +59,7 @@ CASES = {
     ),
     "moments": ({}, {"server.strategy": "flower", "server.params": {"name": "FedAdam"}}),
     "generator, buffer and client state": (FEDPKDG, {}),
+    "mean embeddings, and their ledger": (EMBEDDED, {}),
     "class counts of part of the clients": (
         {
             "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet"},
@@ -117,7 +118,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, case: str) ->
     assert {k: v for k, v in resumed.items() if k not in ignored} == {
         k: v for k, v in whole.items() if k not in ignored
     }
-    for name in ("rounds", "clients", "ledger"):
+    ledger_of_privacy = ["privacy"] if (tmp_path / "whole" / "privacy.jsonl").exists() else []
+    for name in ("rounds", "clients", "ledger", *ledger_of_privacy):
         expected = without_times(RunDirectory(tmp_path / "whole").rows(name))
         assert without_times(directory.rows(name)) == expected
 
@@ -145,6 +147,19 @@ def test_a_run_that_failed_is_resumable(tmp_path: Path) -> None:
     assert RunDirectory(tmp_path / "run").status == "failed"
     with pytest.raises(RunError, match="sensor unplugged"):
         resume_one(tmp_path / "run")
+
+
+def test_what_is_said_of_a_faulty_plug_in_is_what_can_be_done(call: Callable[..., Any], tmp_path: Path) -> None:
+    """A mended plug-in is another one, with which a run does not go on."""
+    group = {"name": "all", "model": "mini-cnn", "client": "faulty", "params": {"fault": "raise", "everywhere": True}}
+    (tmp_path / "faulty.toml").write_text(scenario({"groups": [group]}).toml(), encoding="utf-8")
+    done = call("run", tmp_path / "faulty.toml", "--plugins", PLUGINS, "--out", tmp_path / "run")
+    assert done.code == 1
+    assert done.err.count("go on with") == 1
+    assert (
+        f"go on with: fedcompress resume {tmp_path / 'run'} (its plug-ins unchanged; once you mend one of them, start "
+        "a new run)\n"
+    ) in done.err
 
 
 def test_a_changed_scenario_is_not_resumed(tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ class TestCutOff:
         return fed.record.events
 
     def test_both_directions(self) -> None:
-        end = "values were cut off at 65504, where float16 ends; another value type in [wire.weights] holds them"
+        end = "values cut off at 65504, where float16 ends; another value type in [wire.weights] holds them"
         assert self.called("none", 1e6, values="float16") == [
             f"weights, downlink, clients 0, 1, 2, 3, 4 and 2 more: 14 {end}",
             f"weights, uplink, clients 0, 1, 2, 3, 4 and 2 more: 14 {end}",
@@ -247,9 +247,7 @@ class TestCutOff:
         made.server.round(fed, made.server.initial(fed))
         (event,) = fed.record.events
         plural = "s" if len(even) > 1 else ""
-        assert event.startswith(
-            f"weights, uplink, client{plural} {', '.join(even)}: {10 * len(even)} values were cut off"
-        )
+        assert event.startswith(f"weights, uplink, client{plural} {', '.join(even)}: {10 * len(even)} values cut off")
 
     def test_nothing_to_say(self) -> None:
         assert self.called("none", 65000.0, values="float16") == []

@@ -200,7 +200,7 @@ def test_progress_over_the_sweep(tiny: dict[str, Any], tmp_path: Path) -> None:
         " 3 of 3 runs done",
     ]
     assert ended[-1].endswith("left 0 s")
-    assert any(line.startswith("[3/3] base seed 3: 1 rounds, 3 clients") for line in lines)
+    assert any(line.startswith("[3/3] base seed 3: 1 round, 3 clients") for line in lines)
 
 
 def test_runs_side_by_side_on_ray(tiny: dict[str, Any], tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "the deal": (
         {"data.clients": 1},
-        "groups.pruned.share: 0.33 of 1 clients gives it none; raise it, or data.clients.",
+        "groups.pruned.share: 0.33 of 1 client gives it none; raise it, or data.clients.",
     ),
     "a model": (
         {"data.dataset": "DATA", "groups.dense.model": "two-layer-cnn"},

@@ -38,6 +38,8 @@ COMMANDS: Mapping[str, type] = {
     "show": arguments.ShowArguments,
     "distill": arguments.DistillArguments,
     "compress": arguments.CompressArguments,
+    "generate": arguments.GenerateArguments,
+    "attack": arguments.AttackArguments,
     "doctor": arguments.DoctorArguments,
 }
 """Name -> what it takes. `fedcompress.cli.NAME.command` is what it does."""

@@ -97,7 +97,7 @@ class ListArguments:
         str | None,
         Argument(
             help="strategies, clients, models, methods, datasets, compression, values, partitions, devices, scenarios, "
-            "recipes"
+            "recipes, generators"
         ),
     ] = None
     plugins: PluginDirs = field(default_factory=list)
@@ -167,6 +167,39 @@ class CompressArguments:
     data_dir: DataDir = None
     plugins: PluginDirs = field(default_factory=list)
     json: Annotated[bool, Option("--json", help="Print the rows alone on standard output.")] = False
+
+
+@dataclass(frozen=True)
+class GenerateArguments:
+    """Train a generator, make it small by GAN Slimming, and private: a chain of steps, each of which can be resumed."""
+
+    recipe: Annotated[Path, Argument(help="A recipe of a generator: a TOML file, or the name of one that ships.")]
+    from_: Annotated[
+        str | None,
+        Option(
+            "--from", metavar="STEP", help="Do this step and those after it anew, on what --out holds of the others."
+        ),
+    ] = None
+    until: Annotated[str | None, Option(metavar="STEP", help="End after this step; default: private.")] = None
+    set_: Set = field(default_factory=list)
+    seed: Annotated[int | None, Option(min=0, help="Replace the seed.")] = None
+    out: Annotated[Path | None, Option(metavar="DIR", help="Results; default runs/NAME-DATE-TIME.")] = None
+    data_dir: DataDir = None
+    plugins: PluginDirs = field(default_factory=list)
+    json: Annotated[bool, Option("--json", help="Print the figures alone on standard output.")] = False
+
+
+@dataclass(frozen=True)
+class AttackArguments:
+    """Try to tell the training examples of a generator from others: membership inference, as a check of privacy."""
+
+    run: Annotated[Path, Argument(help="Directory of a completed run with a generator, or of a chain.")]
+    step: Annotated[
+        str | None, Option(metavar="STEP", help="Of a chain: the step whose generator is attacked; default: the last.")
+    ] = None
+    examples: Annotated[int, Option(min=1, help="Training examples, and as many test examples, at most.")] = 1000
+    samples: Annotated[int, Option(min=100, help="Samples that are drawn from the generator.")] = 10_000
+    json: Annotated[bool, Option("--json", help="Print the figures alone on standard output.")] = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from fedcompress.engines import ENGINES
 from fedcompress.plugins import Plugins
 from fedcompress.progress import console
 from fedcompress.results.run.provenance import installed
+from fedcompress.units import counted
 
 _PACKAGES = {
     "flwr": "pip install fedcompress",
@@ -45,7 +46,11 @@ def report(data_dir: Path | None = None, width: int | None = None) -> str:
         data_dir: Where data sets are looked for first.
         width: Longer lines are broken between words, and go on under the states if there is room; None leaves them.
     """
-    lines = [f"fedcompress {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores", "", "packages"]
+    lines = [
+        f"fedcompress {__version__}, Python {platform.python_version()}, {counted(os.cpu_count() or 1, 'core')}",
+        "",
+        "packages",
+    ]
     lines += [f"  {name:{_COLUMN - 2}}{installed(name) or f'missing: {how}'}" for name, how in _PACKAGES.items()]
     lines += ["", "engines"]
     lines += [f"  {name:{_COLUMN - 2}}{engine.state}" for name, engine in ENGINES.items()]

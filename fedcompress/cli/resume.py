@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedcompress.cli import compress
+from fedcompress.cli import compress, generate
 from fedcompress.cli.arguments import ResumeArguments
 from fedcompress.cli.output import resumable
 from fedcompress.cli.run import show_run, show_sweep
@@ -16,13 +16,16 @@ from fedcompress.terminal import ProgressDisplay, SweepDisplay
 
 
 def command(args: ResumeArguments) -> None:
-    """Goes on with a run, a sweep or a recipe."""
+    """Goes on with a run, a sweep, a recipe or a chain of `generate`."""
     path, directory = args.run, RunDirectory(args.run)
     if not path.is_dir():
         raise InputError(f"resume {path}: is no directory; expected that of a run, sweep or recipe.")
     directory.finish_making()
     if (path / "recipe.toml").exists():
         compress.resume(path, as_json=args.json)
+        return
+    if (path / "generator.toml").exists():
+        generate.resume(path, as_json=args.json)
         return
     if not (path / "scenario.toml").exists():
         raise InputError(

@@ -19,6 +19,7 @@ from fedcompress.scenario.gallery import load_scenario
 from fedcompress.scenario.overrides import parse_assignment
 from fedcompress.sweep.sweep import SweepResult, begin, carry_out
 from fedcompress.terminal import ProgressDisplay, SweepDisplay, summary_table
+from fedcompress.units import counted
 
 
 def command(args: RunArguments) -> None:
@@ -58,7 +59,7 @@ def show_sweep(name: str, result: SweepResult, *, as_json: bool) -> None:
     """
     table: dict[str, Any] = {"run": name, "variants": result.rows}
     if result.comparison is None:
-        show(table, f"no run of {len(result.rows)} variants is completed", as_json=as_json)
+        show(table, f"no run of {counted(len(result.rows), 'variant')} is completed", as_json=as_json)
     else:
         show_comparison(result.comparison, table | {"comparison": tables.to_json(result.comparison)}, as_json=as_json)
     if result.problems:

@@ -15,6 +15,7 @@ from fedcompress.progress import console
 from fedcompress.scenario.gallery import load_scenario
 from fedcompress.scenario.overrides import parse_assignment
 from fedcompress.sweep.jobs import variant_of
+from fedcompress.units import counted
 
 SHOWN = 8
 """Runs of a sweep that are printed."""
@@ -35,6 +36,8 @@ def command(args: ShowArguments) -> None:
         distribution = experiment.data.distribution
         screen.print(render_table(distribution))
         screen.print(render_plot(distribution, columns=screen.width))
+        for note in experiment.data.notes:
+            print(f"note: {note}")
         if args.plot is not None:
             try:
                 write_plot(distribution, args.plot)
@@ -42,7 +45,7 @@ def command(args: ShowArguments) -> None:
                 raise InputError(f"--plot {args.plot}: cannot be written: {error.strerror}.") from None
             print(f"plot: {args.plot}")
     if len(runs) > SHOWN:
-        print(f"and {len(runs) - SHOWN} more runs of the sweep")
+        print(f"and {counted(len(runs) - SHOWN, 'more run')} of the sweep")
 
 
 def _check_plot(plot: Path, runs: int) -> None:

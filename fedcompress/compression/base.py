@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from fedcompress.compression import masks as masking
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.parameters import Params
+from fedcompress.units import counted
 from fedcompress.wire.content import Arrays
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Compression:
         if settings.sparsity > 0 and self.target(self.rounds) == 0:
             yield (
                 f"{where}.sparsity: received {settings.sparsity:g}, but compression {use.name!r} never prunes in "
-                f"{self.rounds} rounds; use {_suggested(use)}, or sparsity = 0."
+                f"{counted(self.rounds, 'round')}; use {_suggested(use)}, or sparsity = 0."
             )
         if self.bits not in self.widths:
             rounding = use.plugins.shipped("compression", lambda kind: len(kind.widths) > 1)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from fedcompress.units import counted
+
 from ..errors import InputError
 from .dataset import DataRoots, Dataset, DatasetSource
 from .fetch import Remote, fetch, not_found
@@ -53,7 +55,9 @@ class IdxSource(DatasetSource):
         y_train, y_test = read_idx(train_labels, 1), read_idx(test_labels, 1)
         for x, y, path in ((x_train, y_train, train_labels), (x_test, y_test, test_labels)):
             if len(x) != len(y):
-                raise damaged(path, f"it has {len(y)} labels for {len(x)} images", "one label per image")
+                raise damaged(
+                    path, f"it has {counted(len(y), 'label')} for {counted(len(x), 'image')}", "one label per image"
+                )
         return self._named(Dataset(self.name, x_train, y_train, x_test, y_test, 10), train.parent)
 
     def _named(self, dataset: Dataset, folder: Path) -> Dataset:

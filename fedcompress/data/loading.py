@@ -35,14 +35,30 @@ def load_federated(
     """
     settings, public = scenario.data, scenario.public
     foreign = public and public.dataset
+    private = load_dataset(settings.dataset, data_dir=data_dir, classes=settings.classes, plugins=plugins)
+    known = load_dataset(foreign, data_dir=data_dir, plugins=plugins) if foreign else None
+    if known is not None and public and public.embedded and (shared := common_examples(private, known)):
+        raise InputError(
+            f'public.embedding.width: received "dataset:{foreign}", {shared:,} of whose examples are among the '
+            "clients' own: a width chosen by private data is a release that no epsilon covers. Use "
+            '"noise", a number, or public data.'
+        )
     return federate(
-        load_dataset(settings.dataset, data_dir=data_dir, classes=settings.classes, plugins=plugins),
+        private,
         partition,
         scenario.seed,
         test_limit=max(LEAST_TEST, min(MOST_TEST, ALL_TESTS // settings.clients)),
         public=public.examples if public and public.source == "holdout" else 0,
-        foreign=load_dataset(foreign, data_dir=data_dir, plugins=plugins) if foreign else None,
+        foreign=known,
     )
+
+
+def common_examples(first: Dataset, second: Dataset) -> int:
+    """Returns how many training examples of a data set have inputs that the other has, too."""
+    if first.x_train.shape[1:] != second.x_train.shape[1:]:
+        return 0
+    known = {example.tobytes() for example in first.x_train}
+    return sum(example.tobytes() in known for example in second.x_train)
 
 
 def load_dataset(
@@ -129,4 +145,5 @@ def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
         y_test[test],
         len(classes),
         None if dataset.client_ids is None else dataset.client_ids[train],
+        dataset.published,
     )

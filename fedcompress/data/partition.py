@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from fedcompress.units import counted
+
 from ..errors import InputError, prepared
 from ..parameters import Params
 from ..scenario.sections import DataSettings
@@ -82,6 +84,10 @@ class Partition(ABC):
             known = use.plugins.shipped("partitions", lambda kind: kind.balances)
             yield f'data.balanced: is for partition = "{known}", but data.partition is "{use.name}".'
 
+    def notes(self, pool: Pool) -> Iterable[str]:
+        """Returns what the user should know of how these examples are divided, a sentence each."""
+        return ()
+
     @abstractmethod
     def divide(self, pool: Pool, rng: np.random.Generator) -> Sequence[Indices]:
         """Returns the positions in the pool that each client gets, client 0 first.
@@ -110,8 +116,8 @@ def divided(partition: Partition, name: str, pool: Pool, rng: np.random.Generato
     clients, least = partition.settings.clients, partition.settings.least(len(pool))
     if clients * least > len(pool):
         raise InputError(
-            f"{clients} clients x at least {least} examples are {clients * least}, but there are only "
-            f"{len(pool)} examples; lower clients or minimum."
+            f"{counted(clients, 'client')} x at least {counted(least, 'example')} are {clients * least}, but there are "
+            f"only {counted(len(pool), 'example')}; lower clients or minimum."
         )
     with prepared(f"partition {name!r}"):
         # no call for each of perhaps ten thousand clients: that would take longer than the partition itself
@@ -133,12 +139,14 @@ def divided(partition: Partition, name: str, pool: Pool, rng: np.random.Generato
 def _misshapen(parts: Sequence[NDArray[Any]], clients: int, least: int) -> str | None:
     """Returns the first thing that is wrong with the number, types and sizes of index sets, or None."""
     if len(parts) != clients:
-        return f"returned {len(parts)} index sets, expected one for each of {clients} clients"
+        return f"returned {len(parts)} index sets, expected one for each of {counted(clients, 'client')}"
     for client, part in enumerate(parts):
         if part.ndim != 1 or (part.dtype.kind not in "iu" and part.size):
             return f"client {client}: received {part.dtype} of shape {part.shape}, expected integers of shape (n,)"
         if part.size < least:
-            return f"client {client}: received {part.size} examples, expected at least {least} (data.minimum)"
+            return (
+                f"client {client}: received {counted(part.size, 'example')}, expected at least {least} (data.minimum)"
+            )
     return None
 
 

@@ -15,6 +15,7 @@ from fedcompress.fitted_table import FittedTable
 from fedcompress.page.blocks import Panel, Section, TextTable
 from fedcompress.page.figures import axes, filled, plotted
 from fedcompress.page.shell import html
+from fedcompress.units import counted
 
 MOST_ROWS = 30
 """With more clients than this, the first `SHOWN` are listed and the others summed up."""
@@ -61,7 +62,7 @@ def render_table(distribution: NDArray[np.int64], names: Sequence[str] | None = 
         sizes_said = f"{sizes.mean():,.1f} ({sizes.min():,} to {sizes.max():,})"
         rows.append((f"{len(rest):,} more, mean", *means, sizes_said))
     rows.append(_all([f"{total:,}" for total in distribution.sum(axis=0)], distribution))
-    return FittedTable(f"Examples of {clients} clients by class", columns, rows)
+    return FittedTable(f"Examples of {counted(clients, 'client')} by class", columns, rows)
 
 
 def _all(totals: Sequence[str], distribution: NDArray[np.int64]) -> tuple[Text, ...]:
@@ -83,7 +84,9 @@ def _class_counts(distribution: NDArray[np.int64]) -> FittedTable:
         rows.append((f"{clients - shown:,} more, mean", *means))
     rows.append(_all([str(int((distribution.sum(axis=0) > 0).sum())), ""], distribution))
     columns = ("client", "classes", "largest class", "examples")
-    return FittedTable(f"Examples of {clients} clients and {classes} classes", columns, rows)
+    return FittedTable(
+        f"Examples of {counted(clients, 'client')} and {counted(classes, 'class', 'classes')}", columns, rows
+    )
 
 
 def render_plot(distribution: NDArray[np.int64], width: int = 40, columns: int = 160) -> Group:
@@ -139,7 +142,7 @@ def write_plot(distribution: NDArray[np.int64], path: Path, names: Sequence[str]
     layout = axes("client", "examples", share=False, barmode="stack", bargap=0.1 if clients <= 100 else 0)
     note, table = "A bar per client, of its examples of each class.", label_table(distribution, numbers, labels)
     panel = Panel("Examples of each client", note, plotted(data, layout), table, 520)
-    title = f"Examples of {clients} clients by class"
+    title = f"Examples of {counted(clients, 'client')} by class"
     write_text(path, html("fedcompress show", title, [Section("clients", title, [panel], heading=False)]))
 
 

@@ -10,8 +10,10 @@ import numpy as np
 
 from fedcompress.aggregation import weighted_mean
 from fedcompress.data.federated import Examples
+from fedcompress.distillation.embedded import COUNTS, EMBED, STEPS, with_releases
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, SEED, PublicSource
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.scenario.sections import PublicSettings
 from fedcompress.wire.content import Arrays, ArraySpec, Content, Payload, weights_content
 
 if TYPE_CHECKING:
@@ -20,6 +22,14 @@ if TYPE_CHECKING:
 
 TRAIN = "train_generator"
 """The client action that trains a GAN."""
+
+
+def needed_action(settings: PublicSettings | None) -> str | None:
+    """Returns the client action that a generator of public data needs, if there is one."""
+    if settings is None or not settings.generated:
+        return None
+    return TRAIN if settings.trained_by_clients else EMBED
+
 
 HEAD, FEATURES, TEACHER = "head", "features", "teacher"
 
@@ -38,8 +48,9 @@ def teacher_contents(model: ModelSpec, source: PublicSource) -> dict[str, Conten
 class PublicData:
     """Public examples as a server strategy uses them. What lasts is in `State`, under the strategy's key "public".
 
-    With `combine = "average"` the state holds "generator" and "discriminator"; with "mixture" it holds `generators`,
-    those that clients sent last, from which only the server draws.
+    Of a GAN with `combine = "average"` the state holds "generator" and "discriminator"; with "mixture" it holds
+    `generators`, those that clients sent last, from which only the server draws. Of mean embeddings it holds
+    "generator" and what `embedded` says.
 
     Attributes:
         source: Where examples come from.
@@ -54,12 +65,14 @@ class PublicData:
         if self.source.gan is None:
             return {}
         gan = self.source.gan.initial(self.rng("initial.gan"))
+        if self.source.embedded is not None:
+            return {GENERATOR: gan.generator, "released": [], STEPS: 0, COUNTS: {}}
         return {GENERATOR: gan.generator, DISCRIMINATOR: gan.discriminator, "generators": []}
 
     def training(self, round_number: int) -> bool:
-        """Says whether generators are trained in a round."""
+        """Says whether clients train generators in a round."""
         last = self.source.settings.train_rounds
-        return self.source.gan is not None and (not last or round_number <= last)
+        return self.source.settings.trained_by_clients and (not last or round_number <= last)
 
     def sent(self, state: State, round_number: int) -> dict[str, Arrays]:
         """Returns what a client needs to train its GAN in this round: nothing once the generator is frozen."""
@@ -88,11 +101,21 @@ class PublicData:
         return Examples(np.concatenate([e.x for e in drawn])[:most], np.concatenate([e.y for e in drawn])[:most])
 
     def train(self, fed: Federation, clients: Sequence[ClientInfo], state: State) -> State:
-        """Has clients train the generator on their own data, by an action of its own, and combines what they return."""
+        """Has clients train the generator on their own data, by an action of its own, and combines what they return.
+
+        Of mean embeddings, those clients release theirs that have not done so before.
+        """
+        if self.source.embedded is not None:
+            assert self.source.gan is not None
+            return with_releases(self.source.embedded, self.source.gan, fed, clients, state)
         sent = self.sent(state, fed.round)
         if not sent:
             return state
-        replies = fed.stream(TRAIN, dict.fromkeys(clients, sent), expects=set(sent))
+        private = self.source.private
+        asked = [client for client in clients if private.asked(fed, client)] if private else clients
+        if not asked:
+            return state
+        replies = fed.stream(TRAIN, dict.fromkeys(asked, sent), expects=set(sent))
         return self.combined(state, [reply.payload for reply in replies], [r.client.examples for r in replies])
 
     def combined(self, state: State, payloads: Sequence[Payload], examples: Sequence[int]) -> State:

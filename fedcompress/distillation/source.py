@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.data.federated import Examples
+from fedcompress.distillation.embedded import EMBEDDING, MeanEmbedding, make_embedding
+from fedcompress.distillation.privately import PrivateTraining
 from fedcompress.errors import InputError
 from fedcompress.generators.spec import GanSpec
 from fedcompress.generators.training import balanced_labels, sample
-from fedcompress.scenario.sections import PublicSettings
+from fedcompress.scenario.sections import PrivacySettings, PublicSettings
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.content import ArraySpec, Content, Payload
 
@@ -34,7 +36,9 @@ class PublicSource:
         classes: Number of classes.
         pool: Known examples to draw from ("holdout", "dataset:NAME").
         pool_labels: Their labels (n,), which only `labelled` looks at.
-        gan: The generator's architecture ("gan").
+        gan: The generator's architecture ("gan", "embedding").
+        embedded: What clients release, and how the generator is made of it ("embedding").
+        private: How clients train the GAN, where it is to be private ("gan").
     """
 
     settings: PublicSettings
@@ -43,6 +47,8 @@ class PublicSource:
     pool: NDArray[Any] | None = None
     gan: GanSpec | None = None
     pool_labels: NDArray[np.int32] | None = None
+    embedded: MeanEmbedding | None = None
+    private: PrivateTraining | None = None
 
     @property
     def contents(self) -> dict[str, Content]:
@@ -58,14 +64,17 @@ class PublicSource:
         if self.gan is not None:
             networks = self.gan.contents
             declared[GENERATOR] = Content(networks[GENERATOR].arrays, kept=True)
-            declared[DISCRIMINATOR] = Content(networks[DISCRIMINATOR].arrays)
+            if self.embedded is None:
+                declared[DISCRIMINATOR] = Content(networks[DISCRIMINATOR].arrays)
+        if self.embedded is not None:
+            declared[EMBEDDING] = self.embedded.content
         return declared
 
     def draw(self, recipe: Payload, count: int | None = None) -> Examples:
         """Returns the examples that a recipe stands for; the same recipe gives the same ones everywhere.
 
         Args:
-            recipe: "seed", and for a GAN "generator", as the receiver decodes them.
+            recipe: "seed", and where there is one "generator", as the receiver decodes them.
             count: Instead of `[public] examples`.
 
         Returns:
@@ -117,6 +126,10 @@ def make_source(
     classes: int,
     pool: NDArray[Any] | None,
     pool_labels: NDArray[np.int32] | None = None,
+    *,
+    seed: int = 0,
+    privacy: PrivacySettings | None = None,
+    rounds: int = 1,
 ) -> PublicSource:
     """Returns the source that `[public]` names.
 
@@ -126,21 +139,33 @@ def make_source(
         classes: Number of classes.
         pool: Examples that are known on both ends, for the sources that have some.
         pool_labels: Their labels.
+        seed: Of the run.
+        privacy: `[privacy]`.
+        rounds: Of the run.
 
     Raises:
         InputError: The source cannot give examples like those of the federation.
     """
     shape = tuple(input_shape)
     if pool is not None and pool.shape[1:] != shape:
+        key, value = ("embedding.width", settings.embedded.width) if settings.embedded else ("source", settings.source)
         raise InputError(
-            f"public.source: {settings.source!r} has examples of {_text(pool.shape[1:])}, the federation's are "
+            f"public.{key}: {value!r} has examples of {_text(pool.shape[1:])}, the federation's are "
             f"{_text(shape)}; expected the same shape."
         )
     try:
-        gan = GanSpec(settings.gan, shape, classes) if settings.generated else None
+        of_embedding = settings.embedded
+        kind = of_embedding.generator if of_embedding else settings.gan
+        gan = GanSpec(kind, shape, classes) if settings.generated else None
     except InputError as error:
         raise InputError(f"public.source: {problem}" for problem in error.problems) from None
-    return PublicSource(settings, shape, classes, pool, gan, pool_labels)
+    if of_embedding is None:
+        private = None
+        if gan is not None and privacy is not None:
+            private = PrivateTraining(settings, privacy, min(rounds, settings.train_rounds or rounds))
+        return PublicSource(settings, shape, classes, pool, gan, pool_labels, private=private)
+    embedded = make_embedding(of_embedding, shape, classes, pool, seed, privacy)
+    return PublicSource(settings, shape, classes, gan=gan, embedded=embedded)
 
 
 def kept_rows(payload: Payload, rows: int) -> NDArray[np.int64]:

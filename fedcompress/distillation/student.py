@@ -13,6 +13,7 @@ from fedcompress.parameters import Params
 from fedcompress.training.objectives import Distillation, Objective
 from fedcompress.training.rates import Cosine
 from fedcompress.training.trainer import Trainer
+from fedcompress.units import counted
 from fedcompress.wire.content import Arrays
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def distil(
             start, *blocks = student.accuracies
             fed.event(
                 f"distillation changed nothing: the {name} that it began with has {start:.3f} on validation, the best "
-                f"of {len(blocks)} blocks {max(blocks):.3f}"
+                f"of {counted(len(blocks), 'block')} {max(blocks):.3f}"
             )
     return student.weights
 
@@ -114,12 +115,13 @@ def taught(
         masks: As for `distil`.
         purpose: Begins the names of the generators of all blocks.
     """
-    accuracies = [_accuracy(trainer, start, validation)]
-    best, top = Student(start, 0, ()), accuracies[0] if params.keep == "best" else -1.0
-    current, steps, waited = start, 0, 0
+    current = trainer.compression.rounded(start, trainer.spec)
+    accuracies = [_accuracy(trainer, current, validation)]
+    best, top = Student(current, 0, ()), accuracies[0] if params.keep == "best" else -1.0
+    latent, steps, waited = start, 0, 0
     for block in range(params.blocks):
         trained = trainer.fit(
-            current,
+            latent,
             examples,
             objective,
             masks=masks,
@@ -130,7 +132,7 @@ def taught(
             steps=params.block_steps or None,
             continued=bool(params.block_steps and block),
         )
-        current, steps = trained.weights, steps + trained.steps
+        latent, current, steps = trained.latent, trained.weights, steps + trained.steps
         accuracy = _accuracy(trainer, current, validation)
         accuracies.append(accuracy)
         tie = params.keep == "best" or not len(validation)

@@ -19,6 +19,7 @@ from fedcompress import quiet
 from fedcompress.engines.keeper import Keeper
 from fedcompress.errors import InputError, first_line
 from fedcompress.options import Options
+from fedcompress.units import counted
 
 quiet.apply()
 REACH_LIMIT, JOIN_LIMIT = 9.0, 15.0
@@ -108,8 +109,8 @@ class Connection:
         for what, each in (("CPU", options.cpus_per_worker), ("GPU", options.gpus_per_worker)):
             if each * options.workers > offered.get(what, 0.0) + 1e-9:
                 raise InputError(
-                    f"engine ray: {options.workers} workers of {each:g} {what} each were asked for, the cluster has "
-                    f"{offered.get(what, 0.0):g}; lower --workers."
+                    f"engine ray: {counted(options.workers, 'worker')} of {each:g} {what} each asked for, but the "
+                    f"cluster has {offered.get(what, 0.0):g}; lower --workers."
                 )
 
 

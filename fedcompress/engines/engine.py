@@ -55,6 +55,11 @@ class Engine:
         """Whether the workers share out the runs of a sweep, rather than the clients of one run after the other."""
         return False
 
+    @property
+    def clients_are_apart(self) -> bool:
+        """Whether a client may be a machine of its own, from which the server is to learn no more than it releases."""
+        return False
+
     def check_clients(self, clients: int) -> None:
         """Raises InputError if a run has more clients than the engine can have."""
 

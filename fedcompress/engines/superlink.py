@@ -31,6 +31,10 @@ _STATE_MARK = Path("checkpoint") / "clients-keep-state"
 class SuperLinkEngine(Engine):
     """Runs the server and the clients in processes of Flower's deployment runtime, and follows what they write."""
 
+    @property
+    def clients_are_apart(self) -> bool:
+        return True
+
     def check_clients(self, clients: int) -> None:
         """Raises InputError if Flower's programs are not there, too."""
         for name in ("flwr", "flower-superlink", "flower-supernode"):

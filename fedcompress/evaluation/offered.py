@@ -16,6 +16,7 @@ from fedcompress.guard import Guard
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import State
 from fedcompress.training.trainer import Evaluation
+from fedcompress.units import counted
 from fedcompress.wire.content import Arrays
 
 
@@ -103,11 +104,11 @@ def check_loss(evaluations: Mapping[str, Evaluation], what: str, number: int) ->
 
 def _misshapen(weights: Any, spec: ModelSpec) -> str | None:
     """Returns what is wrong with weights that are not a model's; None if nothing is."""
-    expected = f"expected a list of the {len(spec.template)} arrays of {spec.name}"
+    expected = f"expected a list of the {counted(len(spec.template), 'array')} of {spec.name}"
     if not isinstance(weights, list | tuple) or not all(isinstance(array, np.ndarray) for array in weights):
         return f"{type(weights).__name__}, {expected}"
     if len(weights) != len(spec.template):
-        return f"{len(weights)} arrays, {expected}"
+        return f"{counted(len(weights), 'array')}, {expected}"
     for i, (array, like) in enumerate(zip(weights, spec.template, strict=True)):
         if array.shape != like.shape or array.dtype.kind not in "fiub":
             return f"[{i}] as {array.dtype}{list(array.shape)}, expected {like.dtype}{list(like.shape)} in {spec.name}"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from fedcompress import keras
-from fedcompress.generators.networks import Networks, Weight, doubled, kernel, leaky, strided
+from fedcompress.generators.layers import PLAIN, Layers
+from fedcompress.generators.networks import Networks, Weight, doubled, kernel, leaky
 
 
 class Cgan(Networks):
@@ -23,17 +24,22 @@ class Cgan(Networks):
     maps: ClassVar[int] = 128
 
     @property
+    def widths(self) -> tuple[int, int, int]:
+        """Channels of the generator's hidden layers: of the dense one at each position, and of the transposed ones."""
+        return self.noise + self.classes, self.maps, self.maps
+
+    @property
     def generator(self) -> tuple[Weight, ...]:
-        inputs = self.noise + self.classes
-        dense = self.height // 4 * (self.width // 4) * inputs
+        inputs, (low, middle, high) = self.noise + self.classes, self.widths
+        dense = self.height // 4 * (self.width // 4) * low
         return (
             kernel(inputs, dense, inputs=self.noise + 1),
             Weight((dense,)),
-            kernel(4, 4, self.maps, inputs, inputs=4 * inputs),
-            Weight((self.maps,)),
-            kernel(4, 4, self.maps, self.maps, inputs=4 * self.maps),
-            Weight((self.maps,)),
-            kernel(7, 7, self.maps, self.channels),
+            kernel(4, 4, middle, low, inputs=4 * low),
+            Weight((middle,)),
+            kernel(4, 4, high, middle, inputs=4 * middle),
+            Weight((high,)),
+            kernel(7, 7, high, self.channels),
             Weight((self.channels,)),
         )
 
@@ -52,26 +58,36 @@ class Cgan(Networks):
         tf = keras.tf
         dense, bias, first, first_bias, second, second_bias, last, last_bias = weights
         inputs = tf.concat([z, tf.one_hot(labels, self.classes)], axis=1)
-        x = leaky(tf.matmul(inputs, dense) + bias)
-        x = tf.reshape(x, [-1, self.height // 4, self.width // 4, self.noise + self.classes])
-        x = leaky(doubled(x, first) + first_bias)
-        x = leaky(doubled(x, second) + second_bias)
+        x = self.activated(tf.matmul(inputs, dense) + bias)
+        x = tf.reshape(x, [-1, self.height // 4, self.width // 4, self.widths[0]])
+        x = self.activated(doubled(x, first) + first_bias)
+        x = self.activated(doubled(x, second) + second_bias)
         return tf.sigmoid(tf.nn.conv2d(x, last, 1, "SAME") + last_bias)
 
-    def _logits(self, weights: Sequence[Any], images: Any, labels: Any) -> Any:
+    def activated(self, x: Any) -> Any:
+        """Returns what a hidden layer of the generator hands on, (batch, ...)."""
+        return leaky(x)
+
+    def scores(self, weights: Sequence[Any], images: Any, labels: Any, layers: Layers = PLAIN) -> Any:
         tf = keras.tf
         first, first_bias, second, second_bias, dense, bias = weights
         maps = tf.one_hot(labels, self.classes)[:, None, None, :]
         maps = tf.tile(maps, [1, self.height, self.width, 1])
-        x = leaky(strided(tf.concat([images, maps], axis=3), first, first_bias))
-        x = leaky(strided(x, second, second_bias))
-        return (tf.matmul(tf.reduce_max(x, axis=[1, 2]), dense) + bias)[:, 0]
+        x = leaky(layers.convolution(tf.concat([images, maps], axis=3), first, first_bias, 2))
+        x = leaky(layers.convolution(x, second, second_bias, 2))
+        return layers.dense(tf.reduce_max(x, axis=[1, 2]), dense, bias)[:, 0]
+
+    def real_loss(self, scores: Any) -> Any:
+        return keras.tf.nn.softplus(-scores) / 2.0
+
+    def fake_loss(self, scores: Any) -> Any:
+        return keras.tf.nn.softplus(scores) / 2.0
 
     def discriminator_loss(self, weights: Sequence[Any], real: Any, fake: Any, labels: Any) -> Any:
         tf = keras.tf
-        logits = self._logits(weights, tf.concat([real, fake], axis=0), tf.concat([labels, labels], axis=0))
+        logits = self.scores(weights, tf.concat([real, fake], axis=0), tf.concat([labels, labels], axis=0))
         of_real, of_fake = tf.split(logits, 2)
         return tf.reduce_mean(tf.nn.softplus(-of_real) + tf.nn.softplus(of_fake)) / 2.0
 
     def generator_loss(self, weights: Sequence[Any], fake: Any, labels: Any) -> Any:
-        return keras.tf.reduce_mean(keras.tf.nn.softplus(-self._logits(weights, fake, labels)))
+        return keras.tf.reduce_mean(keras.tf.nn.softplus(-self.scores(weights, fake, labels)))

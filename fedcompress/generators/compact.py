@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from fedcompress import keras
-from fedcompress.generators.networks import Networks, Weight, doubled, kernel, leaky, strided
+from fedcompress.generators.layers import PLAIN, Layers
+from fedcompress.generators.networks import Networks, Weight, doubled, kernel, leaky
 
 
 class Compact(Networks):
@@ -69,25 +70,30 @@ class Compact(Networks):
         x = leaky(_styled(doubled(x, first), tf.matmul(classes, styles)))
         return tf.sigmoid(tf.nn.depth_to_space(tf.nn.conv2d(x, last, 1, "SAME") + last_bias, 2))
 
-    def _scores(self, weights: Sequence[Any], images: Any, labels: Any) -> Any:
-        """Returns how much images (batch, ...) look like real examples of their class, (batch,)."""
+    def scores(self, weights: Sequence[Any], images: Any, labels: Any, layers: Layers = PLAIN) -> Any:
         tf = keras.tf
         first, first_bias, second, second_bias, third, third_bias, dense, bias = weights
         x = tf.nn.space_to_depth(2.0 * images - 1.0, 2)
-        x = leaky(tf.nn.conv2d(x, first, 1, "SAME") + first_bias)
-        x = leaky(strided(x, second, second_bias))
-        x = leaky(strided(x, third, third_bias))
-        scores = tf.matmul(tf.reshape(x, [-1, dense.shape[0]]), dense) + bias
+        x = leaky(layers.convolution(x, first, first_bias, 1))
+        x = leaky(layers.convolution(x, second, second_bias, 2))
+        x = leaky(layers.convolution(x, third, third_bias, 2))
+        scores = layers.dense(tf.reshape(x, [-1, dense.shape[0]]), dense, bias)
         return scores[:, 0] + tf.reduce_sum(scores[:, 1:] * tf.one_hot(labels, self.classes), axis=1)
+
+    def real_loss(self, scores: Any) -> Any:
+        return keras.tf.nn.relu(1.0 - scores)
+
+    def fake_loss(self, scores: Any) -> Any:
+        return keras.tf.nn.relu(1.0 + scores)
 
     def discriminator_loss(self, weights: Sequence[Any], real: Any, fake: Any, labels: Any) -> Any:
         tf = keras.tf
-        scores = self._scores(weights, tf.concat([real, fake], axis=0), tf.concat([labels, labels], axis=0))
+        scores = self.scores(weights, tf.concat([real, fake], axis=0), tf.concat([labels, labels], axis=0))
         of_real, of_fake = tf.split(scores, 2)
         return tf.reduce_mean(tf.nn.relu(1.0 - of_real) + tf.nn.relu(1.0 + of_fake))
 
     def generator_loss(self, weights: Sequence[Any], fake: Any, labels: Any) -> Any:
-        return -keras.tf.reduce_mean(self._scores(weights, fake, labels))
+        return -keras.tf.reduce_mean(self.scores(weights, fake, labels))
 
 
 def _styled(x: Any, styles: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fedcompress import keras
+from fedcompress.generators.layers import PLAIN, Layers
 from fedcompress.wire.content import Arrays
 
 LEAK = 0.2
@@ -26,11 +27,13 @@ class Weight:
 
     Attributes:
         shape: As TensorFlow's operations expect it.
-        deviation: Standard deviation of its initial values, which are normal with mean 0; 0 for a bias.
+        deviation: Standard deviation of its initial values, which are normal; 0 for a bias or a scale.
+        mean: Of its initial values: 0, but for a scale.
     """
 
     shape: tuple[int, ...]
     deviation: float = 0.0
+    mean: float = 0.0
 
 
 def kernel(*shape: int, inputs: int | None = None) -> Weight:
@@ -51,7 +54,7 @@ class Networks(ABC):
         classes: Number of classes.
     """
 
-    noise: ClassVar[int]
+    noise: int
     """Length of z."""
     generator_rate: ClassVar[float]
     discriminator_rate: ClassVar[float]
@@ -77,6 +80,25 @@ class Networks(ABC):
         """Returns images (batch, height, width, channels) in [0, 1] of noise (batch, noise) and labels (batch,)."""
 
     @abstractmethod
+    def scores(self, weights: Sequence[Any], images: Any, labels: Any, layers: Layers = PLAIN) -> Any:
+        """Returns how much the discriminator takes images (batch, ...) for real ones of their class, (batch,).
+
+        Args:
+            weights: The discriminator's.
+            images: (batch, height, width, channels), in [0, 1].
+            labels: (batch,), int32.
+            layers: What computes the layers: in the order of the weights, which are a kernel and a bias for each.
+        """
+
+    @abstractmethod
+    def real_loss(self, scores: Any) -> Any:
+        """Returns the discriminator's loss for each score of a real image."""
+
+    @abstractmethod
+    def fake_loss(self, scores: Any) -> Any:
+        """Returns the discriminator's loss for each score of a generated image."""
+
+    @abstractmethod
     def discriminator_loss(self, weights: Sequence[Any], real: Any, fake: Any, labels: Any) -> Any:
         """Returns the discriminator's mean loss on real and generated images of the same labels."""
 
@@ -87,17 +109,13 @@ class Networks(ABC):
 
 def initial(weights: Sequence[Weight], rng: np.random.Generator) -> Arrays:
     """Returns initial values of a network's weights."""
-    return [(w.deviation * rng.standard_normal(w.shape)).astype(np.float32) for w in weights]
+    drawn = [(w.deviation * rng.standard_normal(w.shape)).astype(np.float32) for w in weights]
+    return [array + np.float32(w.mean) if w.mean else array for array, w in zip(drawn, weights, strict=True)]
 
 
 def leaky(x: Any) -> Any:
     """Returns the leaky ReLU."""
     return keras.tf.nn.leaky_relu(x, LEAK)
-
-
-def strided(x: Any, weights: Any, bias: Any) -> Any:
-    """Returns a convolution that halves height and width."""
-    return keras.tf.nn.conv2d(x, weights, 2, "SAME") + bias
 
 
 def doubled(x: Any, weights: Any) -> Any:

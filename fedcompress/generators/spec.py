@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,9 +14,10 @@ from fedcompress.errors import InputError, suggestion
 from fedcompress.generators.cgan import Cgan
 from fedcompress.generators.compact import Compact
 from fedcompress.generators.networks import Networks, Weight, initial
+from fedcompress.generators.private import Private
 from fedcompress.wire.content import Arrays, ArraySpec, Content
 
-KINDS: dict[str, type[Networks]] = {"compact": Compact, "cgan": Cgan}
+KINDS: dict[str, type[Networks]] = {"compact": Compact, "cgan": Cgan, "private": Private}
 NAMES = tuple(KINDS)
 """Names that a scenario may give."""
 
@@ -49,6 +51,8 @@ class GanSpec:
         InputError: An unknown name, or images that it cannot make.
     """
 
+    known: ClassVar[tuple[str, ...]] = NAMES
+
     name: str
     input_shape: tuple[int, ...]
     classes: int
@@ -56,8 +60,8 @@ class GanSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_shape", tuple(self.input_shape))
         problems = []
-        if self.name not in KINDS:
-            problems.append(f"Unknown GAN {self.name!r}.{suggestion(self.name, NAMES)}")
+        if self.name not in self.known:
+            problems.append(f"Unknown GAN {self.name!r}.{suggestion(self.name, self.known)}")
         *sides, channels = self.input_shape or (0,)
         if len(sides) != 2 or channels not in (1, 3) or any(n % 4 or not SMALLEST <= n <= LARGEST for n in sides):
             problems.append(

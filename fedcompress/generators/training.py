@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from fedcompress.models.random_layers import RandomLayers
 from fedcompress.training import work
 from fedcompress.training.loop import assign, batches, flattened, make_optimizer, of_rows, of_shape, reset, scaled
 from fedcompress.wire.content import Arrays
-from fedcompress.wire.vector import joined, shapes_of, sizes_of, split
+from fedcompress.wire.vector import Shapes, joined, shapes_of, sizes_of, split
 
 SAMPLING_BATCH = 500
 """Images in one forward pass; bounds memory."""
@@ -43,6 +44,19 @@ class TrainedGan:
     gan: Gan
     generator_loss: float
     discriminator_loss: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class GanState:
+    """Where a training over several calls stands: with the arguments of the next one it decides all that follows.
+
+    Attributes:
+        arrays: Every variable of a `GanLoop`, optimizers included, in its own order.
+        steps: That were done.
+    """
+
+    arrays: Arrays
     steps: int
 
 
@@ -73,30 +87,26 @@ class GanLoop:
                 make_optimizer("adam", variables, learning_rate=rate, beta_1=self._networks.beta_1)
                 for rate, variables in zip(rates, (self._generator, self._discriminator), strict=True)
             ]
+            slots = [slot for optimizer in self._optimizers for slot in optimizer.variables()]
+            self._variables = [*self._generator, *self._average, *self._discriminator, *slots]
             self._guide = guide.build() if guide else None
             self._random = RandomLayers(self._guide, guide.name) if guide else None
             self._graph: Any = None
 
     def _train(
-        self, generator: Any, discriminator: Any, guide: Any, x: Any, y: Any, order: Any, edges: Any, *rest: Any
+        self, generator: Any, discriminator: Any, guide: Any, x: Any, y: Any, z: Any, order: Any, edges: Any, *rest: Any
     ) -> Any:
         tf = keras.tf
-        guide_weight, seed = rest
-        assign(self._generator, generator)
-        assign(self._average, generator)
-        assign(self._discriminator, discriminator)
+        factors, seed, before = rest
+        self._begin(generator, discriminator, before > 0)
         if self._guide is not None:
             assign(self._guide.weights, guide)
-        for optimizer in self._optimizers:
-            reset(optimizer)
 
         def step(index: Any, totals: Any) -> Any:
             rows = order[edges[index] : edges[index + 1]]
             real, labels = scaled(tf.gather(x, rows)), tf.gather(y, rows)
-            shape = [tf.size(rows), self._networks.noise]
-            z = tf.random.stateless_normal(shape, tf.stack([seed[0] + index, seed[1]]))
-            losses = self._step(real, labels, z, guide_weight)
-            self._averaged(index)
+            losses = self._step(real, labels, self._noise(z, rows, seed, index), factors)
+            self._averaged(before + index)
             return index + 1, totals + tf.stack(losses)
 
         steps = tf.size(edges) - 1
@@ -104,6 +114,21 @@ class GanLoop:
             lambda index, _: index < steps, keras.apart(step), (tf.constant(0), tf.zeros([2])), parallel_iterations=1
         )
         return flattened(self._average), flattened(self._discriminator), totals
+
+    def _begin(self, generator: Any, discriminator: Any, continued: Any) -> None:
+        """Starts from these weights (flat) and with new optimizers, unless a training is `continued`."""
+        tf = keras.tf
+        starts = ((self._generator, generator), (self._average, generator), (self._discriminator, discriminator))
+        for variables, given in starts:
+            assign(variables, tf.where(continued, flattened(variables), given))
+        for optimizer in self._optimizers:
+            reset(optimizer, unless=continued)
+
+    def _noise(self, z: Any, rows: Any, seed: Any, index: Any) -> Any:
+        """Returns the noise (batch, noise) of a step, freshly drawn."""
+        tf = keras.tf
+        shape = [tf.size(rows), self._networks.noise]
+        return tf.random.stateless_normal(shape, tf.stack([seed[0] + index, seed[1]]))
 
     def _averaged(self, index: Any) -> None:
         """Moves the average of the generator's weights towards those of this step."""
@@ -113,7 +138,7 @@ class GanLoop:
         for average, variable in zip(self._average, self._generator, strict=True):
             average.assign_add((1.0 - decay) * (variable - average))
 
-    def _step(self, real: Any, labels: Any, z: Any, guide_weight: Any) -> tuple[Any, Any]:
+    def _step(self, real: Any, labels: Any, z: Any, factors: Any) -> tuple[Any, Any]:
         """Updates the discriminator, then the generator on the same images; returns their losses."""
         tf, networks = keras.tf, self._networks
         with tf.GradientTape(watch_accessed_variables=False) as outer:
@@ -127,12 +152,20 @@ class GanLoop:
                     )
                 self._apply(1, self._discriminator, tape.gradient(discriminator_loss, self._discriminator))
             generator_loss = networks.generator_loss(self._discriminator, fake, labels)
-            if self._guide is not None:
-                logits = self._guide(fake, training=False)
-                errors = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-                generator_loss += guide_weight * tf.reduce_mean(errors)
-        self._apply(0, self._generator, outer.gradient(generator_loss, self._generator))
+            generator_loss += self._beside(fake, real, labels, factors)
+        self._move_generator(outer.gradient(generator_loss, self._generator), factors)
         return generator_loss, discriminator_loss
+
+    def _beside(self, fake: Any, real: Any, labels: Any, factors: Any) -> Any:
+        """Returns what the generator minimises besides the adversarial loss: the guide's cross-entropy."""
+        if self._guide is None:
+            return 0.0
+        logits = self._guide(fake, training=False)
+        errors = keras.tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return factors[0] * keras.tf.reduce_mean(errors)
+
+    def _move_generator(self, gradients: list[Any], factors: Any) -> None:
+        self._apply(0, self._generator, gradients)
 
     def _apply(self, which: int, variables: list[Any], gradients: list[Any]) -> None:
         pairs = zip(gradients, variables, strict=True)
@@ -140,7 +173,7 @@ class GanLoop:
 
     def _compiled(self, *inputs: Any) -> Any:
         """Traces the graph for any number of examples and steps, so that no client makes it trace again."""
-        weights, per_example, rest = inputs[:3], inputs[3:7], inputs[7:]
+        weights, per_example, rest = inputs[:3], inputs[3:8], inputs[8:]
         signature = [*map(of_shape, weights), *map(of_rows, per_example), *map(of_shape, rest)]
         with keras.LOCK:
             function = keras.tf.function(self._train, input_signature=signature, autograph=False)
@@ -159,11 +192,49 @@ class GanLoop:
         rng: np.random.Generator,
     ) -> TrainedGan:
         """Trains from `gan` on the examples; nothing is kept between calls."""
+        return self._run(gan, examples, guide, [guide_weight], epochs=epochs, batch_size=batch_size, rng=rng, before=0)
+
+    def go_on(
+        self, state: GanState, examples: Examples, *, batch_size: int, rng: np.random.Generator
+    ) -> tuple[TrainedGan, GanState]:
+        """Trains for an epoch more from where a training stands, without a guide; returns where it stands then."""
+        return self._gone_on(state, examples, [0.0], batch_size=batch_size, rng=rng)
+
+    def _gone_on(
+        self, state: GanState, examples: Examples, factors: Sequence[float], z: NDArray[Any] | None = None, **how: Any
+    ) -> tuple[TrainedGan, GanState]:
+        for variable, array in zip(self._variables, state.arrays, strict=True):
+            variable.assign(array)
+        start = Gan(*([v.numpy() for v in variables] for variables in (self._generator, self._discriminator)))
+        trained = self._run(start, examples, [], factors, z, epochs=1, before=state.steps, **how)
+        arrays = [variable.numpy() for variable in self._variables]
+        return trained, GanState(arrays, state.steps + trained.steps)
+
+    def initial(self, gan: Gan) -> GanState:
+        """Returns where a training stands that begins with these weights."""
+        slots = self._variables[2 * len(self._generator) + len(self._discriminator) :]
+        zeros = [np.zeros(slot.shape, slot.dtype.as_numpy_dtype) for slot in slots]
+        return GanState([*gan.generator, *gan.generator, *gan.discriminator, *zeros], 0)
+
+    def _run(
+        self,
+        gan: Gan,
+        examples: Examples,
+        guide: Arrays,
+        factors: Sequence[float],
+        z: NDArray[Any] | None = None,
+        *,
+        epochs: int,
+        batch_size: int,
+        rng: np.random.Generator,
+        before: int,
+    ) -> TrainedGan:
         order, edges = batches(len(examples), batch_size, epochs, rng)
         networks = (joined(gan.generator, np.float32), joined(gan.discriminator, np.float32))
+        noise = np.empty((0, self._networks.noise), np.float32) if z is None else z
         inputs = (
-            *networks, joined(guide, np.float32), examples.x, examples.y, order, edges, np.float32(guide_weight),
-            _seed(rng),
+            *networks, joined(guide, np.float32), examples.x, examples.y, noise, order, edges,
+            np.array(factors, np.float32), _seed(rng), np.int32(before),
         )  # fmt: skip
         if self._graph is None:
             self._graph = self._compiled(*inputs)
@@ -206,24 +277,68 @@ def train(
     """
     model, weights = guide or (None, [])
     key = ("train gan", spec, model and model.key, examples.x.dtype.str)
-    work.add(("gan", spec), epochs * len(examples), lambda: _training_cost(spec))
+    work.add(("gan", spec), epochs * len(examples), lambda: training_cost(spec))
     loop: GanLoop = keras.compiled(key, lambda: GanLoop(spec, model))
     trained = loop.run(gan, examples, weights, guide_weight, epochs=epochs, batch_size=batch_size, rng=rng)
+    check_losses(trained)
+    return trained
+
+
+def begun(spec: GanSpec, gan: Gan) -> GanState:
+    """Returns where a training over several calls stands that begins with these weights."""
+    loop: GanLoop = keras.compiled(("train gan by epochs", spec), lambda: GanLoop(spec, None))
+    return loop.initial(gan)
+
+
+def train_epoch(
+    spec: GanSpec, state: GanState, examples: Examples, *, batch_size: int, rng: np.random.Generator
+) -> tuple[TrainedGan, GanState]:
+    """Goes on with a training for an epoch, optimizers included; see `train`.
+
+    Returns:
+        What a training leaves that ends here, and where it stands.
+
+    Raises:
+        FloatingPointError: Training diverged.
+    """
+    loop: GanLoop = keras.compiled(("train gan by epochs", spec), lambda: GanLoop(spec, None))
+    trained, after = loop.go_on(state, examples, batch_size=batch_size, rng=rng)
+    check_losses(trained)
+    return trained, after
+
+
+def check_losses(trained: TrainedGan) -> None:
+    """Raises FloatingPointError if a training diverged."""
     losses = (trained.generator_loss, trained.discriminator_loss)
     if not np.isfinite(losses).all():
         raise FloatingPointError(f"training of the GAN diverged: its losses are {losses[0]} and {losses[1]}")
-    return trained
 
 
 def sample(spec: GanSpec, generator: Arrays, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Returns generated images (n, *input_shape) of labels (n,); the same weights and `rng` give the same images."""
     if not len(labels):
         return np.empty((0, *spec.input_shape), np.uint8)
-    work.add(("generator", spec), len(labels), lambda: _sampling_cost(spec))
+    work.add(("generator", spec), len(labels), lambda: sampling_cost(spec))
     sampler: Any = keras.compiled(("sample", spec), lambda: _sampler(spec))
     tf, flat = keras.tf, keras.tf.constant(joined(generator, np.float32))
     parts = np.split(np.asarray(labels, np.int32), range(SAMPLING_BATCH, len(labels), SAMPLING_BATCH))
     return np.concatenate([sampler(flat, tf.constant(part), tf.constant(_seed(rng))).numpy() for part in parts])
+
+
+def render(spec: GanSpec, generator: Arrays, z: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Returns the images (n, *input_shape) in [0, 1] that a generator makes of noise (n, noise) and labels (n,)."""
+    if not len(labels):
+        return np.empty((0, *spec.input_shape), np.float32)
+    work.add(("generator", spec), len(labels), lambda: sampling_cost(spec))
+    renderer: Any = keras.compiled(("render", spec), lambda: _renderer(spec))
+    flat, edges = keras.tf.constant(joined(generator, np.float32)), range(SAMPLING_BATCH, len(labels), SAMPLING_BATCH)
+    parts = zip(np.split(z, edges), np.split(np.asarray(labels, np.int32), edges), strict=True)
+    return np.concatenate([renderer(flat, *map(keras.tf.constant, part)).numpy() for part in parts])
+
+
+def as_pixels(images: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Returns images in [0, 1] as uint8."""
+    return np.round(255.0 * images).astype(np.uint8)
 
 
 def _sampler(spec: GanSpec) -> Any:
@@ -231,18 +346,36 @@ def _sampler(spec: GanSpec) -> Any:
     tf, networks, shapes = keras.tf, spec.networks, shapes_of(spec.generator_template)
 
     def forward(flat: Any, labels: Any, seed: Any) -> Any:
-        arrays = zip(tf.split(flat, sizes_of(shapes)), shapes, strict=True)
         z = tf.random.stateless_normal([SAMPLING_BATCH, networks.noise], seed)
-        weights = [tf.reshape(array, shape) for array, shape in arrays]
-        images = networks.generate(weights, z[: tf.size(labels)], labels)
+        images = networks.generate(_unjoined(flat, shapes), z[: tf.size(labels)], labels)
         return tf.cast(tf.round(255.0 * images), tf.uint8)
 
+    return _forward(forward, [None], ([None], "int32"), ([2], "int32"))
+
+
+def _renderer(spec: GanSpec) -> Any:
+    """Returns a compiled pass from a generator's weights (flat), z (n, noise) and labels (n,) to n images, float32."""
+    networks, shapes = spec.networks, shapes_of(spec.generator_template)
+
+    def forward(flat: Any, z: Any, labels: Any) -> Any:
+        return networks.generate(_unjoined(flat, shapes), z, labels)
+
+    return _forward(forward, [None], ([None, networks.noise], "float32"), ([None], "int32"))
+
+
+def _unjoined(flat: Any, shapes: Shapes) -> list[Any]:
+    tf = keras.tf
+    return [tf.reshape(a, shape) for a, shape in zip(tf.split(flat, sizes_of(shapes)), shapes, strict=True)]
+
+
+def _forward(function: Any, flat: list[int | None], *inputs: tuple[list[int | None], str]) -> Any:
     with keras.LOCK:
-        signature = [tf.TensorSpec([None]), tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
-        return tf.function(forward, input_signature=signature, autograph=False).get_concrete_function()
+        tf = keras.tf
+        signature = [tf.TensorSpec(flat), *(tf.TensorSpec(shape, dtype) for shape, dtype in inputs)]
+        return tf.function(function, input_signature=signature, autograph=False).get_concrete_function()
 
 
-def _sampling_cost(spec: GanSpec) -> int:
+def sampling_cost(spec: GanSpec) -> int:
     """Returns the multiply-adds of one image."""
     tf, networks = keras.tf, spec.networks
     weights = [tf.constant(a) for a in spec.generator_template]
@@ -250,7 +383,7 @@ def _sampling_cost(spec: GanSpec) -> int:
     return traced(lambda z, labels: networks.generate(weights, z, labels), noise, label).multiply_adds
 
 
-def _training_cost(spec: GanSpec) -> int:
+def training_cost(spec: GanSpec) -> int:
     """Returns the multiply-adds of a training step on one real example: both losses, both gradients. Not a guide's."""
     tf, networks = keras.tf, spec.networks
     generator, discriminator = (

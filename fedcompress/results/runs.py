@@ -189,7 +189,7 @@ def find_runs(names: Sequence[str | Path], *, unfinished: bool = False) -> Found
             continue
         found, lacking = _runs_of_sweep(path, table["sweep"], unfinished=unfinished)
         if not found:
-            raise InputError(f"{path}: none of its {len(lacking)} runs is completed; fedcompress resume {path}")
+            raise InputError(f"{path}: no run of {len(lacking)} is completed; fedcompress resume {path}")
         missing += lacking
         several = len(found) > 1
         for variant, runs in found.items():

@@ -6,9 +6,11 @@ plug-ins.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -31,7 +33,7 @@ Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 MOST_RUNS = 10_000
 """Of a sweep or a recipe: every one of them is checked before the first one starts."""
-PUBLIC_SOURCES = "gan, holdout (kept out of the training data), noise, or dataset:NAME"
+PUBLIC_SOURCES = "gan, embedding, holdout (kept out of the training data), noise, or dataset:NAME"
 
 
 class DataSettings(Section):
@@ -54,6 +56,11 @@ class DataSettings(Section):
     )
     validation: Fraction = Field(0.1, description="fraction of each client's examples kept for its validation")
     server_validation: Fraction = Field(0.05, description="fraction of the training data held out for the server")
+    normalise: Literal["none", "train", "published"] = Field(
+        "none",
+        description="inputs of models, by mean and standard deviation of each channel: of all training data, or as "
+        "published (cifar10, cifar100); it becomes a part of each model",
+    )
 
     def least(self, examples: int) -> int:
         """Returns the fewest examples that a client may get, where so many are divided."""
@@ -62,12 +69,73 @@ class DataSettings(Section):
         return -(-examples // (2 * self.clients)) if self.balanced else 2
 
 
-class PublicSettings(Section):
-    """`[public]`: data that nobody owns, on which models teach each other. Keys after `examples` are for "gan"."""
+class EmbeddingSettings(Section):
+    """`[public.embedding]`: a generator that the server trains on what clients release once, their mean embeddings."""
 
-    source: str = Field("gan", pattern=r"^(gan|holdout|noise|dataset:.+)$", description=PUBLIC_SOURCES)
+    features: Positive = Field(1000, description="frequencies of the random features, D; a client sends 2 D per class")
+    width: str | float = Field(
+        "noise",
+        description="of the kernel, in pixels' values from 0 to 1: a number, or the median distance of images of noise "
+        'or of "dataset:NAME"',
+    )
+    smoothness: float = Field(
+        1.0, ge=0.0, description="how fast features' amplitudes fall with spatial frequency; 0: not, 1: as in images"
+    )
+    count_weight: float = Field(0.3, gt=0.0, description="of class counts against features in what is released")
+    generator: Literal["compact", "cgan"] = Field("compact", description="size of the generator")
+    steps: Positive = Field(1000, description="of the generator's training on the first releases")
+    more_steps: int = Field(200, ge=0, description="each time that further clients' releases have come")
+    most_steps: Positive = Field(5000, description="of all its trainings together")
+    batch_size: int = Field(500, ge=2, description="generated images in a step")
+    learning_rate: float = Field(0.003, gt=0.0, description="of the first step, falling along half a cosine")
+
+    @field_validator("width")
+    @classmethod
+    def _is_a_width(cls, width: str | float) -> str | float:
+        if isinstance(width, str) and width != "noise" and not re.fullmatch("dataset:.+", width):
+            raise ValueError(f'received {width!r}, expected a number, "noise" or "dataset:NAME"')
+        if not isinstance(width, str) and width <= 0:
+            raise ValueError(f"received {width:g}, expected more than 0")
+        return width
+
+    @property
+    def dataset(self) -> str:
+        """The data set that the width is chosen by; empty if it comes from elsewhere."""
+        return self.width.partition("dataset:")[2] if isinstance(self.width, str) else ""
+
+
+class DpSgdSettings(Section):
+    """`[public.dp_sgd]`: how clients train discriminators where there is `[privacy]`."""
+
+    sampling: Share = Field(
+        0.05, description="probability with which each example of a client is in a step; an epoch has 1 / sampling"
+    )
+    discriminator_steps: Positive = Field(4, description="for one of the generator; where that adapts, at first")
+    adaptive: bool = Field(False, description="more of them where generated images pass for real ones")
+    noise: float = Field(
+        0.0,
+        ge=0.0,
+        description="deviation of a step's noise, divided by privacy.clip; a client stops when its budget is spent; 0: "
+        "the least with which the budget lasts for all rounds",
+    )
+
+    def steps(self, epochs: int) -> int:
+        """Returns the discriminator's steps in so many epochs."""
+        return max(1, round(epochs / self.sampling))
+
+
+class PublicSettings(Section):
+    """`[public]`: data that nobody owns, on which models teach each other.
+
+    Keys after `examples` are for "gan", apart from `confidence`, `buffer` and `quality_every`, which are for samples of
+    any generator, and the table `embedding`. With `[privacy]` the table `dp_sgd` is in place of `batch_size`.
+    """
+
+    source: str = Field("gan", pattern=r"^(gan|embedding|holdout|noise|dataset:.+)$", description=PUBLIC_SOURCES)
     examples: Positive = Field(2000, description="examples that are drawn for a round")
-    gan: Literal["compact", "cgan"] = Field("compact", description="size of the generator")
+    gan: Literal["compact", "cgan", "private"] = Field(
+        "compact", description="size of the generator; private: that of compact, with a discriminator for [privacy]"
+    )
     epochs: Positive = Field(1, description="passes of a client's GAN over its own examples in a round")
     batch_size: Positive = Field(64, description="examples in a step of the GAN")
     train_rounds: int = Field(0, ge=0, description="rounds of GAN training, after which it is not sent again; 0: all")
@@ -79,16 +147,35 @@ class PublicSettings(Section):
     confidence: Fraction = Field(0.0, description="least probability that the ensemble gives to a sample's label")
     buffer: Positive = Field(1, description="rounds whose samples the server keeps to distil on")
     quality_every: int = Field(0, ge=0, description="rounds between tests of the samples' quality; 0: at the end only")
+    embedding: EmbeddingSettings | None = None
+    dp_sgd: DpSgdSettings = DpSgdSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _embedding_is_written_out(cls, table: Any) -> Any:
+        if isinstance(table, Mapping) and table.get("source") == "embedding":
+            return {"embedding": {}, **table}
+        return table
 
     @property
     def generated(self) -> bool:
-        """Whether clients train a generator."""
+        """Whether examples come from a generator."""
+        return self.source in ("gan", "embedding")
+
+    @property
+    def trained_by_clients(self) -> bool:
+        """Whether clients train that generator."""
         return self.source == "gan"
 
     @property
+    def embedded(self) -> EmbeddingSettings | None:
+        """How a generator is made of mean embeddings, if it is."""
+        return self.embedding if self.source == "embedding" else None
+
+    @property
     def dataset(self) -> str:
-        """The data set whose inputs are public; empty if they come from elsewhere."""
-        return self.source.partition("dataset:")[2]
+        """The data set that the source, or the width of its kernel, is taken from; empty if there is none."""
+        return self.embedded.dataset if self.embedded else self.source.partition("dataset:")[2]
 
 
 class PrivacySettings(Section):
@@ -117,6 +204,20 @@ class TrainingSettings(Section):
     optimizer: Literal["adam", "sgd", "momentum"] = Field("adam", description="its state starts anew in each round")
     learning_rate: float = Field(0.001, gt=0.0, description="constant within a round")
     learning_rate_decay: float = Field(1.0, gt=0.0, le=1.0, description="factor from one round to the next")
+
+
+class AugmentationSettings(Section):
+    """`[augmentation]`: what a client's images go through before each step of its training, each time drawn anew.
+    Whatever else sees an image, a teacher say, sees it as it is; border and holes are black."""
+
+    crop: int = Field(0, ge=0, description="pixels on each side by which an image is extended before it is cropped")
+    flip: bool = Field(False, description="mirror left and right, every other time")
+    cutout: int = Field(0, ge=0, description="side of a square that is cut out around a pixel, in pixels")
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is done."""
+        return bool(self.crop or self.flip or self.cutout)
 
 
 class ContentWire(Section):

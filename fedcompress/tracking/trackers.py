@@ -27,7 +27,7 @@ CLASSES = {"tensorboard": "TensorBoard", "wandb": "WeightsAndBiases", "mlflow": 
 """Name in a scenario, of the extra, of the library and of our module -> class."""
 _ROUND = (
     *("deployed_accuracy", "deployed_worst", "deployed_validation_accuracy", "personal_accuracy", "personal_worst10"),
-    *("accuracy", "loss", "validation_accuracy", "best", "seconds", "clients", "failures"),
+    *("accuracy", "loss", "validation_accuracy", "best", "seconds", "clients", "failures", "epsilon"),
 )
 _PERSONAL = {"accuracy": "mean", "worst10": "worst10"}
 """`personal_accuracy` and `personal_worst10` as `summary.json` calls them."""
@@ -35,6 +35,7 @@ _CLIENT = ("accuracy", "train_loss", "sparsity", "sparsity_target")
 _SUMMARY = (
     *("deployed_accuracy", "deployed_worst"),
     *("accuracy", "best_accuracy", "loss", "uplink_bytes", "downlink_bytes", "seconds", "rounds"),
+    "epsilon",
 )
 _GROUP = ("deployed_accuracy", "deployed_validation_accuracy", "personal_accuracy", "personal_worst10", "accuracy")
 """Figures that are sent: `accuracy` is that of the global model, here and above."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.errors import InputError, PayloadError
+from fedcompress.units import counted
 
 if TYPE_CHECKING:
     from fedcompress.wire.value_type import ValueType
@@ -143,7 +144,7 @@ class Content:
             PayloadError: The arrays are not what is declared, or hold values that are not finite.
         """
         if len(arrays) != len(self.arrays):
-            raise PayloadError(f"{name} holds {len(arrays)} arrays, expected {len(self.arrays)}.")
+            raise PayloadError(f"{name} holds {counted(len(arrays), 'array')}, expected {len(self.arrays)}.")
         return [
             _accepted(array, spec, f"{name}[{i}]")
             for i, (array, spec) in enumerate(zip(arrays, self.arrays, strict=True))

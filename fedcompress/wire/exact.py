@@ -35,7 +35,7 @@ def unpack(data: memoryview, shape: Shape, dtype: str) -> NDArray[Any]:
     native = np.dtype(dtype)
     numbers = np.frombuffer(data, native.newbyteorder("<")).astype(native)
     if native.kind == "f" and not finite(numbers):
-        raise PayloadError(f"not all of {numbers.size} values are finite")
+        raise PayloadError(f"a value is not finite, of {numbers.size}")
     return numbers.reshape(shape)
 
 

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from typing import Final, Literal, get_args
 
 from fedcompress.errors import InputError, PayloadError, shown, suggestion
+from fedcompress.units import counted
 from fedcompress.wire.content import Content
 from fedcompress.wire.deflate import deflate, inflate
 from fedcompress.wire.shipped import EXACT, SHIPPED
@@ -187,7 +188,7 @@ class Reader:
     def take(self, size: int) -> memoryview:
         """Returns the next `size` bytes."""
         if len(self.rest) < size:
-            raise PayloadError(f"{len(self.rest)} bytes are left, expected {size}")
+            raise PayloadError(f"left are {counted(len(self.rest), 'byte')}, expected {size}")
         piece, self.rest = self.rest[:size], self.rest[size:]
         return piece
 
@@ -236,7 +237,7 @@ class Reader:
             return Reader(self.rest)
         if self.coding == Coding.PLAIN:
             if len(self.rest) > most:
-                raise PayloadError(f"the body has {len(self.rest)} bytes, expected at most {most}")
+                raise PayloadError(f"the body has {counted(len(self.rest), 'byte')}, expected at most {most}")
             return Reader(self.rest)
         body = inflate(self.rest, most)
         if len(body) <= len(self.rest):
@@ -246,4 +247,4 @@ class Reader:
     def end(self) -> None:
         """Refuses leftovers."""
         if self.rest:
-            raise PayloadError(f"{len(self.rest)} bytes are left over")
+            raise PayloadError(f"left over: {counted(len(self.rest), 'byte')}")

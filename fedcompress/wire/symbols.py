@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.errors import PayloadError, described
+from fedcompress.units import counted
 from fedcompress.wire import ans
 from fedcompress.wire.exact import unpack_bits
 from fedcompress.wire.stream import Reader
@@ -51,7 +52,7 @@ def restore(symbols: Symbols, side: Side, sizes: Sizes, values: ValueType) -> Fl
     if flat.shape != symbols.shape or flat.dtype != np.float32:
         raise PayloadError(f"value type {values} restored {flat.dtype}{flat.shape}, expected float32{symbols.shape}")
     if not finite(flat):
-        raise PayloadError(f"not all of {flat.size} values are finite")
+        raise PayloadError(f"a value is not finite, of {flat.size}")
     return np.require(flat, requirements=("C", "W"))  # differences are added in place
 
 
@@ -74,7 +75,7 @@ def _tried(values: ValueType) -> Iterable[str]:
         yield f"it makes {symbols.tolist()} of {numbers.tolist()}; expected symbol 0 for 0 and -0, and for what is 0"
     written = values.write_side(side)
     if len(written) > values.most_side_bytes(len(sizes)):
-        yield f"it writes {len(written)} bytes beside symbols, more than its most_side_bytes"
+        yield f"it writes {counted(len(written), 'byte')} beside symbols, more than its most_side_bytes"
     reader = Reader(written)
     values.check(symbols, values.take_side(reader, len(sizes)))
     if len(reader.rest):

@@ -8,18 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcompress.compression import masks as masking
-from fedcompress.compression.kinds.channel import (
-    Channel,
-    ChannelParams,
-    by_layer,
-    lamp,
-    prefix_kept,
-    reached,
-    removal_order,
-    scores,
-)
+from fedcompress.compression.kinds.channel import Channel, ChannelParams
 from fedcompress.data.federated import Examples
 from fedcompress.errors import InputError
+from fedcompress.masks.ranking import by_layer, lamp, prefix_kept, reached, removal_order, scores
 from fedcompress.models import channels
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.architectures.lenet5 import LeNet5

@@ -112,7 +112,7 @@ def test_there_is_no_such_client(balanced: Dataset, client: int) -> None:
 
 
 def test_too_few_examples(balanced: Dataset) -> None:
-    with pytest.raises(InputError, match="600 clients x at least 1 examples are 600, but there are only 570"):
+    with pytest.raises(InputError, match="600 clients x at least 1 example are 600, but there are only 570"):
         view(balanced, clients=600)
 
 

@@ -291,12 +291,11 @@ def test_labels_of_those_that_arefilled_up() -> None:
         ),
         (
             {"method": "shard", "clients": 300, "shards_per_client": 4},
-            "300 clients x 4 shards are 1200 shards, but there are only 1000 examples; lower shards_per_client or "
-            "clients.",
+            "300 clients x 4 shards are 1200, but there are only 1000 examples; lower shards_per_client or clients.",
         ),
         (
             {"method": "pathological", "classes_per_client": 11},
-            "classes_per_client is 11, but there are 10 classes.",
+            "classes_per_client is 11, but the number of classes is 10.",
         ),
         (
             {"method": "dirichlet", "balanced": True, "minimum": 101},
@@ -304,7 +303,7 @@ def test_labels_of_those_that_arefilled_up() -> None:
         ),
         (
             {"method": "dirichlet", "balanced": True, "clients": 1001},
-            "1001 clients x at least 1 examples are 1001, but there are only 1000 examples; lower clients or minimum.",
+            "1001 clients x at least 1 example are 1001, but there are only 1000 examples; lower clients or minimum.",
         ),
     ],
 )
@@ -374,7 +373,7 @@ def test_index_sets_of_a_plug_in_are_sorted_and_may_leave_examples_out() -> None
         ([[0, 1], [[2, 3]]], "client 1: received int64 of shape (1, 2), expected integers of shape (n,)."),
         ([[0, 1], [2, 10]], "client 1: received position 10, expected 0 to 9."),
         ([[-1, 1], [2, 3]], "client 0: received position -1, expected 0 to 9."),
-        ([[0, 1], [2]], "client 1: received 1 examples, expected at least 2 (data.minimum)."),
+        ([[0, 1], [2]], "client 1: received 1 example, expected at least 2 (data.minimum)."),
         ([[0, 1], []], "client 1: received 0 examples, expected at least 2 (data.minimum)."),
         ([[0, 4, 1], [2, 4]], "position 4 is given 2 times, to client 0, 1; expected once at most."),
         ([[0, 1], [2, 3, 3]], "position 3 is given 2 times, to client 1; expected once at most."),

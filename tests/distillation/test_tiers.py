@@ -110,6 +110,28 @@ def test_every_round_and_where_clients_train_on_from(start: str, tmp_path: Path)
     assert again["model_digest"] == summary["model_digest"]
 
 
+def test_a_tier_that_clients_train_on_from_is_scored_as_they_decode_it(tmp_path: Path) -> None:
+    """4 bits on the wire: the watch's client begins round 3 with what was scored after round 2, to the bit."""
+    params = {"tiers": "kd", "tier_start": "tier", "tier_rounds": 0, "tier_blocks": 1, "tier_epochs": 1}
+    made = federating.experiment(
+        {**QUICK, "rounds": 3, "wire": {"values": "int4"}, "server": {"strategy": "fedavg", "params": params}}
+    )
+    fed = federating.federation(made)
+    state = made.server.initial(fed)
+    for number in (1, 2):
+        fed.begin(number)
+        state = made.tiers.after(fed, state, made.server.round(fed, state))
+    watch, spec = made.groups["watch"], made.groups["watch"].model
+    scored = made.tier(state, watch)
+    assert all(len(np.unique(scored[i])) <= 16 for i in spec.prunable)
+    masks = made.server.masks_of(state, watch)
+    assert all(np.array_equal(scored[i] != 0, m & (scored[i] != 0)) for i, m in zip(spec.prunable, masks, strict=True))
+    fed.begin(3)
+    (client,) = (c for c in made.clients if c.group == "watch")
+    (reply,) = fed.call("train", {client: {"weights": scored, "mask": masks}})
+    assert all(np.array_equal(a, b) for a, b in zip(scored, reply.request["weights"], strict=True))
+
+
 def test_tiers_are_part_of_the_digest(tmp_path: Path) -> None:
     first, _, _ = federating.run(of({"tier_blocks": 1}), tmp_path / "first")
     second, _, _ = federating.run(of({"tier_blocks": 1, "tier_learning_rate": 0.001}), tmp_path / "second")
@@ -172,7 +194,7 @@ QUICK: dict[str, Any] = {
 def test_a_tier_that_no_device_gets_costs_no_round(tmp_path: Path) -> None:
     gone = {"downlink_bits_per_second": 1e9, "uplink_bits_per_second": 1e9, "multiply_adds_per_second": 1e12}
     for those, events in (
-        (["watch"], ["tier watch: none of 1 devices got it, they keep what they had"]),
+        (["watch"], ["tier watch: no device of 1 got it, the group keeps what it had"]),
         (
             ["phone", "watch"],
             ["no tier was deployed: round 2, action 'deploy': 0 good replies of 2, server.minimum_rep"],
@@ -264,7 +286,11 @@ def test_a_dense_group_learns_behind_the_head_of_an_architecture_that_others_pru
             {"mask": "client"},
             'groups.watch.compression_params.mask: a tier is one mask for its group; use mask = "server"',
         ),
-        ({"public": {"source": "gan"}}, "has no action train_generator, which a generator of public data needs"),
+        (
+            {"public": {"source": "gan"}},
+            "has no action train_generator, which a generator of public data needs; use one of the clients "
+            "distilling, fedmd, fedpkdg, generating, relay, simkd.",
+        ),
     ],
 )
 def test_what_is_in_the_way_is_said(table: dict[str, Any], message: str) -> None:

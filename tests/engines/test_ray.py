@@ -28,7 +28,7 @@ from fedcompress.launch import run_one
 from fedcompress.options import Options
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
-from federating import BY_WRITER, FEDPKDG, OF_PLUG_INS, PLUGINS, PRUNING, TINY, experiment, run
+from federating import BY_WRITER, EMBEDDED, FEDPKDG, OF_PLUG_INS, PLUGINS, PRUNING, TINY, experiment, run
 from waiting import until
 
 ray = pytest.importorskip("ray")
@@ -102,13 +102,24 @@ def on_ray(cluster: str, made: Scenario, path: Path, workers: int = 2) -> tuple[
         (MIXED, 1),
         (MIXED, 2),
         (FEDPKDG, 2),
+        (EMBEDDED, 2),
         (DIFFERENCES, 2),
         (FROZEN, 2),
         (DEVICES, 2),
         (VALUE_TYPES, 2),
         (BY_WRITER, 2),
     ],
-    ids=["mixed-1", "mixed-2", "fedpkdg-2", "differences-2", "frozen-2", "devices-2", "value-types-2", "by-writer-2"],
+    ids=[
+        "mixed-1",
+        "mixed-2",
+        "fedpkdg-2",
+        "embedded-2",
+        "differences-2",
+        "frozen-2",
+        "devices-2",
+        "value-types-2",
+        "by-writer-2",
+    ],
 )
 def test_the_same_model_as_inline(cluster: str, tmp_path: Path, table: dict[str, Any], workers: int) -> None:
     summary, directory = on_ray(cluster, scenario(table), tmp_path / "ray", workers)

@@ -327,7 +327,7 @@ def test_bad_input(call: Callable[..., Any], make_sweep: Make, make_run: Make, t
         "error: --fail-if: accuracy.low: 'b' has 1 seed(s), which is too few."
     )
     (few / "b-seed-1" / "summary.json").unlink()
-    assert "1 runs are missing (b, seed 1" in refused(call("compare", few, "--fail-if", "accuracy < baseline"))
+    assert "1 missing run (b, seed 1" in refused(call("compare", few, "--fail-if", "accuracy < baseline"))
 
 
 def test_data_sets_are_told_by_their_digests(make_run: Make) -> None:

@@ -159,7 +159,7 @@ def test_runs_of_earlier_versions_are_judged_by_the_global_model_which_is_called
     comparison = compare(find_runs(paths))
     assert comparison.headline.name == "accuracy"
     (warning,) = comparison.warnings
-    assert warning.startswith("2 of 2 runs were made before deployed models were tested round by round")
+    assert warning.startswith("runs made before deployed models were tested round by round: 2 of 2")
     first, second, *_ = tables.text_tables(comparison)
     assert (first.title, first.columns[1], first.rows[1][1]) == ("Global accuracy", "global", "0.7000")
     assert second.title == "Clients and cost"
@@ -175,7 +175,7 @@ def test_beside_a_run_of_an_earlier_version_its_deployed_accuracy_stays_empty(ma
         ("new", "0.7000", "-", "no value", "-", "-", "1"),
     )
     assert groups.rows[0] == ("old", "-", "-", "-", "0.800")
-    assert comparison.warnings[0].startswith("1 of 2 runs were made before deployed models were tested")
+    assert comparison.warnings[0].startswith("runs made before deployed models were tested round by round: 1 of 2")
 
 
 def test_what_earlier_versions_measured_at_the_end_counts(make_run: Make) -> None:

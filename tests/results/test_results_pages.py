@@ -121,7 +121,7 @@ def test_unfinished_sweeps_are_refused(
     path = make_sweep("sweep", FINALS)
     (path / "iid-seed-2" / "summary.json").unlink()
     assert results.main([str(path), "--into", str(tmp_path)]) == 2
-    assert "1 runs are missing (iid, seed 2: is running, or was killed)" in capsys.readouterr().err
+    assert "1 missing run (iid, seed 2: is running, or was killed)" in capsys.readouterr().err
     assert not (tmp_path / "made-up.md").exists()
     assert results.main([str(tmp_path / "nowhere"), "--into", str(tmp_path)]) == 2
     assert "nowhere: is no directory, and no scenario or recipe that ships" in capsys.readouterr().err

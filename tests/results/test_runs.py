@@ -180,7 +180,7 @@ def test_what_is_refused(make_run: Make, make_sweep: Make, tmp_path: Path) -> No
         tmp_path / "made": f"made: holds no provenance.json; {expected}",
         failed: f"failed: failed; finish it with: fedcompress resume {failed}",
         killed: f"killed: is running, or was killed; finish it with: fedcompress resume {killed}",
-        sweep: f"sweep: none of its 1 runs is completed; fedcompress resume {sweep}",
+        sweep: f"sweep: no run of 1 is completed; fedcompress resume {sweep}",
     }
     for path, message in messages.items():
         with pytest.raises(InputError) as caught:

@@ -96,7 +96,7 @@ def test_replies_that_are_too_few_for_a_strategy_are_an_event() -> None:
     fed = federation(made)
     first = made.server.initial(fed)
     state = made.server.round(fed, first)
-    assert fed.record.events == ["Bulyan did not aggregate 4 replies of mini-cnn: they are too few"]
+    assert fed.record.events == ["Bulyan did not aggregate 4 replies of mini-cnn: too few"]
     for new, old in zip(state["weights"]["mini-cnn"], first["weights"]["mini-cnn"], strict=True):
         np.testing.assert_array_equal(new, old)
 

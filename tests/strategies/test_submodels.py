@@ -19,7 +19,7 @@ from fedcompress.errors import InputError
 from fedcompress.models import channels
 from fedcompress.models.architecture import Architecture, ModelSpec
 from fedcompress.models.architectures.mini_cnn import MiniCNN
-from fedcompress.models.chain import adjusted
+from fedcompress.models.walking import adjusted
 from fedcompress.options import Options
 from fedcompress.results.export import export_models
 from fedcompress.scenario.sections import TrainingSettings
@@ -388,7 +388,9 @@ def test_same_bits_on_ray(tmp_path: Path) -> None:
         ("heterofl", "compression_params.width", 1.5, "less than or equal to 1"),
         ("heterofl", "client", "sgd", "averages what clients of its own train, received 'sgd'; use client = \"het"),
         ("fjord", "client", "sgd", "averages what clients of its own train, received 'sgd'; use client = \"fjord\"."),
-        ("fjord", "params.widths", [0.2, 1.0], "received 0.2, 1; expected the group's own width, 0.25, among them."),
+        ("fjord", "params.widths", [0.2, 1.0], "received 0.2, 1; expected the group's own width, 0.25, among"),
+        ("fjord", "params", {}, "received 0.2, 0.4, 0.6, 0.8, 1, the default; expected the group's own width, 0.25"),
+        ("fjord", "params", {}, "among them; use params.widths = [0.2, 0.25]."),
         ("fedrolex", "sparsity", 0.5, "received 0.5, but compression 'slice' goes by its width; leave sparsity out."),
     ],
 )

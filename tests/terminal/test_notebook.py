@@ -39,7 +39,7 @@ def test_a_run_is_one_output_that_changes(tiny_file: Path) -> None:
 
     texts = [o.data["text/plain"] if "data" in o else o.text for o in outputs[2]]
     assert "\x1b" not in "".join(texts)
-    assert [bool(re.match(r"\[\d/2\] .* seed \d: 1/1 rounds, deployed", text)) for text in texts].count(True) == 2
+    assert [bool(re.match(r"\[\d/2\] .* seed \d: 1/1 round, deployed", text)) for text in texts].count(True) == 2
     assert "2 of 2 runs done, left 0 s" in "".join(texts)
 
     shown = json.loads(outputs[3][0].text)

@@ -142,7 +142,7 @@ class TestRefusals:
         content = Content((ArraySpec((2,), kind="statistic"),))
         data = bytearray(encode([np.ones(2, np.float32)], content, Encoding(deflate=False)).data)
         data[3:5] = b"\x80\x7f"  # the high bytes of an infinity
-        with pytest.raises(PayloadError, match="not all of 2 values are finite"):
+        with pytest.raises(PayloadError, match="a value is not finite, of 2"):
             decode(bytes(data), content)
         with pytest.raises(PayloadError, match="holds 1 non-finite values of 2"):
             encode([np.array([1.0, np.inf])], content, Encoding())

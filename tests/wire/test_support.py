@@ -79,7 +79,7 @@ def test_coordinates_beat_the_bitmap_below_their_density(width: int, density: fl
 @pytest.mark.parametrize(
     ("data", "size", "problem"),
     [
-        (b"", 8, "0 bytes are left"),
+        (b"", 8, "left are 0 bytes"),
         (bytes([9]), 8, "kind 9"),
         (bytes([1]), 8, "expected 1"),
         (bytes([1, 0]), 8, "empty"),
@@ -90,7 +90,7 @@ def test_coordinates_beat_the_bitmap_below_their_density(width: int, density: fl
         (bytes([2, 2, 0, 0, 0, 50, 49]), 100, "coordinate 100"),
         (bytes([2, 1, 0, 0, 0, 100]), 100, "gap of 100"),
         (bytes([3, 1, 0, 0, 0, 50, 0]), 100, "gap of 50"),
-        (bytes([0, 0]), 8, "1 bytes are left over"),
+        (bytes([0, 0]), 8, "left over: 1 byte"),
     ],
 )
 def test_malformed_supports_are_refused(data: bytes, size: int, problem: str) -> None:

@@ -154,9 +154,9 @@ def made(**changes: Any) -> ValueType:
         ({"restore": lambda self, symbols, side, sizes: symbols.astype("<f4") + 1}, "and for what is 0"),
         (
             {"restore": lambda self, symbols, side, sizes: symbols.astype("<f4") * np.inf},
-            "not all of 6 values are finite",
+            "a value is not finite, of 6",
         ),
-        ({"write_side": lambda self, side: b"1"}, "writes 1 bytes beside symbols, more than its most_side_bytes"),
+        ({"write_side": lambda self, side: b"1"}, "writes 1 byte beside symbols, more than its most_side_bytes"),
         (
             {"write_side": lambda self, side: b"12", "most_side_bytes": lambda self, arrays: 2},
             "it takes 0 of the 2 bytes that it writes beside symbols",

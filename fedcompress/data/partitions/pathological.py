@@ -21,7 +21,7 @@ class Pathological(Dealt):
         labels, clients, each = pool.labels, self.settings.clients, self.settings.classes_per_client
         sizes = np.bincount(labels)
         if each > len(sizes):
-            raise InputError(f"classes_per_client is {each}, but there are {len(sizes)} classes.")
+            raise InputError(f"classes_per_client is {each}, but the number of classes is {len(sizes)}.")
         holders: list[list[int]] = [[] for _ in sizes]
         holder_counts = np.zeros(len(sizes))
         ties = rng.random((clients, len(sizes)))

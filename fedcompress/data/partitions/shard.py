@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedcompress.units import counted
+
 from ...errors import InputError
 from ..dealt import Dealt
 from ..partition import Pool
@@ -21,8 +23,8 @@ class Shard(Dealt):
         shards = clients * each
         if shards > count:
             raise InputError(
-                f"{clients} clients x {each} shards are {shards} shards, but there are only "
-                f"{count} examples; lower shards_per_client or clients."
+                f"{counted(clients, 'client')} x {counted(each, 'shard')} are {shards}, but there are only "
+                f"{counted(count, 'example')}; lower shards_per_client or clients."
             )
         shuffled = rng.permutation(count)
         by_label = shuffled[np.argsort(pool.labels[shuffled], kind="stable")]

@@ -12,6 +12,7 @@ from fedcompress.recipes.table import to_csv
 from fedcompress.results.compare.statistics import BETWEEN_SHARES, SHARE, Interval
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.provenance import installed
+from fedcompress.units import counted
 
 _PACKAGES = ("fedcompress", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
 
@@ -54,10 +55,9 @@ def _difference(comparison: Comparison, method: str) -> Interval | None:
 def comparison_table(comparison: Comparison) -> FittedTable:
     """Returns the closing table, a row per method; accuracies in percent."""
     settings = comparison.settings
-    title = f"{settings.student} taught by {settings.teacher} on {settings.data}, {settings.epochs} epochs"
-    caption = (
-        f"test accuracy in percent, mean and 95 % interval over {settings.seeds} seeds; differences paired by seed"
-    )
+    title = f"{settings.student} taught by {settings.teacher} on {settings.data}, {counted(settings.epochs, 'epoch')}"
+    seeds = counted(settings.seeds, "seed")
+    caption = f"test accuracy in percent, mean and 95 % interval over {seeds}; differences paired by seed"
     if settings.sparsity and {"simkd", "head-reuse"} & set(settings.methods):
         caption += "; sparsity is that of all kernels, of which a reused head stays dense"
     sparsity = ["sparsity"] if settings.sparsity else []

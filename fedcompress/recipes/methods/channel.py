@@ -1,6 +1,6 @@
 """channel: remove whole filters and units along a ladder of sparsities, and hand over smaller dense models.
 
-Scores and floors are those of `fedcompress.compression.kinds.channel`. Each rung goes on from the one before; a
+Scores and floors are those of `fedcompress.masks.ranking`. Each rung goes on from the one before; a
 `trial` is a whole ladder of its own, with other random numbers, from the same trained model.
 """
 
@@ -13,8 +13,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from fedcompress.compression.archive import Archive, entry
-from fedcompress.compression.kinds import channel as ranking
 from fedcompress.errors import InputError
+from fedcompress.masks import ranking
 from fedcompress.models import channels
 from fedcompress.models.channels import Kept
 from fedcompress.recipes.bench import Bench
@@ -66,7 +66,7 @@ class PruneChannels(Method):
 
     Params = PruneChannelsParams
     params: PruneChannelsParams
-    layers = frozenset({"Dense", "Conv1D", "Conv2D"})
+    layers = frozenset({"Dense", "Conv1D", "Conv2D", "DepthwiseConv2D"})
 
     def problems(self, bench: Bench) -> Iterable[str]:
         try:

@@ -15,6 +15,7 @@ from fedcompress.compression.kinds.cluster import MOST, Cluster, ClusterParams
 from fedcompress.recipes.bench import Bench
 from fedcompress.recipes.method import Method, Outcome
 from fedcompress.recipes.rounding import RoundingParams, ramp, zeros
+from fedcompress.units import counted
 
 
 class ClusteringParams(RoundingParams):
@@ -61,7 +62,7 @@ class Clustering(Method):
         epochs = params.epochs or bench.training.epochs
         chosen = ClusterParams(clusters=clusters, tolerance=params.tolerance, **ramp(params.ramp, epochs))
         compression = Cluster(chosen, sparsity=params.sparsity, rounds=epochs)
-        phase = f"{clusters} clusters"
+        phase = counted(clusters, "cluster")
         fitted = bench.train(bench.dense(), compression, phase=phase, epochs=epochs, learning_rate=params.learning_rate)
         distinct = max(len(compression.codebook(fitted.weights[i])) for i in bench.spec.prunable)
         figures: dict[str, float | str] = {"clusters": distinct, **zeros(bench.spec, fitted)}

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fedcompress.errors import InputError
+from fedcompress.privacy.accounts import basis
 from fedcompress.results.deployed import deployed_accuracy, deployed_by_group, tested_rounds
 from fedcompress.results.runs import RunResult
+from fedcompress.units import counted
 
 MOST_ROUNDS = 5
 """Rounds that a caveat lists."""
@@ -53,6 +55,7 @@ def caveats(runs: Sequence[RunResult]) -> list[str]:
         texts.append(f"data sets differ ({', '.join(sets)}): accuracies say nothing about each other.")
     elif changed := _changed_data(runs):
         texts.append(f"data differ although the settings do not: {changed}.")
+    texts += _privacy(runs)
     texts += _deployed(runs)
     made_with = [run.provenance for run in runs]
     if machines := _differing(made_with, lambda p: _machine(p.get("machine", {}))):
@@ -71,6 +74,16 @@ def caveats(runs: Sequence[RunResult]) -> list[str]:
     return texts
 
 
+def _privacy(runs: Sequence[RunResult]) -> Iterator[str]:
+    """Says what the epsilons are of, and of whom."""
+    variants: dict[str, list[str]] = {}
+    for run in runs:
+        if privacy := run.summary.get("privacy"):
+            variants.setdefault(basis(privacy), []).append(run.variant)
+    for text, names in variants.items():
+        yield f"epsilon of {', '.join(dict.fromkeys(names))}: {text}."
+
+
 def _deployed(runs: Sequence[RunResult]) -> Iterator[str]:
     """Says when deployed models were not tested, or not in the same rounds.
 
@@ -79,7 +92,7 @@ def _deployed(runs: Sequence[RunResult]) -> Iterator[str]:
     tested = {id(run): rounds for run in runs if (rounds := tested_rounds(run)) is not None}
     if without := len(runs) - len(tested):
         yield (
-            f"{without} of {len(runs)} runs were made before deployed models were tested round by round: these have "
+            f"runs made before deployed models were tested round by round: {without} of {len(runs)}; these have "
             "deployed accuracy at the end alone, or none."
         )
     if lacking := dict(_untested(runs)):
@@ -109,7 +122,7 @@ def _listed(rounds: Sequence[int]) -> str:
 
 
 def _machine(machine: Mapping[str, Any]) -> str:
-    return f"{machine.get('system')}, {machine.get('processor')}, {machine.get('cores')} cores"
+    return f"{machine.get('system')}, {machine.get('processor')}, {counted(machine.get('cores', 0), 'core')}"
 
 
 def _differing(made_with: Sequence[Mapping[str, Any]], of: Callable[[Mapping[str, Any]], str]) -> str | None:

@@ -14,6 +14,7 @@ from fedcompress.results.compare.condition import Condition, Name
 from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, Figure, figures_of, target_figures
 from fedcompress.results.compare.statistics import ANY, BETWEEN_SHARES, Difference, Interval
 from fedcompress.results.runs import FoundRuns, RunResult
+from fedcompress.units import counted
 
 
 class ComparisonError(FedcompressError):
@@ -146,7 +147,9 @@ class Comparison:
             InputError: A variant lacks a figure that the condition names, or runs are missing.
         """
         if self.missing:
-            raise InputError(f"--fail-if: {len(self.missing)} runs are missing ({self.missing[0]}); resume the sweep.")
+            raise InputError(
+                f"--fail-if: {counted(len(self.missing), 'missing run')} ({self.missing[0]}); resume the sweep."
+            )
         if len(self.rows) < 2:
             raise InputError(f"--fail-if: {self.baseline!r} is the only variant; name runs to compare it with.")
         failed = []

@@ -90,6 +90,7 @@ _OTHERS = (
     Figure("uplink_bytes", "bytes up", "bytes", -1, _of_summary("uplink_bytes")),
     Figure("downlink_bytes", "bytes down", "bytes", -1, _of_summary("downlink_bytes")),
     Figure("model_bytes", "deflated model of a client", "bytes", -1, model_bytes),
+    Figure("epsilon", "epsilon of the client that released most", "", -1, _of_summary("epsilon")),
     Figure("rounds", "rounds", "rounds", -1, _of_summary("rounds")),
     Figure("seconds", "seconds of all rounds", "seconds", -1, _of_summary("seconds")),
     Figure("modelled_seconds", "seconds on modelled devices", "seconds", -1, _of_summary("modelled", "seconds")),

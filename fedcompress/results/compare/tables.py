@@ -45,6 +45,7 @@ _WRITTEN: dict[str, Callable[[float], str]] = {
     "seconds": lambda value: f"{value:.1f} s",
     "rounds": lambda value: f"{value:.1f}".removesuffix(".0"),
     "joules": lambda value: f"{value:.1f} J",
+    "": lambda value: f"{value:.3g}",
 }
 
 
@@ -162,6 +163,8 @@ def cost_table(comparison: Comparison) -> TextTable:
     if any(row.cells["modelled_seconds"].values for row in comparison.rows):
         titles |= {"modelled_seconds": "modelled time", "modelled_joules": "modelled energy"}
         note += f"; modelled: {ABOUT}"
+    if any(row.cells["epsilon"].values for row in comparison.rows):
+        titles |= {"epsilon": "epsilon"}
     return _figures_table(comparison, "Clients and cost", titles, note)
 
 

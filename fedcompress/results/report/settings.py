@@ -9,6 +9,7 @@ from fedcompress.page.blocks import TextTable
 from fedcompress.results.compare.caveats import data_sets
 from fedcompress.results.report.shown import Shown, Variants
 from fedcompress.results.runs import flat_settings
+from fedcompress.units import counted
 
 
 def lead(shown: Shown) -> str:
@@ -17,15 +18,15 @@ def lead(shown: Shown) -> str:
     data = ", ".join(data_sets(runs))
     clients = sorted({int(run.scenario.get("data", {}).get("clients", 0)) for run in runs})
     seeds = sorted({run.seed for run in runs})
-    parts = [data, f"{_range(clients)} clients", f"{_range(sorted({run.summary['rounds'] for run in runs}))} rounds"]
+    parts = [data, _range(clients, "client"), _range(sorted({run.summary["rounds"] for run in runs}), "round")]
     if len(variants) > 1:
         parts.append(f"{len(variants)} variants")
     parts.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}")
     return " · ".join(parts)
 
 
-def _range(values: Sequence[int]) -> str:
-    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+def _range(values: Sequence[int], noun: str) -> str:
+    return counted(values[0], noun) if len(values) == 1 else f"{values[0]} to {values[-1]} {noun}s"
 
 
 def settings(shown: Shown) -> TextTable:
@@ -34,13 +35,13 @@ def settings(shown: Shown) -> TextTable:
     s = run.scenario
     data, server, wire, training = (s.get(key, {}) for key in ("data", "server", "wire", "training"))
     rows = [
-        ("data", f"{data.get('dataset')}, {data.get('clients')} clients, {_partition(data)}"),
+        ("data", f"{data.get('dataset')}, {counted(data.get('clients', 0), 'client')}, {_partition(data)}"),
         ("server", f"{server.get('strategy', 'fedavg')}, cohort {server.get('cohort', 1.0):g}"),
         ("training", _words(training)),
         ("wire", _words({key: value for key, value in wire.items() if not isinstance(value, Mapping)})),
     ]
     if public := s.get("public"):
-        rows.append(("public data", f"{public.get('source')}, {public.get('examples')} examples"))
+        rows.append(("public data", f"{public.get('source')}, {counted(public.get('examples', 0), 'example')}"))
     rows += [(f"group {g.get('name')}", _group(g)) for g in s.get("groups", ())]
     title = "What was run" if shown.alone else f"What was run: {run.variant}"
     return TextTable(title, (), tuple(rows), style="text")

@@ -11,8 +11,9 @@ from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, PERSONAL, Figu
 from fedcompress.results.compare.tables import CLASSES
 from fedcompress.results.report.settings import differences, settings
 from fedcompress.results.report.shown import Shown
+from fedcompress.results.run.going_on import advice
 from fedcompress.results.runs import COMPLETED, RunResult
-from fedcompress.units import duration, number, size
+from fedcompress.units import counted, duration, number, size
 
 MOST_FINDINGS = 8
 
@@ -31,8 +32,8 @@ def _findings(shown: Shown) -> Iterable[tuple[str, str]]:
     """Yields (class, sentence), the verdict first."""
     for run in shown.runs:
         if run.state != COMPLETED:
-            what = f"{run.variant}, seed {run.seed}: {run.state} after {run.summary['rounds']} rounds"
-            yield "bad", f"{what}. Figures are of what was finished; go on with fedcompress resume {run.path}."
+            what = f"{run.variant}, seed {run.seed}: {run.state} after {counted(run.summary['rounds'], 'round')}"
+            yield "bad", f"{what}. Figures are of what was finished; go on with {advice(run.path)}."
     if shown.alone:
         yield "", _alone(shown.alone, shown.comparison.headline, shown.runs[0])
     else:
@@ -40,7 +41,7 @@ def _findings(shown: Shown) -> Iterable[tuple[str, str]]:
     stopped = [run for run in shown.runs if run.summary.get("stopped")]
     if shown.only and (end := shown.only.summary.get("stopped")):
         rounds, planned = shown.only.summary["rounds"], shown.only.scenario["rounds"]
-        yield "", f"Ended early, after {rounds} of {planned} rounds: {end['detail']}."
+        yield "", f"Ended early, after {rounds} of {counted(planned, 'round')}: {end['detail']}."
     elif stopped:
         yield "", f"{len(stopped)} of {len(shown.runs)} runs ended early; below The global model stands when and why."
 
@@ -52,7 +53,7 @@ def _differing(comparison: Comparison) -> Iterable[tuple[str, str]]:
     for row, _ in gaps[:MOST_FINDINGS]:
         yield CLASSES[row.cells[judged].verdict], _versus(row, comparison)
     if len(gaps) > MOST_FINDINGS:
-        yield "", f"{len(gaps) - MOST_FINDINGS} more variants differ less; all of them are in the table."
+        yield "", f"{counted(len(gaps) - MOST_FINDINGS, 'smaller difference')}; all of them are in the table."
 
 
 def _alone(row: Row, judged: Figure, run: RunResult) -> str:
@@ -62,7 +63,8 @@ def _alone(row: Row, judged: Figure, run: RunResult) -> str:
     text = f"{judged.title.capitalize()} {interval.text(number)}"
     if interval.half_width is not None:
         text += f", a 95 % interval over {len(row.seeds)} seeds,"
-    text += f" on the test set after {run.summary['rounds']} rounds, for {size(cell.interval.mean)} on the network"
+    rounds = counted(run.summary["rounds"], "round")
+    text += f" on the test set after {rounds}, for {size(cell.interval.mean)} on the network"
     dense = run.summary["dense_uplink_bytes"] + run.summary["dense_downlink_bytes"]
     if dense and cell.interval.mean:
         text += f", {_fewer(dense / cell.interval.mean)} the same messages as dense float32"
@@ -143,7 +145,7 @@ def _tiles_of_many(shown: Shown) -> list[tuple[str, str, str]]:
 
 
 def _failures(runs: Sequence[RunResult]) -> str:
-    return f"{sum(int(run.rounds['failures'].sum()) for run in runs)} failures"
+    return counted(sum(int(run.rounds["failures"].sum()) for run in runs), "failure")
 
 
 def _warnings_of(runs: Sequence[RunResult]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +20,7 @@ from fedcompress.results.run.directory import ROWS, RunDirectory
 from fedcompress.results.run.states import ClientStates
 from fedcompress.strategy import State
 from fedcompress.tree import load_tree, save_tree
+from fedcompress.units import counted
 from fedcompress.wire.references import References, from_tree, to_tree
 
 FOLDER, FILE, CLIENTS = "checkpoint", "round.npz", "clients"
@@ -36,11 +37,13 @@ class Checkpoint:
         round: The last whole round.
         state: State of the server strategy after it.
         references: Partition -> what the server and the client both hold.
+        releases: Rows of `privacy.jsonl`.
     """
 
     round: int
     state: State
     references: dict[int, References]
+    releases: list[dict[str, Any]] = field(default_factory=list)
 
 
 class _Rows:
@@ -88,6 +91,7 @@ class Checkpoints:
             "round": checkpoint.round,
             "state": checkpoint.state,
             "references": to_tree(checkpoint.references),
+            "releases": checkpoint.releases,
             "clients": {str(p): name for p, name in files.items()},
             "rows": {name: rows.read() for name, rows in self._rows.items()},
         }
@@ -108,7 +112,22 @@ class Checkpoints:
             with rows.path.open("r+b") as file:
                 file.truncate(tree["rows"][name]["length"])
         self.states.clean()
-        return Checkpoint(tree["round"], tree["state"], from_tree(tree["references"]))
+        return self._of(tree)
+
+    @staticmethod
+    def _of(tree: Mapping[str, Any]) -> Checkpoint:
+        return Checkpoint(tree["round"], tree["state"], from_tree(tree["references"]), tree.get("releases", []))
+
+    def read(self) -> Checkpoint:
+        """Returns the checkpoint of a run that is completed, and changes nothing.
+
+        Raises:
+            InputError: It is absent, damaged, or another run's.
+        """
+        tree = load_tree(self._folder / FILE)
+        if problems := [*self._other_run(tree["run"])]:
+            raise InputError(problems)
+        return self._of(tree)
 
     def reset(self) -> None:
         """Takes back everything of a run that has not finished a round.
@@ -117,7 +136,10 @@ class Checkpoints:
             InputError: It has finished some: their checkpoint is lost. Nothing has been changed then.
         """
         if (rounds := self._rows["rounds"].path.read_bytes().count(b"\n")) > 1:
-            raise InputError(f"{self._folder / FILE}: is absent, though {rounds} rounds are written; start a new run.")
+            raise InputError(
+                f"{self._folder / FILE}: is absent, though rows of {counted(rounds, 'round')} are written; "
+                "start a new run."
+            )
         for rows in self._rows.values():
             rows.path.write_bytes(b"")
         self._rows = self._unread()

@@ -25,8 +25,9 @@ ROWS = ("rounds", "clients", "ledger")
 _RUN = (*(f"{name}.jsonl" for name in ROWS), "scenario.toml", "provenance.json")
 _SWEEP = ("options.json", "scenario.toml")
 _RECIPE = ("options.json", "provenance.json", "recipe.toml")
-_MAKINGS = (_RUN, _SWEEP, _RECIPE)
-"""The first files of a run, a sweep, a recipe, in the order in which they get their names."""
+_GENERATOR = ("options.json", "provenance.json", "generator.toml")
+_MAKINGS = (_RUN, _SWEEP, _RECIPE, _GENERATOR)
+"""The first files of a run, a sweep, a recipe, a chain of `generate`, in the order in which they get their names."""
 
 
 class RunDirectory:
@@ -157,7 +158,7 @@ class RunDirectory:
 
     def append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Appends rows to `rounds`, `clients` or `ledger`."""
-        text = "".join(json.dumps(finite(row)) + "\n" for row in rows)
+        text = as_lines(rows)
         with (self.path / f"{name}.jsonl").open("a", encoding="utf-8") as file:
             file.write(text)
 
@@ -209,6 +210,11 @@ class RunDirectory:
 def as_json(table: Mapping[str, Any]) -> str:
     """Returns a table as the text of a JSON file."""
     return json.dumps(finite(table), indent=2) + "\n"
+
+
+def as_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Returns rows as the text of a file of JSON lines."""
+    return "".join(json.dumps(finite(row)) + "\n" for row in rows)
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:

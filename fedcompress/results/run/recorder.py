@@ -16,7 +16,8 @@ from fedcompress.evaluation import GroupScores, Scores
 from fedcompress.experiment import Experiment
 from fedcompress.fairness import over_clients
 from fedcompress.federation import RoundRecord
-from fedcompress.results.run.directory import RunDirectory, finite
+from fedcompress.privacy.accounts import NOT_COVERED, Accounts
+from fedcompress.results.run.directory import RunDirectory, as_lines, finite
 from fedcompress.rows import ClientRow, GroupSummary, RoundRow, Summary
 from fedcompress.stopping import Stopped
 from fedcompress.wire.ledger import ENVELOPE, Totals, Transfer
@@ -44,6 +45,7 @@ class Recorder:
         scores: Of the last round.
         rounds: The rows of all rounds so far.
         stopped: Why the run has ended before its last round, if it has.
+        accounts: What clients have released, and at what cost.
     """
 
     def __init__(self, experiment: Experiment, directory: RunDirectory, engine: str) -> None:
@@ -55,6 +57,7 @@ class Recorder:
         self.seconds = 0.0
         self.rounds: list[RoundRow] = []
         self.stopped: Stopped | None = None
+        self.accounts = Accounts(experiment.scenario.privacy)
         self._modelled = ModelledTotals()
         self._experiment = experiment
         self._directory = directory
@@ -99,6 +102,8 @@ class Recorder:
         self._directory.append("ledger", map(asdict, record.transfers))
         self._directory.append("clients", map(self._client_row, record.clients))
         self._directory.append("rounds", [row])
+        if self._has_ledger:
+            self._directory.write_text("privacy.jsonl", as_lines(self.accounts.rows))
         self.rounds.append(row)
         return row
 
@@ -123,8 +128,20 @@ class Recorder:
             "clients": len({r["client"] for r in record.clients if r["status"] == "ok"}),
             "failures": record.failures,
             "events": list(record.events),
+            **({"epsilon": self.accounts.largest} if self._has_ledger else {}),
         }
         return cast(RoundRow, {**row, **modelled.round(record.modelled_seconds), **record.notes})
+
+    @property
+    def _has_ledger(self) -> bool:
+        """Whether anything is released that the ledger of privacy is about."""
+        return self._experiment.scenario.privacy is not None or bool(self.accounts.rows)
+
+    def _privacy(self) -> dict[str, Any]:
+        """What releases have cost, for the summary."""
+        settings = self._experiment.scenario.privacy
+        given = {"delta": settings.delta, "unit": settings.unit, "noise": settings.noise} if settings else {}
+        return {"epsilon": self.accounts.largest, **given, "not_covered": NOT_COVERED}
 
     def _of_devices(self, scores: Scores) -> dict[str, Any]:
         """The columns of what devices run, and those of groups."""
@@ -204,6 +221,9 @@ class Recorder:
             summary["modelled"] = self._modelled.table(seconds)
         if self.scores.personal:
             summary["personal"] = over_clients(self.scores.personal)
+        if self._has_ledger:
+            summary["epsilon"] = self.accounts.largest
+            summary["privacy"] = self._privacy()
         return summary
 
     def _group(self, name: str) -> GroupSummary:

@@ -133,5 +133,5 @@ def test_indices_without_a_centroid_and_scales_that_overflow_are_refused() -> No
     values, codebook = Clustered(), np.array([1, 2], np.float32)
     with pytest.raises(PayloadError, match="an index is 3, the codebook has 2"):
         values.check(np.array([3], np.uint8), (np.ones(1, np.float32), codebook))
-    with pytest.raises(PayloadError, match="not all of 1 values are finite"):
+    with pytest.raises(PayloadError, match="a value is not finite, of 1"):
         restore(np.array([2], np.uint8), (np.array([3e38], np.float32), codebook), np.array([1]), values)

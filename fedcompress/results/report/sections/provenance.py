@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from fedcompress.page.blocks import Block, Fold, Text, TextTable
 from fedcompress.results.report.shown import Shown
 from fedcompress.results.runs import RunResult
+from fedcompress.units import counted
 
 TITLE, PLACE = "Provenance", 100
 
@@ -29,7 +30,7 @@ def _made_with(variant: str, runs: Sequence[RunResult]) -> TextTable:
         ("ended", str(made_with.get("end"))),
         ("command", " ".join(map(str, made_with.get("command", ())))),
         ("commit", f"{made_with.get('commit')}{dirty}" if made_with.get("commit") else "an installed package"),
-        ("machine", f"{machine.get('system')}, {machine.get('processor')}, {machine.get('cores')} cores"),
+        ("machine", f"{machine.get('system')}, {machine.get('processor')}, {counted(machine.get('cores', 0), 'core')}"),
         ("engine", f"{made_with.get('engine')}, {made_with.get('workers')} worker(s)"),
         ("versions", ", ".join(f"{name} {v}" for name, v in made_with.get("versions", {}).items() if v)),
         ("scenario digest", str(made_with.get("scenario_digest"))),

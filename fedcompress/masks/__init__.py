@@ -1,0 +1,1 @@
+"""Channel masks: what ranks channels, what is known of them, and what proposes masks."""

@@ -1,0 +1,201 @@
+"""A proposer: given a trained network's channels and a sparsity, it draws masks that ought to retrain well.
+
+The generator of a GAN (`fedcompress.recipes.masks.adversarial` trains it) as plain arrays, so that a draw costs
+milliseconds. A set encoder: each channel goes through the same small network, which sees the channel, the mean over its
+layer, and noise; so it fits any number of layers and channels. A budget layer shifts the logits until the expected
+number of channels kept is what was asked. A draw keeps those with the largest sums of logit and logistic noise, as many
+as asked, which are Bernoulli draws given their sum; each layer keeps its `floor` best ones in any case.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcompress.errors import InputError
+from fedcompress.files import open_to_read
+from fedcompress.masks.features import FEATURES, Described
+
+VERSION = 1
+HIDDEN, NOISE = 48, 8
+"""Width of the set encoder; numbers of noise for each layer, the first half of which all layers share."""
+BISECTIONS = 50
+_LIMIT = 40.0
+"""Of the shift that the budget layer looks for, beyond the largest logit."""
+
+Array = NDArray[Any]
+
+
+def shapes(hidden: int = HIDDEN) -> dict[str, tuple[int, ...]]:
+    """Returns the generator's weights: what each is called, and its shape."""
+    seen = len(FEATURES) + 1
+    return {
+        "channel": (seen, hidden),
+        "channel bias": (hidden,),
+        "own": (hidden, hidden),
+        "layer": (hidden, hidden),
+        "network": (hidden, hidden),
+        "noise": (NOISE, hidden),
+        "second bias": (hidden,),
+        "logit": (hidden, 1),
+        "logit of the layer": (hidden, 1),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Proposer:
+    """A trained generator.
+
+    Attributes:
+        weights: By name, float32: see `shapes`.
+        mean: Of each feature over the archive, which is subtracted, (features,).
+        deviation: Of each feature, which it is divided by.
+        about: What it was trained on and how, as plain values.
+    """
+
+    weights: Mapping[str, Array]
+    mean: Array
+    deviation: Array
+    about: Mapping[str, Any]
+
+    def probabilities(self, described: Described, sparsity: float, noise: Array) -> NDArray[np.float64]:
+        """Returns how likely each channel is to be kept, (channels,); they sum up to the number that was asked for.
+
+        Args:
+            described: The network.
+            sparsity: Fraction of the channels that go.
+            noise: Of `noise_of`; zeros for the typical draw.
+        """
+        return _sigmoid(self.budgeted(described, sparsity, noise))
+
+    def draw(
+        self, described: Described, sparsity: float, rng: np.random.Generator, floor: int = 1
+    ) -> NDArray[np.bool_]:
+        """Returns a mask (channels,) that keeps as many channels as were asked for.
+
+        Raises:
+            InputError: The floor leaves no room for the sparsity.
+        """
+        kept = kept_of(described.widths, sparsity, floor)
+        values = self.budgeted(described, sparsity, noise_of(described, rng)) + rng.logistic(size=sum(described.widths))
+        return largest(values, described, kept, floor)
+
+    def budgeted(self, described: Described, sparsity: float, noise: Array) -> NDArray[np.float64]:
+        """Returns the logits of `probabilities`."""
+        values = self._logits(described, sparsity, noise)
+        return values + shift(values, kept_of(described.widths, sparsity, 0))
+
+    def _logits(self, described: Described, sparsity: float, noise: Array) -> NDArray[np.float64]:
+        w, layer_of = self.weights, described.layer_of
+        features = (described.features - self.mean) / self.deviation
+        seen = np.concatenate([features, np.full((len(features), 1), sparsity)], axis=1)
+        own = np.maximum(seen @ w["channel"] + w["channel bias"], 0)
+        layers = _means(own, described)
+        beside = layers @ w["layer"] + layers.mean(axis=0) @ w["network"] + noise @ w["noise"] + w["second bias"]
+        own = np.maximum(own @ w["own"] + beside[layer_of], 0)
+        logits = own @ w["logit"] + (_means(own, described) @ w["logit of the layer"])[layer_of]
+        return np.asarray(logits[:, 0], np.float64)
+
+    def written(self) -> bytes:
+        """Returns it as a file: a compressed NumPy archive."""
+        about = json.dumps({"version": VERSION, "features": FEATURES, **self.about}, sort_keys=True)
+        file = BytesIO()
+        named: dict[str, Any] = {f"weight {name}": array.astype(np.float32) for name, array in self.weights.items()}
+        np.savez_compressed(file, about=np.array(about), mean=self.mean, deviation=self.deviation, **named)
+        return file.getvalue()
+
+
+def read_proposer(path: Path) -> Proposer:
+    """Returns the proposer of a file.
+
+    Raises:
+        InputError: It cannot be read, is something else, or of another version.
+    """
+    try:
+        with open_to_read(path) as file:
+            content = file.read()
+        with np.load(BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        about = json.loads(str(arrays.pop("about")))
+        version, features = about.pop("version"), about.pop("features")
+    except FileNotFoundError:
+        raise InputError(f"proposer {path}: there is no such file; make one with: fedcompress masks train.") from None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, EOFError, BadZipFile) as error:
+        raise InputError(
+            f"proposer {path}: cannot be read ({str(error)[:100]}); expected a file of: fedcompress masks train."
+        ) from None
+    if version != VERSION or tuple(features) != FEATURES:
+        raise InputError(
+            f"proposer {path}: is of version {version}, expected version {VERSION}; train it anew with: "
+            "fedcompress masks train."
+        )
+    weights = {name: arrays.get(f"weight {name}", np.zeros(0)) for name in shapes()}
+    expected = {**shapes(), "mean": (len(FEATURES),), "deviation": (len(FEATURES),)}
+    received = {**weights, "mean": arrays.get("mean", np.zeros(0)), "deviation": arrays.get("deviation", np.zeros(0))}
+    for name, shape in expected.items():
+        if received[name].shape != shape or not np.isfinite(received[name]).all():
+            raise InputError(f"proposer {path}: its {name!r} are damaged; train it anew.")
+    return Proposer(weights, received["mean"], received["deviation"], about)
+
+
+def noise_of(described: Described, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Returns the noise of a draw, (layers, NOISE)."""
+    noise = rng.standard_normal((len(described.widths), NOISE))
+    noise[:, : NOISE // 2] = noise[0, : NOISE // 2]
+    return noise
+
+
+def kept_of(widths: tuple[int, ...], sparsity: float, floor: int) -> int:
+    """Returns how many channels a mask keeps.
+
+    Raises:
+        InputError: The floor leaves no room for the sparsity.
+    """
+    total, least = sum(widths), sum(min(floor, width) for width in widths)
+    kept = max(round((1.0 - sparsity) * total), 1)
+    if kept < least:
+        most = np.floor((1 - least / total) * 1e4) / 1e4
+        raise InputError(
+            f"sparsity {sparsity:g} of {total} channels keeps {kept}, but floor = {floor} keeps {least} in "
+            f"{len(widths)} layers; the most is {most:.4f}. Lower sparsity or floor."
+        )
+    return kept
+
+
+def shift(logits: NDArray[np.float64], kept: int) -> float:
+    """Returns by how much logits have to be shifted so that their probabilities sum up to `kept`."""
+    low, high = -_LIMIT - float(logits.max()), _LIMIT - float(logits.min())
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _sigmoid(logits + middle).sum() < kept else (low, middle)
+    return (low + high) / 2
+
+
+def largest(values: NDArray[Any], described: Described, kept: int, floor: int) -> NDArray[np.bool_]:
+    """Returns the mask of so many channels with the largest values, among them the `floor` best of each layer."""
+    order = np.argsort(-values, kind="stable")
+    layer_of = described.layer_of
+    first = np.zeros(values.size, bool)
+    for layer in range(len(described.widths)):
+        first[order[layer_of[order] == layer][:floor]] = True
+    mask = first.copy()
+    mask[order[~first[order]][: kept - int(first.sum())]] = True
+    return mask
+
+
+def _means(values: Array, described: Described) -> Array:
+    """Returns the mean over each layer's channels, (layers, ...)."""
+    starts = np.concatenate([[0], np.cumsum(described.widths)[:-1]])
+    return np.asarray(np.add.reduceat(values, starts, axis=0) / np.array(described.widths)[:, None])
+
+
+def _sigmoid(values: Array) -> NDArray[np.float64]:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(values, -60.0, 60.0))))

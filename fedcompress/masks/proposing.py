@@ -1,0 +1,134 @@
+"""From a proposer to a mask: several draws for a network, of which the one that does best on validation data is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcompress.data.dataset import cache_folder
+from fedcompress.errors import InputError
+from fedcompress.masks import ranking
+from fedcompress.masks.features import Described
+from fedcompress.masks.proposer import Proposer, noise_of, read_proposer
+from fedcompress.masks.ranking import Count
+from fedcompress.models import channels
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.channels import Kept
+from fedcompress.scenario.gallery import named, shipped
+from fedcompress.wire.content import Arrays
+
+RUNGS = np.arange(0.05, 0.96, 0.05)
+"""Sparsities along which channels go if masks are to be nested."""
+FIXED_POINT = 6
+"""Steps to the sparsity of channels at which as many weights go as were asked for."""
+MISSING = (
+    'score = "gan" needs a proposer: a file that `fedcompress masks train` has written. `fedcompress masks train quick` '
+    'makes one in some minutes, which proposer = "quick" then names'
+)
+"""What is said where none is named."""
+
+Order = list[tuple[int, int]]
+
+
+def cached_file(recipe: str) -> Path:
+    """Returns where the proposer of a recipe that ships is kept: in the user's cache, under the recipe's digest."""
+    content = named(Path(recipe), "masks").read_bytes()
+    return cache_folder() / "proposers" / f"{recipe}-{sha256(content).hexdigest()[:16]}.npz"
+
+
+def located(name: str) -> Proposer:
+    """Returns the proposer of a file, or of a recipe that ships, by its name.
+
+    Raises:
+        InputError: There is none, or it cannot be read.
+    """
+    if name not in {file.stem for file in shipped("masks")}:
+        return read_proposer(Path(name))
+    path = cached_file(name)
+    if not path.exists():
+        raise InputError(f"proposer {name!r}: has not been trained yet; run: fedcompress masks train {name}.")
+    return read_proposer(path)
+
+
+def proposed(
+    proposer: Proposer,
+    spec: ModelSpec,
+    described: Described,
+    sparsity: float,
+    rng: np.random.Generator,
+    *,
+    count: Count,
+    floor: int,
+    nested: bool,
+) -> Iterator[Kept]:
+    """Yields one draw after the other, without end.
+
+    Args:
+        proposer: What proposes.
+        spec: The network.
+        described: Its channels.
+        sparsity: Fraction that goes.
+        rng: Draws.
+        count: What it is a fraction of.
+        floor: Channels that each layer keeps in any case.
+        nested: Whether draws of equal numbers of `rng` for two sparsities lie one inside the other.
+    """
+    while True:
+        noise, chance = noise_of(described, rng), rng.logistic(size=sum(described.widths))
+
+        def order_at(of_channels: float, noise: Any = noise, chance: Any = chance) -> Order:
+            values = proposer.budgeted(described, of_channels, noise) + chance
+            return ranking.removal_order(np.split(values, np.cumsum(described.widths)[:-1]), floor)
+
+        if nested:
+            yield ranking.prefix_kept(spec, _nested(described, order_at), sparsity, count)
+            continue
+        of_channels = sparsity
+        for _ in range(FIXED_POINT if count == "weights" else 1):
+            kept = ranking.prefix_kept(spec, order_at(of_channels), sparsity, count)
+            of_channels = ranking.reached(spec, kept, "channels")
+        yield kept
+
+
+def _nested(described: Described, order_at: Callable[[float], Order]) -> Order:
+    """Returns an order in which channels go: first those that the sparsest rungs do not need, rung by rung."""
+    order: Order = []
+    gone: set[tuple[int, int]] = set()
+    for rung in RUNGS:
+        of_rung = order_at(float(rung))
+        for channel in of_rung[: round(rung * sum(described.widths))]:
+            if channel not in gone:
+                gone.add(channel)
+                order.append(channel)
+    return order + [channel for channel in of_rung if channel not in gone]
+
+
+def best_of(
+    draws: Iterator[Kept],
+    count: int,
+    spec: ModelSpec,
+    weights: Arrays,
+    loss: Callable[[Arrays], float],
+) -> Kept:
+    """Returns the draw under which a network loses least before it is retrained; of equal ones the first.
+
+    Args:
+        draws: Masks over channels.
+        count: How many are judged.
+        spec: The network.
+        weights: Its weights.
+        loss: Says how much weights lose on validation examples.
+    """
+    judged = [(loss(restricted(spec, weights, kept)), kept) for kept in (next(draws) for _ in range(count))]
+    return min(judged, key=lambda pair: pair[0])[1]
+
+
+def restricted(spec: ModelSpec, weights: Arrays, kept: Kept) -> Arrays:
+    """Returns the weights with zeros where channels do not stay."""
+    held: dict[int, NDArray[np.bool_]] = channels.held(spec, channels.masks_of(spec, kept))
+    return [np.where(held[i], w, np.zeros_like(w)) if i in held else w for i, w in enumerate(weights)]

@@ -1,0 +1,167 @@
+"""Fills an archive: trains networks, tries masks of randomised criteria on each, all retrained alike."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcompress.data.loading import load_dataset
+from fedcompress.errors import InputError
+from fedcompress.masks import ranking
+from fedcompress.masks.features import Described, describe
+from fedcompress.masks.proposer import kept_of, largest
+from fedcompress.masks.proposing import restricted
+from fedcompress.models import channels
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.plugins import Plugins
+from fedcompress.recipes.bench import Bench, random_numbers
+from fedcompress.recipes.loading import named_model, split
+from fedcompress.recipes.masks.settings import Criterion, MaskRecipe, Source, Trying
+from fedcompress.recipes.masks.trials import Network, Trial, Trials
+from fedcompress.recipes.recipe import RecipeData
+from fedcompress.wire.content import Arrays
+
+
+def bench_of(recipe: MaskRecipe, source: Source, data_dir: Path | None = None, plugins: Sequence[Path] = ()) -> Bench:
+    """Returns what a network is trained and masks are judged with."""
+    found = Plugins(tuple(plugins))
+    dataset = load_dataset(source.data, data_dir=data_dir, plugins=found)
+    settings = RecipeData(dataset=source.data, examples=recipe.data.examples, validation=recipe.data.validation)
+    data = split(dataset, settings, partial(random_numbers, source.seed))
+    model = partial(named_model, dataset=dataset, plugins=found)
+    return Bench(model(source.model), data, source.seed, recipe.training, model=model, memory={})
+
+
+def check(recipe: MaskRecipe, data_dir: Path | None = None, plugins: Sequence[Path] = ()) -> None:
+    """Checks every network of a recipe before anything is trained.
+
+    Raises:
+        InputError: Data or models cannot be had, channels cannot be followed, a floor forbids a sparsity.
+    """
+    problems: list[str] = []
+    for source in recipe.sources():
+        if source.seed == recipe.seeds[0]:
+            try:
+                spec = bench_of(recipe, source, data_dir, plugins).spec
+                widths = tuple(layer.channels for layer in spec.channels[:-1])
+                kept_of(widths, max(recipe.trying.sparsities), recipe.trying.floor)
+            except InputError as error:
+                problems += [p if source.model in p else f"model {source.model!r}: {p}" for p in error.problems]
+    if problems:
+        raise InputError(dict.fromkeys(problems))
+
+
+def collect(
+    recipe: MaskRecipe,
+    path: Path,
+    *,
+    workers: int = 1,
+    data_dir: Path | None = None,
+    plugins: Sequence[Path] = (),
+    progress: Callable[[int, int, Network | None], None] = lambda done, total, network: None,
+) -> Trials:
+    """Adds what is missing of a recipe to an archive, and returns it. Each network is there as soon as it is done.
+
+    Args:
+        recipe: Which networks and masks.
+        path: Of the archive; made if absent.
+        workers: Networks at the same time, each in a process of its own if there are several.
+        data_dir: Where data sets are looked for first.
+        plugins: Folders of plug-ins.
+        progress: Is told how many networks are done of how many, and the last one.
+    """
+    check(recipe, data_dir, plugins)
+    archive = Trials(path, recipe.budget)
+    wanted = recipe.sources()
+    missing = [source for source in wanted if source not in archive.sources]
+    progress(len(wanted) - len(missing), len(wanted), None)
+    make = partial(tried, recipe, data_dir=data_dir, plugins=tuple(plugins))
+    for number, network in enumerate(_each(make, missing, workers), len(wanted) - len(missing) + 1):
+        archive.add(network)
+        progress(number, len(wanted), network)
+    return archive
+
+
+def _each(make: Callable[[Source], Network], sources: Sequence[Source], workers: int) -> Iterator[Network]:
+    """Yields networks in their order with one worker, else as they are done."""
+    if workers == 1 or len(sources) < 2:
+        yield from map(make, sources)
+        return
+    context = multiprocessing.get_context("spawn")  # TensorFlow survives no fork
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        left = {pool.submit(make, source) for source in sources}
+        try:
+            while left:
+                done: set[Future[Network]]
+                done, left = wait(left, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            for future in left:
+                future.cancel()
+
+
+def tried(recipe: MaskRecipe, source: Source, data_dir: Path | None = None, plugins: Sequence[Path] = ()) -> Network:
+    """Trains one network and tries its masks."""
+    bench = bench_of(recipe, source, data_dir, plugins)
+    weights = bench.dense()
+    described = describe(bench.spec, weights, bench.data.train.x, bench.data.train.y)
+    trials, seen = [], set()
+    for sparsity in recipe.trying.sparsities:
+        for criterion in recipe.trying.criteria:
+            for draw in range(recipe.trying.draws):
+                rng = bench.rng(f"mask {criterion} {sparsity:g}", draw)
+                mask = masked_by(criterion, bench.spec, weights, described, sparsity, recipe.trying, rng)
+                if (key := (sparsity, mask.tobytes())) not in seen:
+                    seen.add(key)
+                    trials.append(retrained(bench, weights, described, mask, criterion, sparsity, recipe.trying))
+    layers = tuple(layer.name for layer in bench.spec.channels[:-1])
+    chance = 1.0 / bench.spec.classes
+    return Network(source, layers, described, bench.validate(weights), chance, tuple(trials))
+
+
+def masked_by(
+    criterion: Criterion,
+    spec: ModelSpec,
+    weights: Arrays,
+    described: Described,
+    sparsity: float,
+    trying: Trying,
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    """Returns the mask (channels,) of a criterion, whose scores are randomised a little: by channel and by layer."""
+    score: ranking.Score = "l1" if criterion == "equal" else criterion
+    scores = ranking.scores(spec, weights, score, rng)
+    if criterion == "equal":  # by their rank inside the layer, so that each layer keeps the same part
+        scores = [(np.argsort(np.argsort(values)) + 0.5) / values.size for values in scores]
+    if criterion != "random":
+        scores = [
+            values * np.exp(trying.jitter * rng.standard_normal(values.size) + trying.layer_jitter * rng.normal())
+            for values in scores
+        ]
+    return largest(np.concatenate(scores), described, kept_of(described.widths, sparsity, trying.floor), trying.floor)
+
+
+def retrained(
+    bench: Bench,
+    weights: Arrays,
+    described: Described,
+    mask: NDArray[np.bool_],
+    criterion: str,
+    sparsity: float,
+    trying: Trying,
+) -> Trial:
+    """Retrains a network under a mask; the examples come in the same order for each."""
+    kept = described.kept(mask)
+    masks, start = channels.masks_of(bench.spec, kept), restricted(bench.spec, weights, kept)
+    before = bench.validate(start)
+    fitted = bench.train(
+        start, masks=masks, phase="retraining", epochs=trying.epochs, learning_rate=trying.learning_rate
+    )
+    return Trial(criterion, sparsity, mask, before, fitted.validation)

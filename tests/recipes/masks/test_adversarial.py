@@ -1,0 +1,71 @@
+"""The GAN learns what an archive has to teach, and its generator is the proposer's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from fedcompress.errors import InputError
+from fedcompress.masks.features import FEATURES, Described
+from fedcompress.masks.proposer import NOISE
+from fedcompress.recipes.masks.adversarial import _Gan, _normalisation, _table, learn
+from fedcompress.recipes.masks.settings import Learning, Source
+from fedcompress.recipes.masks.trials import Network, Trial
+
+SETTINGS = Learning(steps=200, batch=16)
+
+
+def network(seed: int, widths: Sequence[int] = (6, 10)) -> Network:
+    """A network whose retrained accuracy is the share of what is kept that has a positive first feature."""
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((sum(widths), len(FEATURES))).astype(np.float32)
+    trials = []
+    for _ in range(24):
+        kept = rng.permutation(sum(widths))[: sum(widths) // 2]
+        mask = np.isin(np.arange(sum(widths)), kept)
+        trials.append(Trial("random", 0.5, mask, 0.1, float((features[kept, 0] > 0).mean())))
+    return Network(Source("made", "up", seed), ("a", "b"), Described(tuple(widths), features), 1.0, 0.0, tuple(trials))
+
+
+NETWORKS = [network(seed) for seed in range(5)] + [network(5, (4, 8))]
+
+
+def test_draws_for_an_unseen_network_are_better_than_chance() -> None:
+    """Half of the features are positive, so draws by chance keep 0.5 of them."""
+    made, curve = learn(NETWORKS, SETTINGS, np.random.default_rng(0))
+    unseen = network(99, (8, 12))
+    shares = [
+        (unseen.described.features[made.draw(unseen.described, 0.5, np.random.default_rng(s)), 0] > 0).mean()
+        for s in range(20)
+    ]
+    assert np.mean(shares) > 0.65
+    assert curve[-1].step == 200
+    assert curve[-1].correlation > 0.3
+    assert made.about["held_out"]
+    again, _ = learn(NETWORKS, SETTINGS, np.random.default_rng(0))
+    assert again.written() == made.written()
+
+
+def test_the_graphs_generator_is_the_proposers() -> None:
+    mean, deviation = _normalisation(NETWORKS, SETTINGS)
+    table = _table(NETWORKS, SETTINGS, mean, deviation)
+    gan = _Gan(table, SETTINGS, np.random.default_rng(0))
+    proposer, _ = learn(NETWORKS, Learning(steps=1, batch=2), np.random.default_rng(0))
+    made = type(proposer)(gan.generator, mean, deviation, {})
+    z = np.random.default_rng(1).standard_normal((6, 2, NOISE)).astype(np.float32)
+    kept = np.array([8, 8, 8, 8, 8, 6], np.float32)
+    mask, keep = gan._generate(
+        table.features, table.member, np.full(6, 0.5, np.float32), kept, z, np.zeros((6, 16), np.float32)
+    )
+    assert mask.numpy().round().sum(axis=1).tolist() == kept.tolist()
+    for at, found in enumerate(NETWORKS):
+        expected = made.probabilities(found.described, 0.5, z[at])
+        assert keep.numpy()[at, : expected.size] == pytest.approx(expected, abs=1e-4)
+    assert keep.numpy()[5, 12:].tolist() == [0.0] * 4
+
+
+def test_an_archive_of_one_network_is_refused() -> None:
+    with pytest.raises(InputError, match="an archive of 1 network cannot train a proposer"):
+        learn(NETWORKS[:1], SETTINGS, np.random.default_rng(0))
