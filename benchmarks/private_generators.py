@@ -117,7 +117,7 @@ def dp_gan(
     stop: Annotated[int, typer.Option(help="End after so many of them; 0: all.")] = 0,
     chunk: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
     batch: Annotated[int, typer.Option(help="Expected real examples in a step.")] = 256,
-    every: Annotated[int, typer.Option(help="Discriminator steps per generator step.")] = 4,
+    every: Annotated[int, typer.Option(help="Discriminator steps per generator step.")] = 1,
     adaptive: Annotated[bool, typer.Option(help="More of them where it falls behind.")] = False,
     clip: Annotated[float, typer.Option()] = 1.0,
     generator_batch: Annotated[int, typer.Option()] = 128,

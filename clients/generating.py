@@ -34,7 +34,7 @@ class Generating(SGD):
         assert public.gan is not None
         untrained = public.gan.initial(self.rng("initial.gan"))
         discriminator = payload.get(DISCRIMINATOR) or self.state.get(DISCRIMINATOR) or untrained.discriminator
-        trained = self._trained(Gan(list(payload[GENERATOR]), list(discriminator)), public)
+        trained = self._trained_gan(Gan(list(payload[GENERATOR]), list(discriminator)), public)
         metrics = {"generator_loss": trained.generator_loss, "discriminator_loss": trained.discriminator_loss}
         sent = {GENERATOR: trained.gan.generator}
         if public.settings.share_discriminator:
@@ -52,7 +52,7 @@ class Generating(SGD):
             self.state[EMBEDDING] = self.public.embedded.release(self.data, self.rng("noise"))
         return Result({EMBEDDING: list(self.state[EMBEDDING])})
 
-    def _trained(self, gan: Gan, public: PublicSource) -> TrainedGan | PrivateGan:
+    def _trained_gan(self, gan: Gan, public: PublicSource) -> TrainedGan | PrivateGan:
         """Returns the GAN after a training on its own examples; a private one keeps to its budget, whoever asks."""
         assert public.gan is not None
         settings, private = public.settings, public.private

@@ -21,9 +21,10 @@ from fedcompress.errors import InputError
 from fedcompress.generators.layers import RecordedLayers, clipped_sum
 from fedcompress.generators.networks import Networks, initial
 from fedcompress.generators.spec import Gan, GanSpec
-from fedcompress.generators.training import DECAY, WARM_UP
+from fedcompress.generators.training import DECAY, WARM_UP, training_cost
 from fedcompress.privacy.accounting import Release
 from fedcompress.privacy.sampling import poisson_samples
+from fedcompress.training import work
 from fedcompress.training.loop import assign, flattened, make_optimizer, of_rows, of_shape, reset, scaled
 from fedcompress.wire.vector import joined, shapes_of, split
 
@@ -386,6 +387,8 @@ def train_privately(
         InputError: The discriminator mixes examples, as batch normalisation does.
         FloatingPointError: Training diverged.
     """
+    drawn = round(steps * min(settings.batch_size, len(examples)))
+    work.add(("gan", spec), drawn, lambda: training_cost(spec))
     loop: PrivateLoop = keras.compiled(("train gan privately", spec, examples.x.dtype.str), lambda: PrivateLoop(spec))
     trained = loop.run(gan, examples, settings, steps, rng, noise)
     if not all(np.isfinite(array).all() for array in (*trained.gan.generator, *trained.gan.discriminator)):

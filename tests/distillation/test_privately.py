@@ -44,7 +44,7 @@ def test_all_rounds_together_cost_the_budget_of_each_client(tmp_path: Path) -> N
     first, last = (row["epsilon"] for row in directory.rows("rounds"))
     assert 5.0 < first < last == summary["epsilon"]
     assert summary["privacy"]["not_covered"].startswith("models")
-    crossed = {row["content"] for row in directory.rows("ledger") if row["direction"] == "up"}
+    crossed = {row["content"] for row in directory.rows("ledger") if row["direction"] == "uplink"}
     assert {"generator", "discriminator"} <= crossed
 
 
