@@ -3,8 +3,8 @@
     python -m benchmarks.size [NAME ...] [--rounds N] [--page]
 
 Each case is a federation in this process, on one worker; the first round, in which graphs are traced, does not count.
-Seconds are of the processor, so that other work on the machine matters less. A finished case is kept in `--runs` and not
-run again; with `--page`, docs/results/size.md is written from them.
+Seconds are of the processor, so that other work on the machine matters less. A finished case is kept in `--runs` and
+not run again; with `--page`, docs/results/size.md is written from them.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def page(rows: Sequence[Mapping[str, Any]], command: str) -> str:
     parts = [
         "# size",
         f"```\n{command}\n```",
-        f"- {found['cores']} cores ({found['processor']}); load when a case began: {min(loads):.1f} to {max(loads):.1f}",
+        f"- {found['cores']} cores ({found['processor']}); load as cases began: {min(loads):.1f} to {max(loads):.1f}",
         f"- {versions}",
         *(markdown(table).strip() for table in tables(rows)),
         "| demand | at most | measured |\n| --- | --- | --- |\n"

@@ -16,7 +16,6 @@ from fedcompress.evaluation import Evaluator
 from fedcompress.federation import Federation
 from fedcompress.link import client, server
 from fedcompress.link.spool import Spool
-from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins
 from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.recorder import Recorder
@@ -50,13 +49,12 @@ _WRAPPED: tuple[tuple[Any, str, str], ...] = (
     (Checkpoints, "save", "checkpoint"),
     (ClientStates, "put", "checkpoint"),
     (ClientStates, "get", "checkpoint"),
-    (grid, "to_bytes", "message"),
-    (grid, "from_bytes", "message"),
+    (grid, "to_proto", "message"),
+    (grid, "from_proto", "message"),
     (grid, "recorddict_from_proto", "message"),
     (grid, "recorddict_to_proto", "message"),
     (client, "_load", "message"),
     (client, "_save", "message"),
-    (federation, "message_bytes", "message"),
     (inline, "answer", "rest"),
     (Evaluator, "check", "score"),
     (Evaluator, "score", "score"),
@@ -123,10 +121,10 @@ def metered(strategy: str) -> Iterator[Meter]:
 
     bound = cached_property(counted(Encoded.bound_bytes.func, "bound"))  # type: ignore[attr-defined]
     bound.__set_name__(Encoded, "bound_bytes")
-    of_server = (Plugins().strategy(strategy), "aggregated", "aggregate")
+    of_server = (Plugins().load("strategies", strategy), "aggregated", "aggregate")
     with ExitStack() as stack:
         for owner, name, stage in (*_WRAPPED, of_server):
             stack.enter_context(patch.object(owner, name, counted(getattr(owner, name), stage)))
         stack.enter_context(patch.object(Encoded, "bound_bytes", bound))
-        stack.enter_context(patch.object(ModelSpec, "initial", counted(ModelSpec.initial, "rest")))
+
         yield meter

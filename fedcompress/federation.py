@@ -34,7 +34,6 @@ from fedcompress.units import counted
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Arrays, Payload
 from fedcompress.wire.ledger import Direction, Transfer, transfers
-from fedcompress.wire.records import message_bytes
 from fedcompress.wire.references import References
 from fedcompress.wire.value_type import ValueType
 
@@ -252,7 +251,7 @@ class Federation(strategy.Federation):
             reason = message.error.reason or "the client failed"
             wrapped = _BY_FLOWER.fullmatch(reason)
             return _Outcome("failed", wrapped[1] if wrapped else reason, down, cut_off)
-        answer, size = Answer(message), message_bytes(message)
+        answer, size = Answer(message), delivery.received_bytes
         blobs: dict[str, bytes] = {}
         try:
             metrics = self._metrics(client, answer)

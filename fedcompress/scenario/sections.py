@@ -56,6 +56,11 @@ class DataSettings(Section):
     )
     validation: Fraction = Field(0.1, description="fraction of each client's examples kept for its validation")
     server_validation: Fraction = Field(0.05, description="fraction of the training data held out for the server")
+    normalise: Literal["none", "train", "published"] = Field(
+        "none",
+        description="inputs of models, by mean and standard deviation of each channel: of all training data, or as "
+        "published (cifar10, cifar100); it becomes a part of each model",
+    )
 
     def least(self, examples: int) -> int:
         """Returns the fewest examples that a client may get, where so many are divided."""
@@ -199,6 +204,20 @@ class TrainingSettings(Section):
     optimizer: Literal["adam", "sgd", "momentum"] = Field("adam", description="its state starts anew in each round")
     learning_rate: float = Field(0.001, gt=0.0, description="constant within a round")
     learning_rate_decay: float = Field(1.0, gt=0.0, le=1.0, description="factor from one round to the next")
+
+
+class AugmentationSettings(Section):
+    """`[augmentation]`: what a client's images go through before each step of its training, each time drawn anew.
+    Whatever else sees an image, a teacher say, sees it as it is; border and holes are black."""
+
+    crop: int = Field(0, ge=0, description="pixels on each side by which an image is extended before it is cropped")
+    flip: bool = Field(False, description="mirror left and right, every other time")
+    cutout: int = Field(0, ge=0, description="side of a square that is cut out around a pixel, in pixels")
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is done."""
+        return bool(self.crop or self.flip or self.cutout)
 
 
 class ContentWire(Section):

@@ -83,7 +83,8 @@ def test_a_chain_is_attacked_step_by_step(call: Callable[..., Any], tmp_path: Pa
         ("student", "error: chain: step 'student' is not finished; fedcompress resume chain\n"),
         (
             "dataset",
-            "error: --step: received 'dataset', which leaves no generator. Known: compress, private, student, teacher.\n",
+            "error: --step: received 'dataset', which leaves no generator. Known: compress, private, student, "
+            "teacher.\n",
         ),
     ):
         refused = call("attack", "chain", "--step", step)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fedcompress.data.loading import common_examples, load_dataset
 from fedcompress.distillation.embedded import EMBED, EMBEDDING
+from fedcompress.engines.inline import InlineEngine
+from fedcompress.engines.superlink import SuperLinkEngine
 from fedcompress.errors import InputError
+from fedcompress.launch import check_privacy
+from fedcompress.options import Options
 from fedcompress.privacy.accounting import Release
 from fedcompress.privacy.accounts import NOT_COVERED, Accounts
 from fedcompress.results.run.directory import RunDirectory
@@ -122,6 +128,42 @@ def test_every_strategy_on_public_data(strategy: str, client: str, tmp_path: Pat
     assert summary["status"] == "completed"
     assert len(sent(directory)) == 4
     assert summary["epsilon"] == pytest.approx(10.0, abs=1e-3)
+
+
+def test_tiers_are_taught_on_it(tmp_path: Path) -> None:
+    pruned = {"compression": "magnitude", "sparsity": 0.5, "compression_params": {"mask": "server", "end_round": 1}}
+    setup = made(
+        "fedavg",
+        "distilling",
+        groups=[{"name": "watch", "model": "mini-cnn", "client": "distilling", **pruned}],
+        server__params__tiers="kd",
+    )
+    setup.check_models()
+    summary, directory, _ = run(setup, tmp_path / "run")
+    assert [client for _, client in sent(directory)] == [0, 1, 2, 3]
+    assert "tier watch after" in directory.rows("rounds")[-1]
+    assert summary["epsilon"] == pytest.approx(10.0, abs=1e-3)
+
+
+def test_seeded_noise_and_a_trusted_server_are_refused_where_clients_are_apart() -> None:
+    engine = SuperLinkEngine(Options("superlink"))
+    with pytest.raises(InputError) as raised:
+        check_privacy(made(privacy__unit="client"), engine)
+    assert raised.value.problems == [
+        'privacy.noise: received "seed", but with engine superlink clients are apart from the server, which knows the '
+        'seed and could take the noise off; use noise = "system".',
+        'privacy.unit: received "client", for which the server adds the noise, but with engine superlink clients add '
+        'their own; use unit = "example".',
+    ]
+    check_privacy(made(privacy__noise="system"), engine)
+    check_privacy(made(), InlineEngine(Options()))
+
+
+def test_examples_that_two_data_sets_share_are_found() -> None:
+    data = load_dataset("digits")
+    part = replace(data, x_train=data.x_train[:30], y_train=data.y_train[:30])
+    assert common_examples(data, part) == 30
+    assert common_examples(data, replace(part, x_train=255 - part.x_train)) == 0
 
 
 def test_the_same_model_with_any_number_of_workers(tmp_path: Path) -> None:

@@ -34,7 +34,12 @@ class ChannelParams(ScheduleParams):
     """Parameters of channel pruning."""
 
     score: Score = Field("l1", description="what decides: the normalised L1 norm, LAMP, or chance")
-    floor: int = Field(1, ge=0, description="channels that each layer keeps in any case; 0 lets a layer be emptied")
+    floor: int = Field(
+        1,
+        ge=0,
+        description="channels that each layer keeps in any case, or groups of those that are normalised together; 0 "
+        "lets a layer be emptied",
+    )
     jitter: float = Field(0.0, ge=0.0, description="standard deviation of noise on the logarithm of scores")
     count: Count = Field("weights", description="what sparsity is a fraction of")
     mask: Literal["client", "server"] = Field(

@@ -125,7 +125,7 @@ class Checkpoints:
             InputError: It is absent, damaged, or another run's.
         """
         tree = load_tree(self._folder / FILE)
-        if problems := self._other_run(tree["run"]):
+        if problems := [*self._other_run(tree["run"])]:
             raise InputError(problems)
         return self._of(tree)
 
