@@ -28,10 +28,12 @@ class Scripted:
     accuracies: Sequence[float]
     spec: Any = field(default_factory=lambda: SimpleNamespace(name="small"))
     calls: list[dict[str, Any]] = field(default_factory=list)
+    compression: Any = field(default_factory=lambda: SimpleNamespace(rounded=lambda weights, spec: weights))
 
     def fit(self, weights: Any, examples: Any, objective: Any, **settings: Any) -> Trained:
         self.calls.append(settings)
-        return Trained([weights[0] + 1], [], 0.0, steps=10)
+        after = [weights[0] + 1]
+        return Trained(after, [], 0.0, steps=10, latent=after)
 
     def evaluate(self, weights: Any, examples: Any) -> Any:
         return SimpleNamespace(accuracy=self.accuracies[int(weights[0])])

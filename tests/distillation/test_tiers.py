@@ -11,7 +11,7 @@ import pytest
 from fedcompress.compression import masks as masking
 from fedcompress.distillation.tier_teaching import Tiers
 from fedcompress.errors import InputError
-from fedcompress.training.trainer import evaluate
+from fedcompress.training.trainer import Trainer, evaluate
 from tests import federating
 
 SERVER_MASK = {"compression": "magnitude", "compression_params": {"mask": "server", "begin_round": 1, "end_round": 2}}
@@ -257,6 +257,34 @@ def test_a_tier_is_rounded_as_its_group_rounds() -> None:
     assert (
         fed.record.notes["tier watch after"] == evaluate(spec, weights, made.data.server_validation_examples).accuracy
     )
+
+
+def test_a_tier_of_few_bits_learns_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 3 bits, a tier that is rounded after it was taught is worse than one that learned to bear it: 0.25, 0.35."""
+    few = {**TIERED["groups"][2], "compression": "quantise", "bits": 3}
+    params = {**QUICK["server"]["params"], "tier_epochs": 5, "tier_blocks": 4}
+    server = {"strategy": "fedavg", "params": params}
+    public = {"source": "holdout", "examples": 200}
+    made = federating.experiment({**QUICK, "public": public, "server": server, "groups": [*TIERED["groups"][:2], few]})
+    group, found = made.groups["watch"], {}
+    for way in ("rounded", "afterwards"):
+        fed = federating.federation(made)
+        fed.begin(2)
+        state = made.server.initial(fed)
+        state["weights"] = {"mini-cnn": trained(made)}
+        if way == "afterwards":
+            monkeypatch.setattr(Trainer, "under", lambda self, compression: self)
+        made.tiers.taught(fed, group, state, made.public.draw({"seed": [np.array([1], np.int64)]}))
+        found[way] = fed.record.notes["tier watch after"]
+    assert found["rounded"] > found["afterwards"] + 0.05, found
+
+
+def trained(made: Any) -> Any:
+    """Returns weights that know digits."""
+    group = made.groups["dense"]
+    trainer = made.trainer(group, 1, 0, "train")
+    data = made.data.pooled()
+    return trainer.fit(group.model.initial(np.random.default_rng(1)), data, epochs=10).weights
 
 
 def test_a_dense_group_learns_behind_the_head_of_an_architecture_that_others_prune() -> None:
