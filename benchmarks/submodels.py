@@ -15,7 +15,8 @@ and are as sparse as follows from a run at equal parameters without a ramp, whic
 steps (`server.params.tiers = "kd"`); without it nobody has other data than its own. The two are tables of their own.
 
 A method's learning rate is the one of RATES that is best on the server's validation examples, as a mean over its groups
-and the seeds 101 to 103; what is reported is test accuracy on other seeds. What is in FILE is not done again.
+and the seeds 101 to 103, at equal parameters and without public data; all tables have it. What is reported is test
+accuracy on other seeds. What is in FILE is not done again.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ from fedcompress.training.trainer import evaluate
 
 SLICES = ("heterofl", "fjord", "fedrolex")
 METHODS = (*SLICES, "channel", "masks", "nested")
-RATES = (0.001, 0.003, 0.01)
+RATES = (0.001, 0.003, 0.01, 0.03)
 CHOSEN_ON = (101, 102, 103)
 SHAPE, CLASSES = (28, 28, 1), 10
 
@@ -207,7 +208,9 @@ class Runs:
         lines = path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []
         self._rows: list[Row] = [json.loads(line) for line in lines]
 
-    def of(self, method: str, rate: float, seed: int, densities: Sequence[float] | None = None) -> Row:
+    def of(
+        self, method: str, rate: float, seed: int, densities: Sequence[float] | None = None, case: Case | None = None
+    ) -> Row:
         """Returns a run; runs it if it is not in the file.
 
         Args:
@@ -215,8 +218,11 @@ class Runs:
             rate: Learning rate.
             seed: Of the run.
             densities: Of what is not a slice; by default as many parameters as the slices have.
+            case: By default what is compared.
         """
-        case = replace(self._case, equal="parameters") if method in SLICES else self._case  # slices are the same
+        case = case or self._case
+        if method in SLICES:
+            case = replace(case, equal="parameters")  # slices are the same
         given = densities or slice_densities(case)
         wanted = {**key(case, method, rate, seed), "densities": list(given)}
         for row in self._rows:
@@ -249,9 +255,10 @@ class Runs:
         """Returns the learning rate that does best on validation examples, over all groups and CHOSEN_ON."""
         if self._rate is not None:
             return self._rate
+        case = replace(self._case, equal="parameters", public=False)
 
         def judged(rate: float) -> float:
-            rows = [self.of(method, rate, seed) for seed in CHOSEN_ON]
+            rows = [self.of(method, rate, seed, case=case) for seed in CHOSEN_ON]
             return mean(group["validation"] for row in rows for group in row["groups"].values())
 
         return max(RATES, key=judged)

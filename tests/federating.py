@@ -57,6 +57,21 @@ EMBEDDED: dict[str, Any] = {
 }
 """A generator made of what clients release once, each when it first takes part."""
 
+PRIVATE_GAN: dict[str, Any] = {
+    "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet"},
+    "groups": [{"name": "all", "model": "mini-cnn", "client": "distilling"}],
+    "public": {
+        "source": "gan",
+        "gan": "private",
+        "examples": 60,
+        "share_discriminator": False,
+        "dp_sgd": {"sampling": 0.2, "discriminator_steps": 2, "noise": 0.8},
+    },
+    "privacy": {"epsilon": 8.0},
+    "server": {"strategy": "feddf"},
+}
+"""A GAN that clients train by DP-SGD, whose budget lasts for two rounds; discriminators stay with clients."""
+
 OF_PLUG_INS: dict[str, Any] = {
     "delta": True,
     "top_k": 0.1,

@@ -213,13 +213,10 @@ def with_releases(
     if known:
         total = total + state[RELEASES]
     released = sorted(known | {reply.client.partition for reply in replies})
-    counts = (
-        {}
-        if source.noise_by_server
-        else {str(reply.client.partition): source.counts(reply.payload[EMBEDDING]) for reply in replies}
-    )
-    state = {**state, RELEASES: total, "released": released, COUNTS: {**state[COUNTS], **counts}}
-    return _trained(source, spec, fed, state, first=not known)
+    counts = dict(state[COUNTS])
+    if not source.noise_by_server:
+        counts |= {str(reply.client.partition): source.counts(reply.payload[EMBEDDING]) for reply in replies}
+    return _trained(source, spec, fed, {**state, RELEASES: total, "released": released, COUNTS: counts})
 
 
 def _affordable(source: MeanEmbedding, fed: Federation, client: ClientInfo) -> bool:
@@ -233,10 +230,10 @@ def _affordable(source: MeanEmbedding, fed: Federation, client: ClientInfo) -> b
     return True
 
 
-def _trained(source: MeanEmbedding, spec: GanSpec, fed: Federation, state: State, *, first: bool) -> State:
+def _trained(source: MeanEmbedding, spec: GanSpec, fed: Federation, state: State) -> State:
     """Returns the state with the generator trained on all releases so far."""
     settings = source.settings
-    steps = min(settings.steps if first else settings.more_steps, settings.most_steps - state[STEPS])
+    steps = min(settings.more_steps if state[STEPS] else settings.steps, settings.most_steps - state[STEPS])
     if steps <= 0:
         return state
     try:

@@ -54,10 +54,7 @@ def start(
     made_with = provenance_of(chain.workshop.data_digest, plugins.digest, options.table(), command or sys.argv)
     made_with |= {"recipe_digest": recipe.digest}
     files = {"options.json": as_json(options.table()), "provenance.json": as_json(made_with), FILE: recipe.toml()}
-    if first in (None, STEPS[0]):
-        directory = RunDirectory.made(path, files) if not (path / FILE).exists() else RunDirectory(path)
-    else:
-        directory = RunDirectory(path)
+    directory = RunDirectory.made(path, files) if first is None else RunDirectory(path)
     for name, text in files.items():
         directory.write_text(name, text)
     return _finish(chain, directory, observer, first, last)
