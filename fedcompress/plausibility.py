@@ -23,8 +23,8 @@ LEAST_REPLIES = 3
 OWN_SIZE = 10.0
 """How many times its own size a content may change, whatever others do: they may have changed nothing at all."""
 
-_PART: Final = 1 << 16
-"""Elements that are looked at together, so that they stay in the cache of a processor."""
+_PART: Final = 1 << 13
+"""Elements that are looked at together: they stay in a cache, and BLAS starts no threads for so few."""
 _PARTS: Final[Mapping[Kind, str]] = {"learned": "", "statistic": " (statistics)", "constant": " (constants)"}
 """Kind of an array -> what is put after its content's name."""
 

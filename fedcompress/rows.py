@@ -98,7 +98,7 @@ class ClientRow(TypedDict, total=False):
     Attributes:
         client: The client's partition.
         accuracy: Of the model that came out, on test examples with the label mix of the client's data.
-        parameters, dense_bytes, compressed_bytes: Of that model; as float32, and deflated.
+        parameters, dense_bytes, compressed_bytes: Of that model; as float32, and deflated (by ISA-L at its level 1).
         test_accuracy, test_loss, validation_accuracy: Of a model that is the client's own.
         modelled_seconds: On its device, the download, the computation and the upload together.
         status: `ok`, or why there is no contribution; `error` says it as a sentence.
