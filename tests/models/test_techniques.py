@@ -1,4 +1,4 @@
-"""Every technique on residual networks, MobileNetV2, a network of Keras and a saved file: few steps on tiny inputs."""
+"""Every technique on residual networks, MobileNetV2 and a saved file: few steps on tiny inputs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KINDS = {
 QUICK = ("file",)
 LARGE = (
     *("resnet-8:batch", "resnet-8:group", "resnet-18:batch", "resnet-18:group"),
-    *("mobilenet-v2:0.35", "mobilenet-v2:0.35:batch", "keras:MobileNetV2"),
+    *("mobilenet-v2:0.35", "mobilenet-v2:0.35:batch"),
 )
 
 
