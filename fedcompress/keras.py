@@ -152,6 +152,8 @@ def _load() -> dict[str, Any]:
 
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(int(os.environ.get("FEDCOMPRESS_INTER_OP", "0")))
+            for gpu in tf.config.list_physical_devices("GPU"):  # which a worker would otherwise take the whole of
+                tf.config.experimental.set_memory_growth(gpu, True)
             tf.get_logger().setLevel("ERROR")
             tf.autograph.set_verbosity(0)
             _keep_generated_code_in_memory()
