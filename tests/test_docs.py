@@ -82,6 +82,9 @@ def check(words: list[str]) -> None:
     """Parses a command of ours, and the scenario and the keys that it names, without running it."""
     name, *arguments = words[1:]
     command = command_line().commands[name]
+    if inner := getattr(command, "commands", None):
+        name, *arguments = arguments
+        command = inner[name]
     values = command.make_context(name, arguments).params
     overrides = dict(map(parse_assignment, values.get("set_") or ()))
     if name in ("run", "show"):

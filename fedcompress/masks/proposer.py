@@ -85,9 +85,7 @@ class Proposer:
             InputError: The floor leaves no room for the sparsity.
         """
         kept = kept_of(described.widths, sparsity, floor)
-        values = self.budgeted(described, sparsity, noise_of(described, rng)) + rng.logistic(
-            size=sum(described.widths)
-        )
+        values = self.budgeted(described, sparsity, noise_of(described, rng)) + rng.logistic(size=sum(described.widths))
         return largest(values, described, kept, floor)
 
     def budgeted(self, described: Described, sparsity: float, noise: Array) -> NDArray[np.float64]:
