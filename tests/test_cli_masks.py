@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
-from federating import experiment, run
 
 from fedcompress import keras
 from fedcompress.masks.features import FEATURES
 from fedcompress.masks.proposer import Proposer, shapes
 from fedcompress.models import channels
 from fedcompress.recipes.masks.trials import Trials
+from federating import experiment, run
 
 Call = Callable[..., Any]
 RECIPE: dict[str, Any] = {

@@ -45,9 +45,6 @@ class Trying(Section):
     draws: Positive = Field(
         5, description="masks of each criterion and sparsity: its own, and others that are randomised more and more"
     )
-        5,
-        description="masks of each criterion and sparsity: the first is its own, the others are randomised more and more",
-    )
     jitter: float = Field(0.3, ge=0.0, description="largest standard deviation of noise on the logarithm of scores")
     layer_jitter: float = Field(0.5, ge=0.0, description="the same, one draw for all channels of a layer")
     floor: Positive = Field(1, description="channels that each layer keeps in any case")
