@@ -45,14 +45,14 @@ def grid_of(experiment: Experiment) -> InlineGrid:
     return InlineGrid(make_client_app(lambda _: experiment), len(experiment.clients))
 
 
-def finished(experiment: Experiment) -> Finished:
-    """Runs a federation; its files are gone afterwards."""
+def finished(experiment: Experiment, observer: Observer | None = None) -> Finished:
+    """Runs a federation, of whose rounds an observer may be told; its files are gone afterwards."""
     started = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         directory = RunDirectory.create(Path(folder) / "run", experiment.scenario.toml(), {})
         grid = grid_of(experiment)
         recorder, checkpoints = Recorder(experiment, directory, "inline"), Checkpoints(directory)
-        state, summary = run_rounds(grid, experiment, recorder, checkpoints, Observer())
+        state, summary = run_rounds(grid, experiment, recorder, checkpoints, observer or Observer())
         grid.close()
         ledger = list(directory.rows("ledger"))
     return Finished(state, recorder.scores, summary, ledger, time.process_time() - started)

@@ -1,6 +1,8 @@
 """What a classifier learns from the samples of generators that are private by construction.
 
     python -m benchmarks.private_generators dp-gan --seed 1 --seed 2 --seed 3
+    python -m benchmarks.private_generators embedding --seed 1 --seed 2 --seed 3
+    python -m benchmarks.private_generators page
 
 A conditional GAN whose discriminator is trained by DP-SGD on all training images, centrally. Settings are chosen with
 --validation, which keeps 5,000 training images from the GAN and scores on those; without it the test set is looked at
@@ -21,6 +23,8 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
+from benchmarks.private_embedding import embedding
+from benchmarks.private_page import page
 from benchmarks.report import console, print_machine
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
@@ -39,6 +43,10 @@ SAMPLES = 20_000
 """Generated images that the judge learns from."""
 
 app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+app.command()(embedding)
+app.command()(page)
 
 
 @app.callback()
@@ -109,7 +117,7 @@ def dp_gan(
     stop: Annotated[int, typer.Option(help="End after so many of them; 0: all.")] = 0,
     chunk: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
     batch: Annotated[int, typer.Option(help="Expected real examples in a step.")] = 256,
-    every: Annotated[int, typer.Option(help="Discriminator steps per generator step.")] = 4,
+    every: Annotated[int, typer.Option(help="Discriminator steps per generator step.")] = 1,
     adaptive: Annotated[bool, typer.Option(help="More of them where it falls behind.")] = False,
     clip: Annotated[float, typer.Option()] = 1.0,
     generator_batch: Annotated[int, typer.Option()] = 128,

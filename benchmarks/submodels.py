@@ -51,7 +51,7 @@ from fedcompress.training.trainer import evaluate
 
 SLICES = ("heterofl", "fjord", "fedrolex")
 METHODS = (*SLICES, "channel", "masks", "nested")
-RATES = (0.001, 0.003, 0.01)
+RATES = (0.001, 0.003, 0.01, 0.03)
 CHOSEN_ON = (101, 102, 103)
 SHAPE, CLASSES = (28, 28, 1), 10
 

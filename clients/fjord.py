@@ -21,7 +21,7 @@ from fedcompress import keras
 from fedcompress.compression.base import Params
 from fedcompress.compression.kinds.slice import Slice, prefixes
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.chain import adjusted
+from fedcompress.models.walking import adjusted
 from fedcompress.training.objectives import Objective, cross_entropy, kl_divergence
 from fedcompress.wire.content import Arrays
 
@@ -79,10 +79,10 @@ class OrderedDropout(Objective):
 
     @property
     def constants(self) -> Arrays:
-        """Beside alpha and T, for each layer but the head: (widths, channels), 1 for channels that a width has."""
-        layers = zip(*(prefixes(self.spec, width) for width in self.widths), strict=True)
+        """Beside alpha and T, for each set of channels but the head's: (widths, channels), 1 for those a width has."""
+        sets = zip(*(prefixes(self.spec, width) for width in self.widths), strict=True)
         coefficients = [np.array(value, np.float32) for value in (self.alpha, self.temperature)]
-        return [*coefficients, *(np.array(rows, np.float32) for rows in layers)]
+        return [*coefficients, *(np.array(rows, np.float32) for rows in sets)]
 
     def per_step(self, steps: int, rng: np.random.Generator) -> Arrays:
         return [rng.integers(len(self.widths), size=steps, dtype=np.int32)]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from clients.sgd import SGD
 from fedcompress.client import Result, action
 from fedcompress.distillation.embedded import EMBEDDING
-from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR
+from fedcompress.distillation.privately import ROUNDS
+from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, PublicSource
+from fedcompress.generators.private_training import PrivateGan
 from fedcompress.generators.spec import Gan
-from fedcompress.generators.training import train
+from fedcompress.generators.training import TrainedGan, train
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.wire.content import Arrays, Payload
 
@@ -28,22 +32,12 @@ class Generating(SGD):
         public = self.public
         assert public is not None
         assert public.gan is not None
-        settings = public.settings
         untrained = public.gan.initial(self.rng("initial.gan"))
         discriminator = payload.get(DISCRIMINATOR) or self.state.get(DISCRIMINATOR) or untrained.discriminator
-        trained = train(
-            public.gan,
-            Gan(list(payload[GENERATOR]), list(discriminator)),
-            self.data,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            rng=self.rng("gan"),
-            guide=self._classifier() if settings.guide else None,
-            guide_weight=settings.guide,
-        )
+        trained = self._trained_gan(Gan(list(payload[GENERATOR]), list(discriminator)), public)
         metrics = {"generator_loss": trained.generator_loss, "discriminator_loss": trained.discriminator_loss}
         sent = {GENERATOR: trained.gan.generator}
-        if settings.share_discriminator:
+        if public.settings.share_discriminator:
             sent[DISCRIMINATOR] = trained.gan.discriminator
         else:
             self.state[DISCRIMINATOR] = trained.gan.discriminator
@@ -57,6 +51,26 @@ class Generating(SGD):
         if EMBEDDING not in self.state:
             self.state[EMBEDDING] = self.public.embedded.release(self.data, self.rng("noise"))
         return Result({EMBEDDING: list(self.state[EMBEDDING])})
+
+    def _trained_gan(self, gan: Gan, public: PublicSource) -> TrainedGan | PrivateGan:
+        """Returns the GAN after a training on its own examples; a private one keeps to its budget, whoever asks."""
+        assert public.gan is not None
+        settings, private = public.settings, public.private
+        if private is not None:
+            rounds = int(self.state[ROUNDS][0][0]) if ROUNDS in self.state else 0
+            trained = private.train(public.gan, gan, self.data, rounds, self.rng("gan"), self.rng("noise"))
+            self.state[ROUNDS] = [np.array([rounds + 1])]
+            return trained
+        return train(
+            public.gan,
+            gan,
+            self.data,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            rng=self.rng("gan"),
+            guide=self._classifier() if settings.guide else None,
+            guide_weight=settings.guide,
+        )
 
     def _classifier(self) -> tuple[ModelSpec, Arrays] | None:
         """What guides its generator, if it has been trained."""

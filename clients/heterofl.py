@@ -25,7 +25,7 @@ from fedcompress.client import Content, Result, action
 from fedcompress.compression.base import Params
 from fedcompress.compression.kinds.slice import Slice
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.models.chain import adjusted
+from fedcompress.models.walking import adjusted
 from fedcompress.training.objectives import Objective, cross_entropy
 from fedcompress.wire.content import Arrays, ArraySpec, Payload
 
@@ -119,7 +119,7 @@ def factor_of(compression: Slice, params: HeteroFLParams) -> float:
 
 def folded(spec: ModelSpec, weights: Arrays, factor: float) -> Arrays:
     """Returns weights that say without a scaler what these say with it: kernels and biases but the head's, scaled."""
-    scaled = {i for layer in spec.channels[:-1] for i in (layer.kernel, *layer.vectors)}
+    scaled = {i for tied in spec.channels[:-1] for k in tied.kernels for i in (k.position, k.bias)}
     return [w * np.float32(factor) if i in scaled else w for i, w in enumerate(weights)]
 
 

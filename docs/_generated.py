@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from fedcompress.cli.app import command_line
 from fedcompress.devices import DEVICES
 from fedcompress.plugins import KINDS, Plugins
+from fedcompress.recipes.generate.recipe import GeneratorRecipe
 from fedcompress.recipes.recipe import Recipe
 from fedcompress.scenario import Scenario
 from fedcompress.scenario.gallery import shipped
@@ -52,6 +53,11 @@ def scenario_keys() -> str:
 def recipe_keys() -> str:
     """Returns every key of a recipe, section by section."""
     return "\n\n".join(_sections(Recipe))
+
+
+def generator_keys() -> str:
+    """Returns every key of the recipe of a generator, section by section."""
+    return "\n\n".join(_sections(GeneratorRecipe))
 
 
 def plugins() -> str:
@@ -122,9 +128,9 @@ def _single(group: Any) -> Iterator[tuple[str, Any]]:
 
 
 def gallery() -> str:
-    """Returns what the scenarios and recipes that ship say of themselves."""
+    """Returns what the scenarios and recipes, also of generators, that ship say of themselves."""
     parts = []
-    for folder in ("scenarios", "recipes"):
+    for folder in ("scenarios", "recipes", "generators"):
         parts.append(f"## {folder.capitalize()}, as their files say")
         for path in shipped(folder):
             parts.append(f"### `{path.stem}` {{ #{folder}-{path.stem} }}")
@@ -250,6 +256,7 @@ def _plural(text: str) -> str:
 GENERATED: Mapping[str, Callable[[], str]] = {
     "scenario-keys": scenario_keys,
     "recipe-keys": recipe_keys,
+    "generator-keys": generator_keys,
     "plug-ins": plugins,
     "devices": devices,
     "commands": commands,

@@ -14,6 +14,7 @@ from fedcompress.models import reading
 from fedcompress.options import ENGINES, Options
 from fedcompress.results.deployed import deployed_accuracy
 from fedcompress.results.run.directory import file_names
+from fedcompress.results.run.going_on import advice
 from fedcompress.results.run.new_directory import new_directory
 from fedcompress.results.run.recorder import Observer
 from fedcompress.results.runs import RunResult
@@ -138,7 +139,7 @@ def run_all(
         begin(loaded, path, options)
         result = carry_out(loaded, path, options, partial(_display, progress), partial(_watching, progress))
     if result.problems:
-        raise RunError("\n".join([*result.problems, f"go on with: fedcompress resume {path}"]))
+        raise RunError("\n".join([*result.problems, f"go on with: {advice(path)}"]))
     return [load(job.path) for job in jobs_of(loaded, path)]
 
 

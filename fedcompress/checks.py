@@ -18,7 +18,7 @@ from fedcompress.models.architecture import Architecture
 from fedcompress.parameters import checked_params
 from fedcompress.plugins import KINDS, GroupUse, Plugins, Use
 from fedcompress.scenario import Scenario
-from fedcompress.scenario.sections import GroupSettings
+from fedcompress.scenario.sections import GroupSettings, PrivacySettings, PublicSettings
 from fedcompress.strategy import ServerStrategy
 from fedcompress.wire.payload import WireFormat
 
@@ -148,16 +148,39 @@ def _datasets(scenario: Scenario) -> dict[str, str]:
 def _privacy_problems(scenario: Scenario) -> Iterable[str]:
     """Yields what would make an epsilon untrue: nothing that it is of, or a choice by private data."""
     public, private = scenario.public, scenario.data.dataset
-    if scenario.privacy is not None and (public is None or public.embedded is None):
+    if scenario.privacy is not None and (public is None or not public.generated):
         yield (
-            'privacy: covers what clients release for public.source = "embedding", received '
-            f"{'no [public]' if public is None else repr(public.source)}; nothing here would be private. Use that "
-            "source, or leave [privacy] out."
+            'privacy: covers what clients release for public.source = "embedding" or "gan", received '
+            f"{'no [public]' if public is None else repr(public.source)}; nothing here would be private. Use one of "
+            "these sources, or leave [privacy] out."
         )
+    if scenario.privacy is not None and public is not None and public.trained_by_clients:
+        yield from _private_gan_problems(public, scenario.privacy)
     if public is not None and public.embedded is not None and public.dataset == private:
         yield (
             f'public.embedding.width: received "dataset:{private}", which is the clients\' own data set: a width '
             'chosen by private data is a release that no epsilon covers. Use "noise", a number, or public data.'
+        )
+
+
+def _private_gan_problems(public: PublicSettings, privacy: PrivacySettings) -> Iterable[str]:
+    """Yields what a GAN that clients train by DP-SGD cannot have."""
+    if privacy.unit == "client":
+        yield (
+            'privacy.unit: received "client", but clients train the GAN by DP-SGD, which hides single examples; use '
+            'unit = "example", or public.source = "embedding".'
+        )
+    if public.guide:
+        yield (
+            f"public.guide: received {public.guide:g}, but the client's classifier, which would guide its generator, "
+            "has seen the client's examples without the noise of [privacy]; use guide = 0."
+        )
+    steps = public.dp_sgd.steps(public.epochs)
+    if public.dp_sgd.discriminator_steps > steps:
+        yield (
+            f"public.dp_sgd.discriminator_steps: received {public.dp_sgd.discriminator_steps}, but a round has "
+            f"{steps} steps of the discriminator (epochs / sampling), so that the generator would never be trained; "
+            "expected no more than these."
         )
 
 

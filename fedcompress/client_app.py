@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -27,6 +26,8 @@ from fedcompress.models.architecture import ModelSpec
 from fedcompress.training.trainer import evaluate
 from fedcompress.training.work import counted
 from fedcompress.wire.content import Arrays, Payload, digest
+from fedcompress.wire.deflate import deflated_size
+from fedcompress.wire.vector import finite
 
 
 class ActionError(FedcompressError):
@@ -141,15 +142,14 @@ def _measure(
 
     A model that can leave channels out is measured without them; its zeros are those of the model that was trained.
     """
-    if bad := sum(int(array.size - np.count_nonzero(np.isfinite(array))) for array in model):
+    if not all(finite(np.ravel(array)) for array in model):
+        bad = sum(int(array.size - np.count_nonzero(np.isfinite(array))) for array in model)
         raise FloatingPointError(f"the client's own model is not finite: {bad:,} of its weights")
     small = group.compression.deployed(spec, model)[1] if spec is group.model else model
-    raw = b"".join(np.ascontiguousarray(a).tobytes() for a in small)
-    parameters = sum(a.size for a in small)
     row: dict[str, float] = {
         "sparsity": masking.sparsity(model, spec.kernels),
-        "parameters": float(parameters),
-        "compressed_bytes": float(len(zlib.compress(raw, 6))),
+        "parameters": float(sum(a.size for a in small)),
+        "compressed_bytes": float(deflated_size(small)),
     }
     if request.measured or request.tested:
         row["accuracy"] = evaluate(spec, model, experiment.data.test(partition)).accuracy

@@ -29,7 +29,9 @@ from fedcompress.errors import InputError, described, prepared
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import UncountedError, multiply_adds
+from fedcompress.models.inputs import OfInputs, statistics_of
 from fedcompress.plugins import Plugins
+from fedcompress.privacy.accounts import promise
 from fedcompress.scenario import Scenario
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import ServerStrategy, State
@@ -89,7 +91,11 @@ class Experiment:
     def _assemble(cls, choices: Choices, plugins: Plugins, data: FederatedData) -> Experiment:
         scenario = choices.resolved()
         shape, classes = data.dataset.x_train.shape[1:], data.dataset.classes
-        models = {name: ModelSpec(name, architecture, shape, classes) for name, architecture in choices.models.items()}
+        architectures = choices.models
+        if scenario.data.normalise != "none":
+            statistics = statistics_of(data.dataset, scenario.data.normalise)
+            architectures = {name: OfInputs(architecture, statistics) for name, architecture in architectures.items()}
+        models = {name: architecture.spec(name, shape, classes) for name, architecture in architectures.items()}
         groups = {}
         for settings, chosen, clients in zip(scenario.groups, choices.groups, choices.clients, strict=True):
             assert chosen.compression is not None
@@ -105,7 +111,9 @@ class Experiment:
         known = data.public_inputs, data.public_labels
         public = None
         if section is not None:
-            public = make_source(section, shape, classes, *known, seed=scenario.seed, privacy=scenario.privacy)
+            public = make_source(
+                section, shape, classes, *known, seed=scenario.seed, privacy=scenario.privacy, rounds=scenario.rounds
+            )
         server_model = None if scenario.server.model is None else models[scenario.server.model]
         return cls(scenario, plugins, data, groups, choices.strategy, choices.strategy_params, public, server_model)
 
@@ -164,7 +172,8 @@ class Experiment:
     def warnings(self) -> list[str]:
         """What the user should know about this run beforehand."""
         of_strategy = [*counting_warnings(self.server), *self.server.warnings()]
-        return [*self._privacy_warnings(), *self._sparsity_warnings(), *self._personal_warnings(), *of_strategy]
+        of_groups = [*self._privacy_warnings(), *self._sparsity_warnings(), *self._personal_warnings()]
+        return [*self.data.notes, *of_groups, *of_strategy]
 
     def _personal_warnings(self) -> Iterable[str]:
         own = [name for name, group in self.groups.items() if self.server.own_models(group)]
@@ -179,6 +188,8 @@ class Experiment:
         exchanged = self.strategy.needs_public or self.tiers is not None
         if self.public is not None and self.public.embedded is not None:
             yield from self.public.embedded.warnings()
+        elif self.public is not None and self.public.private is not None:
+            yield promise(self.public.private.privacy)
         elif self.public is not None and self.public.gan is not None and exchanged:
             yield "Generators are trained without differential privacy and exchanged: they can reveal training data."
 
@@ -304,7 +315,9 @@ class Experiment:
     def trainer(self, group: Group, round_number: int, client: int, action: str) -> Trainer:
         """Returns a trainer of a client for one action, under its group's compression."""
         rng = self._rng(round_number, client, action)
-        return Trainer(group.model, group.compression, self.scenario.training, round_number, rng)
+        section = self.scenario.augmentation
+        augmentation = section if section is not None and section.any else None
+        return Trainer(group.model, group.compression, self.scenario.training, round_number, rng, augmentation)
 
     def _rng(self, round_number: int, client: int, action: str) -> Callable[[str], np.random.Generator]:
         return lambda purpose: generator(self.scenario.seed, round_number, client, f"{action}.{purpose}")

@@ -29,12 +29,11 @@ from fedcompress.plausibility import Change, changes, implausible
 from fedcompress.privacy.accounts import Accounts
 from fedcompress.rows import ClientRow
 from fedcompress.seeding import SERVER, generator
-from fedcompress.strategy import Reply
+from fedcompress.strategy import Actions, Reply
 from fedcompress.units import counted
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Arrays, Payload
 from fedcompress.wire.ledger import Direction, Transfer, transfers
-from fedcompress.wire.records import message_bytes
 from fedcompress.wire.references import References
 from fedcompress.wire.value_type import ValueType
 
@@ -112,7 +111,7 @@ class Federation(strategy.Federation):
         self.record = RoundRecord()
         self.personal: frozenset[str] = frozenset()
         self._calls = 0
-        self._measured = self._tested = False
+        self._measured = self._tested = self._goes_on = False
         self._grid = grid
         self._experiment = experiment
         self._end = ServerEnd(experiment)
@@ -141,8 +140,8 @@ class Federation(strategy.Federation):
             raise PayloadError(f"fed.note: {name!r} is a column of rounds.jsonl; choose another name")
         self.record.notes[name] = noted[1]
 
-    def decoded(self, name: str, arrays: Arrays) -> Arrays:
-        return self._end.decoded(name, arrays, self.round)
+    def decoded(self, name: str, arrays: Arrays, group: str | None = None, masks: Arrays | None = None) -> Arrays:
+        return self._end.decoded(name, arrays, self.round, group, masks)
 
     def cohort(self, fraction: float) -> list[ClientInfo]:
         count = max(1, round(fraction * len(self.clients)))
@@ -151,8 +150,15 @@ class Federation(strategy.Federation):
         chosen = self.rng("cohort").choice(len(self.clients), count, replace=False)
         return [self.clients[i] for i in sorted(chosen)]
 
-    def call(self, action: str, requests: Mapping[ClientInfo, Payload], expects: Collection[str] = ()) -> list[Reply]:
-        replies = self.stream(action, requests, expects)
+    def call(
+        self,
+        action: Actions,
+        requests: Mapping[ClientInfo, Payload],
+        expects: Collection[str] = (),
+        *,
+        goes_on: bool = False,
+    ) -> list[Reply]:
+        replies = self.stream(action, requests, expects, goes_on=goes_on)
         shared = {id(reply.request): reply.request for reply in replies}
         received = {key: dict(request) for key, request in shared.items()}  # each is read once
         return [
@@ -160,26 +166,33 @@ class Federation(strategy.Federation):
         ]
 
     def stream(
-        self, action: str, requests: Mapping[ClientInfo, Payload], expects: Collection[str] = ()
+        self,
+        action: Actions,
+        requests: Mapping[ClientInfo, Payload],
+        expects: Collection[str] = (),
+        *,
+        goes_on: bool = False,
     ) -> Sequence[Reply]:
         self._calls += 1
+        self._goes_on = goes_on
         clients = sorted(requests)
-        outcomes = self._judged(self._outcomes(action, clients, requests, expects))
-        replies = [self._concluded(client, action, one) for client, one in zip(clients, outcomes, strict=True)]
+        actions = [action if isinstance(action, str) else action[client] for client in clients]
+        outcomes = self._judged(self._outcomes(actions, clients, requests, expects))
+        replies = [self._concluded(*of_client) for of_client in zip(clients, actions, outcomes, strict=True)]
         self.record.modelled_seconds += self._experiment.devices.waited([outcome.modelled for outcome in outcomes])
         self._tell_of_cut_off_values(clients, outcomes)
         good = [reply for reply in replies if reply is not None]
-        self._require(action, len(good), len(clients))
+        self._require(", ".join(dict.fromkeys(actions)), len(good), len(clients))
         return good
 
     def _outcomes(
         self,
-        action: str,
+        actions: Sequence[str],
         clients: Sequence[ClientInfo],
         requests: Mapping[ClientInfo, Payload],
         expects: Collection[str],
     ) -> list[_Outcome]:
-        """Has clients run an action, and returns what came of it, in their order; of each only what is small stays."""
+        """Has each client run its action, and returns what came of it, in their order; only what is small stays."""
         outbox = Outbox(Spool())
         under_way: dict[int, Sent] = {}
         outcomes: dict[int, _Outcome] = {}
@@ -187,13 +200,13 @@ class Federation(strategy.Federation):
         def messages() -> Iterator[Message]:
             for number, client in enumerate(clients):
                 sent = under_way[number] = self._end.encode(client, requests[client], self.round, outbox)
-                yield self._request(client, action, sent).message(self._nodes[client.partition])
+                yield self._request(client, actions[number], sent).message(self._nodes[client.partition])
 
         try:
             for delivery in deliver(self._grid, messages(), self._experiment.scenario.server.timeout):
                 number = delivery.index
                 sent = under_way.pop(number)
-                outcomes[number] = self._read(clients[number], action, sent, delivery, expects, outbox.spool)
+                outcomes[number] = self._read(clients[number], actions[number], sent, delivery, expects, outbox.spool)
         except BaseException:  # some have run, and nobody knows what of
             for number in outcomes.keys() | under_way.keys():
                 self._end.give_up(clients[number])
@@ -211,7 +224,7 @@ class Federation(strategy.Federation):
             self.round,
             sent.blobs,
             measured=self._measured,
-            tested=self._tested and client.group in self.personal,
+            tested=self._tested and not self._goes_on and client.group in self.personal,
             debug=self._fail_fast,
             **self._end.remembered(client, self._exchange),
         )
@@ -238,7 +251,7 @@ class Federation(strategy.Federation):
             reason = message.error.reason or "the client failed"
             wrapped = _BY_FLOWER.fullmatch(reason)
             return _Outcome("failed", wrapped[1] if wrapped else reason, down, cut_off)
-        answer, size = Answer(message), message_bytes(message)
+        answer, size = Answer(message), delivery.received_bytes
         blobs: dict[str, bytes] = {}
         try:
             metrics = self._metrics(client, answer)

@@ -23,6 +23,8 @@ LEAST_REPLIES = 3
 OWN_SIZE = 10.0
 """How many times its own size a content may change, whatever others do: they may have changed nothing at all."""
 
+_PART: Final = 1 << 16
+"""Elements that are looked at together, so that they stay in the cache of a processor."""
 _PARTS: Final[Mapping[Kind, str]] = {"learned": "", "statistic": " (statistics)", "constant": " (constants)"}
 """Kind of an array -> what is put after its content's name."""
 
@@ -77,8 +79,12 @@ def root_mean_square(arrays: Arrays, start: Arrays | None = None) -> float | Non
     total, count = 0.0, 0
     for i, array in enumerate(arrays):
         if array.dtype.kind == "f":
-            flat = np.subtract(array, 0.0 if start is None else start[i], dtype=np.float64).ravel()
-            total, count = total + float(flat @ flat), count + flat.size
+            flat, before = array.reshape(-1), None if start is None else start[i].reshape(-1)
+            for at in range(0, flat.size, _PART):
+                less = 0.0 if before is None else before[at : at + _PART]
+                part = np.subtract(flat[at : at + _PART], less, dtype=np.float64)
+                total += float(part @ part)
+            count += flat.size
     return sqrt(total / count) if count else None
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fedcompress.plugins import Use
 
 __all__ = [
+    "Actions",
     "Arrays",
     "ClientInfo",
     "Content",
@@ -48,6 +49,10 @@ __all__ = [
 State = dict[str, Any]
 """Arrays of numbers, numbers, strings, None, and lists, tuples and dicts (with strings as keys) of them: what a
 checkpoint can hold. Anything else in it ends the run."""
+
+
+Actions = str | Mapping[ClientInfo, str]
+"""Name of an action that all run, or client -> name of its action."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,12 @@ class Federation(Protocol):
         """Draws the clients of this round: a fraction of all, at least one, in the same order."""
 
     def stream(
-        self, action: str, requests: Mapping[ClientInfo, Payload], expects: Collection[str] = ()
+        self,
+        action: Actions,
+        requests: Mapping[ClientInfo, Payload],
+        expects: Collection[str] = (),
+        *,
+        goes_on: bool = False,
     ) -> Sequence[Reply]:
         """Runs an action on clients and returns their good replies, client 0 first, in the memory of a few models.
 
@@ -120,20 +130,36 @@ class Federation(Protocol):
         small is in memory. Nothing in a payload may be changed in place.
 
         Args:
-            action: Name of the action.
+            action: Name of the action, or of each client's.
             requests: Client -> contents. The same array lists for many clients are encoded once. A request is looked
                 up when its client can run, so that it can be made only then (`Requests`).
             expects: Contents without which a reply is refused.
+            goes_on: Whether these clients certainly run another action in this round. Models of their own are then
+                tested after that one alone.
 
         Raises:
             RunError: Fewer good replies than `[server] minimum_replies`.
         """
 
-    def call(self, action: str, requests: Mapping[ClientInfo, Payload], expects: Collection[str] = ()) -> list[Reply]:
+    def call(
+        self,
+        action: Actions,
+        requests: Mapping[ClientInfo, Payload],
+        expects: Collection[str] = (),
+        *,
+        goes_on: bool = False,
+    ) -> list[Reply]:
         """The same with all payloads in memory, to be used at will: what fits algorithms that need all at once."""
 
-    def decoded(self, name: str, arrays: Arrays) -> Arrays:
-        """Returns a content as its receivers decode it, under the wire format of this run."""
+    def decoded(self, name: str, arrays: Arrays, group: str | None = None, masks: Arrays | None = None) -> Arrays:
+        """Returns a content as its receivers decode it, under the wire format of this run and sent whole.
+
+        Args:
+            name: Of the content.
+            arrays: Of the content.
+            group: Whose clients receive it; None for a content that is the same for all.
+            masks: That go along, where the content has a mask.
+        """
 
     def event(self, text: str) -> None:
         """Writes down, and has shown, something that the user should know about this round."""

@@ -110,6 +110,8 @@ def summary_table(summary: Summary) -> FittedTable:
         personal = None  # models of the clients' own, which the server does not have
     if personal:
         caption += f"\nafter one more local epoch (personal): {_over_clients(personal)}"
+        deflated = (f"{name} {size(group['compressed_bytes'])}" for name, group in summary["groups"].items())
+        caption += f"\nmodels, deflated: {', '.join(deflated)}"  # a column more would not fit 80
     if stopped := summary.get("stopped"):
         caption += f"\nstopped early: {stopped['detail']}"
     if privacy := summary.get("privacy"):
@@ -117,7 +119,8 @@ def summary_table(summary: Summary) -> FittedTable:
     if modelled := summary.get("modelled"):
         caption += f"\non the groups' devices {modelled['seconds']:,.1f} s and {modelled['joules']:,.1f} J, {ABOUT}"
     measured = ("deployed", "personal", "global") if personal else ("deployed", "global")
-    columns = ("group", "clients", *measured, "sparsity", "upload", "of dense", "deflated")
+    last = () if personal else ("deflated",)
+    columns = ("group", "clients", *measured, "sparsity", "upload", "of dense", *last)
     rows = [
         (
             name,
@@ -128,7 +131,7 @@ def summary_table(summary: Summary) -> FittedTable:
             number(group["sparsity"], 3),
             size(group["upload_bytes"]),
             _percent(group["upload_bytes"], group["dense_upload_bytes"]),
-            size(group["compressed_bytes"]),
+            *([] if personal else [size(group["compressed_bytes"])]),
         )
         for name, group in summary["groups"].items()
     ]

@@ -54,7 +54,8 @@ class DSFL(ServerStrategy):
     def round(self, fed: Federation, state: State) -> State:
         cohort = fed.cohort(self.cohort)
         public = PublicRound(self, fed, cohort, state)
-        speakers = public.speakers(fed.call("teach", dict.fromkeys(cohort, public.recipe)))
+        spoken = fed.call("teach", dict.fromkeys(cohort, public.recipe), goes_on=public.certain)
+        speakers = public.speakers(spoken)
         mean = public.spoken(speakers)
         if mean is None:
             return {**state, "public": public.state}

@@ -68,9 +68,9 @@ class FedMD(ServerStrategy):
         cohort = fed.cohort(self.cohort)
         public = PublicRound(self, fed, cohort, state)
         started = set(state["started"])
-        new, others = ([c for c in cohort if (c.partition in started) is known] for known in (False, True))
-        begun = fed.call(self.beginning, dict.fromkeys(new, public.recipe)) if new else []
-        known = fed.call("predict", dict.fromkeys(others, public.recipe)) if others else []
+        actions = {client: "predict" if client.partition in started else self.beginning for client in cohort}
+        replies = fed.call(actions, dict.fromkeys(cohort, public.recipe), goes_on=public.certain)
+        begun, known = ([r for r in replies if (r.client.partition in started) is old] for old in (False, True))
         speakers = public.speakers([*begun, *known])
         lesson = public.spoken(speakers)
         if lesson is not None:

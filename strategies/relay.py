@@ -46,7 +46,8 @@ class RelayParams(Params):
 
 
 class Relay(ServerStrategy):
-    """State: `weights`, of the first client's model, where both have one architecture; `public`, of the generator."""
+    """State, where both clients have one architecture: `weights`, of the first's model, and once there is one `pruned`,
+    of the second's; `public`, of the generator."""
 
     Params = RelayParams
     params: RelayParams
@@ -104,6 +105,7 @@ class Relay(ServerStrategy):
         pruned = self._ask(fed, second, "train", {"weights": trained})
         if pruned is None:
             return {**state, "weights": trained}
+        state = {**state, "pruned": pruned}
         state, recipe = self._generated(fed, second, state)
         if recipe is None:
             return {**state, "weights": trained}
@@ -148,3 +150,9 @@ class Relay(ServerStrategy):
         """Returns the first client's model; of two architectures each client has its own."""
         weights: Arrays | None = state.get("weights")
         return weights
+
+    def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
+        """Returns what a client's device runs: the second's runs what that client has trained and pruned itself."""
+        of_second: Arrays | None = state.get("pruned")
+        _, second = (partition for group in self.groups.values() for partition in group.clients)
+        return of_second if client.partition == second else super().deployed(state, client)

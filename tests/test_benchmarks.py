@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import counts, engines, submodels
+from benchmarks import chain, counts, engines, submodels
 from benchmarks.process import ROOT, watch
 
 FOLDER = engines.DEBIAN
@@ -127,3 +127,29 @@ def test_what_is_counted_of_a_checkout(tmp_path: Path, capsys: pytest.CaptureFix
     assert ["fedcompress", "1", "1", "1", "1"] in lines
     assert ["all", "2", "8", "8", "5"] in lines
     assert lines[-1][-1] == "1"
+
+
+def test_chains_are_compared_with_their_own_teachers() -> None:
+    """Two seeds: 1 and 3 points lost, 4 and 2 times fewer bytes, and of the one that was packed 8 times."""
+    teacher = {"accuracy_score": 0.8, "kernel_distance": 0.1, "parameters": 800, "float32_bytes": 3200}
+    small = {"kernel_distance": 0.1, "multiply_adds": 9}
+    first = {**small, "accuracy_score": 0.79, "parameters": 200, "float32_bytes": 800, "packed_bytes": 400}
+    second = {**small, "accuracy_score": 0.77, "parameters": 400, "float32_bytes": 1600}
+    teacher["multiply_adds"] = 20
+    found = chain.table({"8 bits": [{"teacher": teacher, "compress": row} for row in (first, second)]})
+    cells = {row[1]: dict(zip(found.columns, row, strict=True)) for row in found.rows}
+    assert cells["compress"]["to teacher"] == "-2.00 ± 1.41"
+    assert cells["compress"]["float32, times fewer"] == "3.00 ± 1.41"
+    assert cells["compress"]["packed, times fewer"] == "8.0"
+    assert cells["teacher"]["score, %"] == "80.00 ± 0.00"
+    assert cells["teacher"]["to teacher"] == cells["teacher"]["epsilon"] == "-"
+
+
+def test_chains_share_a_teacher_of_equal_settings() -> None:
+    """What a chain takes from another is decided by the same keys, so that it is taken."""
+    known = {case.name: case for case in chain.cases()}
+    assert len(known) == 9 + 1 + 4 + 1
+    for case in known.values():
+        if case.base is not None:
+            keys, base = case.loaded().keys("data"), known[case.base].loaded().keys("data")
+            assert [keys[step] == base[step] for step in ("teacher", "dataset", "student")] == [True, True, False]

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from fedcompress.client_app import make_client_app
-from fedcompress.engines.grid import ToClient, from_bytes
+from fedcompress.engines.grid import ToClient, from_proto
 from fedcompress.engines.inline import InlineGrid
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
@@ -36,14 +37,16 @@ class Losing(InlineGrid):
         self._lost = lost
         self.requests: list[dict[int, dict[str, Any]]] = []
 
-    def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
+    def deliver(
+        self, requests: Iterator[ToClient], timeout: float | None
+    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
         asked: dict[int, dict[str, Any]] = {}
         partitions: dict[int, int] = {}
 
         def noted() -> Iterator[ToClient]:
             for request in requests:
                 partitions[request.number] = request.partition
-                asked[request.partition] = dict(from_bytes(request.data).content.config_records["request"])
+                asked[request.partition] = dict(from_proto(request.message).content.config_records["request"])
                 yield request
 
         self.requests.append(asked)

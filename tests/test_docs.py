@@ -21,6 +21,7 @@ from fedcompress.cli.app import command_line
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
 from fedcompress.plugins import Plugins
+from fedcompress.recipes.generate.recipe import GeneratorRecipe
 from fedcompress.recipes.masks.settings import MaskRecipe
 from fedcompress.recipes.recipe import Recipe
 from fedcompress.recipes.runner import Session
@@ -39,6 +40,7 @@ NOT_RUN = {
     "docs/how-to/compress-one-model.md": 3,
     "docs/how-to/deployment.md": 2,
     "docs/how-to/propose-masks.md": 2,
+    "docs/how-to/generate.md": 1,
     "docs/how-to/python.md": 1,
     "docs/reference/commands.md": 1,
 }
@@ -93,6 +95,8 @@ def check(words: list[str]) -> None:
         gallery.load_scenario(values["scenario"], overrides, values["seed"])
     elif name == "compress" and values["recipe"]:
         Recipe.load(gallery.named(Path(values["recipe"]), "recipes"), overrides)
+    elif name == "generate":
+        GeneratorRecipe.load(gallery.named(Path(values["recipe"]), "generators"), overrides)
 
 
 def check_toml(text: str) -> None:
@@ -103,6 +107,9 @@ def check_toml(text: str) -> None:
         return
     if "experiments" in table:
         assert Session(Recipe.parse(table)).tasks
+        return
+    if "teacher" in table:
+        assert GeneratorRecipe.parse(table).keys("")
         return
     data = table.get("data", {}).get("dataset", "")
     scenario = Scenario.parse({"name": "page", **table}, {} if data.startswith("npz:") else {"data.dataset": "digits"})
@@ -195,6 +202,16 @@ def test_shipped_recipes_are_right_and_say_what_to_expect(path: Path) -> None:
     assert f"# Run: fedcompress compress {path.stem}" in header
     assert f"`{path.stem}`" in GALLERY
     assert Session(Recipe.load(path)).tasks
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios" / "generators").glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_generators_are_right_and_say_what_to_expect(path: Path) -> None:
+    header = path.read_text().split("name =")[0]
+    assert re.search(r"# Expect: .*\d", header)
+    assert re.search(r"# Takes: .*\d", header)
+    assert f"# Run: fedcompress generate {path.stem}" in header
+    assert f"`{path.stem}`" in GALLERY
+    assert GeneratorRecipe.load(path).keys("")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.toml")), ids=lambda path: path.stem)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from fedcompress.client_app import make_client_app
-from fedcompress.engines.grid import ToClient, from_bytes, to_bytes
+from fedcompress.engines.grid import ToClient, from_proto, to_proto
 from fedcompress.engines.inline import InlineGrid
 from fedcompress.errors import PayloadError, RunError
 from fedcompress.experiment import Experiment
@@ -128,16 +129,18 @@ class Tampering(InlineGrid):
         super().__init__(make_client_app(lambda _: made), len(made.clients))
         self._change = change
 
-    def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
+    def deliver(
+        self, requests: Iterator[ToClient], timeout: float | None
+    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
         for number, reply in super().deliver(requests, timeout):
             yield number, reply if number else self._changed(reply)
 
-    def _changed(self, reply: bytes | str | None) -> bytes:
-        assert isinstance(reply, bytes)
-        message = from_bytes(reply)
+    def _changed(self, reply: ProtoMessage | str | None) -> ProtoMessage:
+        assert isinstance(reply, ProtoMessage)
+        message = from_proto(reply)
         blobs = from_record(message.content.array_records["payload"])
         message.content["payload"] = to_record({**blobs, "weights": self._change(blobs["weights"])})
-        return to_bytes(message)
+        return to_proto(message)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +235,7 @@ def test_a_request_is_made_when_its_client_can_run() -> None:
     log: list[str] = []
 
     class Noting(InlineGrid):
-        def _answer(self, request: ToClient, timeout: float | None) -> bytes | str | None:
+        def _answer(self, request: ToClient, timeout: float | None) -> ProtoMessage | str | None:
             log.append(f"run {request.partition}")
             return super()._answer(request, timeout)
 

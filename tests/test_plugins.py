@@ -93,9 +93,37 @@ def refusal(found: Plugins, kind: str, name: str) -> str:
     [
         ("strategies", ["centralized", "fedavg", "flower", "local"]),
         ("clients", ["fedprox", "sgd"]),
-        ("models", ["big-cnn", "lenet5", "medium-cnn", "mini-cnn", "mlp", "small-cnn"]),
-        ("datasets", ["cifar10", "digits", "fashion-mnist", "mnist", "mnist-5k", "npz", "hf"]),
-        ("partitions", ["dirichlet", "feature", "iid", "pathological", "quantity", "shard"]),
+        (
+            "models",
+            [
+                "big-cnn",
+                "lenet5",
+                "medium-cnn",
+                "mini-cnn",
+                "mlp",
+                "mobilenet-v2",
+                "resnet-18",
+                "resnet-20",
+                "resnet-8",
+                "small-cnn",
+            ],
+        ),
+        (
+            "datasets",
+            [
+                "cifar10",
+                "cifar100",
+                "cifar100-coarse",
+                "digits",
+                "fashion-mnist",
+                "femnist",
+                "mnist",
+                "mnist-5k",
+                "npz",
+                "hf",
+            ],
+        ),
+        ("partitions", ["dirichlet", "feature", "iid", "natural", "pathological", "quantity", "shard"]),
         ("compression", ["magnitude", "none"]),
     ],
 )
@@ -370,6 +398,26 @@ def test_folders_have_to_hold_plug_ins(tmp_path: Path, folder: Path) -> None:
             f"--plugins {bad}: expected a folder that holds at least one of strategies/, clients/, models/, datasets/, "
             "compression/, methods/, partitions/, values/."
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("client", "clients"), ("strategy", "strategies"), ("data_sets", "datasets")]
+)
+def test_a_folder_of_nearly_the_right_name_is_not_passed_over(tmp_path: Path, name: str, expected: str) -> None:
+    """Folders of other things may be beside plug-ins: of other names, without code, or beside the right one."""
+    write(tmp_path / "models" / "mine.py", "")
+    for other in ("modules", "data", "tests"):
+        write(tmp_path / other / "mine.py", "")
+    write(tmp_path / name / "README.md", "")
+    Plugins((tmp_path,))
+    write(tmp_path / name / "mine.py", "")
+    with pytest.raises(InputError) as caught:
+        Plugins((tmp_path,))
+    assert str(caught.value) == (
+        f"--plugins {tmp_path}: {name}/ is the folder of no kind of plug-in; rename it to {expected}/."
+    )
+    (tmp_path / expected).mkdir()
+    Plugins((tmp_path,))
 
 
 def test_the_digest_follows_every_file(folder: Path, tmp_path: Path) -> None:

@@ -149,6 +149,19 @@ def test_a_run_that_failed_is_resumable(tmp_path: Path) -> None:
         resume_one(tmp_path / "run")
 
 
+def test_what_is_said_of_a_faulty_plug_in_is_what_can_be_done(call: Callable[..., Any], tmp_path: Path) -> None:
+    """A mended plug-in is another one, with which a run does not go on."""
+    group = {"name": "all", "model": "mini-cnn", "client": "faulty", "params": {"fault": "raise", "everywhere": True}}
+    (tmp_path / "faulty.toml").write_text(scenario({"groups": [group]}).toml(), encoding="utf-8")
+    done = call("run", tmp_path / "faulty.toml", "--plugins", PLUGINS, "--out", tmp_path / "run")
+    assert done.code == 1
+    assert done.err.count("go on with") == 1
+    assert (
+        f"go on with: fedcompress resume {tmp_path / 'run'} (its plug-ins unchanged; once you mend one of them, start "
+        "a new run)\n"
+    ) in done.err
+
+
 def test_a_changed_scenario_is_not_resumed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_one(scenario(), tmp_path / "run", observer=Breaks(1))

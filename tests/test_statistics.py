@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from clients.relay import Relay
 from fedcompress.client_app import make_client_app
@@ -198,7 +199,9 @@ class Losing(InlineGrid):
         super().__init__(make_client_app(lambda _: made), len(made.clients))
         self._lost, self._round = lost, 0
 
-    def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
+    def deliver(
+        self, requests: Iterator[ToClient], timeout: float | None
+    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
         self._round += 1
         lost = self._lost.get(self._round, [])
         for number, reply in super().deliver(requests, timeout):  # of all clients, so that numbers are partitions

@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, type] = {
     "distill": arguments.DistillArguments,
     "compress": arguments.CompressArguments,
     "generate": arguments.GenerateArguments,
+    "attack": arguments.AttackArguments,
     "doctor": arguments.DoctorArguments,
 }
 """Name -> what it takes. `fedcompress.cli.NAME.command` is what it does."""

@@ -246,6 +246,19 @@ class MasksShowArguments:
 
 
 @dataclass(frozen=True)
+class AttackArguments:
+    """Try to tell the training examples of a generator from others: membership inference, as a check of privacy."""
+
+    run: Annotated[Path, Argument(help="Directory of a completed run with a generator, or of a chain.")]
+    step: Annotated[
+        str | None, Option(metavar="STEP", help="Of a chain: the step whose generator is attacked; default: the last.")
+    ] = None
+    examples: Annotated[int, Option(min=1, help="Training examples, and as many test examples, at most.")] = 1000
+    samples: Annotated[int, Option(min=100, help="Samples that are drawn from the generator.")] = 10_000
+    json: Annotated[bool, Option("--json", help="Print the figures alone on standard output.")] = False
+
+
+@dataclass(frozen=True)
 class DoctorArguments:
     """Say what is installed, which engines and data sets there are, and how to get what is missing."""
 

@@ -14,6 +14,7 @@ from rich.console import RenderableType
 from fedcompress.errors import RunError
 from fedcompress.progress import console
 from fedcompress.results.run.directory import finite
+from fedcompress.results.run.going_on import advice
 
 
 def show(table: Mapping[str, Any], rendered: RenderableType, *, as_json: bool) -> None:
@@ -29,8 +30,8 @@ def resumable(path: Path, needed: str) -> Iterator[None]:
     """Says where the results are; or how to go on, if something was begun: if the file `needed` is in the directory."""
     try:
         yield
-    except (RunError, KeyboardInterrupt):
+    except (RunError, KeyboardInterrupt) as error:
         if (path / needed).exists():
-            print(f"go on with: fedcompress resume {path}", file=sys.stderr)
+            print(f"go on with: {advice(path, failed=isinstance(error, RunError))}", file=sys.stderr)
         raise
     print(f"results: {path}", file=sys.stderr)

@@ -36,6 +36,8 @@ def command(args: ShowArguments) -> None:
         distribution = experiment.data.distribution
         screen.print(render_table(distribution))
         screen.print(render_plot(distribution, columns=screen.width))
+        for note in experiment.data.notes:
+            print(f"note: {note}")
         if args.plot is not None:
             try:
                 write_plot(distribution, args.plot)

@@ -48,7 +48,7 @@ class Entry:
         Raises:
             InputError: It is for another one.
         """
-        expected = {layer.name: layer.channels for layer in spec.channels[:-1]}
+        expected = {tied.name: tied.channels for tied in spec.channels[:-1]}
         received = {name: len(bits) for name, bits in self.channels.items()}
         if received != expected:
             raise InputError(f"A mask for {received} does not fit {spec.name!r}, which has {expected}.")
@@ -58,7 +58,7 @@ class Entry:
 def entry(spec: ModelSpec, kept: Kept, accuracy: float) -> Entry:
     """Returns the entry of a mask."""
     sparsity = 1.0 - sum(int(k.sum()) for k in kept) / sum(k.size for k in kept)
-    bits = {layer.name: "".join("01"[int(b)] for b in k) for layer, k in zip(spec.channels, kept, strict=False)}
+    bits = {tied.name: "".join("01"[int(b)] for b in k) for tied, k in zip(spec.channels, kept, strict=False)}
     return Entry(spec.name, spec.input_shape, spec.classes, round(sparsity, 6), round(accuracy, 6), bits)
 
 

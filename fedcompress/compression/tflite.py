@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fedcompress import keras
 from fedcompress.errors import FedcompressError, first_line
 from fedcompress.models.kernels import simple_layers
+from fedcompress.models.normalised import plainly_grouped
 
 Form = Literal["float32", "float16", "dynamic-range", "int8"]
 
@@ -50,7 +51,7 @@ def convert(model: Any, form: Form = "float32", examples: NDArray[Any] | None = 
     for select in (False, True):
         try:
             with keras.LOCK, keras.silent_stderr(failing=True):
-                return _converted(_plain(model), select, form, examples)
+                return _converted(plainly_grouped(_plain(model)), select, form, examples)
         except Exception as error:  # whatever the converter raises
             first = first or error
     assert first is not None

@@ -1,4 +1,4 @@
-"""Reads CIFAR-10's Python version, which is pickled, without trusting it.
+"""Reads CIFAR's Python version, which is pickled, without trusting it.
 
 A pickle may call any function that it names. Here the names that a NumPy array needs stand for small records of
 ours, and every other name is refused: nothing outside this module is ever called.
@@ -52,12 +52,13 @@ class _Unpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}") from None
 
 
-def read_batch(content: bytes, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def read_batch(content: bytes, path: Path, labels: bytes = b"labels") -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Returns images (n, 3072) and labels (n,) of one pickled batch.
 
     Args:
-        content: The pickle: a dict with the array b"data" and the list b"labels".
+        content: The pickle: a dict with the array b"data" and a list of labels.
         path: For the error.
+        labels: Key of that list.
 
     Raises:
         InputError: It is anything else.
@@ -67,6 +68,6 @@ def read_batch(content: bytes, path: Path) -> tuple[NDArray[np.uint8], NDArray[n
         _, shape, dtype, fortran, data = batch[b"data"].state
         if dtype.arguments[0] not in ("u1", b"u1") or fortran:
             raise ValueError("its array is not of unsigned bytes")
-        return np.frombuffer(data, np.uint8).reshape(shape), np.array(batch[b"labels"], np.uint8)
+        return np.frombuffer(data, np.uint8).reshape(shape), np.array(batch[labels], np.uint8)
     except Exception as error:  # damaged bytes make the unpickler raise nearly anything
-        raise damaged(path, f"{type(error).__name__}: {error}", "a batch of CIFAR-10's Python version") from error
+        raise damaged(path, f"{type(error).__name__}: {error}", "a batch of CIFAR's Python version") from error

@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from ..plugins import Use
 
 
+@dataclass(frozen=True)
+class Statistics:
+    """What a channel's pixels in [0, 1] are like: means and standard deviations, one for each channel."""
+
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+
+
+CIFAR10 = Statistics((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+CIFAR100 = Statistics((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+"""Of the training images, as most published code has them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Labelled examples, split into training and test set. Arrays are checked, and read-only from here on.
@@ -36,6 +49,7 @@ class Dataset:
         classes: Number of classes.
         client_ids: (n,) whose each training example is by nature, such as the writer of a character, for partitions
             that follow it: integers or strings, numbered 0, 1, ... in sorted order; None where nothing says so.
+        published: What its pixels are like, as literature has it; None where there is no such thing.
 
     Raises:
         InputError: An array is not as described above; the message lists every problem.
@@ -48,6 +62,7 @@ class Dataset:
     y_test: NDArray[Any]
     classes: int
     client_ids: NDArray[Any] | None = None
+    published: Statistics | None = None
 
     def __post_init__(self) -> None:
         problems: list[str] = []
@@ -79,6 +94,15 @@ class Dataset:
                 object.__setattr__(self, "client_ids", read_only(np.unique(ids, return_inverse=True)[1]))
         if problems:
             raise InputError(problems)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """What its training inputs are like, as models see them: images in [0, 1]; for each channel, or feature."""
+        channels = self.x_train.shape[-1]
+        columns = self.x_train.reshape(-1, channels)
+        scale = 255.0 if columns.dtype == np.uint8 else 1.0
+        means, deviations = columns.mean(axis=0, dtype=np.float64), columns.std(axis=0, dtype=np.float64)
+        return Statistics(tuple((means / scale).tolist()), tuple((deviations / scale).tolist()))
 
     @cached_property
     def digest(self) -> str:

@@ -48,6 +48,7 @@ class FederatedData:
         public: Indices into the training set that nobody trains on with labels, for distillation; disjoint from all.
         test_limit: Most test examples that a client is tested on.
         foreign: Another data set, whose training inputs are public.
+        notes: What the user should know of how it is divided.
     """
 
     dataset: Dataset
@@ -58,6 +59,7 @@ class FederatedData:
     test_limit: int = 1000
     public: Indices = field(default_factory=lambda: np.empty(0, np.int64))
     foreign: Dataset | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def clients(self) -> int:
@@ -175,7 +177,8 @@ def federate(
         if public >= len(rest):
             raise InputError(f"public.examples: received {public}, but only {len(rest)} training examples are left.")
         rest, shared = held_out(rest, public / len(rest), "public")
-    parts = divided(partition, settings.partition, Pool(dataset, rest), generator(seed, 0, SERVER, "partition"))
+    pool = Pool(dataset, rest)
+    parts = divided(partition, settings.partition, pool, generator(seed, 0, SERVER, "partition"))
     splits = [
         split_validation(rest[part], labels, settings.validation, generator(seed, 0, client, "validation"))
         for client, part in enumerate(parts)
@@ -189,4 +192,5 @@ def federate(
         test_limit,
         shared,
         foreign,
+        tuple(partition.notes(pool)),
     )

@@ -145,4 +145,5 @@ def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
         y_test[test],
         len(classes),
         None if dataset.client_ids is None else dataset.client_ids[train],
+        dataset.published,
     )

@@ -84,6 +84,10 @@ class Partition(ABC):
             known = use.plugins.shipped("partitions", lambda kind: kind.balances)
             yield f'data.balanced: is for partition = "{known}", but data.partition is "{use.name}".'
 
+    def notes(self, pool: Pool) -> Iterable[str]:
+        """Returns what the user should know of how these examples are divided, a sentence each."""
+        return ()
+
     @abstractmethod
     def divide(self, pool: Pool, rng: np.random.Generator) -> Sequence[Indices]:
         """Returns the positions in the pool that each client gets, client 0 first.

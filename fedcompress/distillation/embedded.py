@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 EMBED, EMBEDDING = "embed", "embedding"
 """The client action that releases a mean embedding, and the content."""
-GENERATOR, RELEASES, STEPS = "generator", "releases", "steps"
-"""Of the state: the generator, the sum of all releases, and the steps that the generator has been trained for."""
+GENERATOR, RELEASES, STEPS, COUNTS = "generator", "releases", "steps", "counts"
+"""Of the state: the generator, the sum of all releases, the steps that the generator has been trained for, and, where
+each client adds its own noise, how many examples of each class it says that it holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +97,10 @@ class MeanEmbedding:
             return total
         assert self.privacy is not None
         return noisy(total, self.event.noise * self.privacy.clip, source_of(self.privacy.noise, rng))
+
+    def counts(self, release: Arrays) -> NDArray[np.float64]:
+        """Returns how many examples of each class a client says that it holds, (classes,), not negative."""
+        return np.asarray(np.maximum(self.embedding.parts(release[0])[0], 0.0))
 
     def count_deviation(self, clients: int) -> float:
         """Returns the deviation of the noise on the count of a class, summed over so many clients."""
@@ -208,7 +213,13 @@ def with_releases(
     if known:
         total = total + state[RELEASES]
     released = sorted(known | {reply.client.partition for reply in replies})
-    return _trained(source, spec, fed, {**state, RELEASES: total, "released": released}, first=not known)
+    counts = (
+        {}
+        if source.noise_by_server
+        else {str(reply.client.partition): source.counts(reply.payload[EMBEDDING]) for reply in replies}
+    )
+    state = {**state, RELEASES: total, "released": released, COUNTS: {**state[COUNTS], **counts}}
+    return _trained(source, spec, fed, state, first=not known)
 
 
 def _affordable(source: MeanEmbedding, fed: Federation, client: ClientInfo) -> bool:

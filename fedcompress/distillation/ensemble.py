@@ -41,7 +41,7 @@ class Voice:
     """
 
     weight: float
-    counts: NDArray[np.integer] | None = None
+    counts: NDArray[np.integer] | NDArray[np.floating] | None = None
 
 
 def combined(rule: EnsembleParams, teachers: Sequence[Logits], voices: Sequence[Voice]) -> Logits:
@@ -97,7 +97,7 @@ def mean_probabilities(teachers: Sequence[Logits], weights: Sequence[float]) -> 
     return np.log(np.maximum(mean_logits([softmax(z).astype(np.float32) for z in teachers], weights), _LEAST))
 
 
-def class_counts(teachers: Sequence[Logits], counts: Sequence[NDArray[np.integer]]) -> Logits:
+def class_counts(teachers: Sequence[Logits], counts: Sequence[NDArray[np.integer] | NDArray[np.floating]]) -> Logits:
     """Returns the logarithm of p(c | x) ~ sum_k n_kc softmax(z_k)_c / sum_k n_kc, normalised over the classes.
 
     On a class, those count who have seen it. With equal histograms it is the mean of the probabilities; a class that

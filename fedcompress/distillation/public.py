@@ -10,7 +10,7 @@ import numpy as np
 
 from fedcompress.aggregation import weighted_mean
 from fedcompress.data.federated import Examples
-from fedcompress.distillation.embedded import EMBED, STEPS, with_releases
+from fedcompress.distillation.embedded import COUNTS, EMBED, STEPS, with_releases
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, SEED, PublicSource
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.scenario.sections import PublicSettings
@@ -66,7 +66,7 @@ class PublicData:
             return {}
         gan = self.source.gan.initial(self.rng("initial.gan"))
         if self.source.embedded is not None:
-            return {GENERATOR: gan.generator, "released": [], STEPS: 0}
+            return {GENERATOR: gan.generator, "released": [], STEPS: 0, COUNTS: {}}
         return {GENERATOR: gan.generator, DISCRIMINATOR: gan.discriminator, "generators": []}
 
     def training(self, round_number: int) -> bool:
@@ -111,7 +111,11 @@ class PublicData:
         sent = self.sent(state, fed.round)
         if not sent:
             return state
-        replies = fed.stream(TRAIN, dict.fromkeys(clients, sent), expects=set(sent))
+        private = self.source.private
+        asked = [client for client in clients if private.asked(fed, client)] if private else clients
+        if not asked:
+            return state
+        replies = fed.stream(TRAIN, dict.fromkeys(asked, sent), expects=set(sent))
         return self.combined(state, [reply.payload for reply in replies], [r.client.examples for r in replies])
 
     def combined(self, state: State, payloads: Sequence[Payload], examples: Sequence[int]) -> State:

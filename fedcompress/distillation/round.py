@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fedcompress.data.federated import Examples
 from fedcompress.distillation import ensemble
+from fedcompress.distillation.embedded import COUNTS
 from fedcompress.distillation.ensemble import EnsembleParams, Voice
 from fedcompress.distillation.source import COUNT, GENERATOR, KEPT, LABEL_COUNTS, LABELS, LOGITS, SEED
 from fedcompress.errors import TooFewRepliesError
@@ -77,6 +78,8 @@ class PublicRound:
         """Returns the state with the histograms of labels of the clients that have not sent theirs before."""
         if self._rule.ensemble != "class_counts":
             return state
+        if self._source.embedded is not None:  # what they have released says it, at no further cost
+            return {**state, LABEL_COUNTS: state[COUNTS]}
         known: dict[str, NDArray[np.integer]] = dict(state.get(LABEL_COUNTS, {}))
         new = [client for client in clients if str(client.partition) not in known]
         nothing: Payload = {}
@@ -100,6 +103,11 @@ class PublicRound:
             self._fed.event(f"the generator has collapsed, this round does not distil: {problem}")
             return None
         return drawn
+
+    @property
+    def certain(self) -> bool:
+        """Whether everybody who speaks will be taught: no samples that may be poor, nobody who cannot be weighed."""
+        return self._source.gan is None and LABEL_COUNTS not in self.state
 
     def speakers(self, replies: Sequence[Reply]) -> list[Reply]:
         """Returns the replies that say something of every example; the others are events."""
@@ -230,14 +238,19 @@ def counting_problems(strategy: ServerStrategy, *, private: bool = False) -> lis
     """
     if rule_of(strategy).ensemble != "class_counts":
         return []
-    exact = (
-        'server.params.ensemble: received "class_counts", for which clients send exact counts of their labels: an '
-        "infinite epsilon, whatever the budget of [privacy]; use another rule."
-    )
-    return [*([exact] if private else []), *_unable_to_count(strategy)]
-
-
-def _unable_to_count(strategy: ServerStrategy) -> list[str]:
+    embedded = strategy.public.source.embedded if strategy.public is not None else None
+    if embedded is not None and not embedded.noise_by_server:
+        return []
+    if embedded is not None:
+        return [
+            'server.params.ensemble: received "class_counts", but with privacy.unit = "client" nothing is told of one '
+            "client; use another rule."
+        ]
+    if private:
+        return [
+            'server.params.ensemble: received "class_counts", for which clients send exact counts of their labels: an '
+            "infinite epsilon, whatever the budget of [privacy]; use another rule."
+        ]
     return [
         f'groups.{name}.client: server.params.ensemble = "class_counts" needs the action {COUNT}, which client '
         f"{group.settings.client!r} does not have; use another rule, or a client that has it, such as distilling."
@@ -247,8 +260,9 @@ def _unable_to_count(strategy: ServerStrategy) -> list[str]:
 
 
 def counting_warnings(strategy: ServerStrategy) -> list[str]:
-    """Returns what class counts tell the server, if the rule asks for them."""
-    if rule_of(strategy).ensemble != "class_counts":
+    """Returns what class counts tell the server, if the rule asks for them, and they are no part of a release."""
+    embedded = strategy.public.source.embedded if strategy.public is not None else None
+    if rule_of(strategy).ensemble != "class_counts" or embedded is not None:
         return []
     return [
         'server.params.ensemble = "class_counts": each client sends, once, how many examples of each class it trains '

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.embedded import EMBEDDING, MeanEmbedding, make_embedding
+from fedcompress.distillation.privately import PrivateTraining
 from fedcompress.errors import InputError
 from fedcompress.generators.spec import GanSpec
 from fedcompress.generators.training import balanced_labels, sample
@@ -37,6 +38,7 @@ class PublicSource:
         pool_labels: Their labels (n,), which only `labelled` looks at.
         gan: The generator's architecture ("gan", "embedding").
         embedded: What clients release, and how the generator is made of it ("embedding").
+        private: How clients train the GAN, where it is to be private ("gan").
     """
 
     settings: PublicSettings
@@ -46,6 +48,7 @@ class PublicSource:
     gan: GanSpec | None = None
     pool_labels: NDArray[np.int32] | None = None
     embedded: MeanEmbedding | None = None
+    private: PrivateTraining | None = None
 
     @property
     def contents(self) -> dict[str, Content]:
@@ -126,6 +129,7 @@ def make_source(
     *,
     seed: int = 0,
     privacy: PrivacySettings | None = None,
+    rounds: int = 1,
 ) -> PublicSource:
     """Returns the source that `[public]` names.
 
@@ -137,6 +141,7 @@ def make_source(
         pool_labels: Their labels.
         seed: Of the run.
         privacy: `[privacy]`.
+        rounds: Of the run.
 
     Raises:
         InputError: The source cannot give examples like those of the federation.
@@ -155,7 +160,10 @@ def make_source(
     except InputError as error:
         raise InputError(f"public.source: {problem}" for problem in error.problems) from None
     if of_embedding is None:
-        return PublicSource(settings, shape, classes, pool, gan, pool_labels)
+        private = None
+        if gan is not None and privacy is not None:
+            private = PrivateTraining(settings, privacy, min(rounds, settings.train_rounds or rounds))
+        return PublicSource(settings, shape, classes, pool, gan, pool_labels, private=private)
     embedded = make_embedding(of_embedding, shape, classes, pool, seed, privacy)
     return PublicSource(settings, shape, classes, gan=gan, embedded=embedded)
 

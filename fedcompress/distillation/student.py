@@ -115,12 +115,13 @@ def taught(
         masks: As for `distil`.
         purpose: Begins the names of the generators of all blocks.
     """
-    accuracies = [_accuracy(trainer, start, validation)]
-    best, top = Student(start, 0, ()), accuracies[0] if params.keep == "best" else -1.0
-    current, steps, waited = start, 0, 0
+    current = trainer.compression.rounded(start, trainer.spec)
+    accuracies = [_accuracy(trainer, current, validation)]
+    best, top = Student(current, 0, ()), accuracies[0] if params.keep == "best" else -1.0
+    latent, steps, waited = start, 0, 0
     for block in range(params.blocks):
         trained = trainer.fit(
-            current,
+            latent,
             examples,
             objective,
             masks=masks,
@@ -131,7 +132,7 @@ def taught(
             steps=params.block_steps or None,
             continued=bool(params.block_steps and block),
         )
-        current, steps = trained.weights, steps + trained.steps
+        latent, current, steps = trained.latent, trained.weights, steps + trained.steps
         accuracy = _accuracy(trainer, current, validation)
         accuracies.append(accuracy)
         tie = params.keep == "best" or not len(validation)

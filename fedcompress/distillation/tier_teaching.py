@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.compression import masks as masking
+from fedcompress.compression.quantisers import FLOAT_BITS
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.projector import compatible
 from fedcompress.distillation.public import needed_action
@@ -232,7 +233,8 @@ class Tiers:
     ) -> Arrays:
         """Returns what a tier has learned from its teacher: of all blocks the one that is best on validation.
 
-        It is rounded as the group rounds, so that what is sent is what runs and what is scored.
+        It is rounded as the group rounds, so that what is sent is what runs and is scored, and it learns under that
+        rounding, as the clients do.
         """
         trainer, params = self._strategy.trainer(teacher, fed.round), self._params
         logits = trainer.predict(lesson, examples.x)
@@ -244,7 +246,10 @@ class Tiers:
             learner, kept = spec.with_frozen_head(), masks[:-1]  # the head stays as it is, under its mask
         validation = self._strategy.validation
         settings, purpose = _student(params), f"tier.{group.name}{'' if masks else '.dense'}"
-        student = taught(trainer.of(learner), start, examples, objective, settings, validation, kept or None, purpose)
+        teaching = trainer.of(learner)
+        if group.compression.bits < FLOAT_BITS:
+            teaching = teaching.under(group.compression)
+        student = taught(teaching, start, examples, objective, settings, validation, kept or None, purpose)
         held = group.compression.held(learner, kept) if kept else {}
         weights = group.compression.rounded(masking.restrict(student.weights, held), spec)
         if len(validation):
@@ -277,7 +282,7 @@ class Tiers:
         for name in payloads if got else ():
             if name not in got:
                 fed.event(f"tier {name}: no device of {len(groups[name].clients)} got it, the group keeps what it had")
-        got |= {name: taught[name][0] for name in later}
+        got |= {name: fed.decoded("weights", taught[name][0], name, taught[name][1]) for name in later}
         return {name: {"weights": weights, "mask": _packed(taught[name][1])} for name, weights in got.items()}
 
     def _trained_on(self, group: Group) -> bool:

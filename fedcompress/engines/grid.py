@@ -32,14 +32,14 @@ def identify() -> None:
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = RUN_ID, SERVER_NODE, 0
 
 
-def to_bytes(message: Message) -> bytes:
-    """Returns a message as it would cross a network."""
-    return bytes(message_to_proto(message).SerializeToString())
+def to_proto(message: Message) -> ProtoMessage:
+    """Returns a message as it crosses a network; `ByteSize` is its length there."""
+    return message_to_proto(message)
 
 
-def from_bytes(data: bytes) -> Message:
-    """Returns the message of `to_bytes`; it shares no array with the original."""
-    return message_from_proto(ProtoMessage.FromString(data))
+def from_proto(crossed: ProtoMessage) -> Message:
+    """Returns the message of `to_proto`; it shares no array with the original."""
+    return message_from_proto(crossed)
 
 
 class ToClient(NamedTuple):
@@ -48,18 +48,19 @@ class ToClient(NamedTuple):
     Attributes:
         number: Its position among those of the call.
         partition: The client's.
-        data: The message as bytes.
+        message: As it crosses.
     """
 
     number: int
     partition: int
-    data: bytes
+    message: ProtoMessage
 
 
 class LocalGrid(Grid):
     """A Flower grid whose nodes are virtual clients; a subclass says where they run.
 
-    Node ids are partitions + `FIRST_CLIENT`. Messages cross as bytes, so neither side can see the other's arrays.
+    Node ids are partitions + `FIRST_CLIENT`. Messages cross as what would be serialised, so neither side can see the
+    other's arrays.
 
     Attributes:
         handed_over: Bytes of all messages that crossed, by direction.
@@ -74,7 +75,9 @@ class LocalGrid(Grid):
         self._waiting: dict[str, Message] = {}
 
     @abstractmethod
-    def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
+    def deliver(
+        self, requests: Iterator[ToClient], timeout: float | None
+    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
         """Runs requests on clients.
 
         Args:
@@ -82,7 +85,7 @@ class LocalGrid(Grid):
             timeout: Seconds that one may take.
 
         Yields:
-            What came of each, as it comes: its number, and a reply as bytes, an error as text, or None if it is lost.
+            What came of each, as it comes: its number, and a reply, an error as text, or None if it is lost.
         """
 
     def close(self) -> None:
@@ -124,34 +127,36 @@ class LocalGrid(Grid):
         running: dict[int, tuple[Message, int]] = {}
         for number, answer in self.deliver(self._requests(messages, running), timeout):
             message, size = running.pop(number)
-            reply = None
-            if isinstance(answer, bytes):
-                self.handed_over["uplink"] += len(answer)
-                reply = from_bytes(answer)
+            reply, received = None, 0
+            if isinstance(answer, ProtoMessage):
+                received = answer.ByteSize()
+                self.handed_over["uplink"] += received
+                reply = from_proto(answer)
             elif isinstance(answer, str):
                 reply = Message(Error(CLIENT_FAILED, answer), reply_to=message)
-            yield Delivery(number, size, reply)
+            yield Delivery(number, size, reply, received)
 
     def _requests(self, messages: Iterable[Message], running: dict[int, tuple[Message, int]]) -> Iterator[ToClient]:
-        """Yields messages as bytes, and notes which are under way, and their sizes."""
+        """Yields messages as they cross, and notes which are under way, and their sizes."""
         for number, message in enumerate(messages):
             message.metadata.__dict__["_message_id"] = uuid.uuid4().hex
-            data = to_bytes(message)
-            self.handed_over["downlink"] += len(data)
-            running[number] = message, len(data)
-            yield ToClient(number, message.metadata.dst_node_id - FIRST_CLIENT, data)
+            crossing = to_proto(message)
+            size = crossing.ByteSize()
+            self.handed_over["downlink"] += size
+            running[number] = message, size
+            yield ToClient(number, message.metadata.dst_node_id - FIRST_CLIENT, crossing)
 
 
 def answer(
-    app: Callable[[Message, Context], Message], partition: int, clients: int, request: bytes, state: bytes
-) -> tuple[bytes, bytes]:
+    app: Callable[[Message, Context], Message], partition: int, clients: int, request: ProtoMessage, state: bytes
+) -> tuple[ProtoMessage, bytes]:
     """Runs a ClientApp on a request of one virtual client; exceptions pass.
 
     Args:
         app: The client app.
         partition: The client's share of the data.
         clients: Number of clients.
-        request: A message as bytes.
+        request: A message as it crosses.
         state: What the client kept, as bytes; empty for nothing.
 
     Returns:
@@ -160,5 +165,5 @@ def answer(
     records = recorddict_from_proto(ProtoRecordDict.FromString(state))
     node_config: UserConfig = {"partition-id": partition, "num-partitions": clients}
     context = Context(RUN_ID, partition + FIRST_CLIENT, node_config, records, {})
-    reply = to_bytes(app(from_bytes(request), context))
+    reply = to_proto(app(from_proto(request), context))
     return reply, bytes(recorddict_to_proto(context.state).SerializeToString())

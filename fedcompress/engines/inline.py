@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from itertools import islice
 
 from flwr.clientapp import ClientApp
+from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from fedcompress.client_app import make_client_app
 from fedcompress.engines.engine import LocalEngine
@@ -35,12 +36,14 @@ class InlineGrid(LocalGrid):
         self._app, self._workers = app, workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="client") if workers > 1 else None
 
-    def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
+    def deliver(
+        self, requests: Iterator[ToClient], timeout: float | None
+    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
         if self._pool is None:
             for request in requests:
                 yield request.number, self._answer(request, timeout)
             return
-        running: dict[Future[bytes | str | None], int] = {}
+        running: dict[Future[ProtoMessage | str | None], int] = {}
         try:
             while True:
                 for request in islice(requests, self._workers + 1 - len(running)):  # one waits, so that no thread does
@@ -54,14 +57,14 @@ class InlineGrid(LocalGrid):
                 future.cancel()
             wait(running)  # the next call must not meet a client that is still at this one
 
-    def _answer(self, request: ToClient, timeout: float | None) -> bytes | str | None:
+    def _answer(self, request: ToClient, timeout: float | None) -> ProtoMessage | str | None:
         """Runs one request; the client's state is committed only if it succeeds in time.
 
         A thread cannot be ended, so a client that is late is waited for, and then treated as one that was lost.
         """
         started, partition = time.monotonic(), request.partition
         try:
-            reply, state = answer(self._app, partition, self._clients, request.data, self._states.get(partition))
+            reply, state = answer(self._app, partition, self._clients, request.message, self._states.get(partition))
         except Exception as error:
             return reason(error)
         if timeout is not None and (took := time.monotonic() - started) > timeout:

@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from flwr.proto.message_pb2 import Message as ProtoMessage
+
 from fedcompress import keras
 from fedcompress.client_app import make_client_app
 from fedcompress.engines import cluster
@@ -57,7 +59,9 @@ class _Worker:
     def answer(self, partition: int, request: bytes, state: bytes) -> tuple[bytes, bytes] | str:
         """Runs one request; an exception comes back as its text."""
         try:
-            return answer(self._app, partition, len(self._experiment.clients), request, state)
+            message = ProtoMessage.FromString(request)
+            reply, kept = answer(self._app, partition, len(self._experiment.clients), message, state)
+            return bytes(reply.SerializeToString()), kept
         except (Exception, KeyboardInterrupt) as error:  # Ctrl-C is the driver's: here a plug-in has raised it
             return reason(error)
 
@@ -97,7 +101,9 @@ class RayGrid(LocalGrid):
         for _ in range(workers):
             self._start_worker()
 
-    def deliver(self, requests: Iterator[ToClient], timeout: float | None) -> Iterator[tuple[int, bytes | str | None]]:
+    def deliver(
+        self, requests: Iterator[ToClient], timeout: float | None
+    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
         running: dict[Any, _Call] = {}
         try:
             yield from self._answers(requests, running, timeout)
@@ -106,7 +112,7 @@ class RayGrid(LocalGrid):
 
     def _answers(
         self, requests: Iterator[ToClient], running: dict[Any, _Call], timeout: float | None
-    ) -> Iterator[tuple[int, bytes | str | None]]:
+    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
         """Has workers run requests, as `deliver`; notes in `running` which do."""
         jobs: deque[tuple[ToClient, int]] = deque()
         while True:
@@ -144,14 +150,17 @@ class RayGrid(LocalGrid):
     def _asked(self, call: _Call) -> Any:
         """Has a worker run a request, and returns the future of its answer."""
         partition = call.request.partition
-        return call.worker.answer.remote(partition, call.request.data, self._states.get(partition))
+        return call.worker.answer.remote(
+            partition, call.request.message.SerializeToString(), self._states.get(partition)
+        )
 
-    def _taken(self, call: _Call, answer: tuple[bytes, bytes] | str) -> bytes | str:
+    def _taken(self, call: _Call, answer: tuple[bytes, bytes] | str) -> ProtoMessage | str:
         """Keeps what the client keeps, and returns its reply, or its error."""
         if isinstance(answer, str):
             return answer
         self._states.put(call.request.partition, answer[1])
-        return answer[0]
+        reply: ProtoMessage = ProtoMessage.FromString(answer[0])
+        return reply
 
     def _result(self, future: Any) -> tuple[bytes, bytes] | str | None:
         """Returns what a worker answered, None if it died."""

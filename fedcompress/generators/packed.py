@@ -73,4 +73,5 @@ def _values(data: memoryview, size: int, bits: int) -> NDArray[np.float32]:
     scale = np.frombuffer(data[:4], _SCALE)[0]
     planes = np.unpackbits(np.frombuffer(data[4:], np.uint8), count=size * bits).reshape(size, bits).astype(np.int64)
     integers = (planes << np.arange(bits)).sum(axis=1) - (2 ** (bits - 1) - 1)
-    return np.multiply(integers, scale, dtype=np.float32)
+    values: NDArray[np.float32] = integers.astype(np.float32) * scale
+    return values

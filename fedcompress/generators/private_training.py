@@ -21,9 +21,10 @@ from fedcompress.errors import InputError
 from fedcompress.generators.layers import RecordedLayers, clipped_sum
 from fedcompress.generators.networks import Networks, initial
 from fedcompress.generators.spec import Gan, GanSpec
-from fedcompress.generators.training import DECAY, WARM_UP
+from fedcompress.generators.training import DECAY, WARM_UP, training_cost
 from fedcompress.privacy.accounting import Release
 from fedcompress.privacy.sampling import poisson_samples
+from fedcompress.training import work
 from fedcompress.training.loop import assign, flattened, make_optimizer, of_rows, of_shape, reset, scaled
 from fedcompress.wire.vector import joined, shapes_of, split
 
@@ -61,7 +62,7 @@ class DpSgd:
 
     clip: float = 1.0
     noise: float = 1.0
-    batch_size: int = 128
+    batch_size: float = 128
     discriminator_steps: int = 50
     adaptive: bool = False
     generator_batch: int = 128
@@ -72,7 +73,7 @@ class DpSgd:
             for name, value, expected, right in (
                 ("clip", self.clip, "more than 0", self.clip > 0),
                 ("noise", self.noise, "0 or more", self.noise >= 0),
-                ("batch_size", self.batch_size, "at least 1", self.batch_size >= 1),
+                ("batch_size", self.batch_size, "more than 0", self.batch_size > 0),
                 ("discriminator_steps", self.discriminator_steps, "at least 1", self.discriminator_steps >= 1),
                 ("generator_batch", self.generator_batch, "at least 1", self.generator_batch >= 1),
             )
@@ -162,12 +163,12 @@ class PrivateLoop:
             self._generator, self._discriminator = ([tf.Variable(a) for a in arrays] for arrays in templates)
             self._average = [tf.Variable(a, trainable=False) for a in templates[0]]
             self._shapes = tuple(shapes_of(arrays) for arrays in templates)
+            check_per_example(spec.name, self._networks)
             rates = (self._networks.generator_rate, self._networks.discriminator_rate)
             self._optimizers = [
                 make_optimizer("adam", variables, learning_rate=rate, beta_1=self._networks.beta_1)
                 for rate, variables in zip(rates, (self._generator, self._discriminator), strict=True)
             ]
-            check_per_example(spec.name, self._networks)
             self._graph: Any = None
 
     def _train(self, generator: Any, discriminator: Any, x: Any, y: Any, rows: Any, *rest: Any) -> Any:
@@ -386,6 +387,8 @@ def train_privately(
         InputError: The discriminator mixes examples, as batch normalisation does.
         FloatingPointError: Training diverged.
     """
+    drawn = round(steps * min(settings.batch_size, len(examples)))
+    work.add(("gan", spec), drawn, lambda: training_cost(spec))
     loop: PrivateLoop = keras.compiled(("train gan privately", spec, examples.x.dtype.str), lambda: PrivateLoop(spec))
     trained = loop.run(gan, examples, settings, steps, rng, noise)
     if not all(np.isfinite(array).all() for array in (*trained.gan.generator, *trained.gan.discriminator)):

@@ -277,7 +277,7 @@ def train(
     """
     model, weights = guide or (None, [])
     key = ("train gan", spec, model and model.key, examples.x.dtype.str)
-    work.add(("gan", spec), epochs * len(examples), lambda: _training_cost(spec))
+    work.add(("gan", spec), epochs * len(examples), lambda: training_cost(spec))
     loop: GanLoop = keras.compiled(key, lambda: GanLoop(spec, model))
     trained = loop.run(gan, examples, weights, guide_weight, epochs=epochs, batch_size=batch_size, rng=rng)
     check_losses(trained)
@@ -383,7 +383,7 @@ def sampling_cost(spec: GanSpec) -> int:
     return traced(lambda z, labels: networks.generate(weights, z, labels), noise, label).multiply_adds
 
 
-def _training_cost(spec: GanSpec) -> int:
+def training_cost(spec: GanSpec) -> int:
     """Returns the multiply-adds of a training step on one real example: both losses, both gradients. Not a guide's."""
     tf, networks = keras.tf, spec.networks
     generator, discriminator = (

@@ -27,11 +27,13 @@ class Delivery:
         index: Its position among those of the call.
         sent_bytes: Its length as it crossed.
         reply: None if there is none within the time limit.
+        received_bytes: Its length as it crossed; 0 for none.
     """
 
     index: int
     sent_bytes: int
     reply: Message | None
+    received_bytes: int = 0
 
 
 @runtime_checkable
@@ -75,7 +77,8 @@ def _over_network(grid: Grid, messages: Iterable[Message], timeout: float | None
         names = iter(list(waiting))
         while some := list(islice(names, AT_ONCE)):
             for reply in grid.pull_messages(some):
-                yield replace(waiting.pop(reply.metadata.reply_to_message_id), reply=reply)
+                sent = waiting.pop(reply.metadata.reply_to_message_id)
+                yield replace(sent, reply=reply, received_bytes=message_bytes(reply))
         if len(waiting) == before:
             time.sleep(PAUSE)
     yield from waiting.values()

@@ -183,11 +183,23 @@ class ServerEnd:
         arrived = references.after(decoded, contents).sent(bases_of(decoded, contents, round_number))
         return Sent(contents, encoded, decoded, meant, arrived, spool.put({**decoded, **meant}))
 
-    def decoded(self, name: str, arrays: Arrays, round_number: int) -> Arrays:
-        """Returns a content as its receivers decode it, under the wire format of this run."""
-        content = next(contents[name] for contents in self._contents.values() if name in contents)
-        wire = self._experiment.wire
-        return encode_payload({name: arrays}, {name: content}, wire, generation=round_number)[name].arrays
+    def decoded(
+        self, name: str, arrays: Arrays, round_number: int, group: str | None = None, masks: Arrays | None = None
+    ) -> Arrays:
+        """Returns a content as its receivers decode it, under the wire format of this run and sent whole.
+
+        Args:
+            name: Of the content.
+            arrays: Of the content.
+            round_number: Number of the round.
+            group: Whose clients receive it; None for a content that is the same for all.
+            masks: That go along, where the content has a mask.
+        """
+        declared = (contents for key, contents in self._contents.items() if name in contents and group in (None, key))
+        contents = next(declared)
+        payload = {name: arrays} | ({str(contents[name].mask): list(masks)} if masks and contents[name].mask else {})
+        encoded = encode_payload(payload, present(payload, contents), self._experiment.wire, generation=round_number)
+        return encoded[name].arrays
 
     def remembered(self, client: ClientInfo, exchange: int) -> dict[str, Any]:
         """Returns what a request says of earlier exchanges, as fields of `Request`.

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress import keras
+from fedcompress.errors import InputError
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.channels import Kept
+from fedcompress.models.ties import Tied
 from fedcompress.wire.content import Arrays
 
 FEATURES = (
@@ -82,20 +84,21 @@ def describe(spec: ModelSpec, weights: Arrays, x: NDArray[Any], y: NDArray[Any])
     Raises:
         InputError: Channels cannot be followed through the network; names the layer.
     """
-    layers = spec.channels
+    layers = _chain(spec)
     means, deviations, gradients = _activity(spec, weights, x[:BATCH], y[:BATCH])
     widths = [layer.channels for layer in layers[:-1]]
     logs = np.log2(widths) / 10
     around = np.concatenate([[np.log2(spec.input_shape[-1]) / 10], logs, [np.log2(spec.classes) / 10]])
     taylor = [
-        np.abs(weights[layer.kernel] * gradient).reshape(-1, layer.channels).sum(axis=0)
+        np.abs(weights[layer.kernels[0].position] * gradient).reshape(-1, layer.channels).sum(axis=0)
         for layer, gradient in zip(layers, gradients, strict=False)
     ]
     of_layers = _share(np.array([scores.mean() for scores in taylor]))
     columns = []
     for at, (layer, reader) in enumerate(pairwise(layers)):
-        made = np.abs(weights[layer.kernel].astype(np.float64)).reshape(-1, layer.channels)
-        read = weights[reader.kernel].reshape(-1, reader.repeats, layer.channels, reader.channels)
+        made = np.abs(weights[layer.kernels[0].position].astype(np.float64)).reshape(-1, layer.channels)
+        (kernel,) = reader.kernels
+        read = weights[kernel.position].reshape(-1, kernel.repeats, layer.channels, reader.channels)
         read = np.abs(np.moveaxis(read.astype(np.float64), 2, 3).reshape(-1, layer.channels))
         l2, fan_out = np.sqrt(np.square(made).sum(axis=0)), np.sqrt(np.square(read).sum(axis=0))
         activity = np.sqrt(np.mean(np.square(means[at]) + np.square(deviations[at]))) or 1.0
@@ -111,6 +114,21 @@ def describe(spec: ModelSpec, weights: Arrays, x: NDArray[Any], y: NDArray[Any])
         )  # fmt: skip
     features = np.concatenate([np.stack(of_layer, axis=1) for of_layer in columns])
     return Described(tuple(widths), np.clip(features, -8.0, 8.0).astype(np.float32))
+
+
+def _chain(spec: ModelSpec) -> tuple[Tied, ...]:
+    """Returns the channels of each layer of a network without branches.
+
+    Raises:
+        InputError: Some belong to several layers, or go together; names the layer.
+    """
+    for number, tied in enumerate(spec.channels):
+        if len(tied.kernels) > 1 or tied.unit > 1 or tied.kernels[0].reads != (number - 1 if number else None):
+            raise InputError(
+                f"model {spec.name!r}: channels of layer {tied.name!r} are tied to those of others, or normalised in "
+                "groups; masks are proposed for chains of layers. Use a score, such as l1, for other networks."
+            )
+    return spec.channels
 
 
 def _share(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -151,7 +169,7 @@ class _Activity:
             self._model = spec.build()
             read = [self._model.get_layer(layer.name).input for layer in layers[1:]]
             whole = keras.Model(self._model.input, [*read, self._model.output])
-            kernels = [self._model.weights[layer.kernel] for layer in layers[:-1]]
+            kernels = [self._model.weights[layer.kernels[0].position] for layer in layers[:-1]]
             widths = [layer.channels for layer in layers[:-1]]
 
             def measure(x: Any, y: Any) -> Any:

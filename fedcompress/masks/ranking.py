@@ -4,12 +4,15 @@ Scores: `l1`, the L1 norm of the weights that make the channel divided by their 
 the channels of the layer that are not smaller (Lee et al. 2021, "Layer-adaptive sparsity for the magnitude-based
 pruning", eq. 1), w being the L2 norm of the channel; `random`. A ranking over all layers can empty one, and with it the
 network; `floor` is how many channels each layer keeps in any case.
+
+Layers whose outputs are added have their channels in common, and a depthwise convolution those of what it reads: they
+are one set, with one score by all weights that make the channel. Of channels that group normalisation ties, the whole
+group has one score, and stays or goes. Where it says layer here, such a set is meant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -19,18 +22,19 @@ from fedcompress.errors import InputError
 from fedcompress.models import channels
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.channels import Kept
+from fedcompress.models.ties import Tied, readers
 from fedcompress.wire.content import Arrays
 
 Score = Literal["l1", "lamp", "random"]
 Count = Literal["weights", "channels"]
 Scores = list[NDArray[np.float64]]
-"""For each layer but the head: a number per channel."""
+"""For each layer but the head: a number per channel, or per group of them that is normalised together."""
 ROUNDING = 1e-9
 """What two ways to the same fraction may differ by."""
 
 
 def scores(spec: ModelSpec, weights: Arrays, score: Score, rng: np.random.Generator, jitter: float = 0.0) -> Scores:
-    """Returns the score of each channel, by the weights that make it, bias and normalisation apart; infinite: it stays.
+    """Returns the score of each unit, by the weights that make it, bias and normalisation apart; infinite: it stays.
 
     Args:
         spec: The model.
@@ -40,19 +44,25 @@ def scores(spec: ModelSpec, weights: Arrays, score: Score, rng: np.random.Genera
         jitter: Standard deviation of noise that is added to the logarithm of each score.
     """
     result = []
-    for layer, reader in pairwise(spec.channels):
-        if reader.kernel not in spec.prunable:  # a frozen head reads every channel before it
-            result.append(np.full(layer.channels, np.inf))
+    for number, tied in enumerate(spec.channels[:-1]):
+        if any(k.position not in spec.prunable for k in readers(spec.channels, number)):
+            result.append(np.full(tied.units, np.inf))  # a frozen head reads every channel before it
             continue
-        kernel = weights[layer.kernel].astype(np.float64).reshape(-1, layer.channels)
+        made = _weights_of(tied, weights)
         if score == "random":
-            values = rng.random(layer.channels)
+            values = rng.random(tied.units)
         elif score == "l1":
-            values = np.abs(kernel).mean(axis=0)
+            values = np.abs(made).mean(axis=0)
         else:
-            values = lamp(np.square(kernel).sum(axis=0))
-        result.append(values * np.exp(jitter * rng.standard_normal(layer.channels)) if jitter else values)
+            values = lamp(np.square(made).sum(axis=0))
+        result.append(values * np.exp(jitter * rng.standard_normal(tied.units)) if jitter else values)
     return result
+
+
+def _weights_of(tied: Tied, weights: Arrays) -> NDArray[np.float64]:
+    """Returns the weights that make the channels of a set, (weights of a unit, units)."""
+    parts = [weights[k.position].astype(np.float64).reshape(-1, tied.channels) for k in tied.kernels]
+    return np.concatenate(parts).reshape(-1, tied.units, tied.unit).swapaxes(1, 2).reshape(-1, tied.units)
 
 
 def lamp(squares: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -66,9 +76,9 @@ def lamp(squares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def removal_order(ranked: Scores, floor: int) -> list[tuple[int, int]]:
-    """Returns (layer, channel) in the order in which they go: the lowest score first, of equal ones the first.
+    """Returns (layer, unit) in the order in which they go: the lowest score first, of equal ones the first.
 
-    The last `floor` channels of each layer never go. What is removed for one sparsity is removed for every higher one.
+    The last `floor` units of each layer never go. What is removed for one sparsity is removed for every higher one.
     """
     where = [(at, channel) for at, values in enumerate(ranked) for channel in range(values.size)]
     left = [values.size for values in ranked]
@@ -85,10 +95,11 @@ def removal_order(ranked: Scores, floor: int) -> list[tuple[int, int]]:
 def prefix_kept(spec: ModelSpec, order: Sequence[tuple[int, int]], sparsity: float, count: Count) -> Kept:
     """Returns which channels stay when as many go, in this order, as the sparsity asks for, or all of the order."""
     survivors = channels.whole(spec.channels)
-    for layer, channel in order:
+    for layer, unit in order:
         if reached(spec, survivors, count) >= sparsity - ROUNDING:
             break
-        survivors[layer][channel] = False
+        size = spec.channels[layer].unit
+        survivors[layer][unit * size : (unit + 1) * size] = False
     return survivors
 
 
@@ -96,20 +107,21 @@ def reached(spec: ModelSpec, kept: Kept, count: Count) -> float:
     """Returns which fraction of the channels, or of the prunable weights, does not stay."""
     if count == "channels":
         return 1.0 - sum(int(k.sum()) for k in kept) / sum(k.size for k in kept)
-    left, everything, before = 0, 0, 1.0
-    for layer, stays in zip(spec.channels, [*kept, None], strict=True):
-        after = 1.0 if stays is None else float(stays.mean())
-        if layer.kernel in spec.prunable:
-            size = spec.template[layer.kernel].size
-            left += round(size * before * after)
-            everything += size
-        before = after
+    left, everything = 0, 0
+    shares = [*(float(stays.mean()) for stays in kept), 1.0]
+    for tied, after in zip(spec.channels, shares, strict=True):
+        for kernel in tied.kernels:
+            before = 1.0 if kernel.depthwise or kernel.reads is None else shares[kernel.reads]
+            if kernel.position in spec.prunable:
+                size = spec.template[kernel.position].size
+                left += round(size * before * after)
+                everything += size
     return 1.0 - left / everything
 
 
 def by_layer(spec: ModelSpec, kept: Kept) -> dict[str, float]:
     """Returns which fraction of each layer's channels does not stay."""
-    return {layer.name: 1.0 - float(k.mean()) for layer, k in zip(spec.channels, kept, strict=False)}
+    return {tied.name: 1.0 - float(k.mean()) for tied, k in zip(spec.channels, kept, strict=False)}
 
 
 def check_sparsity(spec: ModelSpec, sparsity: float, floor: int, count: Count) -> None:
@@ -118,7 +130,7 @@ def check_sparsity(spec: ModelSpec, sparsity: float, floor: int, count: Count) -
     Raises:
         InputError: Names the layer, or the largest sparsity that there is.
     """
-    least = [np.arange(layer.channels) < floor for layer in spec.channels[:-1]]
+    least = [np.arange(tied.channels) < floor * tied.unit for tied in spec.channels[:-1]]
     most = reached(spec, least, count)
     if sparsity > most + ROUNDING:
         raise InputError(

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from fedcompress import keras
 from fedcompress.errors import InputError, first_line, prepared
 from fedcompress.models import kernels
-from fedcompress.models.chain import Layer, trace
 from fedcompress.models.initial import Initializers, differing
 from fedcompress.models.kinds import kinds_of
+from fedcompress.models.normalised import plainly_grouped
 from fedcompress.models.random_layers import RandomLayers
+from fedcompress.models.ties import Tied, trace
 from fedcompress.wire.content import Arrays, Content, Kind, weights_content
 
 if TYPE_CHECKING:
@@ -49,6 +50,16 @@ class Architecture(ABC):
     def key(self) -> tuple[Any, ...]:
         """Two architectures with equal keys build the same features."""
         return (type(self),)
+
+    def spec(self, name: str, input_shape: Sequence[int], classes: int) -> ModelSpec:
+        """Returns the model for one data set.
+
+        Args:
+            name: As in a scenario.
+            input_shape: Of an example.
+            classes: Number of logits.
+        """
+        return ModelSpec(name, self, input_shape, classes)
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,7 @@ class ModelSpec:
             inputs = keras.Input(self.input_shape)
             features = self.architecture.features(inputs)
             logits = keras.layers.Dense(self.classes, name=HEAD, trainable=not self.reuses_head)(features)
-            return keras.Model(inputs, logits, name=re.sub(r"\W", "_", self.name))
+            return plainly_grouped(keras.Model(inputs, logits, name=re.sub(r"\W", "_", self.name)))
 
     def feature_extractor(self, model: Any) -> Any:
         """Returns the part of `model` that ends at the features, sharing its variables."""
@@ -262,8 +273,8 @@ class ModelSpec:
                 raise ValueError(f"it returns {output.shape}, expected (None, {self.classes}): a logit for each class")
 
     @cached_property
-    def channels(self) -> tuple[Layer, ...]:
-        """The layers with kernels and what feeds them.
+    def channels(self) -> tuple[Tied, ...]:
+        """The sets of channels, in the order in which they are made; the last one is the head's, of the logits.
 
         Raises:
             InputError: Channels cannot be followed through the model; names the layer.

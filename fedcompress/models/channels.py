@@ -1,104 +1,127 @@
 """Channels: the filters of convolutions and the units of dense layers, which one feeds which, and models without some.
 
-A chain of layers is walked once (`chain`); after that masks over channels, and the smaller model, are plain array work.
+A network is walked once (`ties`); after that masks over channels, and the smaller model, are plain array work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.models.architecture import Architecture, ModelSpec
-from fedcompress.models.chain import Layer
+from fedcompress.models.ties import Kernel, Tied, readers
+from fedcompress.models.walking import walked
 from fedcompress.wire.content import Arrays
 
 Kept = list[NDArray[np.bool_]]
-"""For each layer but the head: which of its channels stay, (channels,)."""
+"""For each set of channels but the head's: which of them stay, (channels,); units as wholes."""
 
 
-def whole(layers: Sequence[Layer]) -> Kept:
+def whole(sets: Sequence[Tied]) -> Kept:
     """Returns that every channel stays."""
-    return [np.ones(layer.channels, bool) for layer in layers[:-1]]
+    return [np.ones(tied.channels, bool) for tied in sets[:-1]]
 
 
 def masks_of(spec: ModelSpec, kept: Kept) -> Arrays:
     """Returns a mask per prunable kernel: zero is what makes, and what reads, a channel that does not stay."""
-    layers = spec.channels
-    before = [np.ones(1, bool), *kept]
-    after = [*kept, np.ones(layers[-1].channels, bool)]
     masks = {}
-    for layer, inputs_stay, outputs_stay in zip(layers, before, after, strict=True):
-        shape = spec.template[layer.kernel].shape
-        # A flattened map is channels-last, so the channels of one place lie together.
-        rows = np.ones(shape[-2], bool) if layer is layers[0] else np.tile(inputs_stay, layer.repeats)
-        masks[layer.kernel] = np.broadcast_to(rows[:, None] & outputs_stay, shape).copy()
+    for tied, stays in _with_head(spec, kept):
+        for kernel in tied.kernels:
+            shape = spec.template[kernel.position].shape
+            mask = stays[:, None] if kernel.depthwise else _rows(kernel, kept, shape[-2])[:, None] & stays
+            masks[kernel.position] = np.broadcast_to(mask, shape).copy()
     return [masks[i] for i in spec.prunable]
 
 
+def _with_head(spec: ModelSpec, kept: Kept) -> list[tuple[Tied, NDArray[np.bool_]]]:
+    """Returns each set and which of its channels stay; all of the head's do."""
+    *_, head = spec.channels
+    return list(zip(spec.channels, [*kept, np.ones(head.channels, bool)], strict=True))
+
+
+def _rows(kernel: Kernel, kept: Kept, size: int) -> NDArray[np.bool_]:
+    """Which inputs of a kernel stay. A flattened map is channels-last, so the channels of one place lie together."""
+    return np.ones(size, bool) if kernel.reads is None else np.tile(kept[kernel.reads], kernel.repeats)
+
+
 def kept_of(spec: ModelSpec, masks: Sequence[NDArray[Any]]) -> Kept:
-    """Returns the channels that masks leave something of: a weight that makes it, or one that reads it."""
-    layers = spec.channels
-    mask_of = {layer.kernel: np.ones(spec.template[layer.kernel].shape, bool) for layer in layers}
+    """Returns the channels that masks leave something of: a weight that makes one of its unit, or one that reads it."""
+    sets = spec.channels
+    mask_of = {k.position: np.ones(spec.template[k.position].shape, bool) for tied in sets for k in tied.kernels}
     mask_of |= dict(zip(spec.prunable, masks, strict=True))
     return [
-        _is_made(mask_of[layer.kernel]) | _is_read(mask_of[after.kernel], after) for layer, after in pairwise(layers)
+        _whole_units(tied, np.logical_or.reduce([_is_made(mask_of[k.position], k) for k in tied.kernels]) | read)
+        for tied, read in zip(sets[:-1], _read(spec, mask_of), strict=True)
     ]
 
 
-def _is_made(kernel: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which channels of a layer its own kernel has a weight of."""
-    return np.asarray((kernel != 0).any(axis=tuple(range(kernel.ndim - 1))))
+def _is_made(array: NDArray[Any], kernel: Kernel) -> NDArray[np.bool_]:
+    """Which channels a kernel has a weight of."""
+    axis = array.ndim - (2 if kernel.depthwise else 1)
+    return np.asarray((array != 0).any(axis=tuple(i for i in range(array.ndim) if i != axis)))
 
 
-def _is_read(kernel: NDArray[Any], layer: Layer) -> NDArray[np.bool_]:
-    """Which channels of the layer before have an influence on this one."""
-    rows = (kernel != 0).any(axis=(*range(kernel.ndim - 2), kernel.ndim - 1))
-    return np.asarray(rows.reshape(layer.repeats, -1).any(axis=0))
+def _is_read(array: NDArray[Any], kernel: Kernel) -> NDArray[np.bool_]:
+    """Which channels have an influence on what a kernel computes."""
+    rows = (array != 0).any(axis=(*range(array.ndim - 2), array.ndim - 1))
+    return np.asarray(rows.reshape(kernel.repeats, -1).any(axis=0))
+
+
+def _read(spec: ModelSpec, arrays: Mapping[int, NDArray[Any]] | Arrays) -> Kept:
+    """Returns the channels that have an influence on anything, given the kernels by position."""
+    sets = spec.channels
+    return [
+        np.logical_or.reduce([_is_read(arrays[k.position], k) for k in readers(sets, number)])
+        for number in range(len(sets) - 1)
+    ]
+
+
+def _whole_units(tied: Tied, channels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Returns the channels of all units of which there is one."""
+    return np.repeat(channels.reshape(-1, tied.unit).any(axis=1), tied.unit)
 
 
 def held(spec: ModelSpec, masks: Arrays) -> dict[int, NDArray[np.bool_]]:
     """Returns, by position, which weights belong to the channels that masks leave: kernels, biases, normalisation."""
     pairs = zip(spec.channels, kept_of(spec, masks), strict=False)
-    of_vectors = {position: stays for layer, stays in pairs for position in layer.vectors}
+    of_vectors = {position: stays for tied, stays in pairs for position in tied.vectors}
     return dict(zip(spec.prunable, masks, strict=True)) | of_vectors
 
 
 def shrunk(spec: ModelSpec, weights: Arrays) -> tuple[ModelSpec, Arrays]:
     """Returns a smaller dense model with the same outputs: without the channels that nothing reads.
 
-    What decides is whether the next layer's weights for a channel are all zero, so the result is equal whatever made
-    them zero. A layer of which nothing is read keeps its first channel: a network needs one.
+    What decides is whether all weights that read a channel are zero, so the result is equal whatever made them zero.
+    Of a set of which nothing is read the first unit stays: a network needs one.
     """
-    layers = spec.channels
-    kept = [_is_read(weights[after.kernel], after) for after in layers[1:]]
-    for stays in kept:
-        stays[0] |= not stays.any()
+    kept = [_whole_units(tied, read) for tied, read in zip(spec.channels, _read(spec, weights), strict=False)]
+    for tied, stays in zip(spec.channels, kept, strict=False):
+        stays[: tied.unit] |= not stays.any()
     return narrowed(spec, [int(stays.sum()) for stays in kept]), sliced(spec, weights, kept)
 
 
 def sliced(spec: ModelSpec, weights: Arrays, kept: Kept) -> Arrays:
     """Returns the weights without the channels that do not stay."""
-    layers = spec.channels
     result = list(weights)
-    for at, layer in enumerate(layers):
-        kernel = weights[layer.kernel]
-        if at > 0:
-            kernel = kernel[..., np.tile(kept[at - 1], layer.repeats), :]
-        if at < len(layers) - 1:
-            kernel = kernel[..., kept[at]]
-            for i in layer.vectors:
-                result[i] = weights[i][kept[at]]
-        result[layer.kernel] = np.ascontiguousarray(kernel)
+    for tied, stays in _with_head(spec, kept):
+        for kernel in tied.kernels:
+            array = weights[kernel.position]
+            if kernel.depthwise:
+                array = array[..., stays, :]
+            else:
+                array = array[..., _rows(kernel, kept, array.shape[-2]), :][..., stays]
+            result[kernel.position] = np.ascontiguousarray(array)
+        for i in tied.vectors:
+            result[i] = weights[i][stays]
     return result
 
 
 def narrowed(spec: ModelSpec, widths: Sequence[int]) -> ModelSpec:
-    """Returns the same model with other numbers of channels, one for each layer but the head."""
-    names = dict(zip((layer.name for layer in spec.channels), widths, strict=False))
+    """Returns the same model with other numbers of channels, one for each set but the head's."""
+    names = {k.layer: width for tied, width in zip(spec.channels, widths, strict=False) for k in tied.kernels}
     return ModelSpec(
         f"{spec.name} {'-'.join(map(str, widths))}",
         Narrow(spec, names),
@@ -109,11 +132,11 @@ def narrowed(spec: ModelSpec, widths: Sequence[int]) -> ModelSpec:
 
 
 class Narrow(Architecture):
-    """A chain of layers with fewer channels than another model has, which may come from a file.
+    """A network with fewer channels than another model has, which may come from a file.
 
     Args:
         wide: The other model.
-        widths: Name of a layer -> its number of channels.
+        widths: Name of a layer with a kernel -> its number of channels.
     """
 
     def __init__(self, wide: ModelSpec, widths: Mapping[str, int]) -> None:
@@ -125,10 +148,17 @@ class Narrow(Architecture):
         return *self.wide.architecture.key, tuple(self.widths.items())
 
     def features(self, inputs: Any) -> Any:
-        x = inputs
-        for layer in self.wide.build().layers[1:-1]:
+        model = self.wide.build()
+
+        def call(layer: Any, x: Any) -> Any:
+            if layer is model.layers[-1]:
+                return x
             config = layer.get_config()
-            if layer.name in self.widths:
-                config["units" if "units" in config else "filters"] = self.widths[layer.name]
-            x = type(layer).from_config(config)(x)
-        return x
+            for size in ("units", "filters"):
+                if layer.name in self.widths and size in config:
+                    config[size] = self.widths[layer.name]
+            if "groups" in config and type(layer).__name__ == "GroupNormalization" and layer.groups != -1:
+                config["groups"] = x.shape[-1] * layer.groups // layer.gamma.shape[-1]  # groups of as many channels
+            return type(layer).from_config(config)(x)
+
+        return walked(model, inputs, call)

@@ -8,10 +8,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fedcompress import keras
 from fedcompress.errors import InputError
 from fedcompress.models import reading
 from fedcompress.models.architecture import HEAD, Architecture, ModelSpec
+from fedcompress.models.normalised import plainly_grouped
 from fedcompress.wire.content import Arrays
 
 SUFFIXES = (".keras", ".h5")
@@ -26,14 +29,15 @@ class SavedModel(ModelSpec):
         path: Of a sequential or functional model that tf_keras (Keras 2) has saved.
         input_shape: Shape of an example of the data.
         classes: Classes of the data.
+        name: By which it is known; that of the file by default.
 
     Raises:
         InputError: The file cannot be read, or the model does not fit the data.
     """
 
-    def __init__(self, path: Path, input_shape: Sequence[int], classes: int) -> None:
-        model = _read(path)
-        super().__init__(path.stem, _File(path.stem, sha256(path.read_bytes()).hexdigest()), input_shape, classes)
+    def __init__(self, path: Path, input_shape: Sequence[int], classes: int, name: str | None = None) -> None:
+        model, name = _read(path), name or path.stem
+        super().__init__(name, _File(name, sha256(path.read_bytes()).hexdigest()), input_shape, classes)
         self._problems(model, path)
         self._config = _ending_in_head(model.get_config())
         self._weights: Arrays = model.get_weights()
@@ -41,11 +45,13 @@ class SavedModel(ModelSpec):
 
     @property
     def trained(self) -> Arrays:
+        """Its weights as they are in the file."""
         return [array.copy() for array in self._weights]
 
     def build(self, seed: int = 0) -> Any:
         with keras.seeded(seed):
-            return keras.Model.from_config(deepcopy(self._config))  # some layers change what they are made from
+            config = deepcopy(self._config)  # some layers change what they are made from
+            return plainly_grouped(keras.Model.from_config(config))
 
     def _problems(self, model: Any, path: Path) -> None:
         if len(model.inputs) != 1 or len(model.outputs) != 1:
@@ -65,6 +71,13 @@ class SavedModel(ModelSpec):
                 f"model {path}: takes inputs of {'x'.join(map(str, shape))}; the examples of the data are "
                 f"{'x'.join(map(str, self.input_shape))}."
             )
+
+
+class StartingModel(SavedModel):
+    """A model from a file whose weights are what a federation begins with; layers that were saved frozen stay so."""
+
+    def initial(self, rng: np.random.Generator) -> Arrays:
+        return self.trained
 
 
 def _ending_in_head(config: dict[str, Any]) -> dict[str, Any]:

@@ -64,6 +64,10 @@ KINDS = {
 }
 
 
+NEAR = 0.8
+"""How alike two names are, from 0 to 1, of which one is taken for a slip."""
+
+
 class Reference(NamedTuple):
     """What a text stands for: a plug-in's class, and what follows it in the text; None where nothing does."""
 
@@ -90,6 +94,8 @@ class Plugins:
 
     def __post_init__(self) -> None:
         for folder in self.folders if self.contents is None else ():
+            if problems := [*_misnamed(folder)]:
+                raise InputError(problems)
             if not any((folder / kind).is_dir() for kind in KINDS):
                 expected = ", ".join(f"{kind}/" for kind in KINDS)
                 raise InputError(f"--plugins {folder}: expected a folder that holds at least one of {expected}.")
@@ -234,6 +240,23 @@ class Plugins:
                 raise InputError(f"{kind.name} {path}: does not import: {described(error)}.") from error
             self._modules_by_path[path] = module
         return self._modules_by_path[path]
+
+
+def _misnamed(folder: Path) -> Iterator[str]:
+    """Yields what is wrong where a folder of a `--plugins` folder has nearly the name of a kind, which it lacks."""
+    inside = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    lacking = {_stem(kind): kind for kind in KINDS if not (folder / kind).is_dir()}
+    for path in inside:
+        near = get_close_matches(_stem(path.name), lacking, 1, NEAR) if path.name not in KINDS else []
+        if near and any(path.glob("*.py")):
+            expected = lacking[near[0]]
+            yield f"--plugins {folder}: {path.name}/ is the folder of no kind of plug-in; rename it to {expected}/."
+
+
+def _stem(name: str) -> str:
+    """Returns a name without what makes a plural of it, in lower case."""
+    lower = name.lower()
+    return lower.removesuffix("ies") if lower.endswith("ies") else lower.removesuffix("s").removesuffix("y")
 
 
 def _misspelt(name: str, known: list[str]) -> bool:

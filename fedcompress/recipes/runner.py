@@ -25,7 +25,7 @@ from fedcompress.recipes.recipe import ExperimentSettings, Recipe
 from fedcompress.recipes.table import Row
 from fedcompress.results.run.directory import RunDirectory
 
-WEIGHTLESS = frozenset({"BatchNormalization", "LayerNormalization", "Normalization", "Rescaling"})
+WEIGHTLESS = frozenset({"BatchNormalization", "GroupNormalization", "LayerNormalization", "Normalization", "Rescaling"})
 """Layers whose few weights nobody compresses."""
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from fedcompress.errors import cut, located
 from fedcompress.scenario.document import Document
 from fedcompress.scenario.sections import (
+    AugmentationSettings,
     DataSettings,
     DeviceSettings,
     EvaluationSettings,
@@ -41,6 +42,7 @@ class Scenario(Document):
     public: PublicSettings | None = None
     privacy: PrivacySettings | None = None
     training: TrainingSettings = Field(default_factory=TrainingSettings)
+    augmentation: AugmentationSettings | None = None
     wire: WireSettings = Field(default_factory=WireSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     groups: tuple[GroupSettings, ...] = Field((GroupSettings(),), min_length=1, strict=False)
@@ -93,8 +95,11 @@ class Scenario(Document):
 
     def table(self) -> dict[str, Any]:
         table = super().table()
-        if not self.data.partition_params:  # so that a table, and its digest, is the same as before there was this key
+        # So that a table, and its digest, is the same as before there were these keys.
+        if not self.data.partition_params:
             del table["data"]["partition_params"]
+        if self.data.normalise == "none":
+            del table["data"]["normalise"]
         return table
 
     @property

@@ -56,6 +56,11 @@ class DataSettings(Section):
     )
     validation: Fraction = Field(0.1, description="fraction of each client's examples kept for its validation")
     server_validation: Fraction = Field(0.05, description="fraction of the training data held out for the server")
+    normalise: Literal["none", "train", "published"] = Field(
+        "none",
+        description="inputs of models, by mean and standard deviation of each channel: of all training data, or as "
+        "published (cifar10, cifar100); it becomes a part of each model",
+    )
 
     def least(self, examples: int) -> int:
         """Returns the fewest examples that a client may get, where so many are divided."""
@@ -99,16 +104,38 @@ class EmbeddingSettings(Section):
         return self.width.partition("dataset:")[2] if isinstance(self.width, str) else ""
 
 
+class DpSgdSettings(Section):
+    """`[public.dp_sgd]`: how clients train discriminators where there is `[privacy]`."""
+
+    sampling: Share = Field(
+        0.05, description="probability with which each example of a client is in a step; an epoch has 1 / sampling"
+    )
+    discriminator_steps: Positive = Field(4, description="for one of the generator; where that adapts, at first")
+    adaptive: bool = Field(False, description="more of them where generated images pass for real ones")
+    noise: float = Field(
+        0.0,
+        ge=0.0,
+        description="deviation of a step's noise, divided by privacy.clip; a client stops when its budget is spent; 0: "
+        "the least with which the budget lasts for all rounds",
+    )
+
+    def steps(self, epochs: int) -> int:
+        """Returns the discriminator's steps in so many epochs."""
+        return max(1, round(epochs / self.sampling))
+
+
 class PublicSettings(Section):
     """`[public]`: data that nobody owns, on which models teach each other.
 
     Keys after `examples` are for "gan", apart from `confidence`, `buffer` and `quality_every`, which are for samples of
-    any generator, and the table `embedding`.
+    any generator, and the table `embedding`. With `[privacy]` the table `dp_sgd` is in place of `batch_size`.
     """
 
     source: str = Field("gan", pattern=r"^(gan|embedding|holdout|noise|dataset:.+)$", description=PUBLIC_SOURCES)
     examples: Positive = Field(2000, description="examples that are drawn for a round")
-    gan: Literal["compact", "cgan"] = Field("compact", description="size of the generator")
+    gan: Literal["compact", "cgan", "private"] = Field(
+        "compact", description="size of the generator; private: that of compact, with a discriminator for [privacy]"
+    )
     epochs: Positive = Field(1, description="passes of a client's GAN over its own examples in a round")
     batch_size: Positive = Field(64, description="examples in a step of the GAN")
     train_rounds: int = Field(0, ge=0, description="rounds of GAN training, after which it is not sent again; 0: all")
@@ -121,6 +148,7 @@ class PublicSettings(Section):
     buffer: Positive = Field(1, description="rounds whose samples the server keeps to distil on")
     quality_every: int = Field(0, ge=0, description="rounds between tests of the samples' quality; 0: at the end only")
     embedding: EmbeddingSettings | None = None
+    dp_sgd: DpSgdSettings = DpSgdSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -176,6 +204,20 @@ class TrainingSettings(Section):
     optimizer: Literal["adam", "sgd", "momentum"] = Field("adam", description="its state starts anew in each round")
     learning_rate: float = Field(0.001, gt=0.0, description="constant within a round")
     learning_rate_decay: float = Field(1.0, gt=0.0, le=1.0, description="factor from one round to the next")
+
+
+class AugmentationSettings(Section):
+    """`[augmentation]`: what a client's images go through before each step of its training, each time drawn anew.
+    Whatever else sees an image, a teacher say, sees it as it is; border and holes are black."""
+
+    crop: int = Field(0, ge=0, description="pixels on each side by which an image is extended before it is cropped")
+    flip: bool = Field(False, description="mirror left and right, every other time")
+    cutout: int = Field(0, ge=0, description="side of a square that is cut out around a pixel, in pixels")
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is done."""
+        return bool(self.crop or self.flip or self.cutout)
 
 
 class ContentWire(Section):

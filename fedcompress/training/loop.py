@@ -14,6 +14,8 @@ from fedcompress import keras
 from fedcompress.compression.base import Wrapping
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.random_layers import RandomLayers
+from fedcompress.scenario.sections import AugmentationSettings
+from fedcompress.training.augmentation import augmented, seeds
 from fedcompress.training.objectives import Objective
 from fedcompress.training.rates import Cosine, of_steps
 from fedcompress.wire.content import Arrays
@@ -131,9 +133,17 @@ class TrainingLoop:
         wrapping: What compression does to it inside the graph.
         objective: Any objective of the class and key to be compiled for.
         optimizer: "adam", "sgd" or "momentum".
+        augmentation: What images go through before each step.
     """
 
-    def __init__(self, spec: ModelSpec, wrapping: Wrapping, objective: Objective, optimizer: str) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        wrapping: Wrapping,
+        objective: Objective,
+        optimizer: str,
+        augmentation: AugmentationSettings | None = None,
+    ) -> None:
         with keras.LOCK:
             base = spec.build()
             self._model = objective.outputs(wrapping.wrap(base))
@@ -143,6 +153,7 @@ class TrainingLoop:
             self._optimizer = make_optimizer(optimizer, self._trainable)
             self._wrapping = wrapping
             self._objective = objective
+            self._augmentation = augmentation
             self._graph: Any = None
             self._left: NDArray[Any] = np.zeros(sum(sizes_of([tuple(v.shape) for v in self._weights])), np.float32)
 
@@ -171,6 +182,8 @@ class TrainingLoop:
             rows = order[edges[index] : edges[index + 1]]
             batch, labels = scaled(tf.gather(x, rows)), tf.gather(y, rows)
             beside = [*(tf.gather(t, rows) for t in targets), *(drawn[index] for drawn in draws)]
+            if self._augmentation is not None:
+                batch = augmented(batch, self._augmentation, beside.pop())
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
                 with self._wrapping.step():
@@ -229,7 +242,7 @@ class TrainingLoop:
             epochs: Passes over the examples.
             batch_size: Examples in a step.
             learning_rate: Constant over the call, or what it falls along.
-            rng: Shuffles the examples, draws for the objective, and seeds random layers.
+            rng: Shuffles the examples, draws for the objective and for augmentation, and seeds random layers.
             steps: Instead of `epochs`: the last pass may end early.
             continued: Whether this is a part of a longer training, not its first: the optimizer goes on from where the
                 call before left it.
@@ -243,6 +256,7 @@ class TrainingLoop:
         edges = edges[: len(edges) if steps is None else steps + 1]
         rates = of_steps(learning_rate, len(edges) - 1)
         targets, constants, draws = objective.targets, objective.constants, objective.per_step(len(edges) - 1, rng)
+        draws = [*draws, *seeds(self._augmentation, len(edges) - 1, rng)]
         flat = joined(weights, np.float32)  # every array more in a call costs a tenth of a millisecond
         if continued and not np.array_equal(flat, np.where(flat == 0, flat, self._left)):
             raise ValueError("a training goes on from weights that are not those that the training before it left")

@@ -18,7 +18,7 @@ from fedcompress.compression.pruning import keeping
 from fedcompress.data.federated import Examples
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.random_layers import RandomLayers
-from fedcompress.scenario.sections import TrainingSettings
+from fedcompress.scenario.sections import AugmentationSettings, TrainingSettings
 from fedcompress.training import work
 from fedcompress.training.loop import Trained, TrainingLoop, scaled
 from fedcompress.training.objectives import CrossEntropy, Objective
@@ -125,6 +125,7 @@ class Trainer:
         settings: `[training]`.
         round_number: Indexes the compression's target.
         rng: Makes a generator for a purpose, for shuffling and for random layers.
+        augmentation: `[augmentation]`, of images alone; None for none.
     """
 
     def __init__(
@@ -134,16 +135,22 @@ class Trainer:
         settings: TrainingSettings,
         round_number: int,
         rng: Callable[[str], np.random.Generator],
+        augmentation: AugmentationSettings | None = None,
     ) -> None:
         self.spec = spec
         self.compression = compression
         self.settings = settings
         self.round_number = round_number
         self._rng = rng
+        self._augmentation = augmentation
 
     def of(self, spec: ModelSpec) -> Trainer:
         """Returns a trainer of another model, with the same compression, settings, round and generators."""
-        return Trainer(spec, self.compression, self.settings, self.round_number, self._rng)
+        return Trainer(spec, self.compression, self.settings, self.round_number, self._rng, self._augmentation)
+
+    def under(self, compression: Compression) -> Trainer:
+        """Returns a trainer under another compression, with the same model, settings, round and generators."""
+        return Trainer(self.spec, compression, self.settings, self.round_number, self._rng)
 
     def fit(
         self,
@@ -187,9 +194,11 @@ class Trainer:
             masks = self.compression.chosen(weights, self.spec, self.round_number)
         counts = self.compression.counts(weights, self.spec, self.round_number)
         compression, past_rounds = keeping(self.compression, masks), self.round_number - 1
-        key = ("train", self.spec.key, compression.key, objective.key, settings.optimizer, examples.x.dtype.str)
+        augmentation = self._augmentation if len(self.spec.input_shape) == 3 else None
+        of_data = examples.x.dtype.str, augmentation
+        key = ("train", self.spec.key, compression.key, objective.key, settings.optimizer, *of_data)
         loop: TrainingLoop = keras.compiled(
-            key, lambda: TrainingLoop(self.spec, compression.wrapping(), objective, settings.optimizer)
+            key, lambda: TrainingLoop(self.spec, compression.wrapping(), objective, settings.optimizer, augmentation)
         )
         trained = loop.run(
             weights,

@@ -1,19 +1,20 @@
-"""An entropy coder for small symbols: range asymmetric numeral systems, interleaved.
+"""An entropy coder for small symbols: asymmetric numeral systems, by the library constriction.
 
 Duda 2013, "Asymmetric numeral systems: entropy coding combining speed of Huffman coding with compression rate of
-arithmetic coding"; interleaving after Giesen 2014, "Interleaved entropy coders". Unlike Huffman codes it spends
-fractions of a bit, which is what symbols of low entropy need. Many coders ("lanes") run side by side, one NumPy
-operation for all: symbol i belongs to lane i mod lanes.
+arithmetic coding"; Bamler 2022, "Understanding entropy coding with asymmetric numeral systems". Unlike Huffman codes it
+spends fractions of a bit, which is what symbols of low entropy need.
 
-Stream: kind byte, then the bytes as they are (0), or a table of frequencies and the code (1, 2). Table: the largest
-symbol, then a logarithm of each symbol's frequency, 0 for none, in a nibble with steps of a factor sqrt(2) (1) or in a
-byte with steps of 2^(1/16) (2). Code: the final state of each lane, then 16-bit words. A decoder has to end where the
-encoder began, so damage is noticed.
+Stream: a zero byte and the bytes as they are; or a number that is 4 times the length of the code plus its kind, a table
+of frequencies, and the code. Number: seven bits a byte, the lowest first, the highest bit says that more follow. Table:
+the largest symbol, then a logarithm of each symbol's frequency, 0 for none, in a nibble with steps of a factor sqrt(2)
+(kind 1) or in a byte with steps of 2^(1/16) (kind 2). Code: the coder's words of 32 bits, little endian, without the
+zero bytes at their end; nothing where only one symbol occurs. A decoder has to end with nothing left, so damage is
+noticed.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,33 +26,34 @@ Symbols = NDArray[np.uint8]
 Counts = NDArray[np.int64]
 
 _RAW, _NIBBLES, _BYTES = 0, 1, 2
-_PRECISION: Final = 12
-_TOTAL: Final = 1 << _PRECISION
-_LOWEST: Final = 1 << 16
-"""A lane's state is in [2^16, 2^32); where it would leave, 16 bits go to the stream or come from it."""
-_SYMBOLS_PER_LANE: Final = 1024
-_MOST_LANES: Final = 4096
+_KIND_BITS: Final = 2
+_WORD: Final = 4
+_TOGETHER: Final = 1 << 16
+"""Symbols that are handed over at a time, as integers of 4 bytes."""
+_NUMBER_BYTES: Final = 5
 # Weights that a table's entries stand for; constants, since both ends have to agree to the bit.
 _WEIGHTS: Final = {
-    kind: np.array([0, *(round(1024 * 2 ** (i / steps)) for i in range(most))], np.int64)
+    kind: np.array([0, *(round(1024 * 2 ** (i / steps)) for i in range(most))], np.float32)
     for kind, steps, most in ((_NIBBLES, 2, 15), (_BYTES, 16, 255))
 }
 
 
 def encode(symbols: Symbols) -> bytes:
     """Codes bytes; the result is at most one byte longer than they are."""
-    raw = bytes([_RAW]) + symbols.tobytes()
-    if symbols.size == 0:
-        return raw
-    counts = np.bincount(symbols)
-    kind = min((_NIBBLES, _BYTES), key=lambda kind: _estimate(counts, kind))
-    if _estimate(counts, kind) >= len(raw):
-        return raw
-    entries = _entries(counts, kind)
-    packed = entries if kind == _BYTES else _paired(entries)
-    code = _encode(symbols, _frequencies(entries, kind))
-    coded = bytes([kind, len(entries) - 1]) + packed.tobytes() + code
-    return min(raw, coded, key=len)
+    raw_size = 1 + symbols.size
+    if symbols.size:
+        counts = np.bincount(symbols)
+        tables = {kind: _entries(counts, kind) for kind in (_NIBBLES, _BYTES)}
+        sizes = {kind: _estimate(counts, table, kind) for kind, table in tables.items()}
+        kind = min(sizes, key=sizes.__getitem__)
+        if sizes[kind] < raw_size:
+            entries = tables[kind]
+            packed = entries if kind == _BYTES else _paired(entries)
+            code = _encode(symbols, entries, kind)
+            start = _number(len(code) << _KIND_BITS | kind) + bytes([len(entries) - 1])
+            if len(start) + packed.nbytes + len(code) < raw_size:
+                return b"".join([start, packed.tobytes(), code])
+    return bytes([_RAW]) + symbols.tobytes()
 
 
 def decode(reader: Reader, count: int) -> Symbols:
@@ -60,11 +62,17 @@ def decode(reader: Reader, count: int) -> Symbols:
     Raises:
         PayloadError: The bytes are not what `encode` makes.
     """
-    kind = reader.take(1)[0]
-    if kind == _RAW:
+    number = _take_number(reader)
+    if number == _RAW:
         return np.frombuffer(reader.take(count), np.uint8)
+    length, kind = number >> _KIND_BITS, number & (1 << _KIND_BITS) - 1
     if kind not in _WEIGHTS or count == 0:
         raise PayloadError(f"entropy code {kind} of {count} symbols is unknown")
+    entries = _take_entries(reader, kind)
+    return _decode(bytes(reader.take(length)), count, entries, kind)
+
+
+def _take_entries(reader: Reader, kind: int) -> Symbols:
     size = reader.take(1)[0] + 1
     if kind == _BYTES:
         entries = np.frombuffer(reader.take(size), np.uint8)
@@ -76,23 +84,23 @@ def decode(reader: Reader, count: int) -> Symbols:
         entries = entries[:size]
     if not entries[-1]:
         raise PayloadError("a table of frequencies ends with a symbol that does not occur")
-    return _decode(reader, count, _frequencies(entries, kind))
+    return entries
 
 
-def _estimate(counts: Counts, kind: int) -> float:
-    """Returns the bytes that a coding takes."""
-    entries = _entries(counts, kind)
-    chances = _frequencies(entries, kind)[counts > 0] / _TOTAL
+def _estimate(counts: Counts, entries: Symbols, kind: int) -> float:
+    """Returns the bytes that a coding takes, but for a few."""
+    weights = _WEIGHTS[kind][entries].astype(np.float64)
+    occurs = counts > 0
     table = len(entries) if kind == _BYTES else (len(entries) + 1) // 2
-    return 2 + table + 4 * _lanes(int(counts.sum())) - float(counts[counts > 0] @ np.log2(chances)) / 8
+    return 2 + table - float(counts[occurs] @ np.log2(weights[occurs] / weights.sum())) / 8
 
 
 def _entries(counts: Counts, kind: int) -> Symbols:
     """Returns the table's entry of each symbol: the nearest weight, the most frequent symbol having the largest."""
-    weights = _WEIGHTS[kind]
-    wanted = counts * (float(weights[-1]) / float(counts.max()))
-    middles = np.sqrt(weights[1:-1].astype(np.float64) * weights[2:])
-    entries = (np.searchsorted(middles, wanted) + 1).astype(np.uint8)
+    weights = _WEIGHTS[kind].astype(np.float64)
+    wanted = counts * (weights[-1] / float(counts.max()))
+    middles = np.sqrt(weights[1:-1] * weights[2:])
+    entries: Symbols = (np.searchsorted(middles, wanted) + 1).astype(np.uint8)
     entries[counts == 0] = 0
     return entries
 
@@ -103,58 +111,68 @@ def _paired(entries: Symbols) -> Symbols:
     return (even[::2] | even[1::2] << 4).astype(np.uint8)
 
 
-def _frequencies(entries: Symbols, kind: int) -> Counts:
-    """Returns frequencies that sum to 2^12, at least 1 for each symbol that occurs; integers only."""
+def _model(entries: Symbols, kind: int) -> Any:
+    """Returns the probabilities of the symbols that occur, which are numbered for the coder in their order."""
+    import constriction
+
     weights = _WEIGHTS[kind][entries]
-    occurs = weights > 0
-    frequencies = np.where(occurs, 1 + weights * (_TOTAL - int(occurs.sum())) // int(weights.sum()), 0)
-    frequencies[np.argmax(weights)] += _TOTAL - frequencies.sum()
-    return frequencies
+    return constriction.stream.model.Categorical(weights[weights > 0], perfect=False)
 
 
-def _lanes(count: int) -> int:
-    return min(max(1, count // _SYMBOLS_PER_LANE), _MOST_LANES)
+def _coder(*words: NDArray[np.uint32]) -> Any:
+    import constriction
+
+    return constriction.stream.stack.AnsCoder(*words)
 
 
-def _encode(symbols: Symbols, frequencies: Counts) -> bytes:
-    below = np.cumsum(frequencies) - frequencies
-    lanes = _lanes(len(symbols))
-    states = np.full(lanes, _LOWEST, np.int64)
-    words: list[NDArray[np.uint16]] = []
-    for start in range((len(symbols) - 1) // lanes * lanes, -1, -lanes):
-        row = symbols[start : start + lanes]
-        active, frequency = states[: len(row)], frequencies[row]
-        full = active >= frequency << (32 - _PRECISION)
-        if full.any():
-            words.append((active[full] & 0xFFFF).astype("<u2"))
-            active[full] >>= 16
-        quotient, rest = np.divmod(active, frequency)
-        active[:] = (quotient << _PRECISION) + rest + below[row]
-    return b"".join([states.astype("<u4").tobytes(), *(word.tobytes() for word in reversed(words))])
+def _encode(symbols: Symbols, entries: Symbols, kind: int) -> bytes:
+    occurring = np.flatnonzero(entries)
+    if len(occurring) == 1:
+        return b""
+    numbers = np.zeros(len(entries), np.int32)
+    numbers[occurring] = np.arange(len(occurring))
+    model, coder = _model(entries, kind), _coder()
+    for start in reversed(range(0, len(symbols), _TOGETHER)):  # it is a stack
+        coder.encode_reverse(numbers[symbols[start : start + _TOGETHER]], model)
+    code: bytes = coder.get_compressed().astype("<u4").tobytes()
+    return code.rstrip(b"\0")
 
 
-def _decode(reader: Reader, count: int, frequencies: Counts) -> Symbols:
-    below = np.cumsum(frequencies) - frequencies
-    symbol_at = np.repeat(np.arange(len(frequencies), dtype=np.uint8), frequencies)
-    lanes = _lanes(count)
-    states = np.frombuffer(reader.take(4 * lanes), "<u4").astype(np.int64)
-    if states.min() < _LOWEST:
-        raise PayloadError("a state of the entropy coder is out of range")
-    words = np.frombuffer(reader.rest[: len(reader.rest) // 2 * 2], "<u2")
-    symbols, used = np.empty(count, np.uint8), 0
-    for start in range(0, count, lanes):
-        active = states[: min(lanes, count - start)]
-        slots = active & (_TOTAL - 1)
-        row = symbols[start : start + lanes] = symbol_at[slots]
-        active[:] = frequencies[row] * (active >> _PRECISION) + slots - below[row]
-        empty = active < _LOWEST
-        needed = int(np.count_nonzero(empty))
-        if needed:
-            if used + needed > len(words):
-                raise PayloadError("the entropy code is cut off")
-            active[empty] = active[empty] << 16 | words[used : used + needed]
-            used += needed
-    if (states != _LOWEST).any():
+def _decode(code: bytes, count: int, entries: Symbols, kind: int) -> Symbols:
+    occurring = np.flatnonzero(entries).astype(np.uint8)
+    if len(occurring) == 1 and not code:
+        return np.full(count, occurring[0], np.uint8)
+    if len(occurring) == 1 or not code or code[-1] == 0:
+        raise PayloadError(f"the entropy code of {len(occurring)} symbols has {len(code)} bytes, or ends with a zero")
+    model, coder = _model(entries, kind), _coder(_words(code))
+    symbols = np.empty(count, np.uint8)
+    for start in range(0, count, _TOGETHER):
+        part = symbols[start : start + _TOGETHER]
+        part[:] = occurring[coder.decode(model, len(part))]
+    if not coder.is_empty():
         raise PayloadError("the entropy code does not end where it began")
-    reader.take(2 * used)
     return symbols
+
+
+def _words(code: bytes) -> NDArray[np.uint32]:
+    return np.frombuffer(code + bytes(-len(code) % _WORD), "<u4").astype(np.uint32)
+
+
+def _number(number: int) -> bytes:
+    code = bytearray()
+    while number > 127:
+        code.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*code, number])
+
+
+def _take_number(reader: Reader) -> int:
+    number = 0
+    for place in range(_NUMBER_BYTES):
+        byte = reader.take(1)[0]
+        number |= (byte & 127) << 7 * place
+        if byte < 128:
+            if byte == 0 < place:
+                break
+            return number
+    raise PayloadError("the length of an entropy code is none that is written")

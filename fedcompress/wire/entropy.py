@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 Counts = NDArray[np.int64]
 
 _BLOCK_BYTES = 16
+_MANY = 1 << 16
+_PART = 1 << 18
 
 
 def binary_bits(ones: int, size: int) -> float:
@@ -31,24 +33,45 @@ def bits(counts: Counts) -> float:
     return float(total * np.log2(total) - counts @ np.log2(counts)) if counts.size > 1 else 0.0
 
 
-def values_bits(planes: NDArray[np.uint8], filled: NDArray[np.bool_], absent: int = 0) -> float:
-    """Returns the bits for symbols given as byte planes: which of them are zero, then each plane of the others.
+def values_bits(symbols: NDArray[Any], filled: NDArray[np.bool_], absent: int = 0) -> float:
+    """Returns the bits for symbols: which of them are zero, then each byte of the others, by its rank.
 
     Coding the zeros apart is exact for one plane (chain rule of the entropy), and for several planes it avoids
     counting in each of them that an element is zero.
 
     Args:
-        planes: Bytes with shape (bytes per symbol, number of symbols).
+        symbols: With shape (n,), little endian.
         filled: Which of these symbols have a byte other than zero.
         absent: Zeros that are not among the symbols, because their support is coded instead.
     """
     size = filled.size
     zeros = size - int(np.count_nonzero(filled))
     total = binary_bits(zeros + absent, size + absent)
-    for plane in planes:
-        counts = np.bincount(plane, minlength=256)
+    for counts in plane_counts(symbols):
         counts[0] -= zeros
         total += bits(counts)
+    return total
+
+
+def plane_counts(symbols: NDArray[Any]) -> list[Counts]:
+    """Returns how often each byte occurs at each rank of symbols, the highest rank first.
+
+    Two ranks of many symbols are counted in one pass.
+    """
+    flat = symbols.reshape(-1)
+    if flat.itemsize == 1 or flat.size < _MANY:
+        ranks = flat.view(np.uint8).reshape(flat.size, flat.itemsize).T[::-1]
+        return [_counted(rank, 256) for rank in ranks]
+    pairs = flat.view("<u2").reshape(flat.size, flat.itemsize // 2).T[::-1]
+    tables = [_counted(pair, 1 << 16).reshape(256, 256) for pair in pairs]
+    return [counts for table in tables for counts in (table.sum(axis=1), table.sum(axis=0))]
+
+
+def _counted(values: NDArray[Any], kinds: int) -> Counts:
+    """Returns how often each value below `kinds` occurs; by parts, since NumPy makes integers of 8 bytes of them."""
+    total = np.zeros(kinds, np.int64)
+    for start in range(0, values.size, _PART):
+        total += np.bincount(values[start : start + _PART], minlength=kinds)
     return total
 
 

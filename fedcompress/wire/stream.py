@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from importlib.util import find_spec
 from typing import Final, Literal, get_args
 
 from fedcompress.errors import InputError, PayloadError, shown, suggestion
@@ -86,6 +87,11 @@ class Encoding:
             yield "feedback needs delta = true: only what a difference leaves out can be added to the next one"
         if self.feedback and all(values == EXACT and share == 1 for values, share in both):
             yield "feedback has nothing to feed back: float32 without top_k leaves nothing out"
+        if self.entropy and find_spec("constriction") is None:
+            yield (
+                "entropy = true needs the package constriction, which has no wheel for this machine; "
+                "with Rust installed, pip install constriction builds it"
+            )
         if not 1 <= self.clusters <= 255:
             yield f"clusters = {self.clusters}; expected 1 to 255"
 

@@ -69,14 +69,14 @@ class Sent:
 
     def bound_bits(self) -> float:
         """Returns the entropy of what the receiver does not know; the reference of a difference is known."""
-        planes, filled = symbols.byte_planes(self.symbols), self.filled
+        sent, filled = self.symbols, self.filled
         bits = sum(map(entropy.array_bits, self.exact)) + self.values.side_bits(self.side)
         if self.in_mask is None or self.layout in _WITH_MASK:
             size = self.size if self.in_mask is None else int(np.count_nonzero(self.in_mask))
             absent = size - self.symbols.size if self.layout in _WITH_SUPPORT else 0
-            return bits + entropy.values_bits(planes, filled, absent)
+            return bits + entropy.values_bits(sent, filled, absent)
         # The dense codec sends every value; that the mask leaves some of them zero is known all the same.
-        return bits + sum(entropy.values_bits(planes[:, side], filled[side]) for side in (self.in_mask, ~self.in_mask))
+        return bits + sum(entropy.values_bits(sent[side], filled[side]) for side in (self.in_mask, ~self.in_mask))
 
 
 def write(
@@ -152,13 +152,18 @@ class _Body:
 
     def plain(self, zeros: bool, deflating: bool) -> tuple[bytes, Sent]:
         """Returns the stream of raw or deflated bytes; with `zeros`, it leaves those out where that pays."""
-        filled, values = self.everything.filled, self.everything.values
-        places = support.encode(filled, deflating) if zeros else b""
-        shorter = len(places) + symbols.packed_size(int(np.count_nonzero(filled)), values)
-        supported = zeros and shorter < symbols.packed_size(filled.size, values)
-        sent = self._sent(supported)
-        pieces = self._pieces(places if supported else b"", symbols.pack(sent.symbols, values))
+        values = self.everything.values
+        places = self._places(deflating) if zeros else b""
+        sent = self._sent(bool(places))
+        pieces = self._pieces(places, symbols.pack(sent.symbols, values))
         return self._header(sent).write(self.start, pieces, deflating), sent
+
+    def _places(self, deflating: bool) -> bytes:
+        """Returns which symbols are not zero, if that and these symbols are fewer bytes than all; else nothing."""
+        filled, values = self.everything.filled, self.everything.values
+        places = support.encode(filled, deflating)
+        shorter = len(places) + symbols.packed_size(int(np.count_nonzero(filled)), values)
+        return places if shorter < symbols.packed_size(filled.size, values) else b""
 
     def coded(self, sparse: bool) -> tuple[bytes, Sent]:
         """Returns the stream whose symbols are entropy coded, and their positions where few are not zero."""

@@ -16,13 +16,16 @@ from fedcompress.models import channels
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.architectures.lenet5 import LeNet5
 from fedcompress.models.architectures.mini_cnn import MiniCNN
+from fedcompress.models.architectures.resnet_8 import ResNet8
 from fedcompress.models.cost import multiply_adds
 from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.trainer import Trainer, predict
 from fedcompress.wire.content import Arrays
-from tests.models.test_channels import Normalised, Residual
+from tests.models.test_channels import Joined, Normalised, Residual
 
 LENET = ModelSpec("lenet5", LeNet5(), (28, 28, 1), 10)
+RESIDUAL = ModelSpec("residual", Residual(), (8, 8, 1), 10)
+GROUPED = ModelSpec("resnet-8", ResNet8(), (8, 8, 1), 10)
 MINI = ModelSpec("mini-cnn", MiniCNN(), (8, 8, 1), 10)
 
 
@@ -77,7 +80,7 @@ def test_all_channels_are_no_mask() -> None:
     assert half.target(1) == half.target(3) == 0.5
 
 
-@pytest.mark.parametrize(("spec", "first"), [(MINI, 0), (MINI, 3), (LENET, 5)])
+@pytest.mark.parametrize(("spec", "first"), [(MINI, 0), (MINI, 3), (LENET, 5), (RESIDUAL, 1), (GROUPED, 2)])
 def test_the_masked_network_and_the_slice_say_the_same_and_train_alike(spec: ModelSpec, first: int) -> None:
     """Plain SGD: three epochs of either give the same weights, to rounding; the slice is the smaller network."""
     compression, rng = of_width(0.5), np.random.default_rng(0)
@@ -115,8 +118,8 @@ def test_a_width_is_above_zero_and_at_most_one(width: float) -> None:
 
 
 def test_models_whose_channels_cannot_be_followed_are_refused() -> None:
-    with pytest.raises(InputError, match=r"model 'r': channels cannot be pruned: layer 'sum' \(Add\)|branches part"):
-        of_width(0.5).check(ModelSpec("r", Residual(), (8, 8, 1), 10))
+    with pytest.raises(InputError, match=r"model 'j': channels cannot be pruned: layer 'beside' \(Concatenate\)"):
+        of_width(0.5).check(ModelSpec("j", Joined(), (8, 8, 1), 10))
 
 
 def test_models_with_statistics_are_refused() -> None:

@@ -379,8 +379,8 @@ IMAGES = [np.zeros((2, 2), np.uint8)] * 2
     [
         ({"train": FakeTable(image=IMAGES, label=[0, 1])}, "has the splits train; expected train and one of test"),
         ({"train": FakeTable(picture=IMAGES, label=[0, 1])}, "has the columns picture, label; expected one of image"),
-        ({"train": FakeTable(image=IMAGES, label=["a", "b"])}, "labels; expected integers"),
-        ({"train": FakeTable(image=IMAGES, label=[])}, "0 float64 labels"),
+        ({"train": FakeTable(image=IMAGES, label=["a", "b"])}, "labels of <U1; expected integers"),
+        ({"train": FakeTable(image=IMAGES, label=[])}, "labels of float64; expected integers"),
         ({"train": FakeTable(image=[IMAGES[0], np.zeros((3, 2), np.uint8)], label=[0, 1])}, "images of 2 shapes"),
         ({"train": FakeTable(image=IMAGES, label=[-1, -1])}, "labels from -1 to -1"),
     ],

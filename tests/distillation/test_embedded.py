@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fedcompress.data.loading import common_examples, load_dataset
 from fedcompress.distillation.embedded import EMBED, EMBEDDING
+from fedcompress.engines.inline import InlineEngine
+from fedcompress.engines.superlink import SuperLinkEngine
 from fedcompress.errors import InputError
+from fedcompress.launch import check_privacy
+from fedcompress.options import Options
 from fedcompress.privacy.accounting import Release
-from fedcompress.privacy.accounts import Accounts
+from fedcompress.privacy.accounts import NOT_COVERED, Accounts
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario.sections import PrivacySettings
 from fedcompress.seeding import generator
@@ -51,7 +57,7 @@ def test_a_client_releases_once_and_every_round_draws_from_it(tmp_path: Path) ->
     assert [row["client"] for row in ledger] == [0, 1, 2, 3]
     assert {(row["round"], row["what"], row["sampling"], row["steps"]) for row in ledger} == {(1, EMBEDDING, 1.0, 1)}
     assert {round(row["noise"], 4) for row in ledger} == {0.4999}
-    covered = {"delta": 1e-5, "unit": "example", "noise": "seed", "not_covered": "models, predictions and metrics"}
+    covered = {"delta": 1e-5, "unit": "example", "noise": "seed", "not_covered": NOT_COVERED}
     assert summary["privacy"] == {"epsilon": summary["epsilon"], **covered}
 
 
@@ -97,7 +103,7 @@ def test_without_privacy_a_release_is_exact_and_has_no_epsilon(tmp_path: Path) -
     summary, directory, _ = run(setup, tmp_path / "run")
     assert [row["epsilon"] for row in directory.rows("privacy")] == [None] * 4
     assert directory.rows("rounds")[0]["epsilon"] is None
-    assert summary["privacy"] == {"epsilon": float("inf"), "not_covered": "models, predictions and metrics"}
+    assert summary["privacy"] == {"epsilon": float("inf"), "not_covered": NOT_COVERED}
 
 
 def test_a_trusted_server_clips_and_adds_the_noise(tmp_path: Path) -> None:
@@ -122,6 +128,42 @@ def test_every_strategy_on_public_data(strategy: str, client: str, tmp_path: Pat
     assert summary["status"] == "completed"
     assert len(sent(directory)) == 4
     assert summary["epsilon"] == pytest.approx(10.0, abs=1e-3)
+
+
+def test_tiers_are_taught_on_it(tmp_path: Path) -> None:
+    pruned = {"compression": "magnitude", "sparsity": 0.5, "compression_params": {"mask": "server", "end_round": 1}}
+    setup = made(
+        "fedavg",
+        "distilling",
+        groups=[{"name": "watch", "model": "mini-cnn", "client": "distilling", **pruned}],
+        server__params__tiers="kd",
+    )
+    setup.check_models()
+    summary, directory, _ = run(setup, tmp_path / "run")
+    assert [client for _, client in sent(directory)] == [0, 1, 2, 3]
+    assert "tier watch after" in directory.rows("rounds")[-1]
+    assert summary["epsilon"] == pytest.approx(10.0, abs=1e-3)
+
+
+def test_seeded_noise_and_a_trusted_server_are_refused_where_clients_are_apart() -> None:
+    engine = SuperLinkEngine(Options("superlink"))
+    with pytest.raises(InputError) as raised:
+        check_privacy(made(privacy__unit="client"), engine)
+    assert raised.value.problems == [
+        'privacy.noise: received "seed", but with engine superlink clients are apart from the server, which knows the '
+        'seed and could take the noise off; use noise = "system".',
+        'privacy.unit: received "client", for which the server adds the noise, but with engine superlink clients add '
+        'their own; use unit = "example".',
+    ]
+    check_privacy(made(privacy__noise="system"), engine)
+    check_privacy(made(), InlineEngine(Options()))
+
+
+def test_examples_that_two_data_sets_share_are_found() -> None:
+    data = load_dataset("digits")
+    part = replace(data, x_train=data.x_train[:30], y_train=data.y_train[:30])
+    assert common_examples(data, part) == 30
+    assert common_examples(data, replace(part, x_train=255 - part.x_train)) == 0
 
 
 def test_the_same_model_with_any_number_of_workers(tmp_path: Path) -> None:
@@ -155,8 +197,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "nothing to cover": (
         {"public__source": "holdout"},
-        "privacy: covers what clients release for public.source = \"embedding\", received 'holdout'; nothing here "
-        "would be private. Use that source, or leave [privacy] out.",
+        'privacy: covers what clients release for public.source = "embedding" or "gan", received \'holdout\'; nothing '
+        "here would be private. Use one of these sources, or leave [privacy] out.",
     ),
     "a client that cannot": (
         {"groups__all__client": "sgd", "server__strategy": "feddf"},
@@ -181,9 +223,30 @@ def test_an_epsilon_that_leaves_nothing_to_learn_from() -> None:
     made(privacy__epsilon=1.0).check_models()
 
 
-def test_exact_counts_of_labels_are_refused_beside_a_budget() -> None:
-    with pytest.raises(InputError, match='received "class_counts", for which clients send exact counts of their label'):
-        made("feddf", "distilling", server__params__ensemble="class_counts").check_models()
+def test_counts_of_labels_are_those_of_the_release(tmp_path: Path) -> None:
+    setup = made("feddf", "distilling", server__params__ensemble="class_counts", rounds=1)
+    setup.check_models()
+    assert len(setup.warnings) == 1
+    _, directory, _ = run(setup, tmp_path / "run")
+    assert "label counts" not in {row["content"] for row in directory.rows("ledger")}
+    fed, public = federation(setup), setup.server.public
+    state = public.train(fed, list(fed.clients), public.initial())
+    deviation = setup.public.embedded.count_deviation(1)
+    for client, counts in state["counts"].items():
+        held = np.bincount(setup.data.train(int(client)).y, minlength=10)
+        assert np.abs(counts - held).max() < 4.5 * deviation
+        assert counts.min() >= 0
+
+
+def test_nothing_is_told_of_one_client_where_clients_are_hidden() -> None:
+    with pytest.raises(InputError, match=r'with privacy\.unit = "client" nothing is told of one client; use another'):
+        made(
+            "feddf",
+            "distilling",
+            server__params__ensemble="class_counts",
+            privacy__unit="client",
+            privacy__epsilon=30.0,
+        ).check_models()
 
 
 def test_accounts_add_up_and_keep_to_a_budget() -> None:

@@ -110,6 +110,28 @@ def test_every_round_and_where_clients_train_on_from(start: str, tmp_path: Path)
     assert again["model_digest"] == summary["model_digest"]
 
 
+def test_a_tier_that_clients_train_on_from_is_scored_as_they_decode_it(tmp_path: Path) -> None:
+    """4 bits on the wire: the watch's client begins round 3 with what was scored after round 2, to the bit."""
+    params = {"tiers": "kd", "tier_start": "tier", "tier_rounds": 0, "tier_blocks": 1, "tier_epochs": 1}
+    made = federating.experiment(
+        {**QUICK, "rounds": 3, "wire": {"values": "int4"}, "server": {"strategy": "fedavg", "params": params}}
+    )
+    fed = federating.federation(made)
+    state = made.server.initial(fed)
+    for number in (1, 2):
+        fed.begin(number)
+        state = made.tiers.after(fed, state, made.server.round(fed, state))
+    watch, spec = made.groups["watch"], made.groups["watch"].model
+    scored = made.tier(state, watch)
+    assert all(len(np.unique(scored[i])) <= 16 for i in spec.prunable)
+    masks = made.server.masks_of(state, watch)
+    assert all(np.array_equal(scored[i] != 0, m & (scored[i] != 0)) for i, m in zip(spec.prunable, masks, strict=True))
+    fed.begin(3)
+    (client,) = (c for c in made.clients if c.group == "watch")
+    (reply,) = fed.call("train", {client: {"weights": scored, "mask": masks}})
+    assert all(np.array_equal(a, b) for a, b in zip(scored, reply.request["weights"], strict=True))
+
+
 def test_tiers_are_part_of_the_digest(tmp_path: Path) -> None:
     first, _, _ = federating.run(of({"tier_blocks": 1}), tmp_path / "first")
     second, _, _ = federating.run(of({"tier_blocks": 1, "tier_learning_rate": 0.001}), tmp_path / "second")

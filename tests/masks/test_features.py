@@ -84,5 +84,5 @@ class Branching(Architecture):
 
 def test_a_network_that_cannot_be_followed_is_refused_by_its_layer() -> None:
     spec = ModelSpec("branching", Branching(), (8, 8, 1), 10)
-    with pytest.raises(InputError, match="'branching': channels cannot be pruned: layer"):
+    with pytest.raises(InputError, match="'branching': channels of layer 'dense' are tied to those of others"):
         describe(spec, spec.template, X, Y)

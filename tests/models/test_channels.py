@@ -17,7 +17,10 @@ from fedcompress.models.architectures.lenet5 import LeNet5
 from fedcompress.models.architectures.medium_cnn import MediumCNN
 from fedcompress.models.architectures.mini_cnn import MiniCNN
 from fedcompress.models.architectures.mlp import MLP
+from fedcompress.models.architectures.resnet_8 import ResNet8
 from fedcompress.models.architectures.small_cnn import SmallCNN
+from fedcompress.models.ties import readers
+from fedcompress.plugins import Plugins
 from fedcompress.training.trainer import predict
 
 
@@ -43,20 +46,46 @@ class Pooled(Architecture):
 
 
 class Residual(Architecture):
-    """Two branches that are added."""
+    """Two branches that are added, after another that is flattened."""
 
     def features(self, inputs: Any) -> Any:
-        x = keras.layers.Conv2D(4, 3, padding="same")(inputs)
-        x = keras.layers.Add(name="sum")([x, keras.layers.Conv2D(4, 3, padding="same")(x)])
-        return keras.layers.Flatten()(x)
+        x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+        y = keras.layers.Conv2D(6, 3, padding="same", activation="relu")(x)
+        x = keras.layers.Add(name="sum")([x, keras.layers.Conv2D(4, 3, padding="same")(y)])
+        return keras.layers.Dense(5, activation="relu")(keras.layers.Flatten()(x))
 
 
 class Depthwise(Architecture):
-    """A convolution whose channels are tied to those before it."""
+    """A convolution whose channels are those before it."""
 
     def features(self, inputs: Any) -> Any:
         x = keras.layers.Conv2D(4, 3)(inputs)
         return keras.layers.Flatten()(keras.layers.DepthwiseConv2D(3, name="depth")(x))
+
+
+class Multiplied(Architecture):
+    """A depthwise convolution that makes two channels of each."""
+
+    def features(self, inputs: Any) -> Any:
+        x = keras.layers.Conv2D(4, 3)(inputs)
+        return keras.layers.Flatten()(keras.layers.DepthwiseConv2D(3, depth_multiplier=2, name="two")(x))
+
+
+class Joined(Architecture):
+    """Two branches side by side."""
+
+    def features(self, inputs: Any) -> Any:
+        x = keras.layers.Conv2D(4, 3, padding="same")(inputs)
+        x = keras.layers.Concatenate(name="beside")([x, keras.layers.Conv2D(4, 3, padding="same")(x)])
+        return keras.layers.Flatten()(x)
+
+
+class AddedToInputs(Architecture):
+    """A branch that is added to the examples."""
+
+    def features(self, inputs: Any) -> Any:
+        x = keras.layers.Conv2D(inputs.shape[-1], 3, padding="same")(inputs)
+        return keras.layers.Flatten()(keras.layers.Add(name="onto")([inputs, x]))
 
 
 def spec_of(architecture: Architecture, shape: tuple[int, ...] = (28, 28, 1)) -> ModelSpec:
@@ -72,20 +101,21 @@ def test_lenet5() -> None:
     """226 units; the first dense layer reads 16 maps of 5 x 5."""
     layers = spec_of(LeNet5()).channels
     assert [layer.channels for layer in layers] == [6, 16, 120, 84, 10]
-    assert [layer.repeats for layer in layers] == [1, 1, 25, 1, 1]
-    assert [(layer.kernel, layer.vectors) for layer in layers] == [
-        (0, (1,)),
-        (2, (3,)),
-        (4, (5,)),
-        (6, (7,)),
-        (8, (9,)),
+    assert [[kernel.repeats for kernel in layer.kernels] for layer in layers] == [[1], [1], [25], [1], [1]]
+    assert [([kernel.position for kernel in layer.kernels], layer.vectors) for layer in layers] == [
+        ([0], (1,)),
+        ([2], (3,)),
+        ([4], (5,)),
+        ([6], (7,)),
+        ([8], (9,)),
     ]
+    assert [layer.kernels[0].reads for layer in layers] == [None, 0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
     ("architecture", "shape"),
     [(a(), (28, 28, 1)) for a in (LeNet5, MiniCNN, SmallCNN, MediumCNN, BigCNN, MLP, Normalised, Pooled)]
-    + [(BigCNN(), (32, 32, 3)), (MLP(), (30,))],
+    + [(BigCNN(), (32, 32, 3)), (MLP(), (30,)), (Residual(), (8, 8, 1)), (Depthwise(), (8, 8, 3))],
     ids=lambda item: type(item).__name__,
 )
 def test_the_smaller_model_has_the_outputs_of_the_masked_one(architecture: Architecture, shape: Any) -> None:
@@ -126,12 +156,65 @@ def test_masks_and_channels_are_two_ways_to_say_the_same() -> None:
     assert channels.masks_of(spec, kept)[2].sum() == 25 * kept[1].sum() * kept[2].sum()
 
 
+def test_channels_that_are_added_are_one_set() -> None:
+    """The second convolution reads the first's four channels, the third makes four that are added to them."""
+    first, second, dense, head = spec_of(Residual(), (8, 8, 1)).channels
+    assert [(k.layer, k.reads, k.repeats) for k in first.kernels] == [("conv2d", None, 1), ("conv2d_2", 1, 1)]
+    assert (first.channels, first.vectors, first.flattened) == (4, (1, 5), ("flatten",))
+    assert [(k.layer, k.reads, k.repeats) for k in (*second.kernels, *dense.kernels, *head.kernels)] == [
+        ("conv2d_1", 0, 1),
+        ("dense", 0, 64),
+        ("head", 2, 1),
+    ]
+
+
 @pytest.mark.parametrize(
-    ("architecture", "name"), [(Residual(), "'sum' (Add)"), (Depthwise(), "'depth' (DepthwiseConv2D)")]
+    ("name", "sets"),
+    [("resnet-8:batch", 6), ("resnet-8:group", 6), ("mobilenet-v2:0.1", 23)],
 )
-def test_what_cannot_be_followed_is_named(architecture: Architecture, name: str) -> None:
+def test_branches_lose_the_same_channels(name: str, sets: int) -> None:
+    """Half of the units of each set, and the masked network says what the smaller one says, normalised or not."""
+    spec = ModelSpec(name, Plugins().architecture(name), (8, 8, 3), 10)
+    rng = np.random.default_rng(1)
+    kept = [np.repeat(rng.permutation(t.units) < max(1, t.units // 2), t.unit) for t in spec.channels[:-1]]
+    assert len(kept) == sets
+    assert {t.unit for t in spec.channels[:-1]} == ({1} if spec.name.endswith("batch") else {4})
+    masks = channels.masks_of(spec, kept)
+    assert all(np.array_equal(a, b) for a, b in zip(channels.kept_of(spec, masks), kept, strict=True))
+    masked = masking.restrict(random_weights(spec, rng), channels.held(spec, masks))
+    small, sliced = channels.shrunk(spec, masked)
+    assert [a.shape for a in sliced] == [a.shape for a in small.template]
+    assert [t.channels for t in small.channels[:-1]] == [int(k.sum()) for k in kept]
+    assert small.parameters < 0.35 * spec.parameters
+    x = rng.random((5, 8, 8, 3), np.float32)
+    expected = predict(spec, masked, x)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(predict(small, sliced, x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_group_that_is_normalised_together_goes_as_a_whole() -> None:
+    """Of four channels that share a mean, three that nothing reads stay because of the fourth."""
+    spec = ModelSpec("resnet-8", ResNet8(), (8, 8, 1), 10)
+    weights = random_weights(spec, np.random.default_rng(0))
+    (reader,) = readers(spec.channels, 1)
+    weights[reader.position][:, :, :7] = 0
+    small, sliced = channels.shrunk(spec, weights)
+    assert [t.channels for t in small.channels] == [16, 12, 32, 32, 64, 64, 10]
+    x = np.random.default_rng(2).random((3, 8, 8, 1), np.float32)
+    np.testing.assert_allclose(predict(small, sliced, x), predict(spec, weights, x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "problem"),
+    [
+        (Joined(), "'beside' (Concatenate) has no channels that could be followed"),
+        (Multiplied(), "'two' (DepthwiseConv2D) makes several channels of one"),
+        (AddedToInputs(), "'onto' (Add) adds to the model's inputs, whose channels stay"),
+    ],
+)
+def test_what_cannot_be_followed_is_named(architecture: Architecture, problem: str) -> None:
     with pytest.raises(InputError) as error:
         spec_of(architecture).channels  # noqa: B018
     assert "channels cannot be pruned" in str(error.value)
-    assert name.split()[0] in str(error.value) or "branches" in str(error.value)
+    assert problem in str(error.value)
     assert "Conv2D, Dense" in str(error.value)

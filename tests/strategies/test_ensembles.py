@@ -72,6 +72,14 @@ def test_no_other_rule_asks_what_clients_hold(rule: str, tmp_path: Path) -> None
     assert counts_sent(run(setup, tmp_path / "run")[1]) == []
 
 
+def test_own_models_are_tested_once_in_a_round(tmp_path: Path) -> None:
+    """After the last action; where it is not sure that one follows, as where clients cannot be weighed, after each."""
+    for rule, tested in (("mean_logits", {"digest"}), ("class_counts", {"teach", "digest"})):
+        _, directory, _ = run(made("dsfl", rule), tmp_path / rule)
+        rows = directory.rows("clients")
+        assert {row["action"] for row in rows if row.get("test_accuracy") is not None} == tested
+
+
 def test_a_client_that_is_drawn_later_sends_its_counts_then(tmp_path: Path) -> None:
     setup = made("feddf", "class_counts", rounds=4, server__cohort=0.5)
     _, directory, _ = run(setup, tmp_path / "run")

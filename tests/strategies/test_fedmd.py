@@ -9,12 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedcompress.errors import InputError
+from fedcompress.errors import InputError, RunError
 from fedcompress.training.loop import Trained
 from federating import experiment, run
 
 PUBLIC = {"source": "holdout", "examples": 200}
 GROUP = {"name": "all", "model": "mini-cnn", "client": "fedmd"}
+GONE = {
+    "gone": {
+        "downlink_bits_per_second": 1e9,
+        "uplink_bits_per_second": 1e9,
+        "multiply_adds_per_second": 1e12,
+        "dropout": 0.999999,
+    }
+}
 PRUNED = {
     "name": "pruned",
     "model": "mini-cnn",
@@ -52,6 +60,38 @@ def test_clients_begin_on_labelled_public_data(group: dict[str, Any], tmp_path: 
         assert rows[0]["train_loss"] < 1.5  # 25 passes over its own examples, where one leaves 2.2
     else:
         assert summary["groups"]["pruned"]["sparsity"] == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_client_that_fails_as_it_begins_costs_its_contribution_alone(tmp_path: Path) -> None:
+    """Client 0 is never reached while it begins; in round 2 it begins while the others predict: one call, two of 3."""
+    groups = [{**GROUP, "name": "there", "share": 0.667}, {**GROUP, "name": "away", "share": 0.333, "device": "gone"}]
+    server = {"strategy": "fedmd", "minimum_replies": 2}
+    setup = experiment({**made().scenario.table(), "devices": GONE, "groups": groups, "server": server})
+    summary, directory, _ = run(setup, tmp_path / "run")
+    assert summary["status"] == "completed"
+    (away,) = setup.groups["away"].clients
+    rows = directory.rows("clients")
+    said = [(row["round"], row["action"], row["status"] == "ok") for row in rows if row["client"] == away]
+    assert said == [(1, "pretrain", False), (2, "pretrain", False)]
+    assert [(row["round"], row["action"]) for row in rows if row["client"] != away and row["status"] == "ok"] == [
+        (number, action)
+        for number, first in ((1, "pretrain"), (2, "predict"))
+        for action in (first, "study")
+        for _ in range(2)
+    ]
+
+
+def test_too_few_in_all_end_the_run(tmp_path: Path) -> None:
+    setup = experiment({**made().scenario.table(), "devices": GONE, "groups": [{**GROUP, "device": "gone"}]})
+    with pytest.raises(RunError, match=r"round 1, action 'pretrain': 0 good replies of 3, server.minimum_replies is 1"):
+        run(setup, tmp_path / "run")
+
+
+def test_own_models_are_tested_once_in_a_round(tmp_path: Path) -> None:
+    _, directory, _ = run(made(), tmp_path / "run")
+    rows = directory.rows("clients")
+    assert {row["action"] for row in rows if row.get("test_accuracy") is not None} == {"study"}
+    assert sum(row.get("test_accuracy") is not None for row in rows) == 2 * 3
 
 
 def test_published_settings_are_the_defaults() -> None:

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from clients.relay import Relay
+from fedcompress.compression import masks as masking
 from fedcompress.distillation.projector import projected
 from fedcompress.errors import InputError
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.training.trainer import Trainer
+from fedcompress.results.run.checkpoint import Checkpoints
+from fedcompress.training.trainer import Trainer, evaluate
 from fedcompress.wire.content import Arrays
-from federating import experiment, run
+from federating import experiment, federation, run
 
 BACK = ("plain", "kd", "simkd")
 GENERATED = {"source": "gan", "examples": 200, "guide": 0.1}
@@ -60,6 +62,22 @@ def test_of_one_model(back: str, on: str, tmp_path: Path) -> None:
         for name in ([] if back == "plain" else ["pruned"]) + (["generator", "seed"] if generator else [])
     }
     assert (("uplink", "generator") in contents(directory, second)) == bool(generator)
+
+
+def test_of_one_model_the_second_deploys_what_it_has_pruned(tmp_path: Path) -> None:
+    """The global model is the first's; what the second sent last is its own, of its sparsity, and is what it runs."""
+    setup = made("kd")
+    summary, directory, _ = run(setup, tmp_path / "run")
+    groups = summary["groups"]
+    assert groups["dense"]["deployed_accuracy"] == groups["dense"]["accuracy"]
+    assert 0.1 < groups["pruned"]["deployed_accuracy"] < 1
+    state = Checkpoints(directory).load().state
+    second = setup.clients[setup.groups["pruned"].clients[0]]
+    weights = setup.server.deployed(state, second)
+    spec = setup.groups["pruned"].model
+    assert masking.sparsity(weights, spec.prunable) == pytest.approx(0.8, abs=0.01)
+    assert evaluate(spec, weights, setup.data.test_examples).accuracy == groups["pruned"]["deployed_accuracy"]
+    assert setup.server.deployed(setup.server.initial(federation(setup)), second) is None
 
 
 @pytest.mark.parametrize("on", ["own", "public"])

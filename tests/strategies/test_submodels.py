@@ -19,7 +19,7 @@ from fedcompress.errors import InputError
 from fedcompress.models import channels
 from fedcompress.models.architecture import Architecture, ModelSpec
 from fedcompress.models.architectures.mini_cnn import MiniCNN
-from fedcompress.models.chain import adjusted
+from fedcompress.models.walking import adjusted
 from fedcompress.options import Options
 from fedcompress.results.export import export_models
 from fedcompress.scenario.sections import TrainingSettings

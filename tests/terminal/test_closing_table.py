@@ -71,7 +71,25 @@ def test_personal_accuracy_has_a_column_where_it_was_measured() -> None:
     shown = lines(table, 100)
     assert shown[3].split()[:5] == ["group", "clients", "deployed", "personal", "global"]
     assert shown[6].split()[:5] == ["watch", "5", "0.8800", "0.9400", "0.9290"]
-    assert shown[-1] == "after one more local epoch (personal): mean 0.9500, worst tenth 0.9000"
+    assert shown[-2:] == [
+        "after one more local epoch (personal): mean 0.9500, worst tenth 0.9000",
+        "models, deflated: server-class 50 B, watch 50 B",
+    ]
+
+
+@pytest.mark.parametrize("personal", [None, {"mean": 0.95, "std": 0.1, "worst10": 0.9}])
+def test_it_is_one_block_in_80_columns(personal: dict[str, float] | None) -> None:
+    """With every column that there can be, the widest figures, and a name of 12 letters that is not broken."""
+    table = summary(personal=personal)
+    widest = {"clients": 10_000, "upload_bytes": 123.4e6, "dense_upload_bytes": 123.4e6, "compressed_bytes": 123.4e6}
+    for group in table["groups"].values():
+        group.update(widest, personal_accuracy=0.94)
+    shown = lines(table)
+    header = next(i for i, line in enumerate(shown) if line.startswith("group"))
+    assert [line.split()[0] for line in shown[header + 2 : header + 4]] == ["server-class", "watch"]
+    assert shown[header + 4] == ""
+    assert sum(line.startswith("group") for line in shown) == 1
+    assert max(map(len, shown)) <= 80
 
 
 def test_what_is_not_known_is_not_shown() -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from fedcompress.wire import entropy
-from fedcompress.wire.symbols import byte_planes
 
 
 def filled(symbols: np.ndarray) -> np.ndarray:
@@ -29,10 +28,10 @@ def test_one_plane_is_the_plain_entropy_of_its_symbols() -> None:
     """Chain rule: H(symbol) = H(zero or not) + P(not zero) H(symbol | not zero)."""
     symbols = np.random.default_rng(0).integers(-2, 3, 1000).astype(np.int8)
     plain = entropy.bits(np.unique(symbols, return_counts=True)[1])
-    assert entropy.values_bits(byte_planes(symbols), filled(symbols)) == pytest.approx(plain)
+    assert entropy.values_bits(symbols, filled(symbols)) == pytest.approx(plain)
     sent = symbols[symbols != 0]
     absent = symbols.size - sent.size
-    assert entropy.values_bits(byte_planes(sent), filled(sent), absent) == pytest.approx(plain)
+    assert entropy.values_bits(sent, filled(sent), absent) == pytest.approx(plain)
 
 
 def test_bound_of_sparse_float32() -> None:
@@ -40,8 +39,16 @@ def test_bound_of_sparse_float32() -> None:
     rng = np.random.default_rng(0)
     symbols = np.zeros(1_000_000, "<u4")
     symbols[rng.permutation(symbols.size)[:100_000]] = rng.integers(1, 2**32, 100_000)
-    bits = entropy.values_bits(byte_planes(symbols), symbols != 0) / symbols.size
+    bits = entropy.values_bits(symbols, symbols != 0) / symbols.size
     assert bits == pytest.approx(3.67, abs=0.005)
+
+
+def test_two_ranks_are_counted_in_one_pass() -> None:
+    symbols = np.random.default_rng(0).normal(size=300_000).astype("<f4")
+    ranks = [np.bincount(plane, minlength=256) for plane in symbols.view(np.uint8).reshape(-1, 4).T[::-1]]
+    assert [counts.tolist() for counts in entropy.plane_counts(symbols)] == [counts.tolist() for counts in ranks]
+    few = symbols[:300].astype("<f2")
+    assert [int(counts.sum()) for counts in entropy.plane_counts(few)] == [300, 300]
 
 
 def test_integers_count_bytes_that_vary() -> None:

@@ -53,7 +53,12 @@ class ChannelParams(ScheduleParams):
     nested: bool = Field(
         False, description="for a proposer: masks of sparser groups of an architecture lie inside those of denser ones"
     )
-    floor: int = Field(1, ge=0, description="channels that each layer keeps in any case; 0 lets a layer be emptied")
+    floor: int = Field(
+        1,
+        ge=0,
+        description="channels that each layer keeps in any case, or groups of those that are normalised together; 0 "
+        "lets a layer be emptied",
+    )
     jitter: float = Field(0.0, ge=0.0, description="standard deviation of noise on the logarithm of scores")
     count: Count = Field("weights", description="what sparsity is a fraction of")
     mask: Literal["client", "server"] = Field(

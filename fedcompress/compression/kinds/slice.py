@@ -1,9 +1,10 @@
 """slice: a sub-model of some of the channels, the same fraction of each layer, from the first round on.
 
 What a group holds is known from its width alone: of K channels of a layer ceil(width K), side by side, all inputs and
-all classes. The server strategy says where they begin: `heterofl` and `fjord` with the first, so that slices are
-nested, `fedrolex` with another one in each round. What is trained is the network of full size under structured masks,
-what is deployed and measured is the smaller dense model, which has the same outputs.
+all classes. Layers whose outputs are added count as one; channels that group normalisation ties are taken as one. The
+server strategy says where they begin: `heterofl` and `fjord` with the first, so that slices are nested, `fedrolex` with
+another one in each round. What is trained is the network of full size under structured masks, what is deployed and
+measured is the smaller dense model, which has the same outputs.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Slice(Masked):
         """Returns the masks of the channels from `first` on, each layer's taken as a ring; none at width 1."""
         if self.width == 1:
             return []
-        return channels.masks_of(spec, [_ring(size, self.width, first) for size in _sizes(spec)])
+        return channels.masks_of(spec, _windows(spec, self.width, first))
 
     def held(self, spec: ModelSpec, masks: Arrays) -> dict[int, NDArray[np.bool_]]:
         return channels.held(spec, masks)
@@ -104,7 +105,7 @@ class Slice(Masked):
             InputError: Its channels cannot be followed, or it keeps statistics, which sub-models of other widths would
                 need of their own.
         """
-        _sizes(spec)
+        spec.channels  # noqa: B018  says what is in the way
         if "statistic" in spec.kinds:
             raise InputError(
                 f"model {spec.name!r}: has batch normalisation, whose moving statistics sub-models of different widths "
@@ -114,11 +115,12 @@ class Slice(Masked):
 
 def prefixes(spec: ModelSpec, width: float) -> Kept:
     """Returns the first ceil(width K) of the K channels of each layer but the head."""
-    return [_ring(size, width, 0) for size in _sizes(spec)]
+    return _windows(spec, width, 0)
 
 
-def _sizes(spec: ModelSpec) -> list[int]:
-    return [layer.channels for layer in spec.channels[:-1]]
+def _windows(spec: ModelSpec, width: float, first: int) -> Kept:
+    """Returns a window of each set of channels but the head's, all beginning at the same unit."""
+    return [np.repeat(_ring(tied.units, width, first), tied.unit) for tied in spec.channels[:-1]]
 
 
 def _ring(size: int, width: float, first: int) -> NDArray[np.bool_]:

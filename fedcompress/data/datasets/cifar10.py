@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...files import irregular
 from ..cifar_pickle import read_batch
-from ..dataset import DataRoots, Dataset, DatasetSource
+from ..dataset import CIFAR10, DataRoots, Dataset, DatasetSource
 from ..fetch import Remote, fetch, not_found
 from ..formats import damaged, opened
 
@@ -149,7 +149,7 @@ def _assembled(batch: Callable[[str], Batch]) -> Dataset:
         images, y_train[here] = batch(f"data_batch_{number + 1}")
         x_train[here] = _as_images(images)
     images, y_test = batch("test_batch")
-    return Dataset("cifar10", x_train, y_train, np.ascontiguousarray(_as_images(images)), y_test, 10)
+    return Dataset("cifar10", x_train, y_train, np.ascontiguousarray(_as_images(images)), y_test, 10, published=CIFAR10)
 
 
 def _as_images(planes: NDArray[np.uint8]) -> NDArray[Any]:

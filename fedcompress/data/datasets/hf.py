@@ -1,4 +1,8 @@
-"""Any image classification data set of the Hugging Face hub: `dataset = "hf:NAME"`."""
+"""Any image classification data set of the Hugging Face hub: `dataset = "hf:NAME"`.
+
+What differs from the usual names is said behind the name, as in an address: `hf:NAME?label=character&client=writer_id`.
+Keys are `image`, `label` and `client` (whose example it is) for columns, `train` and `test` for splits, and `config`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +22,8 @@ from ..dataset import DataRoots, Dataset, DatasetSource
 IMAGE_COLUMNS = ("image", "img", "images", "pixel_values", "x")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "y")
 TEST_SPLITS = ("test", "validation", "valid")
+KEYS = ("image", "label", "client", "train", "test", "config")
+"""What may be said behind a name."""
 
 
 class Table(Protocol):
@@ -32,11 +39,12 @@ class Table(Protocol):
 class HuggingFace(DatasetSource):
     """From the library `datasets`, which downloads it, or finds it in its own cache."""
 
-    argument_name = "NAME"
+    argument_name = "NAME[?KEY=VALUE&...]"
 
     def load(self, roots: DataRoots) -> Dataset:
         """Returns the data set; see `DatasetSource.load`."""
         name = f"hf:{self.argument}"
+        repository, said = _parted(name, self.argument)
         if find_spec("datasets") is None:
             raise InputError(f'Data set {name!r} needs an extra: pip install "fedcompress[hf]"')
         # The library reads these when it is imported; a later change has no effect.
@@ -45,37 +53,58 @@ class HuggingFace(DatasetSource):
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         library = import_module("datasets")
         try:
-            splits = library.load_dataset(self.argument)
+            splits = library.load_dataset(repository, *([said["config"]] if "config" in said else []))
         except Exception as error:  # the library's errors have no common base
             raise InputError(f"Data set {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
-        return convert(name, splits)
+        return convert(name, splits, said)
 
 
-def convert(name: str, splits: Mapping[str, Table]) -> Dataset:
+def _parted(name: str, argument: str) -> tuple[str, dict[str, str]]:
+    """Returns the name of a repository, and what is said behind it.
+
+    Raises:
+        InputError: It says something else than `KEYS`.
+    """
+    repository, _, query = argument.partition("?")
+    said = dict(parse_qsl(query, keep_blank_values=True))
+    if unknown := sorted(set(said) - set(KEYS)) or [key for key, value in said.items() if not value]:
+        raise InputError(f"Data set {name!r}: received {unknown[0]!r}; expected {', '.join(KEYS)}, each with a value.")
+    return repository, said
+
+
+def convert(name: str, splits: Mapping[str, Table], said: Mapping[str, str] | None = None) -> Dataset:
     """Makes arrays of a training and a test split.
 
     Args:
         name: Of the data set.
         splits: "train" and one of `TEST_SPLITS`, each with a column of images of one size and one of integer labels.
+        said: Names of columns and splits that are others than the usual ones, by `KEYS`.
 
     Raises:
         InputError: A split or a column is missing, or images differ in size.
     """
-    test = next((split for split in TEST_SPLITS if split in splits), None)
-    if "train" not in splits or test is None:
+    said = said or {}
+    train, tests = said.get("train", "train"), (said["test"],) if "test" in said else TEST_SPLITS
+    test = next((split for split in tests if split in splits), None)
+    if train not in splits or test is None:
         have = ", ".join(splits)
-        expected = f"train and one of {', '.join(TEST_SPLITS)}"
+        expected = f"{train} and {'one of ' if len(tests) > 1 else ''}{', '.join(tests)}"
         raise InputError(f"Data set {name!r} has the splits {have}; expected {expected}.")
-    x_train, y_train = _arrays(name, splits["train"])
-    x_test, y_test = _arrays(name, splits[test])
-    return Dataset(name, x_train, y_train, x_test, y_test, int(max(y_train.max(), y_test.max(), 0)) + 1)
+    x_train, y_train = _arrays(name, splits[train], said)
+    x_test, y_test = _arrays(name, splits[test], said)
+    owners = None
+    if "client" in said:
+        column = _column(name, splits[train], (said["client"],))
+        owners = np.array([str(owner) for owner in splits[train][column]])
+    return Dataset(name, x_train, y_train, x_test, y_test, int(max(y_train.max(), y_test.max(), 0)) + 1, owners)
 
 
-def _arrays(name: str, table: Table) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    labels = np.array(list(table[_column(name, table, LABEL_COLUMNS)]))
+def _arrays(name: str, table: Table, said: Mapping[str, str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    labels = np.array(list(table[_column(name, table, (said["label"],) if "label" in said else LABEL_COLUMNS)]))
     if labels.dtype.kind not in "iu" or not labels.size:
         raise InputError(f"Data set {name!r} has labels of {labels.dtype}; expected integers.")
-    images = [_pixels(image) for image in table[_column(name, table, IMAGE_COLUMNS)]]
+    column = _column(name, table, (said["image"],) if "image" in said else IMAGE_COLUMNS)
+    images = [_pixels(image) for image in table[column]]
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
         some = ", ".join(map(str, shapes[:3]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ from ..dataset import DataRoots, Dataset, DatasetSource
 from ..fetch import not_found
 from ..formats import NPZ_ARRAYS, read_npz
 
+OWNERS = ("client_ids", "client_train")
+"""Names of the array that says whose each training example is."""
+
 
 class Npz(DatasetSource):
     """From the arrays x_train, y_train, x_test and y_test of a file written by `np.savez`.
 
     Inputs and labels are as `Dataset` describes them, or labels of shape (n, 1). The labels must be exactly 0..k-1. An
-    array client_ids, if there is one, says whose each training example is.
+    array client_ids or client_train, if there is one, says whose each training example is.
     A relative FILE is looked for in the current folder, then in --data-dir and $FEDCOMPRESS_DATA_DIR.
     """
 
@@ -29,10 +32,10 @@ class Npz(DatasetSource):
     def load(self, roots: DataRoots) -> Dataset:
         """Returns the data set; see `DatasetSource.load`."""
         path = self._path(roots)
-        x_train, y_train, x_test, y_test, client_ids = read_npz(path, NPZ_ARRAYS, ("client_ids",))
+        x_train, y_train, x_test, y_test, *owners = read_npz(path, NPZ_ARRAYS, OWNERS)
         name = f"npz:{self.argument}"
         y_train, y_test = _as_labels(y_train), _as_labels(y_test)
-        return Dataset(name, x_train, y_train, x_test, y_test, _classes(name, y_train, y_test), client_ids)
+        return Dataset(name, x_train, y_train, x_test, y_test, _classes(name, y_train, y_test), _owners(name, owners))
 
     def fingerprint(self, roots: DataRoots) -> Hashable:
         """Returns the file's path, time and size."""
@@ -56,6 +59,13 @@ class Npz(DatasetSource):
 
 def _as_labels(labels: NDArray[Any]) -> NDArray[Any]:
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _owners(name: str, arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    given = [array for array in arrays if array is not None]
+    if len(given) > 1:
+        raise InputError(f"Data set {name!r} has the arrays {' and '.join(OWNERS)}; expected one of them.")
+    return given[0] if given else None
 
 
 def _classes(name: str, *labels: NDArray[Any]) -> int:

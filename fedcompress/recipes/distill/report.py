@@ -56,10 +56,8 @@ def comparison_table(comparison: Comparison) -> FittedTable:
     """Returns the closing table, a row per method; accuracies in percent."""
     settings = comparison.settings
     title = f"{settings.student} taught by {settings.teacher} on {settings.data}, {counted(settings.epochs, 'epoch')}"
-    caption = (
-        f"test accuracy in percent, mean and 95 % interval over {counted(settings.seeds, 'seed')}; "
-        "differences paired by seed"
-    )
+    seeds = counted(settings.seeds, "seed")
+    caption = f"test accuracy in percent, mean and 95 % interval over {seeds}; differences paired by seed"
     if settings.sparsity and {"simkd", "head-reuse"} & set(settings.methods):
         caption += "; sparsity is that of all kernels, of which a reused head stays dense"
     sparsity = ["sparsity"] if settings.sparsity else []

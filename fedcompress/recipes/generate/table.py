@@ -49,14 +49,14 @@ def _cell(key: str, value: Any) -> str:
 
 
 def _epsilon(row: Row) -> str | None:
-    """Returns the epsilon of the chain, or says that it is of a step alone."""
+    """Returns the epsilon of the chain; behind one of a step alone it says so."""
     if row.get("epsilon_of_chain") is not None:
         return f"{row['epsilon_of_chain']:.3g}"
-    return f"{row['epsilon_of_step']:.3g} of this step alone" if row.get("epsilon_of_step") is not None else None
+    return f"{row['epsilon_of_step']:.3g} (step)" if row.get("epsilon_of_step") is not None else None
 
 
 def result_table(title: str, rows: Sequence[Row], privacy: Sequence[str]) -> FittedTable:
     """Returns the closing table."""
     columns, cells = figure_rows(rows)
     bad = [f"{row['step']}: {row['collapsed']}" for row in rows if row.get("collapsed")]
-    return FittedTable(title, columns, cells, "\n".join([*privacy, *bad]), words=["epsilon"])
+    return FittedTable(title, columns, cells, "\n".join([*privacy, *bad]))

@@ -79,7 +79,7 @@ class PruneChannels(Method):
 
     Params = PruneChannelsParams
     params: PruneChannelsParams
-    layers = frozenset({"Dense", "Conv1D", "Conv2D"})
+    layers = frozenset({"Dense", "Conv1D", "Conv2D", "DepthwiseConv2D"})
 
     def problems(self, bench: Bench) -> Iterable[str]:
         try:

@@ -45,6 +45,7 @@ _WRITTEN: dict[str, Callable[[float], str]] = {
     "seconds": lambda value: f"{value:.1f} s",
     "rounds": lambda value: f"{value:.1f}".removesuffix(".0"),
     "joules": lambda value: f"{value:.1f} J",
+    "": lambda value: f"{value:.3g}",
 }
 
 

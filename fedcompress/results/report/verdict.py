@@ -11,6 +11,7 @@ from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, PERSONAL, Figu
 from fedcompress.results.compare.tables import CLASSES
 from fedcompress.results.report.settings import differences, settings
 from fedcompress.results.report.shown import Shown
+from fedcompress.results.run.going_on import advice
 from fedcompress.results.runs import COMPLETED, RunResult
 from fedcompress.units import counted, duration, number, size
 
@@ -32,7 +33,7 @@ def _findings(shown: Shown) -> Iterable[tuple[str, str]]:
     for run in shown.runs:
         if run.state != COMPLETED:
             what = f"{run.variant}, seed {run.seed}: {run.state} after {counted(run.summary['rounds'], 'round')}"
-            yield "bad", f"{what}. Figures are of what was finished; go on with fedcompress resume {run.path}."
+            yield "bad", f"{what}. Figures are of what was finished; go on with {advice(run.path)}."
     if shown.alone:
         yield "", _alone(shown.alone, shown.comparison.headline, shown.runs[0])
     else:

@@ -112,7 +112,22 @@ class Checkpoints:
             with rows.path.open("r+b") as file:
                 file.truncate(tree["rows"][name]["length"])
         self.states.clean()
+        return self._of(tree)
+
+    @staticmethod
+    def _of(tree: Mapping[str, Any]) -> Checkpoint:
         return Checkpoint(tree["round"], tree["state"], from_tree(tree["references"]), tree.get("releases", []))
+
+    def read(self) -> Checkpoint:
+        """Returns the checkpoint of a run that is completed, and changes nothing.
+
+        Raises:
+            InputError: It is absent, damaged, or another run's.
+        """
+        tree = load_tree(self._folder / FILE)
+        if problems := [*self._other_run(tree["run"])]:
+            raise InputError(problems)
+        return self._of(tree)
 
     def reset(self) -> None:
         """Takes back everything of a run that has not finished a round.

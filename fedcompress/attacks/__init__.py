@@ -1,0 +1,1 @@
+"""Attacks on what a run leaves: who was among the training examples of a generator."""

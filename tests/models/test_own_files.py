@@ -1,0 +1,94 @@
+"""Models that users bring: a saved one with a frozen backbone as a group's model, and networks of Keras."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedcompress import keras
+from fedcompress.errors import InputError
+from fedcompress.experiment import Experiment
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.plugins import Plugins
+from fedcompress.scenario import Scenario
+from tests.federating import run
+
+
+def saved(path: Path, classes: int = 10) -> Any:
+    """A backbone that stays as it is (random features do for digits), and a head that is learned."""
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(16, 3, activation="relu", trainable=False, name="backbone")(inputs)
+    x = keras.layers.BatchNormalization(trainable=False, name="norm")(x)
+    x = keras.layers.Flatten()(x)
+    model = keras.Model(inputs, keras.layers.Dense(classes, activation="softmax", name="mine")(x))
+    model.save(path)
+    return model
+
+
+def scenario(model: str, **changes: Any) -> Scenario:
+    return Scenario.parse(
+        {
+            "name": "tuning",
+            "rounds": 3,
+            "data": {"dataset": "digits", "clients": 3, "examples": 600, **changes.pop("data", {})},
+            "training": {"batch_size": 16, "learning_rate": 0.003},
+            "evaluation": {"tflite": False},
+            "groups": [{"name": "all", "model": model}],
+            **changes,
+        }
+    )
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_frozen_backbone_crosses_once_and_its_head_learns(suffix: str, tmp_path: Path) -> None:
+    """160 weights and 64 of its normalisation are frozen, 5,770 of the head are not; 10 classes, so chance is 0.1."""
+    model = saved(tmp_path / f"mine{suffix}")
+    made = Experiment.load(scenario(f"file:{tmp_path}/mine{suffix}", wire={"deflate": False}))
+    made.check_models()
+    spec = made.models[f"file:{tmp_path}/mine{suffix}"]
+    assert [spec.kinds[i] for i in range(len(spec.template))] == ["constant"] * 6 + ["learned"] * 2
+    begin = made.initial_weights(spec)
+    assert all(np.array_equal(a, b) for a, b in zip(begin, model.get_weights(), strict=True))
+    summary, directory, _ = run(made, tmp_path / "run")
+    assert summary["accuracy"] > 0.5
+    rows = [json.loads(line) for line in (directory.path / "ledger.jsonl").read_text().splitlines()]
+    crossed = {
+        (row["round"], row["direction"]): row["wire_bytes"]
+        for row in rows
+        if row["client"] == 0 and row["content"] == "weights"
+    }
+    learned, frozen, header = 4 * 5770, 4 * 224, 100
+    first = crossed.pop((1, "downlink"))
+    assert learned + frozen < first < learned + frozen + header
+    assert len(crossed) == 5
+    assert all(learned < size < learned + header for size in crossed.values())
+
+
+def test_what_a_file_cannot_be_is_said_before_the_run(tmp_path: Path) -> None:
+    saved(tmp_path / "five.h5", classes=5)
+    path = f"file:{tmp_path}/five.h5"
+    with pytest.raises(InputError, match=r"five\.h5: ends in a Dense with 5 outputs; expected .* of the 10 classes"):
+        Experiment.load(scenario(path))
+    with pytest.raises(InputError, match=r"data.normalise: received 'train', but model 'file:.*' is used as it was"):
+        Experiment.load(scenario(path, data={"normalise": "train"}))
+    with pytest.raises(InputError, match=r"model 'file:absent\.h5': there is no such file; expected file:PATH"):
+        Plugins().architecture("file:absent.h5")
+    with pytest.raises(InputError, match=r"model 'file:weights\.npz': its name ends in something else"):
+        Plugins().architecture("file:weights.npz")
+
+
+@pytest.mark.parametrize(("name", "weights"), [("MobileNetV2", 2_257_984), ("ResNet50V2", 23_564_800)])
+def test_networks_of_keras_have_new_weights_and_a_head(name: str, weights: int) -> None:
+    """As in the tables of Keras: 2,257,984 and 23,564,800 without their heads."""
+    spec = ModelSpec(f"keras:{name}", Plugins().architecture(f"keras:{name}"), (32, 32, 3), 10)
+    assert spec.parameters == weights + 10 * (spec.features + 1)
+    assert "statistic" in spec.kinds
+
+
+def test_a_network_that_keras_does_not_have() -> None:
+    with pytest.raises(InputError, match=r"model 'keras:MobilNetV2': unknown network of tf_keras.applications"):
+        Plugins().architecture("keras:MobilNetV2")
