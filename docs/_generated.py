@@ -108,15 +108,23 @@ def commands() -> str:
     """Returns every command with its arguments and options."""
     group: Any = command_line()
     context, parts = click.Context(group, info_name="fedcompress"), []
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
+    for name, command in _single(group):
         inner = click.Context(command, info_name=name, parent=context)
         usage = " ".join([inner.command_path, *command.collect_usage_pieces(inner)])
-        parts += [f"## `{name}` {{ #{name} }}", str(command.help).replace("\n", " "), _code(usage)]
+        parts += [f"## `{name}` {{ #{name.replace(' ', '-')} }}", str(command.help).replace("\n", " "), _code(usage)]
         records = [record for p in command.params if (record := p.get_help_record(inner)) and p.name != "help"]
         rows = [[f"`{option}`", meaning.replace("\\[", "[")] for option, meaning in records]
         parts.append(_rows(["option", "meaning"], rows))
     return "\n\n".join(parts)
+
+
+def _single(group: Any) -> Iterator[tuple[str, Any]]:
+    """Yields the commands of a command line, those of its groups among them: "masks train"."""
+    for name, command in sorted(group.commands.items()):
+        if inner := getattr(command, "commands", None):
+            yield from ((f"{name} {below}", inner[below]) for below in sorted(inner))
+        else:
+            yield name, command
 
 
 def gallery() -> str:

@@ -305,6 +305,30 @@ class ServerStrategy(ABC):
         """Returns what the user should know before the run, a sentence each."""
         return []
 
+    def chosen_masks(
+        self,
+        group: Group,
+        weights: Arrays,
+        spec: ModelSpec,
+        round_number: int,
+        memory: Mapping[str, Any] | None = None,
+    ) -> Arrays:
+        """Returns the masks that the server chooses for a group; none of them if nothing is pruned in this round.
+
+        Args:
+            group: Whose compression chooses.
+            weights: That the masks are for.
+            spec: Their model.
+            round_number: From 1.
+            memory: Of the group: see `Compression.choose`.
+        """
+
+        def loss(weights: Arrays) -> float:
+            return self.trainer(spec, round_number).evaluate(weights, self.validation).loss
+
+        rng = self.rng(f"masks.{spec.name}")
+        return group.compression.choose_on(weights, spec, round_number, rng, memory, self.validation, loss)
+
     @abstractmethod
     def initial(self, fed: Federation) -> State:
         """Returns the state before the first round."""

@@ -154,9 +154,8 @@ class FedAvg(ServerStrategy):
         frozen = group.compression.judge is None and group.compression.frozen(round_number)
         if frozen and group.name in state["server_masks"]:
             return list(state["server_masks"][group.name])
-        name, memory = group.model.name, state["memories"].get(group.name)
-        weights, rng = state["weights"][name], self.rng(f"masks.{name}")
-        return group.compression.choose(weights, group.model, round_number, rng, memory)
+        weights, memory = state["weights"][group.model.name], state["memories"].get(group.name)
+        return self.chosen_masks(group, weights, group.model, round_number, memory)
 
     def _memories(
         self, fed: Federation, state: State, server_masks: dict[str, Arrays], replies: Sequence[Reply]

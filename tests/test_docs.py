@@ -22,6 +22,7 @@ from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
 from fedcompress.plugins import Plugins
 from fedcompress.recipes.generate.recipe import GeneratorRecipe
+from fedcompress.recipes.masks.settings import MaskRecipe
 from fedcompress.recipes.recipe import Recipe
 from fedcompress.recipes.runner import Session
 from fedcompress.scenario import Scenario, gallery
@@ -38,6 +39,7 @@ NOT_RUN = {
     "docs/how-to/compare.md": 1,
     "docs/how-to/compress-one-model.md": 3,
     "docs/how-to/deployment.md": 2,
+    "docs/how-to/propose-masks.md": 2,
     "docs/how-to/generate.md": 1,
     "docs/how-to/python.md": 1,
     "docs/reference/commands.md": 1,
@@ -84,6 +86,9 @@ def check(words: list[str]) -> None:
     """Parses a command of ours, and the scenario and the keys that it names, without running it."""
     name, *arguments = words[1:]
     command = command_line().commands[name]
+    if inner := getattr(command, "commands", None):
+        name, *arguments = arguments
+        command = inner[name]
     values = command.make_context(name, arguments).params
     overrides = dict(map(parse_assignment, values.get("set_") or ()))
     if name in ("run", "show"):
@@ -97,6 +102,9 @@ def check(words: list[str]) -> None:
 def check_toml(text: str) -> None:
     """Checks a scenario or a recipe, with the plug-ins and the data that the page has written by then."""
     table = tomllib.loads(text)
+    if "trying" in table:
+        assert MaskRecipe.parse(table).sources()
+        return
     if "experiments" in table:
         assert Session(Recipe.parse(table)).tasks
         return

@@ -43,6 +43,18 @@ COMMANDS: Mapping[str, type] = {
     "doctor": arguments.DoctorArguments,
 }
 """Name -> what it takes. `fedcompress.cli.NAME.command` is what it does."""
+GROUPS: Mapping[str, tuple[str, Mapping[str, type]]] = {
+    "masks": (
+        "Collect channel masks, train a proposer of them, and have it propose some.",
+        {
+            "collect": arguments.MasksCollectArguments,
+            "train": arguments.MasksTrainArguments,
+            "propose": arguments.MasksProposeArguments,
+            "show": arguments.MasksShowArguments,
+        },
+    ),
+}
+"""Name -> help and commands. `fedcompress.cli.GROUP.COMMAND` is what one does."""
 
 
 @contextmanager
@@ -113,14 +125,27 @@ def command_line() -> Any:
     )
     app.callback(invoke_without_command=True)(_root)
     for name, kind in COMMANDS.items():
-        app.command(name)(_callback(name, kind))
+        app.command(name)(_callback(name, "command", kind))
+    for name, (about, commands) in GROUPS.items():
+        inner = typer.Typer(help=about, no_args_is_help=True, suggest_commands=False)
+        for command, kind in commands.items():
+            inner.command(command)(_callback(name, command, kind))
+        app.add_typer(inner, name=name)
     group: Any = typer.main.get_command(app)
     for name, kind in COMMANDS.items():
-        hints = get_type_hints(kind, include_extras=True)
-        for parameter in group.commands[name].params:
-            if isinstance(parameter, click.Argument):  # Typer 0.20 loses its help to a default of Click 8.5
-                parameter.help = hints[parameter.name].__metadata__[0].help  # type: ignore[attr-defined,unused-ignore]
+        _restore_help(group.commands[name], kind)
+    for name, (_, commands) in GROUPS.items():
+        for command, kind in commands.items():
+            _restore_help(group.commands[name].commands[command], kind)
     return group
+
+
+def _restore_help(command: Any, kind: type) -> None:
+    """Gives arguments their help, which Typer 0.20 loses to a default of Click 8.5."""
+    hints = get_type_hints(kind, include_extras=True)
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument):
+            parameter.help = hints[parameter.name].__metadata__[0].help  # type: ignore[attr-defined,unused-ignore]
 
 
 def _root(
@@ -131,12 +156,12 @@ def _root(
         raise typer.Exit
 
 
-def _callback(name: str, kind: type) -> Any:
+def _callback(module: str, function: str, kind: type) -> Any:
     """Returns what Typer calls: a function that takes the fields of a dataclass, with the dataclass's docstring."""
 
     @wraps(kind, updated=())
     def call(**values: Any) -> None:
-        import_module(f"fedcompress.cli.{name}").command(kind(**values))
+        getattr(import_module(f"fedcompress.cli.{module}"), function)(kind(**values))
 
     hints = get_type_hints(kind, include_extras=True)
     parameters = [

@@ -190,6 +190,62 @@ class GenerateArguments:
 
 
 @dataclass(frozen=True)
+class MasksCollectArguments:
+    """Train networks and try channel masks on each, all retrained alike: an archive, which grows until it is whole."""
+
+    recipe: Annotated[Path, Argument(help="A recipe of masks: a TOML file, or the name of one that ships.")]
+    out: Annotated[Path | None, Option(metavar="FILE", help="The archive; default: NAME.trials.")] = None
+    workers: Annotated[int, Option(min=1, help="Networks that are trained at the same time.")] = 1
+    set_: Set = field(default_factory=list)
+    data_dir: DataDir = None
+    plugins: PluginDirs = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class MasksTrainArguments:
+    """Train a proposer of channel masks on an archive; of a recipe that ships, collect its archive first."""
+
+    archive: Annotated[Path, Argument(help="An archive of `masks collect`, or the name of a recipe that ships: quick.")]
+    out: Annotated[
+        Path | None, Option(metavar="FILE", help="The proposer; default: ARCHIVE.npz, or the user's cache.")
+    ] = None
+    set_: Annotated[
+        list[str], Option("--set", metavar="KEY=VALUE", help="Override a key of [proposer], e.g. steps=1000.")
+    ] = field(default_factory=list)
+    seed: Annotated[int, Option(min=0, help="Of what is held out, initial weights and draws.")] = 1
+    workers: Annotated[int, Option(min=1, help="Of the archive that a recipe collects.")] = 1
+    page: Annotated[Path | None, Option(metavar="FILE", help="Write learning curves as HTML.")] = None
+    data_dir: DataDir = None
+
+
+@dataclass(frozen=True)
+class MasksProposeArguments:
+    """Draw channel masks for a trained network."""
+
+    model: Annotated[Path, Option(metavar="FILE", help="A trained model: .keras or .h5.")]
+    data: Annotated[str, Option(metavar="DATASET", help="Data set that it has learned.")]
+    sparsity: Annotated[list[float], Option(help="Fraction of its channels that goes; may be repeated.")]
+    count: Annotated[int, Option(min=1, help="Masks of each sparsity.")] = 10
+    proposer: Annotated[str, Option(metavar="FILE", help="Of `masks train`, or the name of one that ships.")] = "quick"
+    floor: Annotated[int, Option(min=0, help="Channels that each layer keeps in any case.")] = 1
+    seed: Annotated[int, Option(min=0, help="Of the draws.")] = 1
+    out: Annotated[Path | None, Option(metavar="DIR", help="Write masks.txt and proposals.html here.")] = None
+    cut: Annotated[bool, Option("--cut", help="Write each cut-out model, not retrained, into --out as well.")] = False
+    data_dir: DataDir = None
+    plugins: PluginDirs = field(default_factory=list)
+    json: Annotated[bool, Option("--json", help="Print the masks alone on standard output.")] = False
+
+
+@dataclass(frozen=True)
+class MasksShowArguments:
+    """Show an archive of channel masks: accuracy by criterion and sparsity, and what good masks have in common."""
+
+    archive: Annotated[Path, Argument(help="An archive of `masks collect`.")]
+    out: Annotated[Path | None, Option(metavar="FILE", help="Write the plots as HTML.")] = None
+    json: Annotated[bool, Option("--json", help="Print the table alone on standard output.")] = False
+
+
+@dataclass(frozen=True)
 class AttackArguments:
     """Try to tell the training examples of a generator from others: membership inference, as a check of privacy."""
 

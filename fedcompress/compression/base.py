@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from fedcompress.compression import masks as masking
+from fedcompress.data.federated import Examples
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.parameters import Params
 from fedcompress.units import counted
@@ -137,6 +138,25 @@ class Compression:
         if not self.target(round_number):
             return []
         return masking.choose(weights, spec.prunable, self.counts(weights, spec, round_number))
+
+    def choose_on(
+        self,
+        weights: Arrays,
+        spec: ModelSpec,
+        round_number: int,
+        rng: np.random.Generator,
+        memory: Mapping[str, Any] | None,
+        validation: Examples,
+        loss: Callable[[Arrays], float],
+    ) -> Arrays:
+        """As `choose`, for a server that has validation examples; here they are not looked at.
+
+        Args:
+            weights: As for `choose`, like what is not listed here.
+            validation: The server's examples; there may be none.
+            loss: Says how much weights of the model lose on them.
+        """
+        return self.choose(weights, spec, round_number, rng, memory)
 
     def judged(
         self, memory: Mapping[str, Any] | None, round_number: int, masks: Arrays, accuracy: float

@@ -159,7 +159,8 @@ def _keras_folder() -> Path:
     return (_folder_of("KERAS_HOME") or Path.home() / ".keras") / "datasets"
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Returns the user's folder for what can be had again."""
     return (_folder_of("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedcompress"
 
 
@@ -181,7 +182,7 @@ class DataRoots:
     data_dir: Path | None = None
     environment: Path | None = field(default_factory=lambda: _folder_of("FEDCOMPRESS_DATA_DIR"))
     keras: Path = field(default_factory=_keras_folder)
-    cache: Path = field(default_factory=_cache_folder)
+    cache: Path = field(default_factory=cache_folder)
     offline: bool = field(default_factory=lambda: os.environ.get("FEDCOMPRESS_OFFLINE", "") not in ("", "0"))
 
     def __post_init__(self) -> None:

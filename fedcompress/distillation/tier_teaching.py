@@ -218,7 +218,7 @@ class Tiers:
         """The mask under which the group's clients have trained, or one that is cut from where the tier starts."""
         if spec is group.model and (masks := self._strategy.masks_of(state, group)):
             return list(masks)
-        return group.compression.choose(start, spec, round_number, self._strategy.rng(f"masks.{spec.name}"))
+        return self._strategy.chosen_masks(group, start, spec, round_number)
 
     def _distilled(
         self,

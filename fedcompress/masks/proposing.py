@@ -1,11 +1,11 @@
-"""From a proposer to a mask: several draws for a network, of which the one that does best on validation data is kept."""
+"""From a proposer to a mask: several draws for a network, of which the best on validation data is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +24,28 @@ from fedcompress.wire.content import Arrays
 
 RUNGS = np.arange(0.05, 0.96, 0.05)
 """Sparsities along which channels go if masks are to be nested."""
+JUDGED = (0.5, 0.8, 0.9)
+"""Sparsities at which a draw is judged whose masks are to be nested."""
 FIXED_POINT = 6
 """Steps to the sparsity of channels at which as many weights go as were asked for."""
 MISSING = (
-    'score = "gan" needs a proposer: a file that `fedcompress masks train` has written. `fedcompress masks train quick` '
-    'makes one in some minutes, which proposer = "quick" then names'
+    'score = "gan" needs a proposer, a file of `fedcompress masks train`: `fedcompress masks train quick` makes one in '
+    'some minutes, which proposer = "quick" then names'
 )
 """What is said where none is named."""
 
 Order = list[tuple[int, int]]
+
+
+def problem_of_proposer(score: str, proposer: str | None, jitter: float) -> str | None:
+    """Returns what is wrong with parameters that may ask for a proposer, or None."""
+    if score == "gan" and proposer is None:
+        return MISSING
+    if score == "gan" and jitter:
+        return "a proposer's draws differ as they are; leave jitter out"
+    if score != "gan" and proposer is not None:
+        return 'a proposer is for score = "gan"'
+    return None
 
 
 def cached_file(recipe: str) -> Path:
@@ -64,9 +77,9 @@ def proposed(
     *,
     count: Count,
     floor: int,
-    nested: bool,
-) -> Iterator[Kept]:
-    """Yields one draw after the other, without end.
+    nested: bool = False,
+) -> Kept:
+    """Returns a draw.
 
     Args:
         proposer: What proposes.
@@ -76,23 +89,21 @@ def proposed(
         rng: Draws.
         count: What it is a fraction of.
         floor: Channels that each layer keeps in any case.
-        nested: Whether draws of equal numbers of `rng` for two sparsities lie one inside the other.
+        nested: Whether equal states of `rng` give masks for two sparsities that lie one inside the other.
     """
-    while True:
-        noise, chance = noise_of(described, rng), rng.logistic(size=sum(described.widths))
+    noise, chance = noise_of(described, rng), rng.logistic(size=sum(described.widths))
 
-        def order_at(of_channels: float, noise: Any = noise, chance: Any = chance) -> Order:
-            values = proposer.budgeted(described, of_channels, noise) + chance
-            return ranking.removal_order(np.split(values, np.cumsum(described.widths)[:-1]), floor)
+    def order_at(of_channels: float) -> Order:
+        values = proposer.budgeted(described, of_channels, noise) + chance
+        return ranking.removal_order(np.split(values, np.cumsum(described.widths)[:-1]), floor)
 
-        if nested:
-            yield ranking.prefix_kept(spec, _nested(described, order_at), sparsity, count)
-            continue
-        of_channels = sparsity
-        for _ in range(FIXED_POINT if count == "weights" else 1):
-            kept = ranking.prefix_kept(spec, order_at(of_channels), sparsity, count)
-            of_channels = ranking.reached(spec, kept, "channels")
-        yield kept
+    if nested:
+        return ranking.prefix_kept(spec, _nested(described, order_at), sparsity, count)
+    of_channels = sparsity
+    for _ in range(FIXED_POINT if count == "weights" else 1):
+        kept = ranking.prefix_kept(spec, order_at(of_channels), sparsity, count)
+        of_channels = ranking.reached(spec, kept, "channels")
+    return kept
 
 
 def _nested(described: Described, order_at: Callable[[float], Order]) -> Order:
@@ -108,24 +119,45 @@ def _nested(described: Described, order_at: Callable[[float], Order]) -> Order:
     return order + [channel for channel in of_rung if channel not in gone]
 
 
-def best_of(
-    draws: Iterator[Kept],
-    count: int,
+def best_draw(
+    proposer: Proposer,
     spec: ModelSpec,
     weights: Arrays,
+    described: Described,
+    sparsity: float,
+    rng: np.random.Generator,
     loss: Callable[[Arrays], float],
+    *,
+    draws: int,
+    count: Count,
+    floor: int,
+    nested: bool = False,
 ) -> Kept:
     """Returns the draw under which a network loses least before it is retrained; of equal ones the first.
 
     Args:
-        draws: Masks over channels.
-        count: How many are judged.
+        proposer: What proposes.
         spec: The network.
         weights: Its weights.
+        described: Its channels.
+        sparsity: Fraction that goes.
+        rng: Draws.
         loss: Says how much weights lose on validation examples.
+        draws: How many are judged.
+        count: What sparsity is a fraction of.
+        floor: Channels that each layer keeps in any case.
+        nested: As for `proposed`; draws are then judged at `JUDGED`, so that every sparsity keeps the same one.
     """
-    judged = [(loss(restricted(spec, weights, kept)), kept) for kept in (next(draws) for _ in range(count))]
-    return min(judged, key=lambda pair: pair[0])[1]
+
+    def draw(seed: int, of: float) -> Kept:
+        return proposed(
+            proposer, spec, described, of, np.random.default_rng(seed), count=count, floor=floor, nested=nested
+        )
+
+    def loses(seed: int) -> float:
+        return fmean(loss(restricted(spec, weights, draw(seed, of))) for of in (JUDGED if nested else [sparsity]))
+
+    return draw(min(map(int, rng.integers(2**31, size=draws)), key=loses), sparsity)
 
 
 def restricted(spec: ModelSpec, weights: Arrays, kept: Kept) -> Arrays:

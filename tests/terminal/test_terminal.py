@@ -221,6 +221,7 @@ def test_what_answers_at_once(folder: Path, columns: int, environment: dict[str,
     """One import serves them all; each runs in a process of its own."""
     commands = [["list"], ["doctor"], ["show", scenario(folder, "shown")], ["--help"]]
     commands += [[command, "--help"] for command in COMMANDS]
+    commands += [["masks", "--help"], ["masks", "propose", "--help"]]
     driver = DRIVER.format(commands=commands)
     session = run_in_terminal([sys.executable, "-c", driver], folder, columns=columns, environment=environment)
     text = " ".join(good(session).replace("│", " ").split())

@@ -117,7 +117,8 @@ def tried(recipe: MaskRecipe, source: Source, data_dir: Path | None = None, plug
         for criterion in recipe.trying.criteria:
             for draw in range(recipe.trying.draws):
                 rng = bench.rng(f"mask {criterion} {sparsity:g}", draw)
-                mask = masked_by(criterion, bench.spec, weights, described, sparsity, recipe.trying, rng)
+                strength = draw / max(recipe.trying.draws - 1, 1)
+                mask = masked_by(criterion, bench.spec, weights, described, sparsity, recipe.trying, rng, strength)
                 if (key := (sparsity, mask.tobytes())) not in seen:
                     seen.add(key)
                     trials.append(retrained(bench, weights, described, mask, criterion, sparsity, recipe.trying))
@@ -134,15 +135,28 @@ def masked_by(
     sparsity: float,
     trying: Trying,
     rng: np.random.Generator,
+    strength: float = 1.0,
 ) -> NDArray[np.bool_]:
-    """Returns the mask (channels,) of a criterion, whose scores are randomised a little: by channel and by layer."""
+    """Returns the mask (channels,) of a criterion, whose scores are randomised a little: by channel and by layer.
+
+    Args:
+        criterion: What ranks channels.
+        spec: The network.
+        weights: Its weights.
+        described: Its channels.
+        sparsity: Fraction of the channels that goes.
+        trying: How much scores are randomised, and the floor.
+        rng: Draws.
+        strength: Factor of the noise; with 0 the mask is the criterion's own.
+    """
     score: ranking.Score = "l1" if criterion == "equal" else criterion
     scores = ranking.scores(spec, weights, score, rng)
     if criterion == "equal":  # by their rank inside the layer, so that each layer keeps the same part
         scores = [(np.argsort(np.argsort(values)) + 0.5) / values.size for values in scores]
     if criterion != "random":
         scores = [
-            values * np.exp(trying.jitter * rng.standard_normal(values.size) + trying.layer_jitter * rng.normal())
+            values
+            * np.exp(strength * (trying.jitter * rng.standard_normal(values.size) + trying.layer_jitter * rng.normal()))
             for values in scores
         ]
     return largest(np.concatenate(scores), described, kept_of(described.widths, sparsity, trying.floor), trying.floor)

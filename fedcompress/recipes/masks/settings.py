@@ -42,8 +42,10 @@ class Trying(Section):
         strict=False,
         description="what ranks channels; equal: the L1 norm with equal shares in each layer",
     )
-    draws: Positive = Field(5, description="masks of each criterion and sparsity")
-    jitter: float = Field(0.3, ge=0.0, description="standard deviation of noise on the logarithm of scores")
+    draws: Positive = Field(
+        5, description="masks of each criterion and sparsity: its own, and others that are randomised more and more"
+    )
+    jitter: float = Field(0.3, ge=0.0, description="largest standard deviation of noise on the logarithm of scores")
     layer_jitter: float = Field(0.5, ge=0.0, description="the same, one draw for all channels of a layer")
     floor: Positive = Field(1, description="channels that each layer keeps in any case")
     epochs: Positive = Field(2, description="of retraining, the same for every mask")

@@ -7,6 +7,7 @@ Scores and floors are those of `fedcompress.masks.ranking`. Each rung goes on fr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +16,14 @@ from pydantic import Field, model_validator
 from fedcompress.compression.archive import Archive, entry
 from fedcompress.errors import InputError
 from fedcompress.masks import ranking
+from fedcompress.masks.features import describe
+from fedcompress.masks.proposer import Proposer
+from fedcompress.masks.proposing import best_draw, located, problem_of_proposer
 from fedcompress.models import channels
 from fedcompress.models.channels import Kept
 from fedcompress.recipes.bench import Bench
 from fedcompress.recipes.method import Method, Outcome, Params
+from fedcompress.training.trainer import evaluate
 from fedcompress.wire.content import Arrays
 
 LADDER = [round(0.05 * rung, 2) for rung in range(1, 20)]
@@ -31,7 +36,13 @@ class PruneChannelsParams(Params):
     sparsity: float | None = Field(None, gt=0.0, lt=1.0, description="the only rung, instead of a ladder")
     ladder: list[float] = Field(LADDER, min_length=1, description="fractions that are removed, ascending")
     count: ranking.Count = Field("channels", description="what they are fractions of: channels or weights")
-    score: ranking.Score = Field("l1", description="what decides: the normalised L1 norm, LAMP, or chance")
+    score: ranking.Score | Literal["gan"] = Field(
+        "l1", description="what decides: the normalised L1 norm, LAMP, chance, or a proposer"
+    )
+    proposer: str | None = Field(
+        None, description='for score = "gan": a file of `fedcompress masks train`, or the name of one that ships'
+    )
+    draws: int = Field(10, ge=1, description="for a proposer: masks of which validation data say the best")
     floor: int = Field(1, ge=0, description="channels that each layer keeps in any case; 0 lets a layer be emptied")
     jitter: float = Field(0.0, ge=0.0, description="standard deviation of noise on the logarithm of scores")
     trials: int = Field(1, ge=1, description="ladders with random numbers of their own")
@@ -47,7 +58,9 @@ class PruneChannelsParams(Params):
     def _sensible(self) -> PruneChannelsParams:
         if self.ladder != sorted(set(self.ladder)) or not 0 < self.ladder[0] <= self.ladder[-1] < 1:
             raise ValueError(f"ladder has to ascend within (0, 1), received {self.ladder}")
-        if self.trials > 1 and self.score != "random" and not self.jitter:
+        if problem := problem_of_proposer(self.score, self.proposer, self.jitter):
+            raise ValueError(problem)
+        if self.trials > 1 and self.score not in ("random", "gan") and not self.jitter:
             raise ValueError('trials would all be the same; use score = "random", or jitter')
         if self.reuse and self.archive is None:
             raise ValueError("reuse needs an archive to take masks from")
@@ -70,6 +83,8 @@ class PruneChannels(Method):
 
     def problems(self, bench: Bench) -> Iterable[str]:
         try:
+            if self.params.score == "gan":
+                _ = self._proposer  # whose file has to be there
             ranking.check_sparsity(bench.spec, self.params.rungs[-1], self.params.floor, self.params.count)
             if archive := self._archive():
                 for rung in self.params.rungs if self.params.reuse else ():
@@ -84,7 +99,7 @@ class PruneChannels(Method):
             weights = dense
             for rung in self.params.rungs:
                 name = f"{rung:.2f}" if self.params.trials == 1 else f"{rung:.2f} trial {trial}"
-                survivors = self._kept(bench, weights, rung, trial)
+                survivors = self._kept(bench, dense if self.params.score == "gan" else weights, rung, trial)
                 fitted = bench.train(
                     weights,
                     masks=channels.masks_of(bench.spec, survivors),
@@ -105,10 +120,34 @@ class PruneChannels(Method):
         spec, params = bench.spec, self.params
         if params.reuse and (archive := self._archive()) and (best := archive.best(spec, rung)):
             return best.kept(spec)
+        if params.score == "gan":
+            return self._proposed(bench, weights, rung, trial)
         # The same generator at each rung of a trial: what chance has chosen once stays chosen.
         scores = ranking.scores(spec, weights, params.score, bench.rng(f"channels {trial}"), params.jitter)
         order = ranking.removal_order(scores, params.floor)
         return ranking.prefix_kept(spec, order, rung, params.count)
+
+    @cached_property
+    def _proposer(self) -> Proposer:
+        assert self.params.proposer is not None
+        return located(self.params.proposer)
+
+    def _proposed(self, bench: Bench, weights: Arrays, rung: float, trial: int) -> Kept:
+        """The best draw for the dense network; along a ladder what an earlier rung removed stays removed."""
+        train, params = bench.data.train, self.params
+        return best_draw(
+            self._proposer,
+            bench.spec,
+            weights,
+            describe(bench.spec, weights, train.x, train.y),
+            rung,
+            bench.rng(f"channels {trial}"),
+            lambda restricted: evaluate(bench.spec, restricted, bench.data.validation).loss,
+            draws=params.draws,
+            count=params.count,
+            floor=params.floor,
+            nested=len(params.rungs) > 1,
+        )
 
     def _archive(self) -> Archive | None:
         return Archive(Path(self.params.archive)) if self.params.archive else None

@@ -14,7 +14,7 @@ from fedcompress.recipes.masks.adversarial import _Gan, _normalisation, _table, 
 from fedcompress.recipes.masks.settings import Learning, Source
 from fedcompress.recipes.masks.trials import Network, Trial
 
-SETTINGS = Learning(steps=200, batch=16)
+SETTINGS = Learning(steps=200, batch=16, learning_rate=5e-3)
 
 
 def network(seed: int, widths: Sequence[int] = (6, 10)) -> Network:
