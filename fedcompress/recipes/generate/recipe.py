@@ -28,7 +28,7 @@ class GeneratorData(Section):
 class TeacherSettings(Section):
     """`[teacher]`: a conditional GAN, trained as large as it is."""
 
-    gan: Literal["cgan", "compact", "private"] = Field("cgan", description="its kind; a student of cgan starts as its copy")
+    gan: Literal["cgan", "compact", "private"] = Field("cgan", description="a student of cgan starts as its copy")
     epochs: Positive = Field(30, description="passes over the training examples")
     batch_size: Positive = Field(128, description="examples in a step")
 
