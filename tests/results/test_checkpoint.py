@@ -151,7 +151,9 @@ def test_a_lost_checkpoint_does_not_take_its_rounds_with_it(tmp_path: Path) -> N
     directory = make(tmp_path / "run")
     (tmp_path / "run" / "checkpoint" / "round.npz").unlink()
     before = contents(tmp_path)
-    with pytest.raises(InputError, match=r"round\.npz: is absent, though rows of 2 rounds are written; start a new run"):
+    with pytest.raises(
+        InputError, match=r"round\.npz: is absent, though rows of 2 rounds are written; start a new run"
+    ):
         Checkpoints(directory).reset()
     assert contents(tmp_path) == before
 
