@@ -9,8 +9,8 @@ interrupted goes on. `--plan` says what there is to do. The page is written from
 
 Measured on one core of a busy machine (AVX-512, 1 intra-op thread): 7.3 ms of processor time for an image of the
 teacher, so an epoch of Fashion-MNIST (54,000 images) some 6.6 min and a teacher of 10 epochs 66 min. A pair of the
-student costs as much as it computes with all channels until they are taken out, and the rounding besides: some 8 ms,
-so an epoch of 20,000 pairs is about 2.7 min.
+student costs as much as it computes with all channels until they are taken out, and the rounding besides: an estimate
+is 8 ms, so 2.7 min for an epoch of 20,000 pairs.
 """
 
 from __future__ import annotations
