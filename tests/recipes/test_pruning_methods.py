@@ -120,7 +120,7 @@ def test_tickets_and_their_control(call: Call, tmp_path: Path) -> None:
         ("channel", {"ladder": [0.5, 0.2]}, "ladder has to ascend within (0, 1), received [0.5, 0.2]"),
         ("channel", {"trials": 3}, "trials would all be the same"),
         ("channel", {"reuse": True}, "reuse needs an archive to take masks from"),
-        ("channel", {"score": "l2"}, "input should be 'l1', 'lamp' or 'random'"),
+        ("channel", {"score": "l2"}, "input should be 'l1', 'lamp', 'random' or 'gan'"),
         ("adaptive", {}, "expected one of sparsity (as in 0.9), accuracy (0.85) and of_best (0.995)"),
         ("adaptive", {"sparsity": 1.5}, "received 1.5; input should be less than 1"),
         ("lottery", {"remaining": 0.0}, "received 0.0; input should be greater than 0"),

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 class ChannelParams(ScheduleParams):
     """Parameters of channel pruning."""
 
-    score: Score | Literal["gan"] = Field(
+    score: Literal[Score, "gan"] = Field(
         "l1",
         description="what decides: the normalised L1 norm, LAMP, chance, or a proposer: then the mask is chosen once, "
         "for the whole sparsity, in the first round after begin_round, and stays",

@@ -36,7 +36,7 @@ class PruneChannelsParams(Params):
     sparsity: float | None = Field(None, gt=0.0, lt=1.0, description="the only rung, instead of a ladder")
     ladder: list[float] = Field(LADDER, min_length=1, description="fractions that are removed, ascending")
     count: ranking.Count = Field("channels", description="what they are fractions of: channels or weights")
-    score: ranking.Score | Literal["gan"] = Field(
+    score: Literal[ranking.Score, "gan"] = Field(
         "l1", description="what decides: the normalised L1 norm, LAMP, chance, or a proposer"
     )
     proposer: str | None = Field(
