@@ -72,7 +72,7 @@ def test_sub_models_are_compared_at_equal_parameters() -> None:
 def test_what_is_measured_is_not_run_again_and_rates_are_chosen_on_validation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three rates on three seeds, then the reported seed; a second time nothing. The test accuracy does not choose."""
+    """Four rates on three seeds, then the reported seed; a second time nothing. The test accuracy does not choose."""
     ran = []
 
     def measured(case: submodels.Case, method: str, rate: float, seed: int, densities: list[float]) -> submodels.Row:
@@ -84,12 +84,12 @@ def test_what_is_measured_is_not_run_again_and_rates_are_chosen_on_validation(
     monkeypatch.setattr(submodels, "measured", measured)
     case = submodels.Case("big-cnn", (1.0, 0.25), "parameters", public=False)
     runs = submodels.Runs(tmp_path / "rows.jsonl", case)
-    assert runs.rate_of("fjord") == 0.01
-    assert runs.reported("fjord", 0.01, 1)["seed"] == 1
-    assert len(ran) == len(set(ran)) == 10
+    assert runs.rate_of("fjord") == 0.03
+    assert runs.reported("fjord", 0.03, 1)["seed"] == 1
+    assert len(ran) == len(set(ran)) == 13
     again = submodels.Runs(tmp_path / "rows.jsonl", case)
-    assert again.reported("fjord", again.rate_of("fjord"), 1) == runs.reported("fjord", 0.01, 1)
-    assert len(ran) == 10
+    assert again.reported("fjord", again.rate_of("fjord"), 1) == runs.reported("fjord", 0.03, 1)
+    assert len(ran) == 13
 
 
 @pytest.mark.slow

@@ -353,7 +353,7 @@ def test_list(call: Call) -> None:
     assert {"sgd", "fedprox"} <= set(listed["clients"])
     assert {"none", "magnitude"} <= set(listed["compression"])
     assert {"digits", "mnist-5k", "fashion-mnist", "npz"} <= set(listed["datasets"])
-    assert listed["partitions"] == ["dirichlet", "feature", "iid", "pathological", "quantity", "shard"]
+    assert listed["partitions"] == ["dirichlet", "feature", "iid", "natural", "pathological", "quantity", "shard"]
     assert "quickstart" in listed["scenarios"]
     for kind, names in listed.items():
         assert call("list", kind) == (0, "".join(f"{name}\n" for name in names), "")

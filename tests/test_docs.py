@@ -91,7 +91,7 @@ def check(words: list[str]) -> None:
         command = inner[name]
     values = command.make_context(name, arguments).params
     overrides = dict(map(parse_assignment, values.get("set_") or ()))
-    if name in ("run", "show"):
+    if "scenario" in values:
         gallery.load_scenario(values["scenario"], overrides, values["seed"])
     elif name == "compress" and values["recipe"]:
         Recipe.load(gallery.named(Path(values["recipe"]), "recipes"), overrides)

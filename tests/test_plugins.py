@@ -686,7 +686,7 @@ def test_a_run_with_a_partition_of_ones_own_is_listed_shown_and_resumed(
     made = Scenario.parse({**tiny, **BY_WRITER, "evaluation": {"tflite": False}})
     (tmp_path / "made.toml").write_text(made.toml(), encoding="utf-8")
     assert call("list", "partitions", "--plugins", folder).out.split() == [
-        *("by-writer", "dirichlet", "feature", "iid", "pathological", "quantity", "shard")
+        *("by-writer", "dirichlet", "feature", "iid", "natural", "pathological", "quantity", "shard")
     ]
     done = call("show", tmp_path / "made.toml", "--plugins", folder, "--plot", "plot.html")
     assert (done.code, "[data.partition_params]\nwriters = 3" in done.out, Path("plot.html").exists()) == (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fedcompress.cli.arguments import ListArguments
 from fedcompress.devices import DEVICES
 from fedcompress.errors import InputError, suggestion
-from fedcompress.generators.spec import NAMES as GANS
 from fedcompress.plugins import KINDS, Plugins
 from fedcompress.scenario.gallery import shipped
 
@@ -16,7 +15,11 @@ def command(args: ListArguments) -> None:
     names = {kind: plugins.names(kind) for kind in KINDS}
     names["devices"] = list(DEVICES)
     names |= {folder: sorted(path.stem for path in shipped(folder)) for folder in ("scenarios", "recipes")}
-    names["generators"] = [*GANS, *(path.stem for path in shipped("generators"))]
+    names["generators"] = [path.stem for path in shipped("generators")]
+    if args.what in (None, "generators"):
+        from fedcompress.generators.spec import NAMES  # which imports NumPy
+
+        names["generators"] = [*NAMES, *names["generators"]]
     if args.what is None:
         for title, listed in names.items():
             print("\n  ".join([title, *listed]))

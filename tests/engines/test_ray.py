@@ -197,7 +197,7 @@ def test_debugging_shows_where_a_client_failed(cluster: str, tmp_path: Path) -> 
 
 
 def test_more_workers_than_the_cluster_has_are_refused(cluster: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="5 workers of 1 CPU each were asked for, the cluster has 2"):
+    with pytest.raises(InputError, match="5 workers of 1 CPU each asked for, but the cluster has 2"):
         on_ray(cluster, scenario(PRUNING, data__clients=5), tmp_path / "run", workers=5)
     assert not (tmp_path / "run").exists()
 

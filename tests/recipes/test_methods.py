@@ -212,7 +212,7 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_trained(
         assert not (tmp_path / "found").exists()
 
 
-def test_channels_of_layers_that_mix_none_are_refused(call: Callable[..., Any], tmp_path: Path) -> None:
+def test_channels_that_nobody_makes_are_refused(call: Callable[..., Any], tmp_path: Path) -> None:
     layers = keras.layers
     save(tmp_path / "deep.keras", layers.DepthwiseConv2D(3), layers.Flatten(), layers.Dense(10))
     done = call(
@@ -220,7 +220,7 @@ def test_channels_of_layers_that_mix_none_are_refused(call: Callable[..., Any], 
         "--out", "found",
     )  # fmt: skip
     assert (done.code, done.err.count("\n"), done.out) == (2, 1, ""), done.err
-    assert "is a DepthwiseConv2D; method 'channel' supports Conv1D, Conv2D, Dense." in done.err
+    assert "(DepthwiseConv2D) makes several channels of one, or keeps those of the model's inputs." in done.err
 
 
 def test_the_sparsity_is_that_of_the_whole_file(call: Callable[..., Any], tmp_path: Path) -> None:

@@ -98,13 +98,13 @@ def test_a_server_that_only_distils_learns(
 
 
 def test_a_consensus_is_ahead_of_clients_alone(tmp_path: Path) -> None:
-    """After 7 passes over their own data, of what they knew after the first 4, and of what they know alone after 9."""
+    """After 7 passes over their own data, of what they know alone after the first 3, and after 9."""
     own = {"epochs": 10, "batch_size": 32, "revisit_epochs": 1, "revisit_batch_size": 32}
     results = three_rounds(tmp_path, "fedmd", "fedmd", ("small-cnn",), {"pretraining": False}, alpha=0.1, own=own)
-    first = [row["test_accuracy"] for _, clients in results for row in clients if row["action"] == "teach"]
     alone = three_rounds(tmp_path, "local", "fedmd", ("small-cnn",), alpha=0.1, training={"epochs": 3})
+    first = [row["test_accuracy"] for _, clients in alone for row in clients if row["round"] == 1]
     assert len(first) == 4 * len(SEEDS)
-    assert final(results) > float(np.mean(first)) + 0.06  # 0.425 and 0.302
+    assert final(results) > float(np.mean(first)) + 0.1  # 0.425 and 0.288
     assert final(results) > final(alone) + 0.025  # 0.377
 
 

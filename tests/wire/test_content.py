@@ -63,7 +63,7 @@ def test_what_is_not_as_declared_is_refused(array: np.ndarray, spec: ArraySpec, 
 
 
 def test_the_number_of_arrays_is_checked() -> None:
-    with pytest.raises(PayloadError, match="weights holds 1 arrays, expected 2"):
+    with pytest.raises(PayloadError, match="weights holds 1 array, expected 2"):
         Content((ArraySpec((1,)), ArraySpec((1,)))).accept([np.zeros(1)], "weights")
 
 
