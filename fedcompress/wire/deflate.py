@@ -72,8 +72,10 @@ def _stored(piece: bytes, last: bool) -> bytes:
 def deflated_size(arrays: Sequence[NDArray[Any]]) -> int:
     """Returns the bytes of arrays, one after the other, as one zlib stream: what a file of them takes.
 
-    ISA-L at its level 1 compresses float32 some twenty times as fast as zlib at its level 6, and as well (dense weights
-    0.2 % smaller, 90 % zeros 8 % larger). Its figure may differ by a few bytes between processors of different kinds.
+    ISA-L at its level 1 compresses float32 some twenty times as fast as zlib at its level 6, and about as well: of
+    millions of weights 0.2 % smaller where they are dense, 8 % larger where 90 % are zero; of four thousand 4 % larger
+    where they are dense, 3 % smaller where 80 % are zero. Its figure may differ by a few bytes
+    between processors of different kinds.
     """
     packer = isal_zlib.compressobj(level=_MEASURING_LEVEL)
     return sum(len(packer.compress(np.ascontiguousarray(array))) for array in arrays) + len(packer.flush())
