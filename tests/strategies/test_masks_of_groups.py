@@ -87,7 +87,7 @@ def test_every_kind_of_mask_in_one_federation(tmp_path: Path) -> None:
         ("groups.tickets.client", "sgd", "compression 'lottery' leaves masks to the client, which 'sgd' does not find"),
         ("data.validation", 0.0, "clients choose by their own validation examples, but data.validation is 0"),
         ("groups.adaptive.compression_params", {}, "expected one of accuracy (such as 0.85) and of_best"),
-        ("groups.narrow.compression_params.score", "l2", "input should be 'l1', 'lamp' or 'random'"),
+        ("groups.narrow.compression_params.score", "l2", "input should be 'l1', 'lamp', 'random' or 'gan'"),
         ("server.strategy", "fedmd", "strategy 'fedmd' does not hand out masks; use mask = \"client\""),
     ],
 )
