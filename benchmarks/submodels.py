@@ -323,7 +323,8 @@ def page(found: TextTable, command: str, case: Case, rate: float | None) -> str:
         f"- Fashion-MNIST, 6,000 images, 10 clients, Dirichlet 0.5, 10 rounds of 2 epochs, widths {widths}; {chosen}",
         f"- {', '.join(f'{name} {number}' for name, number in machine()['versions'].items() if number)}",
     )
-    return "\n\n".join(["# sub-models", f"```\n{command}\n```", "\n".join(lines), markdown(found).strip()]) + "\n"
+    title = f"# sub-models, equal {case.equal}"
+    return "\n\n".join([title, f"```\n{command}\n```", "\n".join(lines), markdown(found).strip()]) + "\n"
 
 
 app = typer.Typer(pretty_exceptions_enable=False)
