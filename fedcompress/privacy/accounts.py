@@ -16,6 +16,7 @@ from fedcompress.scenario.sections import PrivacySettings
 NOT_COVERED = "models, predictions, metrics and numbers of examples"
 """What leaves clients beside releases, and no epsilon covers."""
 SEEDED = "Simulated noise: keyed by the seed, it protects from nobody who knows the seed."
+REPEATED = "A resumed run repeats a round with new noise, which is a second release that no epsilon here counts."
 TOLERANCE = 1e-4
 """By which share of it a budget may be missed: that of the search for noise."""
 
@@ -27,7 +28,7 @@ def promise(settings: PrivacySettings) -> str:
         f"privacy: what clients release is ({settings.epsilon:g}, {settings.delta:g})-differentially private for "
         f"{of[settings.unit]}; {NOT_COVERED}: not private."
     )
-    return f"{text} {SEEDED}" if settings.noise == "seed" else text
+    return f"{text} {SEEDED if settings.noise == 'seed' else REPEATED}"
 
 
 def told(privacy: Mapping[str, Any]) -> str:
