@@ -9,11 +9,15 @@ from fedcompress.errors import InputError, suggestion
 from fedcompress.plugins import KINDS, Plugins
 from fedcompress.plugins.describing import docstring, summary
 from fedcompress.scenario.gallery import header, shipped
+from fedcompress.scenario.overrides import read_toml
+from fedcompress.units import counted
 
 FILES: Mapping[str, str] = {"scenarios": "run", "recipes": "compress", "generators": "generate"}
 """Kinds that are files of TOML, with the command that takes one."""
 KINDS_OF_ALL = (*KINDS, "devices", *FILES)
 """In the order of `fedcompress list`."""
+_SHOWN = 4
+"""Variants of a sweep that its line names."""
 
 
 class Catalogue:
@@ -52,6 +56,8 @@ class Catalogue:
         path = file_of(kind, name)
         if path is None:
             return "Size of a generator, for [public] gan and [student] of a chain."
+        if kind == "scenarios":
+            return _of_scenario(path)
         said = header(path)
         return _sentence(said.get("") or said.get("Expect", ""))
 
@@ -82,6 +88,21 @@ def _of_device(name: str) -> str:
     rates = (device.multiply_adds_per_second, device.downlink_bits_per_second, device.uplink_bits_per_second)
     compute, down, up = (f"{rate / 1e6:,.5g}" for rate in rates)
     return f"Assumed: {compute} million multiply-adds a second, {down} Mbit/s down, {up} up."
+
+
+def _of_scenario(path: Path) -> str:
+    """Returns in a line what a scenario runs: it is read, and not checked."""
+    table = read_toml(path)
+    data, variants = table["data"], [variant["name"] for variant in table.get("sweep", {}).get("variants", ())]
+    strategy = table.get("server", {}).get("strategy", "fedavg")
+    text = (
+        f"{strategy}, {counted(table.get('rounds', 10), 'round')}: {data['dataset']} over "
+        f"{data.get('clients', 10)} clients ({data.get('partition', 'iid')})"
+    )
+    if not variants:
+        return f"{text}."
+    more = f" | and {len(variants) - _SHOWN} more" if len(variants) > _SHOWN else ""
+    return f"{text}; variants {' | '.join(variants[:_SHOWN])}{more}."
 
 
 def _sentence(text: str) -> str:
