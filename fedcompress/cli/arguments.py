@@ -97,9 +97,23 @@ class CompareArguments:
         str | None,
         Option(metavar="EXPRESSION", help="End with code 3 if it holds: 'deployed_accuracy < baseline'."),
     ] = None
-    baseline: Baseline = None
+    baseline: Annotated[
+        list[str],
+        Option(metavar="NAME", help="Variant to compare the others with; default: the first; may be repeated."),
+    ] = field(default_factory=list)
+    by: Annotated[
+        str | None,
+        Option(metavar="KEY", help="Compare in blocks: runs that have the same value of a key, as in data.partition."),
+    ] = None
+    figures: Annotated[
+        list[str],
+        Option(metavar="NAME,...", help="Figures to show, each with differences and p-values, as in uplink_bytes."),
+    ] = field(default_factory=list)
     out: Annotated[
-        Path | None, Option(metavar="FILE", help="Write .csv, .md, .html or .json; or all into a directory.")
+        Path | None,
+        Option(
+            metavar="FILE", help="Write .csv, .md, .html, .json or .tex (LaTeX); or all but the last into a directory."
+        ),
     ] = None
     any_data: Annotated[bool, Option("--any-data", help="Compare runs of different data sets, too.")] = False
     json: Annotated[bool, Option("--json", help="Print the comparison alone on standard output.")] = False
