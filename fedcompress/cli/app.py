@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, type] = {
     "compress": arguments.CompressArguments,
     "generate": arguments.GenerateArguments,
     "attack": arguments.AttackArguments,
+    "reproduce": arguments.ReproduceArguments,
     "doctor": arguments.DoctorArguments,
 }
 """Name -> what it takes. `fedcompress.cli.NAME.command` is what it does."""

@@ -16,6 +16,7 @@ def command(args: ListArguments) -> None:
     names["devices"] = list(DEVICES)
     names |= {folder: sorted(path.stem for path in shipped(folder)) for folder in ("scenarios", "recipes")}
     names["generators"] = [path.stem for path in shipped("generators")]
+    names["reproductions"] = sorted(path.stem for path in shipped("papers"))
     if args.what in (None, "generators"):
         from fedcompress.generators.spec import NAMES  # which imports NumPy
 
