@@ -17,8 +17,11 @@ class SGD(ClientStrategy):
         return self._fitted(payload, self.objective(payload["weights"]))
 
     def _fitted(self, payload: Payload, objective: Objective) -> Result:
-        """Trains from what came; of the masks that it kept or chose the server learns with the weights."""
-        trained = self.trainer.fit(payload["weights"], self.data, objective, masks=payload.get("mask"))
+        """Trains from what came, and returns what is sent of it."""
+        return self._sent(self.trainer.fit(payload["weights"], self.data, objective, masks=payload.get("mask")))
+
+    def _sent(self, trained: Trained) -> Result:
+        """Of the masks that training kept or chose the server learns with the weights."""
         sent = {"weights": trained.weights} | ({"mask": trained.masks} if trained.masks else {})
         return Result(sent, {"train_loss": trained.loss, **self._verdict(trained.weights)})
 

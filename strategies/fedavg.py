@@ -8,7 +8,7 @@ that is evaluated or exported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,11 +80,18 @@ class FedAvg(ServerStrategy):
     def aggregate(self, model: str, replies: Sequence[Reply], old: Arrays) -> Arrays:
         """Returns the new weights of one architecture; takes in one reply after the other."""
         updates = (reply.payload["weights"] for reply in replies)
-        examples = [reply.client.examples for reply in replies]
         if self.params.plain:
-            return weighted_mean(updates, examples)
+            return weighted_mean(updates, self._voices(replies))
+        return self._mean(updates, replies, old)
+
+    def _mean(self, updates: Iterable[Arrays], replies: Sequence[Reply], old: Arrays) -> Arrays:
+        """The mean of an update for each reply, weight by weight over the clients that have it; else the old one."""
         masked = {i for reply in replies for i in self._held(reply) or ()}
-        return masked_mean(updates, map(self._held, replies), examples, old, masked)
+        return masked_mean(updates, map(self._held, replies), self._voices(replies), old, masked)
+
+    def _voices(self, replies: Sequence[Reply]) -> list[float]:
+        """How much each reply counts in a mean: as many as the client has examples."""
+        return [reply.client.examples for reply in replies]
 
     def global_model(self, state: State, group: Group) -> Arrays | None:
         """Returns the architecture's weights, zero where no client of it keeps them."""

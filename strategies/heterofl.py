@@ -16,7 +16,6 @@ from pydantic import Field
 from clients.heterofl import CLASSES, factor_of, folded
 from clients.heterofl import HeteroFL as Client
 from clients.heterofl import HeteroFLParams as ClientParams
-from fedcompress.aggregation import masked_mean
 from fedcompress.compression.kinds.slice import Slice
 from fedcompress.strategy import Arrays, ClientInfo, Group, Reply, State
 from strategies.fedavg import FedAvg, FedAvgParams
@@ -45,15 +44,9 @@ class HeteroFL(FedAvg):
     def problems(self) -> list[str]:
         return [*super().problems(), *tiers_apart(self.params, "whose weights have the scaler in them")]
 
-    def aggregate(self, model: str, replies: Sequence[Reply], old: Arrays) -> Arrays:
-        """Returns the mean over the clients that hold a weight; the old one where none does."""
-        if self.params.plain:
-            return super().aggregate(model, replies, old)
-        voices = [float(reply.client.examples) if self.params.by_examples else 1.0 for reply in replies]
-        masked = {i for reply in replies for i in self._held(reply)}
-        return masked_mean(
-            (reply.payload["weights"] for reply in replies), map(self._held, replies), voices, old, masked
-        )
+    def _voices(self, replies: Sequence[Reply]) -> list[float]:
+        alike = not self.params.by_examples and not self.params.plain
+        return [1.0] * len(replies) if alike else super()._voices(replies)
 
     def deployed(self, state: State, client: ClientInfo) -> Arrays | None:
         """Returns the client's slice of the global weights, with the scaler that it has been trained with in them."""

@@ -46,6 +46,7 @@ COMMANDS: Mapping[str, type] = {
     "compress": arguments.CompressArguments,
     "generate": arguments.GenerateArguments,
     "attack": arguments.AttackArguments,
+    "reproduce": arguments.ReproduceArguments,
     "doctor": discovery.DoctorArguments,
 }
 """Name -> what it takes. `fedcompress.cli.NAME.command` is what it does."""

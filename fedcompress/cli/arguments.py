@@ -333,3 +333,17 @@ class AttackArguments:
     examples: Annotated[int, Option(min=1, help="Training examples, and as many test examples, at most.")] = 1000
     samples: Annotated[int, Option(min=100, help="Samples that are drawn from the generator.")] = 10_000
     json: Annotated[bool, Option("--json", help="Print the figures alone on standard output.")] = False
+
+
+@dataclass(frozen=True)
+class ReproduceArguments:
+    """Run a paper's setting, or what is left of it, and show the published table beside what comes out."""
+
+    name: Annotated[str, Argument(help="One of: fedcompress list reproductions.")]
+    scale: Annotated[bool, Option("--scale", help="A small version, to see that it runs; no verdict.")] = False
+    engine: Annotated[EngineName, Option(help="Where clients run.")] = EngineName.inline
+    workers: Annotated[int, Option(min=1, help="Clients that train at the same time.")] = 1
+    out: Annotated[Path | None, Option(metavar="DIR", help="Results; default runs/papers/NAME.")] = None
+    data_dir: DataDir = None
+    json: Annotated[bool, Option("--json", help="Print the table alone on standard output.")] = False
+    debug: Annotated[bool, Option(help="Stop at the first client that fails, and show where.")] = False

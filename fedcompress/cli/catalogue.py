@@ -12,8 +12,15 @@ from fedcompress.scenario.gallery import header, shipped
 from fedcompress.scenario.overrides import read_toml
 from fedcompress.units import counted
 
-FILES: Mapping[str, str] = {"scenarios": "run", "recipes": "compress", "generators": "generate"}
+FILES: Mapping[str, str] = {
+    "scenarios": "run",
+    "recipes": "compress",
+    "generators": "generate",
+    "reproductions": "reproduce",
+}
 """Kinds that are files of TOML, with the command that takes one."""
+FOLDERS: Mapping[str, str] = {"reproductions": "papers"}
+"""Where the files of a kind are, if not in a folder of its name."""
 KINDS_OF_ALL = (*KINDS, "devices", *FILES)
 """In the order of `fedcompress list`."""
 _SHOWN = 4
@@ -44,7 +51,7 @@ class Catalogue:
             return list(DEVICES)
         if kind not in FILES:
             raise InputError(f"list {kind}: unknown.{suggestion(kind, KINDS_OF_ALL)}")
-        files = sorted(path.stem for path in shipped(kind))
+        files = sorted(path.stem for path in shipped(FOLDERS.get(kind, kind)))
         return [*_generators(), *files] if kind == "generators" else files
 
     def about(self, kind: str, name: str) -> str:
@@ -72,7 +79,7 @@ class Catalogue:
 
 def file_of(kind: str, name: str) -> Path | None:
     """Returns the file of that name that ships, or None."""
-    return next((path for path in shipped(kind) if path.stem == name), None)
+    return next((path for path in shipped(FOLDERS.get(kind, kind)) if path.stem == name), None)
 
 
 def _generators() -> Sequence[str]:

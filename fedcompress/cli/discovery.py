@@ -39,7 +39,7 @@ class ListArguments:
         Argument(
             metavar="[KIND]",
             help="strategies, clients, models, methods, datasets, compression, values, partitions, devices, scenarios, "
-            "recipes or generators; default: the names of all of them.",
+            "recipes, generators or reproductions; default: the names of all of them.",
             autocompletion=completion.kinds,
         ),
     ] = None

@@ -21,6 +21,9 @@ from fedcompress.training.rates import Cosine, of_steps
 from fedcompress.wire.content import Arrays
 from fedcompress.wire.vector import joined, sizes_of, split
 
+MOMENTUM = 0.9
+"""Of the optimizer "momentum"."""
+
 
 def make_optimizer(name: str, variables: Sequence[Any], **settings: Any) -> Any:
     """Returns an optimizer with all its variables, the learning rate among them, so that no graph creates them.
@@ -32,7 +35,7 @@ def make_optimizer(name: str, variables: Sequence[Any], **settings: Any) -> Any:
     """
     legacy = keras.optimizers.legacy  # whose fused kernels halve the cost of a step
     kind = legacy.Adam if name == "adam" else legacy.SGD
-    optimizer = kind(**({"momentum": 0.9} if name == "momentum" else {}), **settings)
+    optimizer = kind(**({"momentum": MOMENTUM} if name == "momentum" else {}), **settings)
     optimizer._create_all_weights(variables)
     optimizer.learning_rate  # noqa: B018  creates the variable
     return optimizer

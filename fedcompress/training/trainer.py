@@ -152,6 +152,11 @@ class Trainer:
         """Returns a trainer under another compression, with the same model, settings, round and generators."""
         return Trainer(self.spec, compression, self.settings, self.round_number, self._rng)
 
+    @property
+    def learning_rate(self) -> float:
+        """That of this round, as `[training]` says."""
+        return self.settings.learning_rate * self.settings.learning_rate_decay ** (self.round_number - 1)
+
     def fit(
         self,
         weights: Arrays,
@@ -193,7 +198,7 @@ class Trainer:
         if masks is None:
             masks = self.compression.chosen(weights, self.spec, self.round_number)
         counts = self.compression.counts(weights, self.spec, self.round_number)
-        compression, past_rounds = keeping(self.compression, masks), self.round_number - 1
+        compression = keeping(self.compression, masks)
         augmentation = self._augmentation if len(self.spec.input_shape) == 3 else None
         of_data = examples.x.dtype.str, augmentation
         key = ("train", self.spec.key, compression.key, objective.key, settings.optimizer, *of_data)
@@ -208,7 +213,7 @@ class Trainer:
             compression.inputs(weights, self.spec, self.round_number, masks, counts),
             epochs=epochs or settings.epochs,
             batch_size=batch_size or settings.batch_size,
-            learning_rate=learning_rate or settings.learning_rate * settings.learning_rate_decay**past_rounds,
+            learning_rate=learning_rate or self.learning_rate,
             rng=self._rng(purpose),
             steps=steps,
             continued=continued,

@@ -1,0 +1,198 @@
+"""Reproductions: a paper's setting as a scenario that ships, and the table that was published beside the one that comes
+out.
+
+`scenarios/papers/NAME.toml` is a scenario with a sweep; `scenarios/papers/published/NAME.toml` has the published cells,
+what is different here, and what makes a small version of the scenario.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedcompress.errors import InputError, suggestion
+from fedcompress.page.blocks import TextTable
+from fedcompress.results.compare.statistics import BETWEEN_SHARES, SHARE, Difference, Interval
+from fedcompress.results.runs import RunResult, find_runs
+from fedcompress.scenario import Scenario, gallery
+from fedcompress.scenario.overrides import read_toml
+
+FOLDER = "papers"
+SCALED = "scaled down: no verdict"
+"""Instead of one; the small version shows that everything runs, not what comes out."""
+
+Figure = Literal["accuracy", "best_accuracy", "ensemble_accuracy", "deployed_accuracy"]
+Verdict = Literal["within", "above", "below"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Cell(_Table):
+    """One cell of a table."""
+
+    row: str = Field(description="what is compared: a method")
+    column: str = Field(description="under what: a split of the data")
+    variant: str = Field(description="of the scenario's sweep")
+    figure: Figure = Field("accuracy", description="of a run's summary")
+    against: str | None = Field(None, description="variant from which the figure differs: a difference, by seed")
+    published: float | None = Field(None, description="in percent, or percentage points; None: nothing is published")
+    other_data: bool = Field(False, description="the published figure is of other data: it has no verdict")
+
+
+class Published(_Table):
+    """What a paper says, and how what is run here differs from it."""
+
+    title: str
+    paper: str
+    margin: float = Field(gt=0.0, description="percentage points that count as within")
+    differences: list[str] = Field(description="of the setting, a phrase each: the reasons where figures differ")
+    scale: dict[str, Any] = Field(description="keys that make the small version")
+    cells: list[Cell]
+
+
+class Reproduction:
+    """A paper's setting and table.
+
+    Attributes:
+        name: As in `fedcompress list reproductions`.
+        published: The paper's side.
+        scaled: Whether it is the small version.
+
+    Args:
+        name: Of one that ships.
+        scaled: Whether it is to be the small version.
+
+    Raises:
+        InputError: None of that name ships.
+    """
+
+    def __init__(self, name: str, *, scaled: bool = False) -> None:
+        known = names()
+        if name not in known:
+            raise InputError(f"reproduce {name}: no reproduction of that name ships.{suggestion(name, known)}")
+        self.name, self.scaled = name, scaled
+        file = gallery.FOLDER / FOLDER / "published" / f"{name}.toml"
+        try:
+            self.published = Published.model_validate(read_toml(file))
+        except ValidationError as error:
+            raise InputError(f"{file}: {error}") from None
+
+    @property
+    def label(self) -> str:
+        """Its name, and that it is small."""
+        return f"{self.name}-scaled" if self.scaled else self.name
+
+    @property
+    def scenario(self) -> Scenario:
+        """What is run."""
+        changes = {**self.published.scale, "name": self.label} if self.scaled else {}
+        return Scenario.load(gallery.FOLDER / FOLDER / f"{self.name}.toml", changes)
+
+    def table(self, path: Path) -> TextTable:
+        """Returns the published table beside that of the runs in a directory, as far as they are completed.
+
+        Raises:
+            InputError: None is.
+        """
+        rows = tuple(
+            (row["row"], row["column"], *(row[key] for key in ("published", "ours", "seeds", "verdict")))
+            for row in map(_written, self.rows(path))
+        )
+        note = "; ".join([f"Published: {self.published.paper}", *self.published.differences])
+        title = f"{self.published.title}{' (scaled down)' if self.scaled else ''}"
+        return TextTable(title, ("what", "data", "published", "ours, %", "seeds", "verdict"), rows, f"{note}.", "text")
+
+    def rows(self, path: Path) -> Iterator[dict[str, Any]]:
+        """Yields each cell as plain values: what was published, the mean here with its interval, and the verdict.
+
+        Args:
+            path: Of the sweep.
+        """
+        runs = find_runs([path]).variants
+        for cell in self.published.cells:
+            figures = {
+                name: {run.seed: value for run in runs.get(name, ()) if (value := _of(run, cell)) is not None}
+                for name in (cell.variant, cell.against)
+                if name is not None
+            }
+            interval = _interval(figures, cell)
+            verdict = None
+            if interval is not None and cell.published is not None and not cell.other_data and not self.scaled:
+                verdict = verdict_of(interval.mean, cell.published, self.published.margin)
+            yield {
+                "row": cell.row,
+                "column": cell.column,
+                "variant": cell.variant,
+                "against": cell.against,
+                "figure": cell.figure,
+                "published": cell.published,
+                "ours": None if interval is None else interval.mean,
+                "half_width": None if interval is None else interval.half_width,
+                "seeds": len(figures[cell.variant]),
+                "verdict": verdict,
+                "why_none": None if verdict else self._why_none(cell, interval),
+            }
+
+    def _why_none(self, cell: Cell, interval: Interval | None) -> str:
+        if interval is None:
+            return "not run yet"
+        if self.scaled:
+            return SCALED
+        return "published of other data" if cell.other_data else "not published"
+
+
+def names() -> list[str]:
+    """Returns the names of the reproductions that ship."""
+    return sorted(path.stem for path in gallery.shipped(FOLDER))
+
+
+def verdict_of(ours: float, published: float, margin: float) -> Verdict:
+    """Returns whether a figure is within a margin of the published one, above or below it; all in percent."""
+    if abs(ours - published) <= margin:
+        return "within"
+    return "above" if ours > published else "below"
+
+
+def _of(run: RunResult, cell: Cell) -> float | None:
+    """Returns a run's figure in percent, if it has that."""
+    value: Any = run.summary.get(cell.figure)
+    return None if value is None else 100 * float(value)
+
+
+def _interval(figures: Mapping[str, Mapping[int, float]], cell: Cell) -> Interval | None:
+    """Returns the mean of a cell's figure, or of its difference, in percent; None where a run is missing."""
+    if not all(figures.values()):
+        return None
+    ours = figures[cell.variant]
+    if cell.against is not None:
+        low, high = BETWEEN_SHARES
+        return Difference.of(ours, figures[cell.against], (100 * low, 100 * high)).interval
+    low, high = SHARE
+    return Interval.of(list(ours.values()), (100 * low, 100 * high))
+
+
+def _written(row: Mapping[str, Any]) -> dict[str, str]:
+    """Returns a row as a person reads it."""
+    style = "+.2f" if row["against"] else ".2f"
+    width = row["half_width"]
+    ours = "" if row["ours"] is None else f"{row['ours']:{style}}" + ("" if width is None else f" ± {width:.2f}")
+    published = "" if row["published"] is None else f"{row['published']:{style}}"
+    verdict = row["verdict"] or row["why_none"]
+    return {**row, "published": published, "ours": ours, "seeds": str(row["seeds"]), "verdict": verdict}
+
+
+def page_of(tables: Sequence[TextTable]) -> str:
+    """Returns a page of such tables as Markdown."""
+    from fedcompress.results.compare.tables import markdown
+
+    head = "# Papers\n\nPublished tables beside ours, written from the runs by `python -m benchmarks.papers`."
+    verdicts = (
+        "A mean is `within` if it is at most the table's margin, 1 point, from the published figure; ± is a 95 % "
+        "interval over seeds. Where a difference is given, it is by seed."
+    )
+    return "\n\n".join([head, verdicts, *(markdown(table).strip() for table in tables)]) + "\n"

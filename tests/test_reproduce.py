@@ -1,0 +1,113 @@
+"""`fedcompress reproduce`: verdicts, the table, going on, and what ships."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from fedcompress.reproduce import Reproduction, names, verdict_of
+from fedcompress.scenario import Scenario, gallery
+
+SHIPPED = names()
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict"),
+    [(89.0, "within"), (90.0, "within"), (88.0, "within"), (90.01, "above"), (87.99, "below")],
+)
+def test_a_verdict_is_by_the_margin(ours: float, verdict: str) -> None:
+    assert verdict_of(ours, 89.0, 1.0) == verdict
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_ships_names_variants_that_there_are(name: str) -> None:
+    for scaled in (False, True):
+        made = Reproduction(name, scaled=scaled)
+        assert made.scenario.sweep is not None
+        variants = {variant.name for variant in made.scenario.sweep.variants}
+        named = {cell.variant for cell in made.published.cells} | {cell.against for cell in made.published.cells}
+        assert named - {None} == variants
+        assert len(made.scenario.runs()) == len(variants) * len(made.scenario.sweep.seeds)
+    header = (gallery.FOLDER / "papers" / f"{name}.toml").read_text().split("name =")[0]
+    assert re.search(r"# Expect: .*\d", header)
+    assert re.search(r"# Takes: .*\d", header)
+    assert f"# Run: fedcompress reproduce {name}\n" in header
+    assert len(made.published.differences) >= 1
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One reproduction ships: digits, two variants, of which one is compared with the other."""
+    folder = tmp_path / "scenarios" / "papers"
+    (folder / "published").mkdir(parents=True)
+    scenario = {
+        "name": "small",
+        "rounds": 2,
+        "data": {"dataset": "digits", "clients": 2},
+        "evaluation": {"tflite": False},
+        "groups": [{"model": "mlp:10"}],
+        "sweep": {"seeds": [1, 2], "variants": [{"name": "a"}, {"name": "b", "set": {"training.epochs": 3}}]},
+    }
+    cells: list[dict[str, Any]] = [
+        {"row": "A", "column": "IID", "variant": "a", "published": 99.0},
+        {"row": "B", "column": "IID", "variant": "b", "published": 1.0},
+        {"row": "B, gain", "column": "IID", "variant": "b", "against": "a"},
+        {"row": "A, elsewhere", "column": "IID", "variant": "a", "published": 99.0, "other_data": True},
+    ]
+    published = {
+        "title": "Small",
+        "paper": "Somebody 2020",
+        "margin": 1.0,
+        "differences": ["digits"],
+        "scale": {"rounds": 1, "sweep.seeds": [1]},
+        "cells": cells,
+    }
+    (folder / "small.toml").write_text(tomli_w.dumps(scenario))
+    (folder / "published" / "small.toml").write_text(tomli_w.dumps(published))
+    monkeypatch.setattr(gallery, "FOLDER", folder.parent)
+
+
+@pytest.mark.usefixtures("small")
+def test_published_figures_stand_beside_ours_and_a_finished_run_is_not_run_again(
+    call: Callable[..., Any], tmp_path: Path
+) -> None:
+    done = call("reproduce", "small", "--json")
+    assert done.code == 0
+    cells = json.loads(done.out)["cells"]
+    assert [(cell["row"], cell["verdict"], cell["why_none"], cell["seeds"]) for cell in cells] == [
+        ("A", "below", None, 2),
+        ("B", "above", None, 2),
+        ("B, gain", None, "not published", 2),
+        ("A, elsewhere", None, "published of other data", 2),
+    ]
+    runs = [json.loads(path.read_text()) for path in sorted(Path("runs/papers/small").glob("a*/summary.json"))]
+    assert cells[0]["ours"] == pytest.approx(50 * sum(run["accuracy"] for run in runs))
+    assert cells[2]["ours"] == pytest.approx(cells[1]["ours"] - cells[0]["ours"])
+    assert "| A | IID | 99.00 |" in Path("runs/papers/small/reproduction.md").read_text()
+    again = call("reproduce", "small", "--json")
+    assert again.out == done.out
+    assert "[1/4]" not in again.err
+
+
+@pytest.mark.usefixtures("small")
+def test_a_small_version_is_labelled_and_has_no_verdict(call: Callable[..., Any]) -> None:
+    done = call("reproduce", "small", "--scale", "--json")
+    assert {(cell["verdict"], cell["why_none"]) for cell in json.loads(done.out)["cells"]} == {
+        (None, "scaled down: no verdict")
+    }
+    assert Scenario.load(Path("runs/papers/small-scaled/scenario.toml")).name == "small-scaled"
+    other = call("reproduce", "small", "--out", "runs/papers/small-scaled")
+    assert other.code == 2
+    assert "holds another scenario than small; name another place with --out." in other.err
+
+
+def test_an_unknown_name_has_the_nearest(call: Callable[..., Any]) -> None:
+    done = call("reproduce", "niid-bensh")
+    assert (done.code, "Did you mean 'niid-bench'?" in done.err) == (2, True)
+    assert call("list", "reproductions").out.split() == sorted(SHIPPED)
