@@ -30,8 +30,6 @@ _PACKAGES: Mapping[str, tuple[str, str]] = {
     "scikit-learn": ("fedcompress[digits]", "the data set digits"),
     "pyarrow": ("fedcompress[parquet]", "data sets parquet:FILE"),
     "pillow": ("fedcompress[images]", "images as files: folder:DIR, and image paths in tables"),
-    "matplotlib": ("fedcompress[figures]", "fedcompress report --figures"),
-    "optuna": ("fedcompress[search]", "scenarios with a [search]"),
     "tensorboard": ("fedcompress[tensorboard]", "--track tensorboard"),
     "wandb": ("fedcompress[wandb]", "--track wandb"),
     "mlflow-skinny": ("fedcompress[mlflow]", "--track mlflow"),

@@ -18,7 +18,7 @@ from fedcompress.errors import InputError
     [
         ("minst", "unknown data set 'minst'. Did you mean 'mnist'?"),
         ("mnist_5k", "Did you mean 'mnist-5k'?"),
-        ("zzz", "Known: cifar10, cifar100, cifar100-coarse, digits, fashion-mnist"),
+        ("zzz", "Known: cifar10, cifar100, cifar100-coarse, csv, digits, fashion-mnist"),
         ("npz", "The data set is 'npz'; expected 'npz:FILE'"),
         ("digits:3", "The data set is 'digits:3'; expected 'digits'"),
     ],

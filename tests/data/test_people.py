@@ -20,6 +20,7 @@ from fedcompress.data.datasets import hf
 from fedcompress.data.loading import load_dataset
 from fedcompress.data.partition import Pool, divided
 from fedcompress.data.partitions.natural import Natural, NaturalParams
+from fedcompress.data.said import parted
 from fedcompress.errors import InputError
 from fedcompress.scenario.sections import DataSettings
 from tests.data.test_sources import FakeTable
@@ -137,14 +138,16 @@ def test_cifar100(form: str, suffix: str, archived: bool, tmp_path: Path, monkey
 def test_hugging_face_columns_and_splits_by_name() -> None:
     images = [np.zeros((2, 2), np.uint8)] * 3
     table = FakeTable(picture=images, kind=[0, 1, 1], writer_id=["b", "a", "b"], label=[0, 0, 0])
-    repository, said = hf._parted("hf:x", "some/x?image=picture&label=kind&client=writer_id&train=first&test=second")
+    repository, said = parted(
+        "hf:x", "some/x?image=picture&label=kind&client=writer_id&train=first&test=second", hf.KEYS
+    )
     assert repository == "some/x"
     dataset = hf.convert("hf:x", {"first": table, "second": table}, said)
     assert dataset.y_train.tolist() == [0, 1, 1]
     assert dataset.client_ids is not None
     assert dataset.client_ids.tolist() == [1, 0, 1]
     with pytest.raises(InputError, match=r"received 'labels'; expected image, label, client, train, test, config"):
-        hf._parted("hf:x", "x?labels=a")
+        parted("hf:x", "x?labels=a", hf.KEYS)
     with pytest.raises(InputError, match=r"has the columns .*; expected one of who"):
         hf.convert("hf:x", {"train": table, "test": table}, {"image": "picture", "client": "who"})
 
