@@ -24,6 +24,7 @@ from fedcompress.training.loop import TrainingLoop
 from fedcompress.training.trainer import Trainer
 from fedcompress.wire import references, tensors
 from fedcompress.wire.codec import Encoded
+from fedcompress.wire.crossing import Crossing
 
 STAGES = (
     *("train", "compress", "encode", "decode", "measure", "digest", "bound", "judge", "aggregate", "checkpoint"),
@@ -38,7 +39,7 @@ _WRAPPED: tuple[tuple[Any, str, str], ...] = (
     (server, "encode_payload", "encode"),
     (client, "encode_payload", "encode"),
     (server, "read_payload", "decode"),
-    (client, "decode_payload", "decode"),
+    (client, "read_payload", "decode"),
     (client_app, "_measure", "measure"),
     (client_app, "digest", "digest"),
     (tensors, "digest", "digest"),
@@ -49,8 +50,7 @@ _WRAPPED: tuple[tuple[Any, str, str], ...] = (
     (Checkpoints, "save", "checkpoint"),
     (ClientStates, "put", "checkpoint"),
     (ClientStates, "get", "checkpoint"),
-    (grid, "to_proto", "message"),
-    (grid, "from_proto", "message"),
+    (Crossing, "__reduce__", "message"),
     (grid, "recorddict_from_proto", "message"),
     (grid, "recorddict_to_proto", "message"),
     (client, "_load", "message"),

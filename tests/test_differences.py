@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from fedcompress.client_app import make_client_app
-from fedcompress.engines.grid import ToClient, from_proto
+from fedcompress.engines.grid import ToClient
 from fedcompress.engines.inline import InlineGrid
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
 from fedcompress.strategy import State
+from fedcompress.wire.crossing import Crossing
 from federating import OF_PLUG_INS, PRUNING, TINY, experiment, run
 
 STC: dict[str, Any] = {
@@ -39,14 +39,14 @@ class Losing(InlineGrid):
 
     def deliver(
         self, requests: Iterator[ToClient], timeout: float | None
-    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
+    ) -> Iterator[tuple[int, Crossing | str | None]]:
         asked: dict[int, dict[str, Any]] = {}
         partitions: dict[int, int] = {}
 
         def noted() -> Iterator[ToClient]:
             for request in requests:
                 partitions[request.number] = request.partition
-                asked[request.partition] = dict(from_proto(request.message).content.config_records["request"])
+                asked[request.partition] = dict(request.message.message.content.config_records["request"])
                 yield request
 
         self.requests.append(asked)

@@ -13,7 +13,7 @@ from fedcompress.groups import Group
 from fedcompress.link.message import Request
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Arrays, Payload
-from fedcompress.wire.payload import decode_payload, encode_payload, present
+from fedcompress.wire.payload import encode_payload, present, read_payload
 from fedcompress.wire.references import Base, References, bases_of
 from fedcompress.wire.value_type import Floats
 
@@ -74,10 +74,13 @@ class ClientEnd:
         self._contents = experiment.contents(group)
         received = present(request.blobs, self._contents)
         references = experiment.start(group) if request.fresh else references
-        self.payload = decode_payload(request.blobs, received, references)
-        self._references = references.after(self.payload, received).sent(
-            bases_of(self.payload, received, request.round)
-        )
+        arrived = read_payload(request.blobs, received, references, request.known)
+        decoded = {name: item.arrays for name, item in arrived.items()}
+        self.payload = {
+            name: [array.copy() for array in arrays] if name in request.known else arrays
+            for name, arrays in decoded.items()
+        }
+        self._references = references.after(decoded, received).sent(bases_of(decoded, received, request.round))
 
     def encode(self, payload: Payload) -> dict[str, Encoded]:
         """Encodes what is sent back.
