@@ -31,7 +31,7 @@ class Encoded:
             zero, unless the mask says so, and the order-0 entropy of the symbols of the others, and scales. Of a
             difference, what it is a difference to is known, and so are constants that the receiver holds.
         error: What of the learned floats did not go along: what the sender wanted to send minus what the receiver
-            decodes, all arrays as one vector. Known to the sender alone.
+            decodes, all arrays as one vector. Known to the sender alone, and only with feedback.
         saturated: How many values arrive as the largest that the value type has, whatever they were.
         values: The value type of the learned floats.
     """

@@ -9,6 +9,7 @@ Entropy coded: the support as positions, and each plane as a stream of its own; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from fedcompress.errors import PayloadError
 from fedcompress.wire import entropy, exact, positions, support, symbols
 from fedcompress.wire.content import Arrays, Content
+from fedcompress.wire.deflate import Piece
 from fedcompress.wire.masks import as_vector
 from fedcompress.wire.shipped import EXACT
 from fedcompress.wire.stream import Coding, Encoding, Header, Layout, Reader, write_lengths
@@ -87,7 +89,7 @@ def write(
     reference: Arrays | None = None,
     residual: Floats | None = None,
     constants: Arrays | None = None,
-) -> tuple[bytes, Arrays, Sent, Floats]:
+) -> tuple[bytes, Arrays, Sent, Floats | None]:
     """Writes arrays.
 
     Args:
@@ -100,8 +102,8 @@ def write(
         constants: Constant arrays that the receiver has, which are named if they are the ones to send.
 
     Returns:
-        The stream, what it decodes to, what it holds, and what the receiver does not get: wanted minus decoded, with
-        shape (number of learned floats,).
+        The stream, what it decodes to, what it holds, and, with feedback, what the receiver does not get: wanted minus
+        decoded, with shape (number of learned floats,).
     """
     shapes = shapes_of(arrays)
     named = constants is not None and _identical(constants, [arrays[i] for i in content.constants])
@@ -118,7 +120,7 @@ def write(
     chosen = _largest(wanted, encoding.top_k, in_mask) if encoding.top_k < 1 else wanted
     values = encoding.values.with_clusters(encoding.clusters) if floats else EXACT
     every, side, decoded = symbols.quantise(chosen, sizes, values)
-    error = wanted - decoded
+    error = wanted - decoded if encoding.feedback or residual is not None else None
     if references is not None:
         decoded = _added(decoded.copy(), references, within)
     digests = [digest(shared) for shared in (reference, constants if named else None) if shared is not None]
@@ -183,7 +185,7 @@ class _Body:
     def _header(self, sent: Sent) -> Header:
         return replace(self.header, layout=sent.layout)
 
-    def _pieces(self, places: bytes, planes: list[bytes]) -> list[bytes]:
+    def _pieces(self, places: bytes, planes: Sequence[Piece]) -> list[Piece]:
         exactly = b"".join(map(exact.pack, self.everything.exact))
         return [exactly, places, *planes, self.everything.values.write_side(self.everything.side)]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Shape = tuple[int, ...]
 Shapes = Sequence[Shape]
 Sizes = NDArray[np.int64]
-_PART: Final = 1 << 14
+_PART: Final = 1 << 16
 """Elements that are looked at together where only a verdict on them is wanted."""
 _COUNTED: Final = 1 << 18
 """Elements that are counted together."""

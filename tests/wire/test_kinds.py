@@ -84,7 +84,7 @@ def test_what_is_not_learned_crosses_to_the_bit(
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_what_is_learned_crosses_as_if_it_were_alone(encoding: Encoding) -> None:
     """The largest statistic neither widens a scale nor takes a place among the largest changes."""
-    arrays, known = model(1), model(2)
+    encoding, arrays, known = replace(encoding, feedback=True), model(1), model(2)
     arrays[2] *= np.float32(1e30)
     alone = Content(tuple(spec for spec in CONTENT.arrays if spec.lossy))
     whole = encode(arrays, replace(CONTENT, mask=None, masked=()), encoding, reference=known)
