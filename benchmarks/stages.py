@@ -11,7 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from fedcompress import client_app, federation
-from fedcompress.engines import grid, inline
+from fedcompress.engines import inline
 from fedcompress.evaluation import Evaluator
 from fedcompress.federation import Federation
 from fedcompress.link import client, server
@@ -25,6 +25,7 @@ from fedcompress.training.trainer import Trainer
 from fedcompress.wire import references, tensors
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.crossing import Crossing
+from fedcompress.wire.keeping import Kept
 
 STAGES = (
     *("train", "compress", "encode", "decode", "measure", "digest", "bound", "judge", "aggregate", "checkpoint"),
@@ -51,8 +52,8 @@ _WRAPPED: tuple[tuple[Any, str, str], ...] = (
     (ClientStates, "put", "checkpoint"),
     (ClientStates, "get", "checkpoint"),
     (Crossing, "__reduce__", "message"),
-    (grid, "recorddict_from_proto", "message"),
-    (grid, "recorddict_to_proto", "message"),
+    (Kept, "of", "checkpoint"),
+    (Kept, "restored", "checkpoint"),
     (client, "_load", "message"),
     (client, "_save", "message"),
     (inline, "answer", "rest"),

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.app.user_config import UserConfig
-from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
-from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
@@ -18,6 +16,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from fedcompress.link.delivery import Delivery
 from fedcompress.results.run.states import ClientStates
 from fedcompress.wire.crossing import Crossing
+from fedcompress.wire.keeping import Kept
 
 RUN_ID = 1
 SERVER_NODE = 1
@@ -138,8 +137,8 @@ class LocalGrid(Grid):
 
 
 def answer(
-    app: Callable[[Message, Context], Message], partition: int, clients: int, request: Crossing, state: bytes
-) -> tuple[Crossing, bytes]:
+    app: Callable[[Message, Context], Message], partition: int, clients: int, request: Crossing, state: Kept
+) -> tuple[Crossing, Kept]:
     """Runs a ClientApp on a request of one virtual client; exceptions pass.
 
     Args:
@@ -147,13 +146,12 @@ def answer(
         partition: The client's share of the data.
         clients: Number of clients.
         request: A message as it crosses.
-        state: What the client kept, as bytes; empty for nothing.
+        state: What the client kept.
 
     Returns:
         The reply, and what the client keeps now.
     """
-    records = recorddict_from_proto(ProtoRecordDict.FromString(state))
     node_config: UserConfig = {"partition-id": partition, "num-partitions": clients}
-    context = Context(RUN_ID, partition + FIRST_CLIENT, node_config, records, {})
+    context = Context(RUN_ID, partition + FIRST_CLIENT, node_config, state.restored(), {})
     reply = Crossing.of(app(request.message, context))
-    return reply, bytes(recorddict_to_proto(context.state).SerializeToString())
+    return reply, Kept.of(context.state)

@@ -24,6 +24,7 @@ from fedcompress.plugins import Plugins
 from fedcompress.results.run.states import ClientStates
 from fedcompress.scenario import Scenario
 from fedcompress.wire.crossing import Crossing
+from fedcompress.wire.keeping import Kept
 
 START_LIMIT = 300.0
 """Seconds that a worker may take to import and build what it needs, before the run gives up."""
@@ -55,7 +56,7 @@ class _Worker:
         """Answers once the worker has been built."""
         return True
 
-    def answer(self, partition: int, request: Crossing, state: bytes) -> tuple[Crossing, bytes] | str:
+    def answer(self, partition: int, request: Crossing, state: Kept) -> tuple[Crossing, Kept] | str:
         """Runs one request; an exception comes back as its text."""
         try:
             return answer(self._app, partition, len(self._experiment.clients), request, state)
@@ -149,17 +150,17 @@ class RayGrid(LocalGrid):
         partition = call.request.partition
         return call.worker.answer.remote(partition, call.request.message, self._states.get(partition))
 
-    def _taken(self, call: _Call, answer: tuple[Crossing, bytes] | str) -> Crossing | str:
+    def _taken(self, call: _Call, answer: tuple[Crossing, Kept] | str) -> Crossing | str:
         """Keeps what the client keeps, and returns its reply, or its error."""
         if isinstance(answer, str):
             return answer
         self._states.put(call.request.partition, answer[1])
         return answer[0]
 
-    def _result(self, future: Any) -> tuple[Crossing, bytes] | str | None:
+    def _result(self, future: Any) -> tuple[Crossing, Kept] | str | None:
         """Returns what a worker answered, None if it died."""
         try:
-            answer: tuple[Crossing, bytes] | str = self._ray.get(future)
+            answer: tuple[Crossing, Kept] | str = self._ray.get(future)
         except self._ray.exceptions.RayActorError:
             return None
         except self._ray.exceptions.RayError as error:

@@ -180,7 +180,7 @@ class ServerEnd:
             for name, content in contents.items()
             if content.delta and wire.encoding(name, content).feedback
         }
-        arrived = references.after(decoded, contents).sent(bases_of(decoded, contents, round_number))
+        arrived = references.after(decoded, contents).sent(bases_of(encoded, contents, round_number))
         return Sent(contents, encoded, decoded, meant, arrived, spool.put({**decoded, **meant}))
 
     def decoded(

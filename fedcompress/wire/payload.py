@@ -182,6 +182,7 @@ def encode_payload(
             encoding,
             mask=encoded[content.mask].arrays if content.mask else None,
             reference=references.reference(name, content),
+            digest=references.bases[name].digest if content.delta and name in references.bases else None,
             residual=(residuals or {}).get(name) if encoding.feedback else None,
             constants=references.constants(name, content),
             name=name,
@@ -230,6 +231,7 @@ def read_payload(
             content,
             mask=encoded[content.mask].arrays if content.mask else None,
             reference=references.reference(name, content),
+            digest=references.bases[name].digest if content.delta and name in references.bases else None,
             constants=references.constants(name, content),
             name=name,
         )

@@ -89,6 +89,7 @@ def write(
     reference: Arrays | None = None,
     residual: Floats | None = None,
     constants: Arrays | None = None,
+    named_by: bytes | None = None,
 ) -> tuple[bytes, Arrays, Sent, Floats | None]:
     """Writes arrays.
 
@@ -100,6 +101,7 @@ def write(
         reference: Arrays that the receiver has, of which the difference is sent; None to send them as they are.
         residual: `error` of what was sent before, which is added to what is sent now.
         constants: Constant arrays that the receiver has, which are named if they are the ones to send.
+        named_by: Digest of the reference, where it is known.
 
     Returns:
         The stream, what it decodes to, what it holds, and, with feedback, what the receiver does not get: wanted minus
@@ -123,7 +125,8 @@ def write(
     error = wanted - decoded if encoding.feedback or residual is not None else None
     if references is not None:
         decoded = _added(decoded.copy(), references, within)
-    digests = [digest(shared) for shared in (reference, constants if named else None) if shared is not None]
+    digests = [] if reference is None else [named_by or digest(reference)]
+    digests += [digest(constants)] if named and constants is not None else []
     header = Header(values, Layout.ALL if within is None else Layout.MASK, known is not None, named)
     among = every if within is None else every[within]
     exactly = [arrays[i] for i in _exact(content, named)]
@@ -197,13 +200,14 @@ def take(
     mask: Arrays | None,
     reference: Arrays | None = None,
     constants: Arrays | None = None,
+    named_by: bytes | None = None,
 ) -> tuple[Arrays, Sent]:
-    """Reads what `write` made, after its header."""
+    """Reads what `write` made, after its header; arguments as there."""
     layout = header.layout
     base = reader.take(support.DIGEST_BYTES) if header.difference else None
     lasting = _lasting(reader.take(support.DIGEST_BYTES), constants, content) if header.named else {}
     shapes = reader.shapes(content)
-    known = None if base is None else _named(base, reference, content, shapes)
+    known = None if base is None else _named(base, reference, content, shapes, named_by)
     in_mask = _in_mask(mask, content, shapes)
     if layout in _WITH_MASK and in_mask is None:
         raise PayloadError("the mask that it was sent with is missing")
@@ -304,12 +308,14 @@ def _reference(reference: Arrays, content: Content, shapes: Shapes) -> Arrays:
     return [reference[i].astype(np.float32, copy=False) for i in content.lossy]
 
 
-def _named(named: memoryview, reference: Arrays | None, content: Content, shapes: Shapes) -> Arrays:
+def _named(
+    named: memoryview, reference: Arrays | None, content: Content, shapes: Shapes, named_by: bytes | None
+) -> Arrays:
     """Returns the reference, which has to be the one that a stream names."""
     if reference is None:
         raise PayloadError(f"it is a difference to {named.hex()}, but nothing is held")
     known = _reference(reference, content, shapes)
-    if (ours := digest(reference)) != named:
+    if (ours := named_by or digest(reference)) != named:
         raise PayloadError(f"it is a difference to {named.hex()}, but what is held is {ours.hex()}")
     return known
 

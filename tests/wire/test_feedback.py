@@ -140,7 +140,7 @@ class TestLinks:
         new, references, gaps = weights(rng), link(weights(rng), 1), []
         for number in range(2, 60):
             sent = self.downlink(new, references, number)
-            references = references.sent(bases_of({"weights": sent.arrays}, WEIGHTS, number))
+            references = references.sent(bases_of({"weights": sent}, WEIGHTS, number))
             gaps.append(np.abs(flat(new) - flat(references.bases["weights"].arrays)).mean())
         assert gaps[-1] < 0.1 * gaps[0]
 
