@@ -36,24 +36,24 @@ def deflate(pieces: Sequence[Piece]) -> list[Piece]:
     """Compresses the concatenation of `pieces`; returns the result in pieces, too, so that nothing is copied twice."""
     plan: list[tuple[int | None, list[Piece]]] = []
     for piece in filter(len, pieces):
-        strategy = _strategy(piece)
-        if plan and strategy is None and plan[-1][0] is None:
+        chosen = strategy(piece)
+        if plan and chosen is None and plan[-1][0] is None:
             plan[-1][1].append(piece)
         else:
-            plan.append((strategy, [piece]))
+            plan.append((chosen, [piece]))
     last = len(plan) - 1
     return [
         compressed
-        for i, (strategy, together) in enumerate(plan)
-        for compressed in _compressed(together, strategy, i == last)
+        for i, (chosen, together) in enumerate(plan)
+        for compressed in _compressed(together, chosen, i == last)
     ]
 
 
-def _strategy(piece: Piece) -> int | None:
+def strategy(piece: Piece) -> int | None:
     """Returns the zlib strategy for a piece, None to store it."""
     middle = max(0, (len(piece) - _SAMPLE) // 2)
     sample = piece[middle : middle + _SAMPLE]
-    sizes = {strategy: sum(map(len, _compressed([sample], strategy, True))) for strategy in _STRATEGIES}
+    sizes = {tried: sum(map(len, _compressed([sample], tried, True))) for tried in _STRATEGIES}
     best = min(sizes, key=sizes.__getitem__)
     return best if sizes[best] < len(sample) * (1 - _WORTHWHILE) else None
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.errors import PayloadError
-from fedcompress.wire import entropy, exact, positions, support, symbols
+from fedcompress.wire import entropy, exact, huffman, positions, support, symbols
 from fedcompress.wire.content import Arrays, Content
 from fedcompress.wire.deflate import Piece
 from fedcompress.wire.masks import as_vector
@@ -133,10 +133,14 @@ def write(
     sent = Sent(values, header.layout, flat.size, in_mask, among, side, exactly)
     body = _Body(header, [*digests, *write_lengths(shapes, content)], sent)
     # Without a difference, what a mask keeps is hardly ever zero: looking for zeros there is not worth the time.
-    streams = [body.plain(sparse and (within is None or encoding.top_k < 1 or known is not None), encoding.deflate)]
-    if encoding.entropy and floats:
-        streams.append(body.coded(sparse))
-    data, sent = min(streams, key=lambda stream: len(stream[0]))
+    zeros = sparse and (within is None or encoding.top_k < 1 or known is not None)
+    coded = [body.coded(sparse)] if encoding.entropy and floats else []
+    sent, pieces = body.plain(zeros, encoding.deflate)
+    if coded and huffman.least_bytes(pieces, encoding.deflate) > len(coded[0][0]):
+        data, sent = coded[0]
+    else:
+        plain = body.header_of(sent).write(body.start, pieces, encoding.deflate), sent
+        data, sent = min([plain, *coded], key=lambda stream: len(stream[0]))
     lossy = dict(zip(content.lossy, split(decoded, shapes_of(floats)), strict=True))
     return data, [lossy[i] if i in lossy else array.copy() for i, array in enumerate(arrays)], sent, error
 
@@ -155,13 +159,12 @@ class _Body:
     start: list[bytes]
     everything: Sent
 
-    def plain(self, zeros: bool, deflating: bool) -> tuple[bytes, Sent]:
-        """Returns the stream of raw or deflated bytes; with `zeros`, it leaves those out where that pays."""
+    def plain(self, zeros: bool, deflating: bool) -> tuple[Sent, list[Piece]]:
+        """Returns what a stream of raw or deflated bytes holds; with `zeros`, without those where that pays."""
         values = self.everything.values
         places = self._places(deflating) if zeros else b""
         sent = self._sent(bool(places))
-        pieces = self._pieces(places, symbols.pack(sent.symbols, values))
-        return self._header(sent).write(self.start, pieces, deflating), sent
+        return sent, self._pieces(places, symbols.pack(sent.symbols, values))
 
     def _places(self, deflating: bool) -> bytes:
         """Returns which symbols are not zero, if that and these symbols are fewer bytes than all; else nothing."""
@@ -177,7 +180,7 @@ class _Body:
         sent = self._sent(supported)
         planes = symbols.encode(sent.symbols, values, zeros=not supported)
         pieces = self._pieces(positions.encode(filled) if supported else b"", planes)
-        return self._header(sent).write_coded(self.start, pieces), sent
+        return self.header_of(sent).write_coded(self.start, pieces), sent
 
     def _sent(self, supported: bool) -> Sent:
         if not supported:
@@ -185,7 +188,8 @@ class _Body:
         among = self.everything.symbols[self.everything.filled]
         return replace(self.everything, layout=_SUPPORTED[self.everything.layout], symbols=among)
 
-    def _header(self, sent: Sent) -> Header:
+    def header_of(self, sent: Sent) -> Header:
+        """Returns the header of a stream that holds this."""
         return replace(self.header, layout=sent.layout)
 
     def _pieces(self, places: bytes, planes: Sequence[Piece]) -> list[Piece]:
