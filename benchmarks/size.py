@@ -144,7 +144,8 @@ def tables(rows: Sequence[Mapping[str, Any]]) -> list[TextTable]:
         caption = (
             f"Of a client and round: processor seconds of training, and the others as a share of it. {CLIENTS} clients "
             f"of {MODELS[model]:,} images, batch 64, Adam; rounds: {of_model[0]['rounds']}, after one that is not "
-            f'counted. "around it" is all but "compress" and "score".'
+            f'counted. "around it" is all but "compress" and "score". In one process what was encoded is not decoded '
+            "again; on other engines it is."
         )
         found.append(TextTable(model, _COLUMNS, tuple(map(_cells, of_model)), caption))
     return found
