@@ -4,7 +4,8 @@
 
 Each case is a federation in this process, on one worker; the first round, in which graphs are traced, does not count.
 Seconds are of the processor, so that other work on the machine matters less. A finished case is kept in `--runs` and
-not run again; with `--page`, docs/results/size.md is written from them.
+not run again; with `--page`, docs/results/size.md is written from them, and from what `python -m benchmarks.codecs`
+has left there in `codecs.json`.
 """
 
 from __future__ import annotations
@@ -143,13 +144,29 @@ def tables(rows: Sequence[Mapping[str, Any]]) -> list[TextTable]:
         caption = (
             f"Of a client and round: processor seconds of training, and the others as a share of it. {CLIENTS} clients "
             f"of {MODELS[model]:,} images, batch 64, Adam; rounds: {of_model[0]['rounds']}, after one that is not "
-            f'counted. "around it" is all but "compress" and "score".'
+            f'counted. "around it" is all but "compress" and "score". In one process what was encoded is not decoded '
+            "again; on other engines it is."
         )
         found.append(TextTable(model, _COLUMNS, tuple(map(_cells, of_model)), caption))
     return found
 
 
-def page(rows: Sequence[Mapping[str, Any]], command: str) -> str:
+def codec_tables(codecs: Mapping[str, Any]) -> list[TextTable]:
+    """Returns a table for each number of weights, of what `benchmarks.codecs` has measured."""
+    load = codecs["machine"]["load_at_start"]
+    caption = f"MB of float32 a second and core, in one run of one thread (load as it began: {load:.1f})."
+    found = []
+    for size in dict.fromkeys(row["weights"] for row in codecs["rows"]):
+        cells = tuple(
+            (row["format"], f"{row['encode']:,.0f}", f"{row['decode']:,.0f}", f"{8 * row['bytes'] / size:.2f}")
+            for row in codecs["rows"]
+            if row["weights"] == size
+        )
+        found.append(TextTable(f"{size:,} weights", ("format", "encode", "decode", "bits a weight"), cells, caption))
+    return found
+
+
+def page(rows: Sequence[Mapping[str, Any]], command: str, codecs: Mapping[str, Any] | None = None) -> str:
     """Returns docs/results/size.md."""
     found = rows[0]["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in sorted(found["versions"].items()) if number)
@@ -162,6 +179,7 @@ def page(rows: Sequence[Mapping[str, Any]], command: str) -> str:
         *(markdown(table).strip() for table in tables(rows)),
         "| demand | at most | measured |\n| --- | --- | --- |\n"
         + "\n".join(f"| {one.what} | {one.limit:.0%} | {one.values[0]:.1%} |" for one in asked(rows)),
+        *(markdown(table).strip() for table in (codec_tables(codecs) if codecs else ())),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -201,7 +219,9 @@ def main(
             *(["--rounds", str(rounds)] if rounds != 2 else []),
             "--page",
         ]
-        PAGE.write_text(page(rows, " ".join(words)), encoding="utf-8")
+        file = runs / "codecs.json"
+        codecs = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        PAGE.write_text(page(rows, " ".join(words), codecs), encoding="utf-8")
         console.print(str(PAGE))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from fedcompress import client_app, federation
-from fedcompress.engines import grid, inline
+from fedcompress.engines import inline
 from fedcompress.evaluation import Evaluator
 from fedcompress.federation import Federation
 from fedcompress.link import client, server
@@ -24,6 +24,8 @@ from fedcompress.training.loop import TrainingLoop
 from fedcompress.training.trainer import Trainer
 from fedcompress.wire import references, tensors
 from fedcompress.wire.codec import Encoded
+from fedcompress.wire.crossing import Crossing
+from fedcompress.wire.keeping import Kept
 
 STAGES = (
     *("train", "compress", "encode", "decode", "measure", "digest", "bound", "judge", "aggregate", "checkpoint"),
@@ -38,7 +40,7 @@ _WRAPPED: tuple[tuple[Any, str, str], ...] = (
     (server, "encode_payload", "encode"),
     (client, "encode_payload", "encode"),
     (server, "read_payload", "decode"),
-    (client, "decode_payload", "decode"),
+    (client, "read_payload", "decode"),
     (client_app, "_measure", "measure"),
     (client_app, "digest", "digest"),
     (tensors, "digest", "digest"),
@@ -49,10 +51,9 @@ _WRAPPED: tuple[tuple[Any, str, str], ...] = (
     (Checkpoints, "save", "checkpoint"),
     (ClientStates, "put", "checkpoint"),
     (ClientStates, "get", "checkpoint"),
-    (grid, "to_proto", "message"),
-    (grid, "from_proto", "message"),
-    (grid, "recorddict_from_proto", "message"),
-    (grid, "recorddict_to_proto", "message"),
+    (Crossing, "__reduce__", "message"),
+    (Kept, "of", "checkpoint"),
+    (Kept, "restored", "checkpoint"),
     (client, "_load", "message"),
     (client, "_save", "message"),
     (inline, "answer", "rest"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.wire.content import Arrays, Kind
+
+_PART: Final = 1 << 15
+"""Elements that are added together."""
 
 Held = Mapping[int, NDArray[np.bool_]] | None
 """Position -> which weights of an array a client has; all at other positions. None for everything."""
@@ -59,13 +62,28 @@ def masked_mean(
         """Sums up what may be masked, and leaves the rest to the plain mean."""
         for update, masks, n in zip(updates, held, examples, strict=True):
             for i in masked:
-                share: Any = masks[i] * float(n) if masks is not None and i in masks else float(n)
-                totals[i] += update[i] * share
-                weights[i] += share
+                _add(totals[i], weights[i], update[i], None if masks is None else masks.get(i), float(n))
             yield [array for i, array in enumerate(update) if i not in masked]
 
     means = iter(weighted_mean(others(), examples))
     return [_covered(totals[i], weights[i], array) if i in masked else next(means) for i, array in enumerate(old)]
+
+
+def _add(
+    total: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    update: NDArray[Any],
+    mask: NDArray[np.bool_] | None,
+    examples: float,
+) -> None:
+    """Adds a client's array and its weight, where it has them; by parts, which stay in a cache."""
+    sums, weights, values = total.reshape(-1), weight.reshape(-1), update.reshape(-1)
+    kept = None if mask is None else mask.reshape(-1)
+    for start in range(0, sums.size, _PART):
+        part = slice(start, start + _PART)
+        share: Any = examples if kept is None else kept[part] * examples
+        sums[part] += values[part] * share
+        weights[part] += share
 
 
 def _covered(total: NDArray[np.float64], weight: NDArray[np.float64], old: NDArray[Any]) -> NDArray[np.float32]:

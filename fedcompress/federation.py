@@ -223,6 +223,7 @@ class Federation(strategy.Federation):
             action,
             self.round,
             sent.blobs,
+            known=sent.encodings,
             measured=self._measured,
             tested=self._tested and not self._goes_on and client.group in self.personal,
             debug=self._fail_fast,
@@ -256,7 +257,7 @@ class Federation(strategy.Federation):
         try:
             metrics = self._metrics(client, answer)
             blobs = answer.blobs
-            received = self._end.read(client, sent, blobs, expects)
+            received = self._end.read(client, sent, blobs, expects, answer.known)
             digest = answer.model_digest
         except (PayloadError, KeyError, TypeError, ValueError) as error:
             return _Outcome("refused", described(error), down + crossed("uplink", blobs, size), cut_off)

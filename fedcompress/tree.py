@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +31,10 @@ def save_tree(path: Path, tree: Any) -> None:
     """
     arrays: list[NDArray[Any]] = []
     shape = np.frombuffer(json.dumps(_plain(tree, arrays, "state")).encode(), np.uint8)
-    buffer = BytesIO()
     named: dict[str, Any] = {f"a{i}": a for i, a in enumerate(arrays)}
-    np.savez(buffer, shape=shape, **named, digest=_digest([shape, *arrays]))
     temporary = path.with_suffix(".part")
-    temporary.write_bytes(buffer.getbuffer())
+    with temporary.open("wb") as file:
+        np.savez(file, shape=shape, **named, digest=_digest([shape, *arrays]))
     temporary.replace(path)
 
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from fedcompress.client_app import make_client_app
-from fedcompress.engines.grid import ToClient, from_proto
+from fedcompress.engines.grid import ToClient
 from fedcompress.engines.inline import InlineGrid
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
 from fedcompress.strategy import State
+from fedcompress.wire.crossing import Crossing
+from fedcompress.wire.keeping import Shelf
 from federating import OF_PLUG_INS, PRUNING, TINY, experiment, run
 
 STC: dict[str, Any] = {
@@ -39,14 +40,14 @@ class Losing(InlineGrid):
 
     def deliver(
         self, requests: Iterator[ToClient], timeout: float | None
-    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
+    ) -> Iterator[tuple[int, Crossing | str | None]]:
         asked: dict[int, dict[str, Any]] = {}
         partitions: dict[int, int] = {}
 
         def noted() -> Iterator[ToClient]:
             for request in requests:
                 partitions[request.number] = request.partition
-                asked[request.partition] = dict(from_proto(request.message).content.config_records["request"])
+                asked[request.partition] = dict(request.message.message.content.config_records["request"])
                 yield request
 
         self.requests.append(asked)
@@ -57,10 +58,7 @@ class Losing(InlineGrid):
 
     def records(self, partition: int) -> Any:
         """Returns what a client keeps."""
-        from flwr.common.serde import recorddict_from_proto
-        from flwr.proto.recorddict_pb2 import RecordDict
-
-        return recorddict_from_proto(RecordDict.FromString(self._states.get(partition)))
+        return self._states.get(partition).restored()
 
 
 def rounds(made: Experiment, grid: InlineGrid, count: int) -> tuple[Federation, State]:
@@ -89,7 +87,7 @@ def test_server_and_client_hold_the_same(tmp_path: Path) -> None:
     fed, state = rounds(made, grid, 3)
     for partition, link in fed.references.items():
         kept = grid.records(partition)
-        base = kept.array_records["bases.weights"].to_numpy_ndarrays()
+        base = Shelf().take(kept.array_records["bases.weights"])
         assert all(map(np.array_equal, base, link.bases["weights"].arrays))
         assert kept.config_records["bases"]["weights"] == link.bases["weights"].generation == 3
         assert kept.config_records["residuals"]["exchange"] == link.accepted == 3 << 8 | 1
@@ -119,11 +117,11 @@ def test_a_lost_reply_is_rolled_back_and_the_next_exchange_is_whole() -> None:
     assert (lost["exchange"], lost["previous"]) == (second, first)
     assert (fed.references[0].accepted, fed.references[1].accepted) == (first, second)
     assert fed.references[0].fresh
-    before = losing.records(0).array_records["residuals.before"].to_numpy_ndarrays()
+    before = Shelf().take(losing.records(0).array_records["residuals.before"])
 
     fed, _ = rounds(made, Losing(made, {}), 1)  # the same first round: what client 0 had then
     again = fed._grid.records(0)  # type: ignore[attr-defined]
-    assert all(map(np.array_equal, before, again.array_records["residuals.now"].to_numpy_ndarrays()))
+    assert all(map(np.array_equal, before, Shelf().take(again.array_records["residuals.now"])))
 
     fed, state = rounds(made, losing := Losing(made, {2: [0]}), 3)
     third = losing.requests[2]
@@ -131,7 +129,7 @@ def test_a_lost_reply_is_rolled_back_and_the_next_exchange_is_whole() -> None:
     assert (third[1]["accepted"], third[1].get("fresh")) == (second, None)
     kept = losing.records(0)
     assert kept.config_records["residuals"]["previous"] == first
-    assert all(map(np.array_equal, before, kept.array_records["residuals.before"].to_numpy_ndarrays()))
+    assert all(map(np.array_equal, before, Shelf().take(kept.array_records["residuals.before"])))
     sizes = {
         t.client: t.wire_bytes for t in fed.record.transfers if (t.direction, t.content) == ("downlink", "weights")
     }
@@ -149,7 +147,7 @@ def test_a_client_that_was_away_gets_what_it_lacks() -> None:
     for partition, generation in generations.items():
         kept = grid.records(partition)
         assert kept.config_records["bases"]["weights"] == generation
-        base = kept.array_records["bases.weights"].to_numpy_ndarrays()
+        base = Shelf().take(kept.array_records["bases.weights"])
         assert all(map(np.array_equal, base, fed.references[partition].bases["weights"].arrays))
 
 

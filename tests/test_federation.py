@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from fedcompress.client_app import make_client_app
-from fedcompress.engines.grid import ToClient, from_proto, to_proto
+from fedcompress.engines.grid import ToClient
 from fedcompress.engines.inline import InlineGrid
 from fedcompress.errors import PayloadError, RunError
 from fedcompress.experiment import Experiment
@@ -19,6 +18,7 @@ from fedcompress.federation import Federation
 from fedcompress.link import spool
 from fedcompress.link.spool import Stored
 from fedcompress.strategy import ClientInfo, Payload, Requests
+from fedcompress.wire.crossing import Crossing
 from fedcompress.wire.records import from_record, to_record
 from federating import PRUNING, experiment, federation, run
 
@@ -131,16 +131,16 @@ class Tampering(InlineGrid):
 
     def deliver(
         self, requests: Iterator[ToClient], timeout: float | None
-    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
+    ) -> Iterator[tuple[int, Crossing | str | None]]:
         for number, reply in super().deliver(requests, timeout):
             yield number, reply if number else self._changed(reply)
 
-    def _changed(self, reply: ProtoMessage | str | None) -> ProtoMessage:
-        assert isinstance(reply, ProtoMessage)
-        message = from_proto(reply)
+    def _changed(self, reply: Crossing | str | None) -> Crossing:
+        assert isinstance(reply, Crossing)
+        message = reply.message
         blobs = from_record(message.content.array_records["payload"])
         message.content["payload"] = to_record({**blobs, "weights": self._change(blobs["weights"])})
-        return to_proto(message)
+        return Crossing.of(message)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_a_request_is_made_when_its_client_can_run() -> None:
     log: list[str] = []
 
     class Noting(InlineGrid):
-        def _answer(self, request: ToClient, timeout: float | None) -> ProtoMessage | str | None:
+        def _answer(self, request: ToClient, timeout: float | None) -> Crossing | str | None:
             log.append(f"run {request.partition}")
             return super()._answer(request, timeout)
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from clients.relay import Relay
 from fedcompress.client_app import make_client_app
@@ -24,6 +23,7 @@ from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.recorder import Observer
 from fedcompress.scenario import Scenario
 from fedcompress.strategy import State
+from fedcompress.wire.crossing import Crossing
 from federating import OF_PLUG_INS, PLUGINS, TINY, experiment, federation, run
 
 THIRTY_FOLD = tomllib.loads((Path(__file__).parents[1] / "scenarios/thirty-fold.toml").read_text())
@@ -201,7 +201,7 @@ class Losing(InlineGrid):
 
     def deliver(
         self, requests: Iterator[ToClient], timeout: float | None
-    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
+    ) -> Iterator[tuple[int, Crossing | str | None]]:
         self._round += 1
         lost = self._lost.get(self._round, [])
         for number, reply in super().deliver(requests, timeout):  # of all clients, so that numbers are partitions

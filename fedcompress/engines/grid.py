@@ -9,15 +9,14 @@ from typing import NamedTuple
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.app.user_config import UserConfig
-from flwr.common.serde import message_from_proto, message_to_proto, recorddict_from_proto, recorddict_to_proto
-from flwr.proto.message_pb2 import Message as ProtoMessage
-from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedcompress.link.delivery import Delivery
 from fedcompress.results.run.states import ClientStates
+from fedcompress.wire.crossing import Crossing
+from fedcompress.wire.keeping import Kept
 
 RUN_ID = 1
 SERVER_NODE = 1
@@ -32,16 +31,6 @@ def identify() -> None:
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = RUN_ID, SERVER_NODE, 0
 
 
-def to_proto(message: Message) -> ProtoMessage:
-    """Returns a message as it crosses a network; `ByteSize` is its length there."""
-    return message_to_proto(message)
-
-
-def from_proto(crossed: ProtoMessage) -> Message:
-    """Returns the message of `to_proto`; it shares no array with the original."""
-    return message_from_proto(crossed)
-
-
 class ToClient(NamedTuple):
     """A message on its way to a virtual client.
 
@@ -53,14 +42,14 @@ class ToClient(NamedTuple):
 
     number: int
     partition: int
-    message: ProtoMessage
+    message: Crossing
 
 
 class LocalGrid(Grid):
     """A Flower grid whose nodes are virtual clients; a subclass says where they run.
 
-    Node ids are partitions + `FIRST_CLIENT`. Messages cross as what would be serialised, so neither side can see the
-    other's arrays.
+    Node ids are partitions + `FIRST_CLIENT`. What arrives is another message than what was sent; the two share nothing
+    but bytes, and what those were encoded from.
 
     Attributes:
         handed_over: Bytes of all messages that crossed, by direction.
@@ -77,7 +66,7 @@ class LocalGrid(Grid):
     @abstractmethod
     def deliver(
         self, requests: Iterator[ToClient], timeout: float | None
-    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
+    ) -> Iterator[tuple[int, Crossing | str | None]]:
         """Runs requests on clients.
 
         Args:
@@ -128,10 +117,10 @@ class LocalGrid(Grid):
         for number, answer in self.deliver(self._requests(messages, running), timeout):
             message, size = running.pop(number)
             reply, received = None, 0
-            if isinstance(answer, ProtoMessage):
-                received = answer.ByteSize()
+            if isinstance(answer, Crossing):
+                received = answer.size
                 self.handed_over["uplink"] += received
-                reply = from_proto(answer)
+                reply = answer.message
             elif isinstance(answer, str):
                 reply = Message(Error(CLIENT_FAILED, answer), reply_to=message)
             yield Delivery(number, size, reply, received)
@@ -140,16 +129,16 @@ class LocalGrid(Grid):
         """Yields messages as they cross, and notes which are under way, and their sizes."""
         for number, message in enumerate(messages):
             message.metadata.__dict__["_message_id"] = uuid.uuid4().hex
-            crossing = to_proto(message)
-            size = crossing.ByteSize()
+            crossing = Crossing.of(message)
+            size = crossing.size
             self.handed_over["downlink"] += size
             running[number] = message, size
             yield ToClient(number, message.metadata.dst_node_id - FIRST_CLIENT, crossing)
 
 
 def answer(
-    app: Callable[[Message, Context], Message], partition: int, clients: int, request: ProtoMessage, state: bytes
-) -> tuple[ProtoMessage, bytes]:
+    app: Callable[[Message, Context], Message], partition: int, clients: int, request: Crossing, state: Kept
+) -> tuple[Crossing, Kept]:
     """Runs a ClientApp on a request of one virtual client; exceptions pass.
 
     Args:
@@ -157,13 +146,12 @@ def answer(
         partition: The client's share of the data.
         clients: Number of clients.
         request: A message as it crosses.
-        state: What the client kept, as bytes; empty for nothing.
+        state: What the client kept.
 
     Returns:
         The reply, and what the client keeps now.
     """
-    records = recorddict_from_proto(ProtoRecordDict.FromString(state))
     node_config: UserConfig = {"partition-id": partition, "num-partitions": clients}
-    context = Context(RUN_ID, partition + FIRST_CLIENT, node_config, records, {})
-    reply = to_proto(app(from_proto(request), context))
-    return reply, bytes(recorddict_to_proto(context.state).SerializeToString())
+    context = Context(RUN_ID, partition + FIRST_CLIENT, node_config, state.restored(), {})
+    reply = Crossing.of(app(request.message, context))
+    return reply, Kept.of(context.state)

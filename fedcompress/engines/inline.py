@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from itertools import islice
 
 from flwr.clientapp import ClientApp
-from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from fedcompress.client_app import make_client_app
 from fedcompress.engines.engine import LocalEngine
@@ -16,6 +15,7 @@ from fedcompress.engines.grid import LocalGrid, ToClient, answer
 from fedcompress.errors import reason
 from fedcompress.experiment import Experiment
 from fedcompress.results.run.states import ClientStates
+from fedcompress.wire.crossing import Crossing
 
 
 class InlineGrid(LocalGrid):
@@ -38,12 +38,12 @@ class InlineGrid(LocalGrid):
 
     def deliver(
         self, requests: Iterator[ToClient], timeout: float | None
-    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
+    ) -> Iterator[tuple[int, Crossing | str | None]]:
         if self._pool is None:
             for request in requests:
                 yield request.number, self._answer(request, timeout)
             return
-        running: dict[Future[ProtoMessage | str | None], int] = {}
+        running: dict[Future[Crossing | str | None], int] = {}
         try:
             while True:
                 for request in islice(requests, self._workers + 1 - len(running)):  # one waits, so that no thread does
@@ -57,7 +57,7 @@ class InlineGrid(LocalGrid):
                 future.cancel()
             wait(running)  # the next call must not meet a client that is still at this one
 
-    def _answer(self, request: ToClient, timeout: float | None) -> ProtoMessage | str | None:
+    def _answer(self, request: ToClient, timeout: float | None) -> Crossing | str | None:
         """Runs one request; the client's state is committed only if it succeeds in time.
 
         A thread cannot be ended, so a client that is late is waited for, and then treated as one that was lost.

@@ -11,8 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from flwr.proto.message_pb2 import Message as ProtoMessage
-
 from fedcompress import keras
 from fedcompress.client_app import make_client_app
 from fedcompress.engines import cluster
@@ -25,6 +23,8 @@ from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.results.run.states import ClientStates
 from fedcompress.scenario import Scenario
+from fedcompress.wire.crossing import Crossing
+from fedcompress.wire.keeping import Kept
 
 START_LIMIT = 300.0
 """Seconds that a worker may take to import and build what it needs, before the run gives up."""
@@ -56,12 +56,10 @@ class _Worker:
         """Answers once the worker has been built."""
         return True
 
-    def answer(self, partition: int, request: bytes, state: bytes) -> tuple[bytes, bytes] | str:
+    def answer(self, partition: int, request: Crossing, state: Kept) -> tuple[Crossing, Kept] | str:
         """Runs one request; an exception comes back as its text."""
         try:
-            message = ProtoMessage.FromString(request)
-            reply, kept = answer(self._app, partition, len(self._experiment.clients), message, state)
-            return bytes(reply.SerializeToString()), kept
+            return answer(self._app, partition, len(self._experiment.clients), request, state)
         except (Exception, KeyboardInterrupt) as error:  # Ctrl-C is the driver's: here a plug-in has raised it
             return reason(error)
 
@@ -103,7 +101,7 @@ class RayGrid(LocalGrid):
 
     def deliver(
         self, requests: Iterator[ToClient], timeout: float | None
-    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
+    ) -> Iterator[tuple[int, Crossing | str | None]]:
         running: dict[Any, _Call] = {}
         try:
             yield from self._answers(requests, running, timeout)
@@ -112,7 +110,7 @@ class RayGrid(LocalGrid):
 
     def _answers(
         self, requests: Iterator[ToClient], running: dict[Any, _Call], timeout: float | None
-    ) -> Iterator[tuple[int, ProtoMessage | str | None]]:
+    ) -> Iterator[tuple[int, Crossing | str | None]]:
         """Has workers run requests, as `deliver`; notes in `running` which do."""
         jobs: deque[tuple[ToClient, int]] = deque()
         while True:
@@ -150,22 +148,19 @@ class RayGrid(LocalGrid):
     def _asked(self, call: _Call) -> Any:
         """Has a worker run a request, and returns the future of its answer."""
         partition = call.request.partition
-        return call.worker.answer.remote(
-            partition, call.request.message.SerializeToString(), self._states.get(partition)
-        )
+        return call.worker.answer.remote(partition, call.request.message, self._states.get(partition))
 
-    def _taken(self, call: _Call, answer: tuple[bytes, bytes] | str) -> ProtoMessage | str:
+    def _taken(self, call: _Call, answer: tuple[Crossing, Kept] | str) -> Crossing | str:
         """Keeps what the client keeps, and returns its reply, or its error."""
         if isinstance(answer, str):
             return answer
         self._states.put(call.request.partition, answer[1])
-        reply: ProtoMessage = ProtoMessage.FromString(answer[0])
-        return reply
+        return answer[0]
 
-    def _result(self, future: Any) -> tuple[bytes, bytes] | str | None:
+    def _result(self, future: Any) -> tuple[Crossing, Kept] | str | None:
         """Returns what a worker answered, None if it died."""
         try:
-            answer: tuple[bytes, bytes] | str = self._ray.get(future)
+            answer: tuple[Crossing, Kept] | str = self._ray.get(future)
         except self._ray.exceptions.RayActorError:
             return None
         except self._ray.exceptions.RayError as error:

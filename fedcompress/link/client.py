@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import ConfigRecord, RecordDict
 
 from fedcompress.experiment import Experiment
 from fedcompress.groups import Group
 from fedcompress.link.message import Request
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Arrays, Payload
-from fedcompress.wire.payload import decode_payload, encode_payload, present
+from fedcompress.wire.keeping import Shelf
+from fedcompress.wire.payload import encode_payload, present, read_payload
 from fedcompress.wire.references import Base, References, bases_of
 from fedcompress.wire.value_type import Floats
 
@@ -69,15 +70,19 @@ class ClientEnd:
 
     def __init__(self, memory: RecordDict, experiment: Experiment, group: Group, request: Request) -> None:
         self._memory, self._wire, self._exchange = memory, experiment.wire, request.exchange or 0
-        references, residuals, self.state = _load(memory)
+        self._shelf = Shelf()
+        references, residuals, self.state = _load(memory, self._shelf)
         self._residuals = residuals.since(request.accepted or 0)
         self._contents = experiment.contents(group)
         received = present(request.blobs, self._contents)
         references = experiment.start(group) if request.fresh else references
-        self.payload = decode_payload(request.blobs, received, references)
-        self._references = references.after(self.payload, received).sent(
-            bases_of(self.payload, received, request.round)
-        )
+        arrived = read_payload(request.blobs, received, references, request.known)
+        decoded = {name: item.arrays for name, item in arrived.items()}
+        self.payload = {
+            name: [array.copy() for array in arrays] if name in request.known else arrays
+            for name, arrays in decoded.items()
+        }
+        self._references = references.after(decoded, received).sent(bases_of(arrived, received, request.round))
 
     def encode(self, payload: Payload) -> dict[str, Encoded]:
         """Encodes what is sent back.
@@ -97,7 +102,7 @@ class ClientEnd:
         """
         sent = {name: item.arrays for name, item in encoded.items()}
         references = self._references.after(sent, present(sent, self._contents))
-        _save(self._memory, references, self._residuals.after(self._exchange, encoded), state)
+        _save(self._memory, self._shelf, references, self._residuals.after(self._exchange, encoded), state)
 
 
 def keeps_state(memory: RecordDict) -> bool:
@@ -105,26 +110,36 @@ def keeps_state(memory: RecordDict) -> bool:
     return any(not name.startswith("references") for name in memory)
 
 
-def _load(memory: RecordDict) -> tuple[References, Residuals, dict[str, Arrays]]:
+def _load(memory: RecordDict, shelf: Shelf) -> tuple[References, Residuals, dict[str, Arrays]]:
     """Reads what a client keeps between exchanges: references, residuals, and the state of its strategy."""
     notes: dict[str, Any] = {name: dict(record) for name, record in memory.config_records.items()}
-    arrays = {name: record.to_numpy_ndarrays() for name, record in memory.array_records.items()}
+    arrays = {name: shelf.take(record) for name, record in memory.array_records.items()}
 
     def named(kind: str) -> dict[str, Any]:
         return dict(zip(notes[f"{kind}.names"]["names"], arrays[kind], strict=True)) if kind in arrays else {}
 
+    digests = notes.get("bases.digests", {})
     bases = {
-        name: Base(int(generation), arrays[f"bases.{name}"]) for name, generation in notes.get("bases", {}).items()
+        name: Base(int(generation), arrays[f"bases.{name}"], digests.get(name))
+        for name, generation in notes.get("bases", {}).items()
     }
+    for name, base in bases.items():
+        base.__dict__["record"] = memory.array_records[f"bases.{name}"]  # as it is kept already
     exchanges = notes.get("residuals", {"exchange": 0, "previous": 0})
     residuals = Residuals(
         exchanges["exchange"], named("residuals.now"), exchanges["previous"], named("residuals.before")
     )
-    state = {name.removeprefix("state."): a for name, a in arrays.items() if name.startswith("state.")}
+    state = {
+        name.removeprefix("state."): [array.copy() for array in kept]  # an action may change them in place
+        for name, kept in arrays.items()
+        if name.startswith("state.")
+    }
     return References(named("references"), bases), residuals, state
 
 
-def _save(memory: RecordDict, references: References, residuals: Residuals, state: Mapping[str, Arrays]) -> None:
+def _save(
+    memory: RecordDict, shelf: Shelf, references: References, residuals: Residuals, state: Mapping[str, Arrays]
+) -> None:
     memory.clear()
     for kind, vectors in (
         ("references", references.held),
@@ -132,13 +147,14 @@ def _save(memory: RecordDict, references: References, residuals: Residuals, stat
         ("residuals.before", residuals.before),
     ):
         if vectors:
-            memory[kind] = ArrayRecord(list(vectors.values()))
+            memory[kind] = shelf.record(list(vectors.values()))
             memory[f"{kind}.names"] = ConfigRecord({"names": list(vectors)})
     if residuals.now:
         memory["residuals"] = ConfigRecord({"exchange": residuals.exchange, "previous": residuals.previous})
     if references.bases:
         memory["bases"] = ConfigRecord({name: base.generation for name, base in references.bases.items()})
+        memory["bases.digests"] = ConfigRecord({name: base.digest for name, base in references.bases.items()})
     for name, base in references.bases.items():
-        memory[f"bases.{name}"] = ArrayRecord(base.arrays)
+        memory[f"bases.{name}"] = base.record
     for name, arrays in state.items():
-        memory[f"state.{name}"] = ArrayRecord(list(arrays))
+        memory[f"state.{name}"] = shelf.record(list(arrays))

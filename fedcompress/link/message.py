@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from fedcompress.wire.codec import Encoded
-from fedcompress.wire.records import from_record, to_record
+from fedcompress.wire.records import from_record, known_in, to_record
 
 ACTION: Final = "train"
 """Flower's type of a message that asks for the action NAME is `train.NAME`."""
@@ -30,6 +30,7 @@ class Request:
         measured: Whether it reports the accuracy of its model on its own distribution.
         tested: Whether it tests its model on the whole test set, and reports its digest.
         debug: Whether its errors show where they come from.
+        known: Content name -> what its bytes were encoded from, where that was in this process.
     """
 
     action: str
@@ -41,12 +42,14 @@ class Request:
     measured: bool = False
     tested: bool = False
     debug: bool = False
+    known: Mapping[str, Encoded] = field(default_factory=dict, compare=False)
 
     def message(self, node: int) -> Message:
         """Returns the request as a message to a node; what is absent or false does not cross."""
-        numbers = {name: value for name, value in vars(self).items() if name not in ("action", "blobs")}
+        numbers = {name: value for name, value in vars(self).items() if name not in ("action", "blobs", "known")}
         telling = {name: value for name, value in numbers.items() if value is not None and value is not False}
-        content = RecordDict({"payload": to_record(self.blobs), "request": ConfigRecord(telling)})
+        payload = to_record({**self.blobs, **self.known})
+        content = RecordDict({"payload": payload, "request": ConfigRecord(telling)})
         return Message(content, dst_node_id=node, message_type=f"{ACTION}.{self.action}", group_id=str(self.round))
 
     @classmethod
@@ -57,8 +60,9 @@ class Request:
             PayloadError: The contents are no streams of ours.
         """
         numbers: dict[str, Any] = dict(message.content.config_records["request"])
-        blobs = from_record(message.content.array_records["payload"])
-        return cls(action_of(message) or "", blobs=blobs, **numbers)
+        payload = message.content.array_records["payload"]
+        blobs = from_record(payload)
+        return cls(action_of(message) or "", blobs=blobs, known=known_in(payload), **numbers)
 
 
 def action_of(message: Message) -> str | None:
@@ -86,7 +90,7 @@ class Answer:
             digest: Of the client's own model, where it was tested.
         """
         content: dict[str, Any] = {
-            "payload": to_record({name: item.data for name, item in encoded.items()}),
+            "payload": to_record(encoded),
             "metrics": MetricRecord(dict(metrics)),
         }
         if digest is not None:
@@ -102,6 +106,11 @@ class Answer:
     def blobs(self) -> dict[str, bytes]:
         """Content name -> its bytes."""
         return from_record(self.message.content.array_records["payload"])
+
+    @property
+    def known(self) -> dict[str, Encoded]:
+        """Content name -> what its bytes were encoded from, where that was in this process."""
+        return known_in(self.message.content.array_records["payload"])
 
     @property
     def model_digest(self) -> dict[str, Any]:

@@ -180,7 +180,7 @@ class ServerEnd:
             for name, content in contents.items()
             if content.delta and wire.encoding(name, content).feedback
         }
-        arrived = references.after(decoded, contents).sent(bases_of(decoded, contents, round_number))
+        arrived = references.after(decoded, contents).sent(bases_of(encoded, contents, round_number))
         return Sent(contents, encoded, decoded, meant, arrived, spool.put({**decoded, **meant}))
 
     def decoded(
@@ -212,7 +212,14 @@ class ServerEnd:
         numbers = {"exchange": exchange, "accepted": references.accepted} if self._feeds_back else {}
         return {**numbers, "fresh": references.fresh}
 
-    def read(self, client: ClientInfo, sent: Sent, blobs: Mapping[str, bytes], expects: Collection[str]) -> Received:
+    def read(
+        self,
+        client: ClientInfo,
+        sent: Sent,
+        blobs: Mapping[str, bytes],
+        expects: Collection[str],
+        known: Mapping[str, Encoded] | None = None,
+    ) -> Received:
         """Decodes and measures an answer; nothing is remembered of it before `take`.
 
         Args:
@@ -220,6 +227,7 @@ class ServerEnd:
             sent: What the client had been sent.
             blobs: Content name -> bytes.
             expects: Contents that have to be among them.
+            known: What the bytes were encoded from, as far as that was in this process.
 
         Raises:
             PayloadError: Contents are missing or not what is declared, or do not decode.
@@ -227,7 +235,7 @@ class ServerEnd:
         contents = present(blobs, self._contents[client.group])
         if missing := sorted(set(expects) - blobs.keys()):
             raise PayloadError(f"the reply lacks {', '.join(missing)}; received {', '.join(blobs) or 'nothing'}")
-        encodings = read_payload(blobs, contents, sent.references)
+        encodings = read_payload(blobs, contents, sent.references, known)
         decoded = {name: item.arrays for name, item in encodings.items()}
         payload = {name: sent.as_meant(name, contents[name], decoded) for name in decoded}
         compared = parts(decoded, self._contents[client.group])

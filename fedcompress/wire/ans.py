@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from fedcompress.errors import PayloadError
 from fedcompress.wire.stream import Reader
+from fedcompress.wire.vector import counted
 
 Symbols = NDArray[np.uint8]
 Counts = NDArray[np.int64]
@@ -31,6 +32,8 @@ _WORD: Final = 4
 _TOGETHER: Final = 1 << 16
 """Symbols that are handed over at a time, as integers of 4 bytes."""
 _NUMBER_BYTES: Final = 5
+_MANY: Final = 1 << 16
+"""Symbols from which on a table of all pairs is worth the time."""
 # Weights that a table's entries stand for; constants, since both ends have to agree to the bit.
 _WEIGHTS: Final = {
     kind: np.array([0, *(round(1024 * 2 ** (i / steps)) for i in range(most))], np.float32)
@@ -42,7 +45,7 @@ def encode(symbols: Symbols) -> bytes:
     """Codes bytes; the result is at most one byte longer than they are."""
     raw_size = 1 + symbols.size
     if symbols.size:
-        counts = np.bincount(symbols)
+        counts = _counts(symbols)
         tables = {kind: _entries(counts, kind) for kind in (_NIBBLES, _BYTES)}
         sizes = {kind: _estimate(counts, table, kind) for kind, table in tables.items()}
         kind = min(sizes, key=sizes.__getitem__)
@@ -70,6 +73,16 @@ def decode(reader: Reader, count: int) -> Symbols:
         raise PayloadError(f"entropy code {kind} of {count} symbols is unknown")
     entries = _take_entries(reader, kind)
     return _decode(bytes(reader.take(length)), count, entries, kind)
+
+
+def _counts(symbols: Symbols) -> Counts:
+    """Returns how often each symbol occurs, up to the largest; of many symbols two are counted at a time."""
+    if symbols.size < _MANY or not symbols.flags.c_contiguous:
+        return np.bincount(symbols)
+    even = symbols.size // 2 * 2
+    pairs = counted(symbols[:even].view(np.uint16), 1 << 16).reshape(256, 256)
+    counts: Counts = pairs.sum(axis=0) + pairs.sum(axis=1) + np.bincount(symbols[even:], minlength=256)
+    return counts[: int(np.flatnonzero(counts)[-1]) + 1]
 
 
 def _take_entries(reader: Reader, kind: int) -> Symbols:
@@ -131,9 +144,11 @@ def _encode(symbols: Symbols, entries: Symbols, kind: int) -> bytes:
         return b""
     numbers = np.zeros(len(entries), np.int32)
     numbers[occurring] = np.arange(len(occurring))
+    gaps = len(occurring) < len(entries)
     model, coder = _model(entries, kind), _coder()
     for start in reversed(range(0, len(symbols), _TOGETHER)):  # it is a stack
-        coder.encode_reverse(numbers[symbols[start : start + _TOGETHER]], model)
+        part = symbols[start : start + _TOGETHER]
+        coder.encode_reverse(numbers.take(part) if gaps else part.astype(np.int32), model)
     code: bytes = coder.get_compressed().astype("<u4").tobytes()
     return code.rstrip(b"\0")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import ceil
+from typing import Any
 
 from fedcompress.errors import PayloadError
 from fedcompress.wire import masks, tensors
@@ -31,7 +32,7 @@ class Encoded:
             zero, unless the mask says so, and the order-0 entropy of the symbols of the others, and scales. Of a
             difference, what it is a difference to is known, and so are constants that the receiver holds.
         error: What of the learned floats did not go along: what the sender wanted to send minus what the receiver
-            decodes, all arrays as one vector. Known to the sender alone.
+            decodes, all arrays as one vector. Known to the sender alone, and only with feedback.
         saturated: How many values arrive as the largest that the value type has, whatever they were.
         values: The value type of the learned floats.
     """
@@ -43,6 +44,8 @@ class Encoded:
     error: Floats | None = None
     saturated: int = 0
     values: ValueType = EXACT
+    made: dict[Any, Any] = field(default_factory=dict, repr=False)
+    """What has been made of it to be kept, for everybody in this process who keeps it."""
 
     @cached_property
     def bound_bytes(self) -> int:
@@ -57,6 +60,7 @@ def encode(
     *,
     mask: Arrays | None = None,
     reference: Arrays | None = None,
+    digest: bytes | None = None,
     residual: Floats | None = None,
     constants: Arrays | None = None,
     name: str = "content",
@@ -74,6 +78,7 @@ def encode(
         mask: A bool array for each of `content.masked`, which the receiver has as well.
         reference: Arrays of the same shapes that the receiver has. A mask is then coded as what differs, where that is
             smaller, and numbers as the difference to it; None stands for nothing held.
+        digest: Of the reference, where it is known.
         residual: `error` of what was sent before, added to the numbers now (error feedback).
         constants: The constant arrays that the receiver has; the same again cross as their digest.
         name: The content's name, for messages.
@@ -86,7 +91,7 @@ def encode(
         if content.is_mask:
             data = masks.write(arrays, content, encoding, reference)
             return _mask(data, [array.copy() for array in arrays], reference)
-        return _encoded(*tensors.write(arrays, content, encoding, mask, reference, residual, constants))
+        return _encoded(*tensors.write(arrays, content, encoding, mask, reference, residual, constants, digest))
     except PayloadError as problem:
         raise PayloadError(f"{name} cannot be encoded: {problem}.") from None
 
@@ -97,6 +102,7 @@ def read(
     *,
     mask: Arrays | None = None,
     reference: Arrays | None = None,
+    digest: bytes | None = None,
     constants: Arrays | None = None,
     name: str = "content",
 ) -> Encoded:
@@ -107,6 +113,7 @@ def read(
         content: The declaration.
         mask: As in `encode`.
         reference: As in `encode`; needed only where the stream refers to it.
+        digest: Of the reference, where it is known.
         constants: Likewise.
         name: The content's name, for messages.
 
@@ -121,7 +128,7 @@ def read(
         header = reader.header(content)
         if content.is_mask:
             return _mask(data, masks.take(reader, header, content, reference), reference)
-        arrays, sent = tensors.take(reader, header, content, mask, reference, constants)
+        arrays, sent = tensors.take(reader, header, content, mask, reference, constants, digest)
         return _encoded(data, arrays, sent)
     except PayloadError as problem:
         raise PayloadError(f"{name} cannot be decoded: {problem}.") from None

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from fedcompress.errors import PayloadError
 
+Piece = bytes | memoryview
+"""Bytes, wherever they are; a view is one of single bytes."""
+
 _LEVEL: Final = 6
 _MEASURING_LEVEL: Final = 1
 _RAW: Final = -15
@@ -29,44 +32,54 @@ _STORED_MOST: Final = 65535
 _WORTHWHILE: Final = 0.01
 
 
-def deflate(pieces: Sequence[bytes]) -> bytes:
-    """Compresses the concatenation of `pieces`."""
-    plan: list[tuple[int | None, bytes]] = []
-    for piece in filter(None, pieces):
-        strategy = _strategy(piece)
-        if plan and strategy is None and plan[-1][0] is None:
-            plan[-1] = (None, plan[-1][1] + piece)
+def deflate(pieces: Sequence[Piece]) -> list[Piece]:
+    """Compresses the concatenation of `pieces`; returns the result in pieces, too, so that nothing is copied twice."""
+    plan: list[tuple[int | None, list[Piece]]] = []
+    for piece in filter(len, pieces):
+        chosen = strategy(piece)
+        if plan and chosen is None and plan[-1][0] is None:
+            plan[-1][1].append(piece)
         else:
-            plan.append((strategy, piece))
+            plan.append((chosen, [piece]))
     last = len(plan) - 1
-    return b"".join(_compressed(piece, strategy, i == last) for i, (strategy, piece) in enumerate(plan))
+    return [
+        compressed
+        for i, (chosen, together) in enumerate(plan)
+        for compressed in _compressed(together, chosen, i == last)
+    ]
 
 
-def _strategy(piece: bytes) -> int | None:
+def strategy(piece: Piece) -> int | None:
     """Returns the zlib strategy for a piece, None to store it."""
     middle = max(0, (len(piece) - _SAMPLE) // 2)
     sample = piece[middle : middle + _SAMPLE]
-    sizes = {strategy: len(_compressed(sample, strategy, True)) for strategy in _STRATEGIES}
+    sizes = {tried: sum(map(len, _compressed([sample], tried, True))) for tried in _STRATEGIES}
     best = min(sizes, key=sizes.__getitem__)
     return best if sizes[best] < len(sample) * (1 - _WORTHWHILE) else None
 
 
-def _compressed(piece: bytes, strategy: int | None, last: bool) -> bytes:
+def _compressed(pieces: Sequence[Piece], strategy: int | None, last: bool) -> list[Piece]:
     if strategy is None:
-        return _stored(piece, last)
+        return _stored(pieces, last)
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW, _MEMORY, strategy)
     # A sync flush ends on a byte, so that the next piece can start a compressor of its own.
-    return packer.compress(piece) + packer.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
+    return [*map(packer.compress, pieces), packer.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)]
 
 
-def _stored(piece: bytes, last: bool) -> bytes:
-    blocks = []
-    for start in range(0, len(piece), _STORED_MOST):
-        block = piece[start : start + _STORED_MOST]
-        final = last and start + _STORED_MOST >= len(piece)
-        size = len(block)
-        blocks += [bytes([final]), size.to_bytes(2, "little"), (size ^ 65535).to_bytes(2, "little"), block]
-    return b"".join(blocks)
+def _stored(pieces: Sequence[Piece], last: bool) -> list[Piece]:
+    left = sum(map(len, pieces))
+    rest, stored = [memoryview(piece) for piece in pieces], list[Piece]()
+    while left:
+        size = min(left, _STORED_MOST)
+        left -= size
+        stored += [bytes([last and not left]), size.to_bytes(2, "little"), (size ^ 65535).to_bytes(2, "little")]
+        while size:
+            stored.append(rest[0][:size])
+            rest[0] = rest[0][size:]
+            size -= len(stored[-1])
+            if not rest[0]:
+                del rest[0]
+    return stored
 
 
 def deflated_size(arrays: Sequence[NDArray[Any]]) -> int:

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcompress.wire.vector import counted
+
 Counts = NDArray[np.int64]
 
 _BLOCK_BYTES = 16
 _MANY = 1 << 16
-_PART = 1 << 18
 
 
 def binary_bits(ones: int, size: int) -> float:
@@ -61,18 +62,10 @@ def plane_counts(symbols: NDArray[Any]) -> list[Counts]:
     flat = symbols.reshape(-1)
     if flat.itemsize == 1 or flat.size < _MANY:
         ranks = flat.view(np.uint8).reshape(flat.size, flat.itemsize).T[::-1]
-        return [_counted(rank, 256) for rank in ranks]
+        return [counted(rank, 256) for rank in ranks]
     pairs = flat.view("<u2").reshape(flat.size, flat.itemsize // 2).T[::-1]
-    tables = [_counted(pair, 1 << 16).reshape(256, 256) for pair in pairs]
+    tables = [counted(pair, 1 << 16).reshape(256, 256) for pair in pairs]
     return [counts for table in tables for counts in (table.sum(axis=1), table.sum(axis=0))]
-
-
-def _counted(values: NDArray[Any], kinds: int) -> Counts:
-    """Returns how often each value below `kinds` occurs; by parts, since NumPy makes integers of 8 bytes of them."""
-    total = np.zeros(kinds, np.int64)
-    for start in range(0, values.size, _PART):
-        total += np.bincount(values[start : start + _PART], minlength=kinds)
-    return total
 
 
 def array_bits(array: NDArray[Any]) -> float:

@@ -182,6 +182,7 @@ def encode_payload(
             encoding,
             mask=encoded[content.mask].arrays if content.mask else None,
             reference=references.reference(name, content),
+            digest=references.bases[name].digest if content.delta and name in references.bases else None,
             residual=(residuals or {}).get(name) if encoding.feedback else None,
             constants=references.constants(name, content),
             name=name,
@@ -199,7 +200,10 @@ def decode_payload(
 
 
 def read_payload(
-    blobs: Mapping[str, bytes], contents: Contents, references: References | None = None
+    blobs: Mapping[str, bytes],
+    contents: Contents,
+    references: References | None = None,
+    known: Mapping[str, Encoded] | None = None,
 ) -> dict[str, Encoded]:
     """Decodes and measures a payload; nothing of it is returned unless all of it is as declared.
 
@@ -207,6 +211,8 @@ def read_payload(
         blobs: What was received, by content.
         contents: What this end expects.
         references: What it holds from earlier payloads; None for nothing.
+        known: What some of the bytes were encoded from, so that they need not be decoded: a sender in this process may
+            hand it over. Its arrays are not to be changed.
 
     Returns:
         What the sender's `encode_payload` returned.
@@ -217,11 +223,15 @@ def read_payload(
     references = references or References()
     encoded: dict[str, Encoded] = {}
     for name, content in _masks_first(blobs, contents):
+        if known and name in known:
+            encoded[name] = known[name]
+            continue
         encoded[name] = references.recall(blobs[name], name, content) or codec.read(
             blobs[name],
             content,
             mask=encoded[content.mask].arrays if content.mask else None,
             reference=references.reference(name, content),
+            digest=references.bases[name].digest if content.delta and name in references.bases else None,
             constants=references.constants(name, content),
             name=name,
         )

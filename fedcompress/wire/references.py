@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from fedcompress.wire import support, tensors
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.content import Arrays, Content, Payload
 from fedcompress.wire.vector import joined, split
+
+if TYPE_CHECKING:
+    from flwr.app import ArrayRecord
 
 Contents = Mapping[str, Content]
 
@@ -30,15 +33,24 @@ class Base:
         generation: Number of the round in which the server sent it; 0 for what both ends make from the seed.
         arrays: All of a content whose differences cross; the constant arrays of any other. Many links share them: never
             changed in place.
+        known_digest: `digest`, where it is known already.
     """
 
     generation: int
     arrays: Arrays
+    known_digest: bytes | None = None
 
     @cached_property
     def digest(self) -> bytes:
         """8 bytes by which the ends recognise that they hold the same."""
-        return tensors.digest(self.arrays)
+        return self.known_digest or tensors.digest(self.arrays)
+
+    @cached_property
+    def record(self) -> ArrayRecord:
+        """The arrays as clients keep them: one record for all who do."""
+        from fedcompress.wire.keeping import Shelf
+
+        return Shelf().record(self.arrays)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,14 +161,18 @@ def _bytes(arrays: Arrays) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays), np.uint8)
 
 
-def bases_of(payload: Payload, contents: Contents, generation: int) -> dict[str, Base]:
+def bases_of(encoded: Mapping[str, Encoded], contents: Contents, generation: int) -> dict[str, Base]:
     """Returns what a payload from the server leaves both ends with: to send differences to, and constants."""
     lasting = {name: range(len(c.arrays)) if c.delta else c.constants for name, c in contents.items()}
-    return {
-        name: Base(generation, [payload[name][i].copy() for i in positions])
-        for name, positions in lasting.items()
-        if positions
-    }
+    return {name: _base(encoded[name], positions, generation) for name, positions in lasting.items() if positions}
+
+
+def _base(item: Encoded, positions: Sequence[int], generation: int) -> Base:
+    """Returns what a content leaves; the same for all links in this process that it crosses."""
+    if generation not in item.made:
+        item.made[generation] = Base(generation, [item.arrays[i].copy() for i in positions])
+    base: Base = item.made[generation]
+    return base
 
 
 def to_tree(links: Mapping[int, References]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Final, Literal, get_args
 from fedcompress.errors import InputError, PayloadError, shown, suggestion
 from fedcompress.units import counted
 from fedcompress.wire.content import Content
-from fedcompress.wire.deflate import deflate, inflate
+from fedcompress.wire.deflate import Piece, deflate, inflate
 from fedcompress.wire.shipped import EXACT, SHIPPED
 from fedcompress.wire.value_type import ValueType
 from fedcompress.wire.vector import Shape, Shapes
@@ -135,15 +135,15 @@ class Header:
     difference: bool = False
     named: bool = False
 
-    def write(self, head: Sequence[bytes], pieces: Sequence[bytes], deflating: bool) -> bytes:
+    def write(self, head: Sequence[bytes], pieces: Sequence[Piece], deflating: bool) -> bytes:
         """Returns a stream with the body that `pieces` make together, deflated if asked to and if that is smaller."""
-        body = b"".join(pieces)
-        packed = deflate(pieces) if deflating and body else body
-        deflated = len(packed) < len(body)
+        size = sum(map(len, pieces))
+        packed = deflate(pieces) if deflating and size else pieces
+        deflated = sum(map(len, packed)) < size
         coding = Coding.DEFLATED if deflated else Coding.PLAIN
-        return b"".join([self._start(coding), *head, packed if deflated else body])
+        return b"".join([self._start(coding), *head, *(packed if deflated else pieces)])
 
-    def write_coded(self, head: Sequence[bytes], pieces: Sequence[bytes]) -> bytes:
+    def write_coded(self, head: Sequence[bytes], pieces: Sequence[Piece]) -> bytes:
         """Returns a stream whose pieces are entropy coded already."""
         return b"".join([self._start(Coding.ENTROPY), *head, *pieces])
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fedcompress.errors import PayloadError, described
 from fedcompress.units import counted
 from fedcompress.wire import ans
+from fedcompress.wire.deflate import Piece
 from fedcompress.wire.exact import unpack_bits
 from fedcompress.wire.stream import Reader
 from fedcompress.wire.value_type import Floats, Side, Symbols, ValueType
@@ -107,11 +108,11 @@ def byte_planes(symbols: Symbols) -> Bytes:
     return np.ascontiguousarray(symbols.view(np.uint8).reshape(symbols.size, symbols.itemsize)[:, ::-1].T)
 
 
-def pack(symbols: Symbols, values: ValueType) -> list[bytes]:
+def pack(symbols: Symbols, values: ValueType) -> list[Piece]:
     """Returns the bytes to send, a piece per plane; small symbols share a byte, the first one low."""
     planes = byte_planes(symbols)
     if not values.bits:
-        return [plane.tobytes() for plane in planes]
+        return [plane.data for plane in planes]
     room = 8 // values.bits
     fields = np.zeros((packed_size(symbols.size, values), room), np.uint8)
     fields.reshape(-1)[: symbols.size] = planes[0] & (1 << values.bits) - 1

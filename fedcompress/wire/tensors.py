@@ -9,6 +9,7 @@ Entropy coded: the support as positions, and each plane as a stream of its own; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -18,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.errors import PayloadError
-from fedcompress.wire import entropy, exact, positions, support, symbols
+from fedcompress.wire import entropy, exact, huffman, positions, support, symbols
 from fedcompress.wire.content import Arrays, Content
+from fedcompress.wire.deflate import Piece
 from fedcompress.wire.masks import as_vector
 from fedcompress.wire.shipped import EXACT
 from fedcompress.wire.stream import Coding, Encoding, Header, Layout, Reader, write_lengths
@@ -87,7 +89,8 @@ def write(
     reference: Arrays | None = None,
     residual: Floats | None = None,
     constants: Arrays | None = None,
-) -> tuple[bytes, Arrays, Sent, Floats]:
+    named_by: bytes | None = None,
+) -> tuple[bytes, Arrays, Sent, Floats | None]:
     """Writes arrays.
 
     Args:
@@ -98,10 +101,11 @@ def write(
         reference: Arrays that the receiver has, of which the difference is sent; None to send them as they are.
         residual: `error` of what was sent before, which is added to what is sent now.
         constants: Constant arrays that the receiver has, which are named if they are the ones to send.
+        named_by: Digest of the reference, where it is known.
 
     Returns:
-        The stream, what it decodes to, what it holds, and what the receiver does not get: wanted minus decoded, with
-        shape (number of learned floats,).
+        The stream, what it decodes to, what it holds, and, with feedback, what the receiver does not get: wanted minus
+        decoded, with shape (number of learned floats,).
     """
     shapes = shapes_of(arrays)
     named = constants is not None and _identical(constants, [arrays[i] for i in content.constants])
@@ -118,20 +122,25 @@ def write(
     chosen = _largest(wanted, encoding.top_k, in_mask) if encoding.top_k < 1 else wanted
     values = encoding.values.with_clusters(encoding.clusters) if floats else EXACT
     every, side, decoded = symbols.quantise(chosen, sizes, values)
-    error = wanted - decoded
+    error = wanted - decoded if encoding.feedback or residual is not None else None
     if references is not None:
         decoded = _added(decoded.copy(), references, within)
-    digests = [digest(shared) for shared in (reference, constants if named else None) if shared is not None]
+    digests = [] if reference is None else [named_by or digest(reference)]
+    digests += [digest(constants)] if named and constants is not None else []
     header = Header(values, Layout.ALL if within is None else Layout.MASK, known is not None, named)
     among = every if within is None else every[within]
     exactly = [arrays[i] for i in _exact(content, named)]
     sent = Sent(values, header.layout, flat.size, in_mask, among, side, exactly)
     body = _Body(header, [*digests, *write_lengths(shapes, content)], sent)
     # Without a difference, what a mask keeps is hardly ever zero: looking for zeros there is not worth the time.
-    streams = [body.plain(sparse and (within is None or encoding.top_k < 1 or known is not None), encoding.deflate)]
-    if encoding.entropy and floats:
-        streams.append(body.coded(sparse))
-    data, sent = min(streams, key=lambda stream: len(stream[0]))
+    zeros = sparse and (within is None or encoding.top_k < 1 or known is not None)
+    coded = [body.coded(sparse)] if encoding.entropy and floats else []
+    sent, pieces = body.plain(zeros, encoding.deflate)
+    if coded and huffman.least_bytes(pieces, encoding.deflate) > len(coded[0][0]):
+        data, sent = coded[0]
+    else:
+        plain = body.header_of(sent).write(body.start, pieces, encoding.deflate), sent
+        data, sent = min([plain, *coded], key=lambda stream: len(stream[0]))
     lossy = dict(zip(content.lossy, split(decoded, shapes_of(floats)), strict=True))
     return data, [lossy[i] if i in lossy else array.copy() for i, array in enumerate(arrays)], sent, error
 
@@ -150,13 +159,12 @@ class _Body:
     start: list[bytes]
     everything: Sent
 
-    def plain(self, zeros: bool, deflating: bool) -> tuple[bytes, Sent]:
-        """Returns the stream of raw or deflated bytes; with `zeros`, it leaves those out where that pays."""
+    def plain(self, zeros: bool, deflating: bool) -> tuple[Sent, list[Piece]]:
+        """Returns what a stream of raw or deflated bytes holds; with `zeros`, without those where that pays."""
         values = self.everything.values
         places = self._places(deflating) if zeros else b""
         sent = self._sent(bool(places))
-        pieces = self._pieces(places, symbols.pack(sent.symbols, values))
-        return self._header(sent).write(self.start, pieces, deflating), sent
+        return sent, self._pieces(places, symbols.pack(sent.symbols, values))
 
     def _places(self, deflating: bool) -> bytes:
         """Returns which symbols are not zero, if that and these symbols are fewer bytes than all; else nothing."""
@@ -172,7 +180,7 @@ class _Body:
         sent = self._sent(supported)
         planes = symbols.encode(sent.symbols, values, zeros=not supported)
         pieces = self._pieces(positions.encode(filled) if supported else b"", planes)
-        return self._header(sent).write_coded(self.start, pieces), sent
+        return self.header_of(sent).write_coded(self.start, pieces), sent
 
     def _sent(self, supported: bool) -> Sent:
         if not supported:
@@ -180,10 +188,11 @@ class _Body:
         among = self.everything.symbols[self.everything.filled]
         return replace(self.everything, layout=_SUPPORTED[self.everything.layout], symbols=among)
 
-    def _header(self, sent: Sent) -> Header:
+    def header_of(self, sent: Sent) -> Header:
+        """Returns the header of a stream that holds this."""
         return replace(self.header, layout=sent.layout)
 
-    def _pieces(self, places: bytes, planes: list[bytes]) -> list[bytes]:
+    def _pieces(self, places: bytes, planes: Sequence[Piece]) -> list[Piece]:
         exactly = b"".join(map(exact.pack, self.everything.exact))
         return [exactly, places, *planes, self.everything.values.write_side(self.everything.side)]
 
@@ -195,13 +204,14 @@ def take(
     mask: Arrays | None,
     reference: Arrays | None = None,
     constants: Arrays | None = None,
+    named_by: bytes | None = None,
 ) -> tuple[Arrays, Sent]:
-    """Reads what `write` made, after its header."""
+    """Reads what `write` made, after its header; arguments as there."""
     layout = header.layout
     base = reader.take(support.DIGEST_BYTES) if header.difference else None
     lasting = _lasting(reader.take(support.DIGEST_BYTES), constants, content) if header.named else {}
     shapes = reader.shapes(content)
-    known = None if base is None else _named(base, reference, content, shapes)
+    known = None if base is None else _named(base, reference, content, shapes, named_by)
     in_mask = _in_mask(mask, content, shapes)
     if layout in _WITH_MASK and in_mask is None:
         raise PayloadError("the mask that it was sent with is missing")
@@ -302,12 +312,14 @@ def _reference(reference: Arrays, content: Content, shapes: Shapes) -> Arrays:
     return [reference[i].astype(np.float32, copy=False) for i in content.lossy]
 
 
-def _named(named: memoryview, reference: Arrays | None, content: Content, shapes: Shapes) -> Arrays:
+def _named(
+    named: memoryview, reference: Arrays | None, content: Content, shapes: Shapes, named_by: bytes | None
+) -> Arrays:
     """Returns the reference, which has to be the one that a stream names."""
     if reference is None:
         raise PayloadError(f"it is a difference to {named.hex()}, but nothing is held")
     known = _reference(reference, content, shapes)
-    if (ours := digest(reference)) != named:
+    if (ours := named_by or digest(reference)) != named:
         raise PayloadError(f"it is a difference to {named.hex()}, but what is held is {ours.hex()}")
     return known
 

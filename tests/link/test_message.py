@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flwr.app import Message, RecordDict
 
-from fedcompress.engines.grid import from_proto, identify, to_proto
+from fedcompress.engines.grid import identify
 from fedcompress.link.message import (
     Answer,
     Request,
@@ -16,6 +16,7 @@ from fedcompress.link.message import (
     partition_question,
 )
 from fedcompress.wire.codec import Encoded
+from fedcompress.wire.crossing import Crossing
 
 identify()
 PLAIN = Request("train", 3, {"weights": b"\x01\x02", "mask": b""})
@@ -24,7 +25,7 @@ FULL = Request("look", 3, {}, exchange=769, accepted=0, fresh=True, measured=Tru
 
 @pytest.mark.parametrize("request_", [PLAIN, FULL])
 def test_a_request_crosses_as_it_is(request_: Request) -> None:
-    message = from_proto(to_proto(request_.message(node=7)))
+    message = Crossing.of(request_.message(node=7)).message
     assert Request.of(message) == request_
     assert (message.metadata.message_type, message.metadata.dst_node_id) == (f"train.{request_.action}", 7)
     assert message.metadata.group_id == "3"
@@ -45,7 +46,7 @@ def test_an_answer_crosses_as_it_is(digest: str | None) -> None:
     encoded = {"weights": Encoded(b"\x05", [np.zeros(1)], 4, lambda: 0.0)}
     request = PLAIN.message(node=7)
     request.metadata.__dict__["_message_id"] = "one"
-    answer = Answer(from_proto(to_proto(Answer.to(request, encoded, {"train_loss": 0.5}, digest))))
+    answer = Answer(Crossing.of(Answer.to(request, encoded, {"train_loss": 0.5}, digest)).message)
     assert answer.blobs == {"weights": b"\x05"}
     assert answer.metrics == {"train_loss": 0.5}
     assert answer.model_digest == ({} if digest is None else {"model_digest": "ab12"})
@@ -54,7 +55,7 @@ def test_an_answer_crosses_as_it_is(digest: str | None) -> None:
 def test_a_node_says_which_partition_it_holds() -> None:
     question = partition_question(node=7)
     question.metadata.__dict__["_message_id"] = "one"
-    assert partition_of(from_proto(to_proto(partition_answer(question, 5)))) == 5
+    assert partition_of(Crossing.of(partition_answer(question, 5)).message) == 5
 
 
 def test_an_answer_without_metrics_is_an_error_of_the_client() -> None:

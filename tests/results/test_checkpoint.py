@@ -13,6 +13,7 @@ from fedcompress.errors import InputError
 from fedcompress.results.run import states as states_module
 from fedcompress.results.run.checkpoint import Checkpoint, Checkpoints
 from fedcompress.results.run.directory import ROWS, RunDirectory
+from fedcompress.wire.keeping import Kept
 from fedcompress.wire.references import References
 
 IDENTITY = {"start": "2026-01-01", "seed": 1, "scenario_digest": "s", "data_digest": "d", "plugins_digest": ""}
@@ -24,7 +25,7 @@ def make(path: Path, **identity: object) -> RunDirectory:
     checkpoints = Checkpoints(directory)
     for number in (1, 2):
         for client in (0, 1):
-            checkpoints.states.put(client, f"client {client} after {number} of {path.name}".encode())
+            checkpoints.states.put(client, Kept(f"client {client} after {number} of {path.name}".encode()))
         for name in ROWS:
             directory.append(name, [{"round": number, "of": path.name}])
         held = {"mask": np.packbits([True, False, True])}
@@ -59,11 +60,11 @@ def test_what_a_checkpoint_holds_comes_back_and_later_rows_go(tmp_path: Path) ->
     whole = contents(tmp_path / "run")
     directory.append("clients", [{"round": 3}])
     again = Checkpoints(directory)
-    again.states.put(0, b"of a round that was not finished")
+    again.states.put(0, Kept(b"of a round that was not finished"))
     checkpoint = again.load()
     assert (checkpoint.round, checkpoint.state["weights"][0].tolist()) == (2, [[0, 2, 4], [6, 8, 10]])
     assert checkpoint.references[0].held["mask"].tolist() == [160]
-    assert again.states.get(0) == b"client 0 after 2 of run"
+    assert again.states.get(0) == Kept(b"client 0 after 2 of run")
     assert contents(tmp_path / "run") == whole
     directory.append("rounds", [{"round": 3}])  # and it goes on from there
     again.save(Checkpoint(3, {}, {}))
@@ -161,14 +162,14 @@ def test_a_lost_checkpoint_does_not_take_its_rounds_with_it(tmp_path: Path) -> N
 def test_only_what_changed_is_hashed_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A round in which one of 50 clients takes part costs one state of 1,000 bytes, and its own rows."""
     hashed: list[int] = []
-    original = states_module._digest
-    monkeypatch.setattr(states_module, "_digest", lambda state: hashed.append(len(state)) or original(state))
+    original = states_module.digest_of
+    monkeypatch.setattr(states_module, "digest_of", lambda state: hashed.append(len(state)) or original(state))
     directory = RunDirectory.create(tmp_path / "run", "", IDENTITY)
     checkpoints = Checkpoints(directory)
     for client in range(50):
-        checkpoints.states.put(client, bytes(1000))
+        checkpoints.states.put(client, Kept(bytes(1000)))
     checkpoints.save(Checkpoint(1, {}, {}))
     assert hashed == [1000] * 50
-    checkpoints.states.put(7, bytes([1]) * 1000)
+    checkpoints.states.put(7, Kept(bytes([1]) * 1000))
     checkpoints.save(Checkpoint(2, {}, {}))
     assert hashed == [1000] * 51

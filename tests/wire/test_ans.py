@@ -120,3 +120,13 @@ def test_positions_golden() -> None:
 def test_positions_that_are_never_made_are_refused(code: list[int], size: int, reason: str) -> None:
     with pytest.raises(PayloadError, match=reason):
         positions.decode(Reader(bytes(code)), size)
+
+
+@pytest.mark.parametrize("size", [70_000, 70_001])
+def test_many_symbols_are_counted_as_few_are(size: int) -> None:
+    """In pairs, and an odd one by itself; of symbols with and without gaps between them."""
+    rng = np.random.default_rng(size)
+    for symbols in (rng.integers(0, 9, size), 3 * rng.integers(0, 80, size)):
+        bytes_ = symbols.astype(np.uint8)
+        assert ans._counts(bytes_).tolist() == np.bincount(bytes_).tolist()
+        assert np.array_equal(ans.decode(Reader(ans.encode(bytes_)), size), bytes_)

@@ -81,7 +81,7 @@ def test_top_k_sends_the_largest_changes(seed: int, values: str, entropy: bool) 
 def test_ternary_golden() -> None:
     """Of 1, -3, 0.5, 2 the two largest: -3 and 2 become -2.5 and 2.5."""
     content = Content((ArraySpec((4,)),))
-    encoding = Encoding("sparse", SHIPPED["ternary"], top_k=0.5)
+    encoding = Encoding("sparse", SHIPPED["ternary"], top_k=0.5, feedback=True)
     sent = encode([np.array([2.0, -2.0, 1.5, 3.0])], content, encoding, reference=[np.ones(4, np.float32)])
     assert sent.arrays[0].tolist() == [1.0, -1.5, 1.0, 3.5]
     assert sent.error is not None
@@ -140,7 +140,7 @@ class TestLinks:
         new, references, gaps = weights(rng), link(weights(rng), 1), []
         for number in range(2, 60):
             sent = self.downlink(new, references, number)
-            references = references.sent(bases_of({"weights": sent.arrays}, WEIGHTS, number))
+            references = references.sent(bases_of({"weights": sent}, WEIGHTS, number))
             gaps.append(np.abs(flat(new) - flat(references.bases["weights"].arrays)).mean())
         assert gaps[-1] < 0.1 * gaps[0]
 

@@ -84,7 +84,7 @@ def test_what_is_not_learned_crosses_to_the_bit(
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_what_is_learned_crosses_as_if_it_were_alone(encoding: Encoding) -> None:
     """The largest statistic neither widens a scale nor takes a place among the largest changes."""
-    arrays, known = model(1), model(2)
+    encoding, arrays, known = replace(encoding, feedback=True), model(1), model(2)
     arrays[2] *= np.float32(1e30)
     alone = Content(tuple(spec for spec in CONTENT.arrays if spec.lossy))
     whole = encode(arrays, replace(CONTENT, mask=None, masked=()), encoding, reference=known)
@@ -189,8 +189,9 @@ class TestLinks:
         sizes = []
         for number in (1, 2, 3):
             down = encode_payload({"weights": arrays}, contents, wire, server, generation=number)
-            got = {"weights": read_payload({"weights": down["weights"].data}, contents, client)["weights"].arrays}
-            server, client = (link.sent(bases_of(got, contents, number)) for link in (server, client))
+            received = read_payload({"weights": down["weights"].data}, contents, client)
+            got = {"weights": received["weights"].arrays}
+            server, client = (link.sent(bases_of(received, contents, number)) for link in (server, client))
             trained = [a + (k != "constant") for a, k in zip(got["weights"], KINDS, strict=True)]
             up = encode_payload({"weights": trained}, contents, wire, client)["weights"]
             back = read_payload({"weights": up.data}, contents, server)["weights"].arrays
@@ -214,7 +215,9 @@ class TestLinks:
     def test_of_a_link_only_constants_are_remembered(self) -> None:
         contents = {"weights": CONTENT, "head": Content((ArraySpec((2,)),))}
         payload = {"weights": model(1), "head": [np.zeros(2, np.float32)]}
-        bases = bases_of(payload, contents, 4)
+        encoded = {name: encode(arrays, contents[name], Encoding()) for name, arrays in payload.items()}
+        bases = bases_of(encoded, contents, 4)
+        assert bases_of(encoded, contents, 4)["weights"] is bases["weights"]
         assert list(bases) == ["weights"]
         assert bits(bases["weights"].arrays) == bits(of_kind(model(1), "constant"))
         links = {p: References().sent(bases) for p in (0, 1)}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from fedcompress.errors import PayloadError
-from fedcompress.wire.records import STYPE, from_record, message_bytes, to_record
+from fedcompress.wire.codec import Encoded
+from fedcompress.wire.crossing import Crossing
+from fedcompress.wire.records import STYPE, from_record, known_in, message_bytes, to_record
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict  # isort: skip
 from flwr.common.serde import message_from_proto, message_to_proto  # isort: skip
@@ -89,3 +93,38 @@ def test_telemetry_is_off() -> None:
 def test_other_arrays_are_refused(array: Array) -> None:
     with pytest.raises(PayloadError, match=r"weights is an array .*, expected \('fedcompress.v1', 'uint8', \(3,\)\)"):
         from_record(ArrayRecord({"weights": array}))
+
+
+@pytest.mark.parametrize("length", [0, 1, 41, 127, 128, 300, 16_383, 16_384, 2**21, 2**21 + 5])
+def test_size_is_known_without_the_message_being_made(length: int) -> None:
+    """At each of its levels a length takes another byte from 2^7, 2^14 and 2^21 on."""
+    sent = message({"weights": bytes(length), "mask": b"\x01", "none": b""})
+    assert Crossing.of(sent).size == len(message_to_proto(sent).SerializeToString())
+
+
+def test_a_crossing_shares_data_and_nothing_else() -> None:
+    sent = message(BLOBS)
+    arrived = Crossing.of(sent).message
+    assert message_to_proto(arrived) == message_to_proto(sent)
+    assert arrived.content["payload"]["weights"].data is BLOBS["weights"]
+    assert arrived.content["config"] is not sent.content["config"]
+    arrived.content["payload"]["mask"] = Array("uint8", (1,), STYPE, b"\x00")
+    assert from_record(sent.content["payload"]) == BLOBS
+
+
+def test_a_crossing_survives_pickling() -> None:
+    sent = message(BLOBS)
+    arrived = pickle.loads(pickle.dumps(Crossing.of(sent)))
+    assert arrived.size == message_bytes(sent)
+    assert from_record(arrived.message.content["payload"]) == BLOBS
+
+
+def test_what_was_encoded_is_known_in_this_process_alone() -> None:
+    item = Encoded(b"\x05", [np.zeros(1)], 4, lambda: 0.0)
+    crossing = Crossing.of(Message(RecordDict({"payload": to_record({"weights": item})}), 7, "train"))
+    assert known_in(crossing.message.content["payload"]) == {"weights": item}
+    assert known_in(pickle.loads(pickle.dumps(crossing)).message.content["payload"]) == {}
+    changed = crossing.message.content["payload"]
+    changed["weights"].data = b"\x06"
+    assert known_in(changed) == {}
+    assert known_in(crossing.message.content["payload"]) == {"weights": item}

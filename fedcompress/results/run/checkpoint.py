@@ -93,6 +93,7 @@ class Checkpoints:
             "references": to_tree(checkpoint.references),
             "releases": checkpoint.releases,
             "clients": {str(p): name for p, name in files.items()},
+            "client_arrays": {str(p): digests for p, digests in self.states.arrays.items()},
             "rows": {name: rows.read() for name, rows in self._rows.items()},
         }
         save_tree(self._folder / FILE, tree)
@@ -107,7 +108,8 @@ class Checkpoints:
         tree = load_tree(self._folder / FILE)
         if problems := [*self._other_run(tree["run"]), *self._other_rows(tree["rows"])]:
             raise InputError(problems)
-        self.states.restore({int(p): name for p, name in tree["clients"].items()}, tree["round"])
+        arrays = {int(p): digests for p, digests in tree.get("client_arrays", {}).items()}
+        self.states.restore({int(p): name for p, name in tree["clients"].items()}, tree["round"], arrays)
         for name, rows in self._rows.items():
             with rows.path.open("r+b") as file:
                 file.truncate(tree["rows"][name]["length"])

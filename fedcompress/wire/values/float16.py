@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedcompress.wire.value_type import Floats, Side, Symbols, ValueType
-from fedcompress.wire.vector import Sizes
+from fedcompress.wire.vector import Sizes, parts
 
 
 class Float16(ValueType):
@@ -26,4 +26,5 @@ class Float16(ValueType):
         return symbols.astype(np.float32)
 
     def saturated(self, symbols: Symbols) -> int:
-        return sum(int(np.count_nonzero(symbols == np.float16(end))) for end in (self.limit, -self.limit))
+        largest = np.float16(self.limit).view("<u2")
+        return sum(int(np.count_nonzero((part & 0x7FFF) == largest)) for part in parts(symbols.view("<u2")))
