@@ -33,6 +33,8 @@ Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 MOST_RUNS = 10_000
 """Of a sweep or a recipe: every one of them is checked before the first one starts."""
+SLIM_BITS, SLIM_RHO, SLIM_BETA, SLIM_FROM = 8, 0.05, 0.0, 1
+"""Of a slim generator, where a scenario does not say; see `[public]`."""
 PUBLIC_SOURCES = "gan, embedding, holdout (kept out of the training data), noise, or dataset:NAME"
 
 
@@ -133,8 +135,25 @@ class PublicSettings(Section):
 
     source: str = Field("gan", pattern=r"^(gan|embedding|holdout|noise|dataset:.+)$", description=PUBLIC_SOURCES)
     examples: Positive = Field(2000, description="examples that are drawn for a round")
-    gan: Literal["compact", "cgan", "private"] = Field(
-        "compact", description="size of the generator; private: that of compact, with a discriminator for [privacy]"
+    gan: Literal["compact", "cgan", "private", "slim"] = Field(
+        "compact",
+        description="size of the generator; private: that of compact, with a discriminator for [privacy]; slim: that "
+        "of compact, which loses channels while it is trained, and crosses in few bits",
+    )
+    bits: Literal[4, 8, 32] | None = Field(
+        None, description=f"slim: of a weight and of an activation; 32 is float; default: {SLIM_BITS}"
+    )
+    rho: float | None = Field(
+        None, ge=0.0, description=f"slim: weight of the channels' scales in the loss; default: {SLIM_RHO:g}"
+    )
+    beta: float | None = Field(
+        None,
+        ge=0.0,
+        description="slim: weight of the distance to what the round's generator makes of the same noise; default: "
+        f"{SLIM_BETA:g}",
+    )
+    slim_from: Positive | None = Field(
+        None, description=f"slim: first round in which rho and beta count; default: {SLIM_FROM}"
     )
     epochs: Positive = Field(1, description="passes of a client's GAN over its own examples in a round")
     batch_size: Positive = Field(64, description="examples in a step of the GAN")
@@ -166,6 +185,11 @@ class PublicSettings(Section):
     def trained_by_clients(self) -> bool:
         """Whether clients train that generator."""
         return self.source == "gan"
+
+    @property
+    def slimmed(self) -> bool:
+        """Whether clients slim that generator."""
+        return self.trained_by_clients and self.gan == "slim"
 
     @property
     def embedded(self) -> EmbeddingSettings | None:
