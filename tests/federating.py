@@ -75,8 +75,8 @@ PRIVATE_GAN: dict[str, Any] = {
 SLIM_GAN: dict[str, Any] = {
     "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet"},
     "groups": [{"name": "all", "model": "mini-cnn", "client": "fedpkdg"}],
-    "public": {"source": "gan", "gan": "slim", "examples": 60, "epochs": 2, "rho": 0.5, "slim_from": 2},
-    "server": {"strategy": "fedpkdg"},
+    "public": {"source": "gan", "gan": "slim", "examples": 60, "epochs": 2, "rho": 0.75, "slim_from": 2},
+    "server": {"strategy": "fedpkdg", "params": {"teacher": "predictions"}},
 }
 """A generator that loses channels from the second round on."""
 
