@@ -323,7 +323,7 @@ def page(found: TextTable, command: str, case: Case, rate: float | None) -> str:
         f"- Fashion-MNIST, 6,000 images, 10 clients, Dirichlet 0.5, 10 rounds of 2 epochs, widths {widths}; {chosen}",
         f"- {', '.join(f'{name} {number}' for name, number in machine()['versions'].items() if number)}",
     )
-    title = f"# sub-models, equal {case.equal}"
+    title = f"# sub-models, equal {case.equal}" + (", with public data" if case.public else "")
     return "\n\n".join([title, f"```\n{command}\n```", "\n".join(lines), markdown(found).strip()]) + "\n"
 
 

@@ -85,6 +85,7 @@ class PrivacyRow(TypedDict):
         sampling: Probability with which a unit is in a step.
         steps: Noisy sums that were released.
         epsilon: Of all that the client has released, this included; null if something has no noise.
+        cut_off: True if the round was cut off and repeated, with other noise: both releases count.
     """
 
     round: int
@@ -94,6 +95,7 @@ class PrivacyRow(TypedDict):
     sampling: float
     steps: int
     epsilon: Figure
+    cut_off: NotRequired[bool]
 
 
 class ClientRow(TypedDict, total=False):

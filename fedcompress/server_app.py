@@ -64,6 +64,7 @@ def run_rounds(
             fed.references.update(checkpoint.references)
         fed.accounts.restore(checkpoint.releases)
         recorder.restore()
+    recorder.keep_releases()
     stopping = Stopping.of(experiment)
     recorder.stopped = stopping.after(recorder.rounds)
     recorder.federation()

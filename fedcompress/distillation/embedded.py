@@ -221,7 +221,7 @@ def with_releases(
 
 def _affordable(source: MeanEmbedding, fed: Federation, client: ClientInfo) -> bool:
     """Says whether a client may be asked for its release, and writes it down: once, however often it is asked."""
-    if source.event in fed.accounts.of(client.partition):
+    if fed.accounts.has(client.partition, source.event):
         return True
     if not fed.accounts.affords(client.partition, source.event):
         fed.event(f"client {client.partition} has spent its privacy budget, it releases nothing more")

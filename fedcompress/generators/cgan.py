@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from fedcompress import keras
 from fedcompress.generators.layers import PLAIN, Layers
-from fedcompress.generators.networks import Networks, Weight, doubled, kernel, leaky
+from fedcompress.generators.networks import Networks, Weight, doubled, gathered, kernel, leaky
 
 
 class Cgan(Networks):
@@ -62,7 +62,7 @@ class Cgan(Networks):
         x = tf.reshape(x, [-1, self.height // 4, self.width // 4, self.widths[0]])
         x = self.activated(doubled(x, first) + first_bias)
         x = self.activated(doubled(x, second) + second_bias)
-        return tf.sigmoid(tf.nn.conv2d(x, last, 1, "SAME") + last_bias)
+        return tf.sigmoid(gathered(x, last) + last_bias)
 
     def activated(self, x: Any) -> Any:
         """Returns what a hidden layer of the generator hands on, (batch, ...)."""

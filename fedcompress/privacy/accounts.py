@@ -1,12 +1,13 @@
 """The privacy ledger of a run: what every client released, when and at what cost; one accountant for each client.
 
 The server keeps it, since it knows what it asked for. What a client releases once is an event once: asked again, it
-sends the same, which costs nothing.
+sends the same, which costs nothing. A resumed run repeats the round that was cut off: with noise of the seed that is
+the same release, with noise of the operating system a second one, which counts, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import Any
 
@@ -16,7 +17,6 @@ from fedcompress.scenario.sections import PrivacySettings
 NOT_COVERED = "models, predictions, metrics and numbers of examples"
 """What leaves clients beside releases, and no epsilon covers."""
 SEEDED = "Simulated noise: keyed by the seed, it protects from nobody who knows the seed."
-REPEATED = "A resumed run repeats a round with new noise, which is a second release that no epsilon here counts."
 TOLERANCE = 1e-4
 """By which share of it a budget may be missed: that of the search for noise."""
 
@@ -28,7 +28,7 @@ def promise(settings: PrivacySettings) -> str:
         f"privacy: what clients release is ({settings.epsilon:g}, {settings.delta:g})-differentially private for "
         f"{of[settings.unit]}; {NOT_COVERED}: not private."
     )
-    return f"{text} {SEEDED if settings.noise == 'seed' else REPEATED}"
+    return f"{text} {SEEDED}" if settings.noise == "seed" else text
 
 
 def told(privacy: Mapping[str, Any]) -> str:
@@ -58,6 +58,7 @@ class Accounts:
 
     Attributes:
         rows: Of `privacy.jsonl`, one for each release, in the order in which they were asked for.
+        journal: Is given every row before the client is asked.
 
     Args:
         settings: `[privacy]`; without it, what is released has no noise, and so no epsilon.
@@ -66,6 +67,7 @@ class Accounts:
     def __init__(self, settings: PrivacySettings | None) -> None:
         self._settings = settings
         self.rows: list[dict[str, Any]] = []
+        self.journal: Callable[[dict[str, Any]], None] | None = None
         self._releases: dict[int, list[Release]] = {}
 
     def add(self, round_number: int, client: int, release: Release) -> None:
@@ -74,10 +76,16 @@ class Accounts:
         self._releases.setdefault(client, []).append(release)
         numbers = {"noise": release.noise, "sampling": release.sampling, "steps": release.steps, "epsilon": epsilon}
         self.rows.append({"round": round_number, "client": client, "what": release.what, **numbers})
+        if self.journal is not None:
+            self.journal(self.rows[-1])
 
     def of(self, client: int) -> list[Release]:
         """Returns what a client has been asked to release so far."""
         return list(self._releases.get(client, []))
+
+    def has(self, client: int, release: Release) -> bool:
+        """Says whether a client has been asked for this in a round that was not cut off: it keeps what it released."""
+        return any(row["client"] == client and _release(row) == release and not row.get("cut_off") for row in self.rows)
 
     def epsilon(self, client: int, more: Iterable[Release] = ()) -> float:
         """Returns what a client's releases cost together, and with `more` of them; infinite if one has no noise."""
@@ -98,10 +106,18 @@ class Accounts:
         latest = {row["client"]: row["epsilon"] for row in self.rows}
         return max(latest.values(), default=0.0)
 
-    def restore(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Goes on from the rows that a checkpoint holds."""
-        self.rows = [dict(row) for row in rows]
+    def restore(self, rows: Iterable[Mapping[str, Any]], cut_off: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Goes on from the rows that a checkpoint holds.
+
+        Args:
+            rows: Of whole rounds.
+            cut_off: Of a round that will be repeated with other noise; they count, and are marked in their rows.
+        """
+        self.rows = [*map(dict, rows), *({**row, "cut_off": True} for row in cut_off)]
         self._releases = {}
         for row in self.rows:
-            release = Release(row["what"], row["noise"], row["sampling"], row["steps"])
-            self._releases.setdefault(row["client"], []).append(release)
+            self._releases.setdefault(row["client"], []).append(_release(row))
+
+
+def _release(row: Mapping[str, Any]) -> Release:
+    return Release(row["what"], row["noise"], row["sampling"], row["steps"])

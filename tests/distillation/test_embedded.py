@@ -16,7 +16,7 @@ from fedcompress.engines.superlink import SuperLinkEngine
 from fedcompress.errors import InputError
 from fedcompress.launch import check_privacy
 from fedcompress.options import Options
-from fedcompress.privacy.accounting import Release
+from fedcompress.privacy.accounting import Release, epsilon_of
 from fedcompress.privacy.accounts import NOT_COVERED, Accounts
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario.sections import PrivacySettings
@@ -176,6 +176,21 @@ def test_noise_of_the_operating_system_does_not_repeat() -> None:
     one, two = (federation(setup).call(EMBED, {setup.clients[0]: {}})[0].payload[EMBEDDING][0] for _ in range(2))
     assert not np.array_equal(one, two)
     assert "Simulated noise" not in setup.warnings[0]
+
+
+def test_a_release_of_a_round_that_was_cut_off_is_one_more() -> None:
+    event = made().public.embedded.event
+    accounts = Accounts(PrivacySettings(epsilon=20.0, delta=1e-5))
+    accounts.add(1, 0, event)
+    rows = accounts.rows
+    accounts.restore([], rows)
+    assert not accounts.has(0, event)
+    accounts.add(1, 0, event)
+    assert accounts.has(0, event)
+    assert [row.get("cut_off", False) for row in accounts.rows] == [True, False]
+    assert accounts.largest == pytest.approx(epsilon_of([event, event], 1e-5))
+    accounts.restore(rows)
+    assert accounts.has(0, event)
 
 
 PRIVATE = "a width chosen by private data is a release that no epsilon covers"

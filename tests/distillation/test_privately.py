@@ -10,9 +10,14 @@ import pytest
 
 from fedcompress.distillation.public import TRAIN
 from fedcompress.errors import InputError, RunError
+from fedcompress.evaluation import Evaluator
 from fedcompress.generators.spec import Gan
+from fedcompress.launch import resume_one, run_one
+from fedcompress.options import Options
 from fedcompress.privacy.accounting import Release, epsilon_of
-from federating import experiment, run
+from fedcompress.results.run.directory import RunDirectory
+from fedcompress.strategy import State
+from federating import PLUGINS, experiment, run
 
 
 def made(strategy: str = "feddf", client: str = "distilling", **overrides: Any) -> Any:
@@ -87,6 +92,30 @@ def test_noise_and_samples_of_the_operating_system_do_not_repeat() -> None:
         for _ in range(2)
     )
     assert not np.array_equal(one.gan.discriminator[0], two.gan.discriminator[0])
+
+
+def test_a_round_that_is_repeated_with_other_noise_counts_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The budget is for two rounds; the second is cut off once, so that its repetition would exceed it."""
+    check = Evaluator.check
+
+    def cut_off(evaluator: Evaluator, state: State, number: int) -> None:
+        if number == 2:
+            raise KeyboardInterrupt
+        check(evaluator, state, number)
+
+    options = Options(plugins=(PLUGINS,))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Evaluator, "check", cut_off)
+        run_one(made(privacy__noise="system").scenario, tmp_path / "run", options, report=False)
+    summary = resume_one(tmp_path / "run", report=False)
+    directory = RunDirectory(tmp_path / "run")
+    ledger = directory.rows("privacy")
+    assert [(row["round"], row.get("cut_off", False)) for row in ledger] == [(1, False)] * 4 + [(2, True)] * 4
+    assert summary["epsilon"] == ledger[-1]["epsilon"] == pytest.approx(10.0, rel=1e-3)
+    told = {f"client {client} has spent its privacy budget, it trains its GAN no more" for client in range(4)}
+    assert told <= set(directory.rows("rounds")[-1]["events"])
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

@@ -24,6 +24,7 @@ from fedcompress.rows import ClientRow, GroupSummary, RoundRow, Summary
 from fedcompress.stopping import Stopped
 from fedcompress.wire.ledger import ENVELOPE, Totals, Transfer
 
+PRIVACY = "privacy.jsonl"
 _KEPT = ("sparsity_target", "sparsity", "parameters", "dense_bytes", "compressed_bytes")
 
 
@@ -90,6 +91,21 @@ class Recorder:
             self.seconds += row["seconds"]
             self.rounds.append(row)
 
+    def keep_releases(self) -> None:
+        """Has releases on disk before they are asked for, where a round that is repeated would draw other noise.
+
+        Those of a round that was cut off are counted.
+        """
+        settings = self._experiment.scenario.privacy
+        if settings is None or settings.noise == "seed":
+            return
+        path, whole = self._directory.path / PRIVACY, self.accounts.rows
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        asked = [json.loads(line) for line in lines if line.endswith("\n")]  # a torn line was not asked for yet
+        self.accounts.restore(whole, asked[len(whole) :])
+        self._directory.write_text(PRIVACY, as_lines(self.accounts.rows))
+        self.accounts.journal = lambda row: self._directory.append("privacy", [row])
+
     def _choose(self, number: int, scores: Scores) -> None:
         """Remembers the best rounds by validation accuracy: of the global model, and of what devices run."""
         self.scores = scores
@@ -105,7 +121,7 @@ class Recorder:
         self._directory.append("clients", map(self._client_row, record.clients))
         self._directory.append("rounds", [row])
         if self._has_ledger:
-            self._directory.write_text("privacy.jsonl", as_lines(self.accounts.rows))
+            self._directory.write_text(PRIVACY, as_lines(self.accounts.rows))
         self.rounds.append(row)
         return row
 
