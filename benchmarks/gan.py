@@ -4,7 +4,10 @@
 
 In a round every client trains generator and discriminator on its own examples, and both are averaged by their numbers
 of examples; one client holds everything, which is central training. Among the rounds that were scored the one with the
-best classification accuracy score on the server's validation examples is chosen; only that one sees the test set.
+best classification accuracy score on the server's validation examples is chosen; only that one sees the test set, and
+with `--validation` none does. A slim GAN is slimmed and crosses as in a federation; its last round is the one chosen.
+
+    python -m benchmarks.gan --dataset mnist-5k --gan slim --clients 5 --rounds 8 --epochs 6 --rho 0.1 --validation
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from benchmarks.report import console, print_machine, write
 from fedcompress.aggregation import weighted_mean
 from fedcompress.data.federated import Examples, FederatedData, federate
 from fedcompress.data.loading import load_dataset
+from fedcompress.distillation.slimming import SlimTraining
 from fedcompress.generators.judge import classifier
 from fedcompress.generators.quality import (
     accuracy_score,
@@ -37,7 +41,7 @@ from fedcompress.generators.quality import (
 from fedcompress.generators.spec import Gan, GanSpec
 from fedcompress.generators.training import TrainedGan, balanced_labels, sample, train
 from fedcompress.plugins import Plugins
-from fedcompress.scenario.sections import DataSettings
+from fedcompress.scenario.sections import SLIM_BETA, SLIM_BITS, SLIM_FROM, SLIM_RHO, DataSettings, PublicSettings
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.codec import Encoding
 from fedcompress.wire.content import Arrays
@@ -58,7 +62,9 @@ class Round:
     discriminator_loss: float
 
 
-def rounds(spec: GanSpec, data: FederatedData, seed: int, epochs: int, batch_size: int) -> Iterator[Round]:
+def rounds(
+    spec: GanSpec, data: FederatedData, seed: int, epochs: int, batch_size: int, slim: SlimTraining | None = None
+) -> Iterator[Round]:
     """Yields one round after the other, without end."""
     gan, seconds, number = spec.initial(generator(seed, 0, SERVER, "gan.initial")), 0.0, 0
     parts = [data.train(client) for client in range(data.clients)]
@@ -70,13 +76,15 @@ def rounds(spec: GanSpec, data: FederatedData, seed: int, epochs: int, batch_siz
 
             def local(client: int, start: Gan = start, number: int = number) -> TrainedGan:
                 rng = generator(seed, number, client, "gan.train")
+                if slim is not None:
+                    return slim.train(start, parts[client], number, rng, None)
                 return train(spec, start, parts[client], epochs=epochs, batch_size=batch_size, rng=rng)
 
             begun = time.perf_counter()
             trained = list(pool.map(local, range(data.clients)))
+            mean = weighted_mean([t.gan.generator for t in trained], sizes)
             gan = Gan(
-                weighted_mean([t.gan.generator for t in trained], sizes),
-                weighted_mean([t.gan.discriminator for t in trained], sizes),
+                slim.compressed(mean) if slim else mean, weighted_mean([t.gan.discriminator for t in trained], sizes)
             )
             seconds += time.perf_counter() - begun
             losses = np.average([(t.generator_loss, t.discriminator_loss) for t in trained], axis=0, weights=sizes)
@@ -132,7 +140,7 @@ app = typer.Typer(pretty_exceptions_enable=False)
 @app.command()
 def main(
     dataset: Annotated[str, typer.Option(help="Name of a data set of images.")] = "fashion-mnist",
-    gan: Annotated[str, typer.Option(help="compact or cgan.")] = "compact",
+    gan: Annotated[str, typer.Option(help="compact, cgan or slim.")] = "compact",
     minutes: Annotated[float, typer.Option(help="Of training; the round that passes it is the last.")] = 10.0,
     most: Annotated[int, typer.Option("--rounds", min=1, help="Most rounds.")] = 1000,
     every: Annotated[int, typer.Option(min=1, help="Rounds between two scores on validation examples.")] = 2,
@@ -142,6 +150,11 @@ def main(
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
     samples: Annotated[int, typer.Option(min=100, help="For the classifier.")] = 20_000,
     seed: Annotated[int, typer.Option()] = 1,
+    bits: Annotated[int, typer.Option(help="slim: 4, 8 or 32.")] = SLIM_BITS,
+    rho: Annotated[float, typer.Option(min=0.0, help="slim.")] = SLIM_RHO,
+    beta: Annotated[float, typer.Option(min=0.0, help="slim.")] = SLIM_BETA,
+    slim_from: Annotated[int, typer.Option(min=1, help="slim.")] = SLIM_FROM,
+    only_validation: Annotated[bool, typer.Option("--validation", help="Leave the test set alone.")] = False,
     png: Annotated[Path | None, typer.Option(metavar="FILE", help="Grid of samples.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Results as JSON.")] = None,
 ) -> None:
@@ -152,19 +165,30 @@ def main(
     settings = DataSettings(clients=clients, partition=method, alpha=alpha or 0.5, minimum=1, validation=0.0)
     partition = Plugins().load("partitions", method)
     data = federate(loaded, partition(partition.Params(), settings), seed)
-    spec = GanSpec(gan, loaded.x_train.shape[1:], loaded.classes)
+    shape, slim = loaded.x_train.shape[1:], None
+    if gan == "slim":
+        public = PublicSettings.model_validate(
+            {"gan": gan, "bits": bits, "rho": rho, "beta": beta, "slim_from": slim_from, "epochs": epochs}
+            | {"batch_size": batch_size}
+        )
+        slim = SlimTraining(public, shape, loaded.classes)
+    spec = slim.spec if slim else GanSpec(gan, shape, loaded.classes)
     judge, history, best = Judge(spec, data, seed, samples), [], (-1.0, 0, [])
-    for done in rounds(spec, data, seed, epochs, batch_size):
+    for done in rounds(spec, data, seed, epochs, batch_size, slim):
         last = done.seconds >= 60 * minutes or done.number >= most
         row = {k: v for k, v in vars(done).items() if k != "gan"}
         if last or done.number % every == 0:
             row["validation"] = judge.validation(done.gan.generator)
-            best = max(best, (row["validation"], done.number, done.gan.generator), key=lambda item: item[0])
+            scored = (row["validation"], done.number, done.gan.generator)
+            best = scored if slim else max(best, scored, key=lambda item: item[0])
+        row |= slim.sizes(done.gan.generator) if slim else {}
         history.append(row)
         console.print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
         if last:
             break
-    figures = {"parameters": spec.parameters, "chosen round": best[1], **judge.report(best[2], png)}
+    figures = {"parameters": spec.parameters, "chosen round": best[1], "validation": best[0]}
+    if not only_validation:
+        figures |= judge.report(best[2], png)
     table = Table("figure", "value", title=f"{gan} on {dataset}, {clients} clients", title_justify="left")
     for name, value in figures.items():
         table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))

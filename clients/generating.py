@@ -34,9 +34,9 @@ class Generating(SGD):
         assert public.gan is not None
         untrained = public.gan.initial(self.rng("initial.gan"))
         discriminator = payload.get(DISCRIMINATOR) or self.state.get(DISCRIMINATOR) or untrained.discriminator
-        trained = self._trained_gan(Gan(list(payload[GENERATOR]), list(discriminator)), public)
+        trained = self._trained_gan(Gan(list(payload[GENERATOR]), list(discriminator)), public, round_number)
         metrics = {"generator_loss": trained.generator_loss, "discriminator_loss": trained.discriminator_loss}
-        sent = {GENERATOR: trained.gan.generator}
+        sent = public.crossing(trained.gan.generator)
         if public.settings.share_discriminator:
             sent[DISCRIMINATOR] = trained.gan.discriminator
         else:
@@ -52,7 +52,7 @@ class Generating(SGD):
             self.state[EMBEDDING] = self.public.embedded.release(self.data, self.rng("noise"))
         return Result({EMBEDDING: list(self.state[EMBEDDING])})
 
-    def _trained_gan(self, gan: Gan, public: PublicSource) -> TrainedGan | PrivateGan:
+    def _trained_gan(self, gan: Gan, public: PublicSource, round_number: int) -> TrainedGan | PrivateGan:
         """Returns the GAN after a training on its own examples; a private one keeps to its budget, whoever asks."""
         assert public.gan is not None
         settings, private = public.settings, public.private
@@ -61,6 +61,9 @@ class Generating(SGD):
             trained = private.train(public.gan, gan, self.data, rounds, self.rng("gan"), self.rng("noise"))
             self.state[ROUNDS] = [np.array([rounds + 1])]
             return trained
+        guide = self._classifier() if settings.guide else None
+        if public.slim is not None:
+            return public.slim.train(gan, self.data, round_number, self.rng("gan"), guide)
         return train(
             public.gan,
             gan,
@@ -68,7 +71,7 @@ class Generating(SGD):
             epochs=settings.epochs,
             batch_size=settings.batch_size,
             rng=self.rng("gan"),
-            guide=self._classifier() if settings.guide else None,
+            guide=guide,
             guide_weight=settings.guide,
         )
 

@@ -12,6 +12,7 @@ from fedcompress.compression.base import Compression
 from fedcompress.data.dataset import DatasetSource
 from fedcompress.data.partition import Partition
 from fedcompress.devices import DEVICES
+from fedcompress.distillation import slimming
 from fedcompress.errors import InputError, prepared, suggestion
 from fedcompress.groups import deal
 from fedcompress.models.architecture import Architecture
@@ -89,6 +90,7 @@ class Choices:
         except InputError as error:
             yield from error.problems
         yield from _privacy_problems(scenario)
+        yield from slimming.problems(scenario)
         yield from self._asked("strategies", scenario.server.strategy, self.strategy)
         for group in self.groups:
             yield from self._asked("clients", group.settings.client, group.client, group)

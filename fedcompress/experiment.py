@@ -286,6 +286,13 @@ class Experiment:
             of_tiers = self.tiers.problems(self.scenario, self.plugins) if self.tiers else ()
             private = self.scenario.privacy is not None
             problems = [*self.server.problems(), *counting_problems(self.server, private=private), *of_tiers]
+            unused = self.public is not None and self.public.slim is not None and not self.server.draws_public()
+        if unused and self.tiers is None:
+            problems.append(
+                'public.gan: received "slim", but no client would train it: strategy '
+                f"{self.scenario.server.strategy!r} draws no public examples as it is set; use one that does, such as "
+                'fedpkdg, or server.params.tiers = "kd".'
+            )
         if self.public is not None and self.public.embedded is not None:
             examples = [client.examples for client in self.clients]
             problems += self.public.embedded.problems(len(examples), sum(examples))

@@ -45,6 +45,9 @@ class RoundRow(TypedDict):
         clients: That did what they were asked.
         events: What a reader should know.
         epsilon: Where clients release data: of the client that has released most so far; null if without noise.
+        generator_bytes: Where clients slim a generator: what it took in both directions. What is left of it after the
+            round is noted beside: `generator_channels`, `generator_parameters`, and what these take as float32
+            (`generator_float_bytes`) and packed in their bits (`generator_packed_bytes`).
         modelled_seconds: Until the last client that the server waits for, on devices that are modelled.
     """
 
@@ -66,6 +69,7 @@ class RoundRow(TypedDict):
     failures: int
     events: list[str]
     epsilon: NotRequired[Figure]
+    generator_bytes: NotRequired[int]
     modelled_seconds: NotRequired[float]
     modelled_joules: NotRequired[float]
     modelled_late: NotRequired[int]

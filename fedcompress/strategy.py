@@ -297,6 +297,10 @@ class ServerStrategy(ABC):
                     f"(it has {', '.join(sorted(actions - ClientStrategy.actions())) or 'none'})."
                 )
 
+    def draws_public(self) -> bool:
+        """Says whether it draws public examples in this run, so that clients train a generator of them."""
+        return self.needs_public
+
     def problems(self) -> list[str]:
         """Returns why it cannot run this federation, a sentence each; asked before the run."""
         return []

@@ -86,6 +86,9 @@ class Relay(ServerStrategy):
                 )
         return problems
 
+    def draws_public(self) -> bool:
+        return self.params.on == "public"
+
     @property
     def _apart(self) -> bool:
         """Whether the clients have two architectures."""

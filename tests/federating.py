@@ -72,6 +72,14 @@ PRIVATE_GAN: dict[str, Any] = {
 }
 """A GAN that clients train by DP-SGD, whose budget lasts for two rounds; discriminators stay with clients."""
 
+SLIM_GAN: dict[str, Any] = {
+    "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet"},
+    "groups": [{"name": "all", "model": "mini-cnn", "client": "fedpkdg"}],
+    "public": {"source": "gan", "gan": "slim", "examples": 60, "epochs": 2, "rho": 0.75, "slim_from": 2},
+    "server": {"strategy": "fedpkdg", "params": {"teacher": "predictions"}},
+}
+"""A generator that loses channels from the second round on."""
+
 OF_PLUG_INS: dict[str, Any] = {
     "delta": True,
     "top_k": 0.1,

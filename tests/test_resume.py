@@ -22,7 +22,7 @@ from fedcompress.results import export
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.recorder import Observer
 from fedcompress.scenario import Scenario
-from federating import EMBEDDED, FEDPKDG, PLUGINS, PRIVATE_GAN, PRUNING, TINY
+from federating import EMBEDDED, FEDPKDG, PLUGINS, PRIVATE_GAN, PRUNING, SLIM_GAN, TINY
 from waiting import until
 
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
@@ -61,6 +61,7 @@ CASES = {
     "generator, buffer and client state": (FEDPKDG, {}),
     "mean embeddings, and their ledger": (EMBEDDED, {}),
     "a private GAN, and what clients have spent": (PRIVATE_GAN, {}),
+    "a slim generator that has lost channels": (SLIM_GAN, {}),
     "class counts of part of the clients": (
         {
             "data": {"dataset": "digits", "clients": 4, "partition": "dirichlet"},

@@ -79,7 +79,8 @@ class PublicData:
         if not self.training(round_number):
             return {}
         shared = self.source.settings.share_discriminator
-        return {GENERATOR: state[GENERATOR]} | ({DISCRIMINATOR: state[DISCRIMINATOR]} if shared else {})
+        crossing = self.source.crossing(state[GENERATOR])
+        return crossing | ({DISCRIMINATOR: state[DISCRIMINATOR]} if shared else {})
 
     def drawn(self, recipe: Payload, state: State, count: int | None = None) -> Examples:
         """Returns the examples that a recipe stands for, in a mixture equally many of each client's generator.
@@ -108,6 +109,16 @@ class PublicData:
         if self.source.embedded is not None:
             assert self.source.gan is not None
             return with_releases(self.source.embedded, self.source.gan, fed, clients, state)
+        state = self._trained(fed, clients, state)
+        if (slim := self.source.slim) is not None:
+            for name, size in slim.sizes(state[GENERATOR]).items():
+                fed.note(name, size)
+            if problem := slim.ended(state[GENERATOR]):
+                fed.event(problem)
+        return state
+
+    def _trained(self, fed: Federation, clients: Sequence[ClientInfo], state: State) -> State:
+        """Returns the state after clients trained the generator, if they do in this round."""
         sent = self.sent(state, fed.round)
         if not sent:
             return state
@@ -115,7 +126,7 @@ class PublicData:
         asked = [client for client in clients if private.asked(fed, client)] if private else clients
         if not asked:
             return state
-        replies = fed.stream(TRAIN, dict.fromkeys(asked, sent), expects=set(sent))
+        replies = fed.stream(TRAIN, dict.fromkeys(asked, sent), expects=sent.keys() & {GENERATOR, DISCRIMINATOR})
         return self.combined(state, [reply.payload for reply in replies], [r.client.examples for r in replies])
 
     def combined(self, state: State, payloads: Sequence[Payload], examples: Sequence[int]) -> State:
@@ -124,5 +135,7 @@ class PublicData:
             return state
         names = [name for name in (GENERATOR, DISCRIMINATOR) if all(name in payload for payload in payloads)]
         means = {name: weighted_mean((payload[name] for payload in payloads), examples) for name in names}
+        if self.source.slim is not None:
+            means[GENERATOR] = self.source.slim.compressed(means[GENERATOR])
         mixing = self.source.settings.combine == "mixture"
         return {**state, **means, "generators": [list(p[GENERATOR]) for p in payloads] if mixing else []}

@@ -19,7 +19,7 @@ from fedcompress.data.federated import Examples
 from fedcompress.distillation import ensemble
 from fedcompress.distillation.embedded import COUNTS
 from fedcompress.distillation.ensemble import EnsembleParams, Voice
-from fedcompress.distillation.source import COUNT, GENERATOR, KEPT, LABEL_COUNTS, LABELS, LOGITS, SEED
+from fedcompress.distillation.source import COUNT, GENERATOR, KEPT, LABEL_COUNTS, LABELS, LOGITS
 from fedcompress.errors import TooFewRepliesError
 from fedcompress.generators.quality import collapsed
 from fedcompress.wire.content import Payload
@@ -71,8 +71,8 @@ class PublicRound:
         self._public, self._source = strategy.public, strategy.public.source
         self._rule = rule_of(strategy)
         self.state = self._counted(clients, self._public.train(fed, clients, state["public"]))
-        seed = [np.array([fed.rng("public").integers(2**62)], np.int64)]
-        self.recipe: Payload = {SEED: seed} | ({GENERATOR: self.state[GENERATOR]} if self._source.gan else {})
+        seed = int(fed.rng("public").integers(2**62))
+        self.recipe: Payload = self._source.recipe(seed, self.state[GENERATOR] if self._source.gan else None)
 
     def _counted(self, clients: Sequence[ClientInfo], state: State) -> State:
         """Returns the state with the histograms of labels of the clients that have not sent theirs before."""

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.embedded import EMBEDDING, MeanEmbedding, make_embedding
 from fedcompress.distillation.privately import PrivateTraining
+from fedcompress.distillation.slimming import GENERATOR_MASK, SlimTraining
 from fedcompress.errors import InputError
 from fedcompress.generators.spec import GanSpec
 from fedcompress.generators.training import balanced_labels, sample
 from fedcompress.scenario.sections import PrivacySettings, PublicSettings
 from fedcompress.seeding import SERVER, generator
-from fedcompress.wire.content import ArraySpec, Content, Payload
+from fedcompress.wire.content import Arrays, ArraySpec, Content, Payload
 
 SEED, GENERATOR, DISCRIMINATOR, LOGITS, LABELS, KEPT = "seed", "generator", "discriminator", "logits", "labels", "kept"
 LABEL_COUNTS = "label counts"
@@ -39,6 +40,7 @@ class PublicSource:
         gan: The generator's architecture ("gan", "embedding").
         embedded: What clients release, and how the generator is made of it ("embedding").
         private: How clients train the GAN, where it is to be private ("gan").
+        slim: How clients slim the GAN, where they do ("gan").
     """
 
     settings: PublicSettings
@@ -49,6 +51,7 @@ class PublicSource:
     pool_labels: NDArray[np.int32] | None = None
     embedded: MeanEmbedding | None = None
     private: PrivateTraining | None = None
+    slim: SlimTraining | None = None
 
     @property
     def contents(self) -> dict[str, Content]:
@@ -66,9 +69,25 @@ class PublicSource:
             declared[GENERATOR] = Content(networks[GENERATOR].arrays, kept=True)
             if self.embedded is None:
                 declared[DISCRIMINATOR] = Content(networks[DISCRIMINATOR].arrays)
+        if self.slim is not None:
+            declared |= {GENERATOR: self.slim.content, GENERATOR_MASK: self.slim.mask_content}
         if self.embedded is not None:
             declared[EMBEDDING] = self.embedded.content
         return declared
+
+    def recipe(self, seed: int, generator: Arrays | None) -> dict[str, Arrays]:
+        """Returns what a client needs to draw examples.
+
+        Args:
+            seed: Of the examples.
+            generator: That makes them, if one does.
+        """
+        return {SEED: [np.array([seed], np.int64)], **({} if generator is None else self.crossing(generator))}
+
+    def crossing(self, generator: Arrays) -> dict[str, Arrays]:
+        """Returns a generator as contents: beside one that has lost channels, a mask of what is left."""
+        left = None if self.slim is None else self.slim.mask(generator)
+        return {GENERATOR: generator} | ({} if left is None else {GENERATOR_MASK: left})
 
     def draw(self, recipe: Payload, count: int | None = None) -> Examples:
         """Returns the examples that a recipe stands for; the same recipe gives the same ones everywhere.
@@ -156,14 +175,15 @@ def make_source(
     try:
         of_embedding = settings.embedded
         kind = of_embedding.generator if of_embedding else settings.gan
-        gan = GanSpec(kind, shape, classes) if settings.generated else None
+        slim = SlimTraining(settings, shape, classes) if settings.slimmed else None
+        gan = slim.spec if slim else GanSpec(kind, shape, classes) if settings.generated else None
     except InputError as error:
         raise InputError(f"public.source: {problem}" for problem in error.problems) from None
     if of_embedding is None:
         private = None
         if gan is not None and privacy is not None:
             private = PrivateTraining(settings, privacy, min(rounds, settings.train_rounds or rounds))
-        return PublicSource(settings, shape, classes, pool, gan, pool_labels, private=private)
+        return PublicSource(settings, shape, classes, pool, gan, pool_labels, private=private, slim=slim)
     embedded = make_embedding(of_embedding, shape, classes, pool, seed, privacy)
     return PublicSource(settings, shape, classes, gan=gan, embedded=embedded)
 

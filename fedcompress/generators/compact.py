@@ -28,7 +28,7 @@ class Compact(Networks):
     # At the generator's rate the discriminator wins: after two epochs of Fashion-MNIST 0.69 instead of 0.77.
     discriminator_rate = 2e-4
     beta_1 = 0.5
-    maps: ClassVar[tuple[int, int]] = (24, 48)
+    maps: tuple[int, int] = (24, 48)
     """Channels of the generator at a quarter and at half of the size."""
     features: ClassVar[tuple[int, int, int]] = (32, 48, 64)
     """Channels of the discriminator's convolutions."""

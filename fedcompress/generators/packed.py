@@ -33,6 +33,11 @@ def pack(spec: SlimSpec, generator: Arrays) -> bytes:
     return b"".join(parts)
 
 
+def packed_arrays(arrays: Arrays, bits: int) -> bytes:
+    """Returns arrays one after the other: the bits of integers behind a scale for each array, or float32 with 32."""
+    return b"".join(_integers(a, bits) if bits < FLOAT_BITS else a.astype(_SCALE).tobytes() for a in arrays)
+
+
 def unpack(data: bytes) -> tuple[SlimSpec, Arrays]:
     """Undoes `pack`, to the last bit but one of a kernel's values.
 
@@ -63,7 +68,7 @@ def unpack(data: bytes) -> tuple[SlimSpec, Arrays]:
 
 def _integers(kernel: NDArray[np.float32], bits: int) -> bytes:
     top = 2 ** (bits - 1) - 1
-    scale = np.float32(np.abs(kernel).max() / top)
+    scale = np.float32(np.abs(kernel).max(initial=0.0) / top)
     integers = np.round(kernel.ravel() / scale).astype(np.int64) + top if scale else np.full(kernel.size, top)
     planes = (integers[:, None] >> np.arange(bits)) & 1
     return _SCALE.type(scale).tobytes() + np.packbits(planes.astype(np.uint8)).tobytes()

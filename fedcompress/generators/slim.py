@@ -71,13 +71,31 @@ class Small(Cgan):
         return kernel if self.bits == FLOAT_BITS else uniform(kernel, float(self.bits))
 
     def activated(self, x: Any) -> Any:
-        if self.bits == FLOAT_BITS:
-            return leaky(x)
-        tf, x = keras.tf, leaky(x)
-        axes = list(range(1, x.shape.rank))
-        low = tf.minimum(tf.reduce_min(x, axes, keepdims=True), 0.0)
-        high = tf.maximum(tf.reduce_max(x, axes, keepdims=True), 0.0)
-        return affine(x, float(self.bits), tf.stop_gradient(low), tf.stop_gradient(high))
+        return activated(x, self.bits)
+
+
+def activated(x: Any, bits: int) -> Any:
+    """Returns the leaky ReLU (batch, ...), rounded to so many bits within each image's own range."""
+    if bits == FLOAT_BITS:
+        return leaky(x)
+    tf, x = keras.tf, leaky(x)
+    axes = list(range(1, x.shape.rank))
+    low = tf.minimum(tf.reduce_min(x, axes, keepdims=True), 0.0)
+    high = tf.maximum(tf.reduce_max(x, axes, keepdims=True), 0.0)
+    return affine(x, float(bits), tf.stop_gradient(low), tf.stop_gradient(high))
+
+
+def dense_directions(dense: Any, positions: int, width: int) -> Any:
+    """Returns a dense kernel (inputs, positions, width) in which the norm of a channel is 1 at a position."""
+    tf = keras.tf
+    by_channel = tf.reshape(dense, [-1, positions, width])
+    return by_channel * tf.math.rsqrt(tf.reduce_sum(by_channel**2, [0, 1]) / positions + 1e-12)
+
+
+def doubled_norms(kernel: Any) -> Any:
+    """Returns 1 / the norm of each output of a transposed kernel (4, 4, outputs, inputs) that doubles a side."""
+    tf = keras.tf
+    return tf.math.rsqrt(tf.reduce_sum(kernel**2, [0, 1, 3]) / TAPS + 1e-12)
 
 
 class Slim(Small):
@@ -99,13 +117,11 @@ class Slim(Small):
         tf = keras.tf
         dense, gamma, shift, *others = weights
         on = [tf.cast(tf.not_equal(weights[index], 0.0), tf.float32) for index in GAMMAS]
-        by_channel = tf.reshape(dense, [-1, self.positions, self.widths[0]])
-        unit = by_channel * tf.math.rsqrt(tf.reduce_sum(by_channel**2, [0, 1]) / self.positions + 1e-12)
+        unit = dense_directions(dense, self.positions, self.widths[0])
         plain = [self._kernel(tf.reshape(unit * gamma, tf.shape(dense))), shift * tf.tile(on[0], [self.positions])]
         for inputs, outputs in ((0, 1), (1, 2)):
             kernel, gamma, shift, *others = others
-            norm = tf.math.rsqrt(tf.reduce_sum(kernel**2, [0, 1, 3]) / TAPS + 1e-12)
-            plain += [self._seen(kernel * (norm * gamma)[:, None], on[inputs]), shift * on[outputs]]
+            plain += [self._seen(kernel * (doubled_norms(kernel) * gamma)[:, None], on[inputs]), shift * on[outputs]]
         last, bias = others
         return [*plain, self._seen(last, on[2][:, None]), bias]
 

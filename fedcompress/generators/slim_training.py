@@ -9,6 +9,7 @@ proximal step gamma <- sign(gamma) relu(|gamma| - rho rate); all rates fall alon
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, pi
 from typing import Any, Literal
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 from fedcompress import keras
 from fedcompress.data.federated import Examples
 from fedcompress.generators.slim import GAMMAS, SlimSpec
-from fedcompress.generators.spec import Gan
+from fedcompress.generators.spec import Gan, GanSpec
 from fedcompress.generators.training import GanLoop, GanState, TrainedGan, check_losses
+from fedcompress.models.architecture import ModelSpec
 from fedcompress.wire.content import Arrays
 
 MOMENTUM = 0.5
@@ -49,7 +51,44 @@ class Slimming:
     discriminator_rate: float = 3e-4
 
 
-class SlimLoop(GanLoop):
+class ProximalLoop(GanLoop):
+    """A training of a generator with gammas, which SGD and proximal steps move.
+
+    Args:
+        spec: A generator's that has gammas.
+        gammas: Where they are among its weights.
+        guide: As for `GanLoop`.
+    """
+
+    def __init__(self, spec: GanSpec, gammas: Sequence[int], guide: ModelSpec | None = None) -> None:
+        super().__init__(spec, guide)
+        self._gammas = tuple(gammas)
+        with keras.LOCK:
+            scales = [self._generator[index] for index in self._gammas]
+            self._velocities = [keras.tf.Variable(keras.tf.zeros_like(gamma), trainable=False) for gamma in scales]
+        self._variables += self._velocities
+
+    def _pull(self, factors: Any) -> tuple[Any, Any]:
+        """Returns rho and the gammas' learning rate."""
+        raise NotImplementedError
+
+    def _begin(self, generator: Any, discriminator: Any, continued: Any) -> None:
+        super()._begin(generator, discriminator, continued)
+        for velocity in self._velocities:
+            velocity.assign(keras.tf.where(continued, velocity, keras.tf.zeros_like(velocity)))
+
+    def _move_generator(self, gradients: list[Any], factors: Any) -> None:
+        tf, (rho, rate) = keras.tf, self._pull(factors)
+        for velocity, index in zip(self._velocities, self._gammas, strict=True):
+            gamma = self._generator[index]
+            velocity.assign(MOMENTUM * velocity + gradients[index])
+            moved = gamma - rate * velocity
+            gamma.assign(tf.sign(moved) * tf.nn.relu(tf.abs(moved) - rho * rate))
+        others = [index for index in range(len(gradients)) if index not in self._gammas]
+        self._apply(0, [self._generator[i] for i in others], [gradients[i] for i in others])
+
+
+class SlimLoop(ProximalLoop):
     """The graph of an epoch. Factors that change from call to call: rho, beta and the three learning rates.
 
     Args:
@@ -58,12 +97,8 @@ class SlimLoop(GanLoop):
     """
 
     def __init__(self, spec: SlimSpec, distance: Distance) -> None:
-        super().__init__(spec, None)
+        super().__init__(spec, GAMMAS)
         self._distance = distance
-        with keras.LOCK:
-            gammas = [self._generator[index] for index in GAMMAS]
-            self._velocities = [keras.tf.Variable(keras.tf.zeros_like(gamma), trainable=False) for gamma in gammas]
-        self._variables += self._velocities
 
     def epoch(
         self, state: GanState, pairs: Examples, z: NDArray[np.float32], factors: list[float], **how: Any
@@ -71,10 +106,8 @@ class SlimLoop(GanLoop):
         """Trains for an epoch on the teacher's images of z."""
         return self._gone_on(state, pairs, factors, z, **how)
 
-    def _begin(self, generator: Any, discriminator: Any, continued: Any) -> None:
-        super()._begin(generator, discriminator, continued)
-        for velocity in self._velocities:
-            velocity.assign(keras.tf.where(continued, velocity, keras.tf.zeros_like(velocity)))
+    def _pull(self, factors: Any) -> tuple[Any, Any]:
+        return factors[0], factors[2]
 
     def _noise(self, z: Any, rows: Any, seed: Any, index: Any) -> Any:
         return keras.tf.gather(z, rows)
@@ -84,21 +117,14 @@ class SlimLoop(GanLoop):
             optimizer.learning_rate.assign(rate)
         return super()._step(real, labels, z, factors)
 
-    def _beside(self, fake: Any, real: Any, labels: Any, factors: Any) -> Any:
-        tf = keras.tf
-        difference = tf.abs(fake - real) if self._distance == "l1" else tf.square(fake - real)
-        return factors[1] * tf.reduce_mean(difference)
+    def _beside(self, fake: Any, real: Any, labels: Any, z: Any, factors: Any) -> Any:
+        return factors[1] * distance(fake, real, self._distance)
 
-    def _move_generator(self, gradients: list[Any], factors: Any) -> None:
-        tf = keras.tf
-        rho, _, rate, *_ = tf.unstack(factors)
-        for velocity, index in zip(self._velocities, GAMMAS, strict=True):
-            gamma = self._generator[index]
-            velocity.assign(MOMENTUM * velocity + gradients[index])
-            moved = gamma - rate * velocity
-            gamma.assign(tf.sign(moved) * tf.nn.relu(tf.abs(moved) - rho * rate))
-        others = [index for index in range(len(gradients)) if index not in GAMMAS]
-        self._apply(0, [self._generator[i] for i in others], [gradients[i] for i in others])
+
+def distance(images: Any, others: Any, kind: Distance) -> Any:
+    """Returns the mean distance of pixels of images (batch, ...)."""
+    tf = keras.tf
+    return tf.reduce_mean(tf.abs(images - others) if kind == "l1" else tf.square(images - others))
 
 
 def begun(spec: SlimSpec, gan: Gan, distance: Distance) -> GanState:
@@ -137,14 +163,14 @@ def slim_epoch(
     factors = [settings.rho, settings.beta, *(rate * fall for rate in rates)]
     trained, after = _loop(spec, settings.distance).epoch(state, pairs, z, factors, batch_size=batch_size, rng=rng)
     check_losses(trained)
-    gan = Gan(_off(trained.gan.generator, after.arrays), trained.gan.discriminator)
+    gan = Gan(turned_off(trained.gan.generator, after.arrays, GAMMAS), trained.gan.discriminator)
     return TrainedGan(gan, trained.generator_loss, trained.discriminator_loss, trained.steps), after
 
 
-def _off(average: Arrays, last: Arrays) -> Arrays:
+def turned_off(average: Arrays, last: Arrays, gammas: Sequence[int]) -> Arrays:
     """Returns averaged weights without the channels that the last step has turned off."""
     return [
-        np.where(last[i] == 0.0, 0.0, array).astype(np.float32) if i in GAMMAS else array
+        np.where(last[i] == 0.0, 0.0, array).astype(np.float32) if i in gammas else array
         for i, array in enumerate(average)
     ]
 

@@ -152,11 +152,11 @@ class GanLoop:
                     )
                 self._apply(1, self._discriminator, tape.gradient(discriminator_loss, self._discriminator))
             generator_loss = networks.generator_loss(self._discriminator, fake, labels)
-            generator_loss += self._beside(fake, real, labels, factors)
+            generator_loss += self._beside(fake, real, labels, z, factors)
         self._move_generator(outer.gradient(generator_loss, self._generator), factors)
         return generator_loss, discriminator_loss
 
-    def _beside(self, fake: Any, real: Any, labels: Any, factors: Any) -> Any:
+    def _beside(self, fake: Any, real: Any, labels: Any, z: Any, factors: Any) -> Any:
         """Returns what the generator minimises besides the adversarial loss: the guide's cross-entropy."""
         if self._guide is None:
             return 0.0

@@ -35,6 +35,8 @@ Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 MOST_RUNS = 10_000
 """Of a sweep or a recipe: every one of them is checked before the first one starts."""
+SLIM_BITS, SLIM_RHO, SLIM_BETA, SLIM_FROM = 8, 0.15, 0.0, 1
+"""Of a slim generator, where a scenario does not say; see `[public]`. Chosen on validation data by `benchmarks.gan`."""
 PUBLIC_SOURCES = "gan, embedding, holdout (kept out of the training data), noise, or dataset:NAME"
 
 
@@ -135,8 +137,25 @@ class PublicSettings(Section):
 
     source: str = Field("gan", pattern=r"^(gan|embedding|holdout|noise|dataset:.+)$", description=PUBLIC_SOURCES)
     examples: Positive = Field(2000, description="examples that are drawn for a round")
-    gan: Literal["compact", "cgan", "private"] = Field(
-        "compact", description="size of the generator; private: that of compact, with a discriminator for [privacy]"
+    gan: Literal["compact", "cgan", "private", "slim"] = Field(
+        "compact",
+        description="size of the generator; private: that of compact, with a discriminator for [privacy]; slim: that "
+        "of compact, which loses channels while it is trained, and crosses in few bits",
+    )
+    bits: int | None = Field(
+        None, description=f"slim: of a weight and of an activation, 4, 8, or 32 for float; default: {SLIM_BITS}"
+    )
+    rho: float | None = Field(
+        None, ge=0.0, description=f"slim: weight of the channels' scales in the loss; default: {SLIM_RHO:g}"
+    )
+    beta: float | None = Field(
+        None,
+        ge=0.0,
+        description="slim: weight of the distance to what the round's generator makes of the same noise; default: "
+        f"{SLIM_BETA:g}",
+    )
+    slim_from: Positive | None = Field(
+        None, description=f"slim: first round in which rho and beta count; default: {SLIM_FROM}"
     )
     epochs: Positive = Field(1, description="passes of a client's GAN over its own examples in a round")
     batch_size: Positive = Field(64, description="examples in a step of the GAN")
@@ -151,6 +170,13 @@ class PublicSettings(Section):
     quality_every: int = Field(0, ge=0, description="rounds between tests of the samples' quality; 0: at the end only")
     embedding: EmbeddingSettings | None = None
     dp_sgd: DpSgdSettings = DpSgdSettings()
+
+    @field_validator("bits")
+    @classmethod
+    def _are_supported(cls, bits: int | None) -> int | None:
+        if bits not in (None, 4, 8, 32):
+            raise ValueError(f"received {bits}, expected 4, 8 or 32")
+        return bits
 
     @model_validator(mode="before")
     @classmethod
@@ -168,6 +194,11 @@ class PublicSettings(Section):
     def trained_by_clients(self) -> bool:
         """Whether clients train that generator."""
         return self.source == "gan"
+
+    @property
+    def slimmed(self) -> bool:
+        """Whether clients slim that generator."""
+        return self.trained_by_clients and self.gan == "slim"
 
     @property
     def embedded(self) -> EmbeddingSettings | None:

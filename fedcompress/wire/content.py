@@ -102,6 +102,8 @@ class Content:
         kept: Both ends keep the last one exchanged, and the same again crosses as its digest. Masks are kept anyway.
         delta: Each is close to the one before, so that the difference to the last that the server sent may cross.
         value_types: Of the learned floats that may arrive; None for any that ships.
+        compressed: Value type of a content that is made for few bits and has parts that are left out: it crosses so,
+            and without its zeros, unless its own settings say otherwise. None for one that follows `[wire]`.
     """
 
     arrays: tuple[ArraySpec, ...]
@@ -111,6 +113,7 @@ class Content:
     kept: bool = False
     delta: bool = False
     value_types: tuple[ValueType, ...] | None = None
+    compressed: ValueType | None = None
 
     def __post_init__(self) -> None:
         if (self.kept or self.delta) and (self.is_mask or any(spec.free for spec in self.arrays)):

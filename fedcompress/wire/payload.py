@@ -82,11 +82,14 @@ class WireFormat:
                     yield f"wire.{name}: {problem}."
 
     def encoding(self, name: str, content: Content) -> Encoding:
-        """Returns the encoding of a content: a lossless one is float32 unless its own settings say otherwise.
+        """Returns the encoding of a content: one that is lossless is float32, and one that is compressed as it says,
+        unless its own settings say otherwise.
 
         What only differences can have is for contents that are declared for them.
         """
         encoding = replace(self.default, values=EXACT, downlink_values=None) if content.lossless else self.default
+        if content.compressed is not None:
+            encoding = replace(encoding, codec="sparse", values=content.compressed, downlink_values=None)
         encoding = replace(encoding, **self.per_content.get(name, {}))
         if content.delta:
             return encoding

@@ -28,7 +28,19 @@ from fedcompress.launch import run_one
 from fedcompress.options import Options
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
-from federating import BY_WRITER, EMBEDDED, FEDPKDG, OF_PLUG_INS, PLUGINS, PRIVATE_GAN, PRUNING, TINY, experiment, run
+from federating import (
+    BY_WRITER,
+    EMBEDDED,
+    FEDPKDG,
+    OF_PLUG_INS,
+    PLUGINS,
+    PRIVATE_GAN,
+    PRUNING,
+    SLIM_GAN,
+    TINY,
+    experiment,
+    run,
+)
 from waiting import until
 
 ray = pytest.importorskip("ray")
@@ -104,6 +116,7 @@ def on_ray(cluster: str, made: Scenario, path: Path, workers: int = 2) -> tuple[
         (FEDPKDG, 2),
         (EMBEDDED, 2),
         (PRIVATE_GAN, 2),
+        (SLIM_GAN, 2),
         (DIFFERENCES, 2),
         (FROZEN, 2),
         (DEVICES, 2),
@@ -116,6 +129,7 @@ def on_ray(cluster: str, made: Scenario, path: Path, workers: int = 2) -> tuple[
         "fedpkdg-2",
         "embedded-2",
         "private-gan-2",
+        "slim-gan-2",
         "differences-2",
         "frozen-2",
         "devices-2",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import numpy as np
 
 from fedcompress.devices import ModelledTotals
+from fedcompress.distillation.slimming import GENERATOR_MASK
+from fedcompress.distillation.source import GENERATOR
 from fedcompress.evaluation import GroupScores, Scores
 from fedcompress.experiment import Experiment
 from fedcompress.fairness import over_clients
@@ -145,8 +147,16 @@ class Recorder:
             "failures": record.failures,
             "events": list(record.events),
             **({"epsilon": self.accounts.largest} if self._has_ledger else {}),
+            **self._of_generator(record.transfers),
         }
         return cast(RoundRow, {**row, **modelled.round(record.modelled_seconds), **record.notes})
+
+    def _of_generator(self, transfers: Iterable[Transfer]) -> dict[str, int]:
+        """What a slim generator took in both directions, with the masks of what is left of it."""
+        public = self._experiment.public
+        if public is None or public.slim is None:
+            return {}
+        return {"generator_bytes": sum(t.wire_bytes for t in transfers if t.content in (GENERATOR, GENERATOR_MASK))}
 
     @property
     def _has_ledger(self) -> bool:

@@ -82,6 +82,7 @@ class SampleReport:
             "kernel_distance": kernel_distance(real_features, fake_features),
             "frechet_distance": frechet_distance(real_features, fake_features) if len(real) >= FRECHET_LEAST else None,
             "generator_parameters": public.gan.parameters,
+            **({} if public.slim is None else public.slim.sizes(trained)),
         }
         self.directory.write_json(f"{FOLDER}/{_stem(number)}.json", measured)
 
