@@ -87,7 +87,7 @@ class EmbeddingSettings(Section):
     )
     count_weight: float = Field(0.3, gt=0.0, description="of class counts against features in what is released")
     generator: Literal["compact", "cgan"] = Field("compact", description="size of the generator")
-    steps: Positive = Field(1000, description="of the generator's training on the first releases")
+    steps: Positive = Field(2000, description="of the generator's training on the first releases")
     more_steps: int = Field(200, ge=0, description="each time that further clients' releases have come")
     most_steps: Positive = Field(5000, description="of all its trainings together")
     batch_size: int = Field(500, ge=2, description="generated images in a step")
