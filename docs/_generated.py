@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -21,13 +20,14 @@ from pydantic import BaseModel
 from fedcompress.cli.app import command_line
 from fedcompress.devices import DEVICES
 from fedcompress.plugins import KINDS, Plugins
+from fedcompress.plugins.describing import summary
 from fedcompress.recipes.generate.recipe import GeneratorRecipe
 from fedcompress.recipes.recipe import Recipe
 from fedcompress.scenario import Scenario
-from fedcompress.scenario.gallery import shipped
+from fedcompress.scenario.gallery import header, shipped
+from fedcompress.scenario.keys import REQUIRED, Key, keys_of, sections_of
 
 MARKER = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
-Schema = Mapping[str, Any]
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -77,12 +77,10 @@ def plugins() -> str:
 
 
 def _plugin(kind: type[Any], name: str) -> Iterator[str]:
-    module = inspect.getdoc(importlib.import_module(kind.__module__)) or ""
-    first = module.split("\n\n")[0].removeprefix(f"{name}: ").replace("\n", " ")
-    yield _capital(first)
+    yield summary(inspect.getdoc(importlib.import_module(kind.__module__)) or "", name)
     params = getattr(kind, "Params", None)
     if isinstance(params, type) and issubclass(params, BaseModel) and params.model_fields:
-        yield _table(params.model_json_schema(), "parameter")
+        yield _table(keys_of(params.model_json_schema()), "parameter")
 
 
 def devices() -> str:
@@ -130,25 +128,17 @@ def _single(group: Any) -> Iterator[tuple[str, Any]]:
 def gallery() -> str:
     """Returns what the scenarios and recipes, also of generators, that ship say of themselves."""
     parts = []
-    for folder in ("scenarios", "papers", "recipes", "generators"):
+    for folder in ("scenarios", "reproductions", "recipes", "generators"):
         parts.append(f"## {folder.capitalize()}, as their files say")
         for path in shipped(folder):
             parts.append(f"### `{path.stem}` {{ #{folder}-{path.stem} }}")
-            parts.append(_header(path.read_text(encoding="utf-8").split("name =")[0]))
+            parts.append(_header(path))
     return "\n\n".join(parts)
 
 
-def _header(comment: str) -> str:
-    """Returns the lines `# Expect: ...` of a file, which may go on in the next line, as a list."""
-    items: dict[str, str] = {}
-    key = ""
-    for line in comment.strip().splitlines():
-        text = line.removeprefix("#")
-        if field := re.match(r" ([A-Z]\w+): (.*)", text):
-            key, items[field[1]] = field[1], field[2]
-        else:
-            key = key if text.startswith("  ") else ""
-            items[key] = f"{items.get(key, '')} {text.strip()}".strip()
+def _header(path: Path) -> str:
+    """Returns what a file says in its header, as a list."""
+    items = header(path)
     command = items.pop("Run")
     listed = "\n".join(f"- {name}: {text}" for name, text in items.items() if name)
     return "\n\n".join(filter(None, [items.get(""), listed, _code(command)]))
@@ -156,80 +146,22 @@ def _header(comment: str) -> str:
 
 def _sections(model: type[BaseModel]) -> Iterator[str]:
     """Yields Markdown for the keys of a model and of each of its sections, in the order of their declaration."""
-    schema = model.model_json_schema()
-    yield "## Keys of the whole"
-    yield _table(schema, "key", skip=lambda field: bool(_section_of(field)))
-    yield from _below(schema, schema["$defs"], "")
+    for section in sections_of(model):
+        if section.name:
+            yield f"## `{section.title}` {{ #{section.name.lower().replace('.', '-')} }}"
+            yield section.about
+        else:
+            yield "## Keys of the whole"
+        yield _table(section.keys, "key")
 
 
-def _below(schema: Schema, definitions: Mapping[str, Schema], prefix: str) -> Iterator[str]:
-    for key, field in schema["properties"].items():
-        if reference := _section_of(field):
-            section = definitions[reference.rpartition("/")[2]]
-            name = f"{prefix}{key}"
-            yield from _section(section, _title(name, field), name)
-            yield from _below(section, definitions, f"{name}.")
-    extra = schema.get("additionalProperties")
-    if isinstance(extra, Mapping) and (reference := extra.get("$ref")):
-        name = f"{prefix}CONTENT"
-        yield from _section(definitions[reference.rpartition("/")[2]], f"[{name}]", name)
-
-
-def _section(section: Schema, title: str, name: str) -> Iterator[str]:
-    yield f"## `{title}` {{ #{name.lower().replace('.', '-')} }}"
-    yield re.sub(r"^`\[.*?\]`: (.)", lambda start: start[1].upper(), section["description"].replace("\n", " "))
-    yield _table(section, "key", skip=lambda field: bool(_section_of(field)))
-
-
-def _title(name: str, field: Schema) -> str:
-    if field.get("type") == "array":
-        return f"[[{name}]]"
-    return f"[{name}.NAME]" if "additionalProperties" in field else f"[{name}]"
-
-
-def _section_of(field: Schema) -> str | None:
-    """Returns the reference to the section that a field holds: one, several, one by name, or none."""
-    inner = field.get("items") or field.get("additionalProperties") or field
-    options = [inner, *field.get("anyOf", ())]
-    return next((option["$ref"] for option in options if isinstance(option, Mapping) and "$ref" in option), None)
-
-
-def _table(schema: Schema, kind: str, skip: Callable[[Schema], bool] = lambda _: False) -> str:
-    required = schema.get("required", ())
-    rows = [
-        [
-            f"`{key}`",
-            _type(field),
-            "required" if key in required else _default(field.get("default", _by_factory(field))),
-            field.get("description", ""),
-        ]
-        for key, field in schema["properties"].items()
-        if not skip(field)
-    ]
+def _table(keys: Iterable[Key], kind: str) -> str:
+    rows = [[f"`{key.name}`", key.type, _default(key.default), key.meaning] for key in keys]
     return _rows([kind, "type", "default", "meaning"], rows)
 
 
-def _by_factory(field: Schema) -> Any:
-    return {} if field.get("type") == "object" else None
-
-
-def _default(value: Any) -> str:
-    return "none" if value is None else f"`{json.dumps(value, ensure_ascii=False)}`"
-
-
-def _type(field: Schema) -> str:
-    """Returns a type with its range as a person reads it: `integer ≥ 1`."""
-    if "anyOf" in field:
-        return " or ".join(_type(option) for option in field["anyOf"] if option.get("type") != "null")
-    if "enum" in field or "const" in field:
-        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
-    if field.get("type") == "array":
-        return f"list of {_type(field.get('items', {}))}"
-    type_ = field.get("type", "any")
-    name = {"object": "table", "string": "text", "boolean": "true or false"}.get(type_, type_)
-    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {field[key]:g}" for key, sign in signs.items() if key in field]
-    return " ".join([name, ", ".join(limits)]).strip()
+def _default(text: str) -> str:
+    return text if text in ("none", REQUIRED) else f"`{text}`"
 
 
 def _rows(head: list[str], rows: Iterable[list[str]]) -> str:

@@ -36,10 +36,13 @@ from fedcompress.scenario import Scenario
 from fedcompress.seeding import SERVER, generator
 from fedcompress.strategy import ServerStrategy, State
 from fedcompress.training.trainer import Trainer
+from fedcompress.units import counted
 from fedcompress.wire.content import Arrays, Content
 from fedcompress.wire.payload import WireFormat
 from fedcompress.wire.references import Base, References
 
+LEAST_MOVED = 0.5
+"""Part of the way that moving statistics go in a round; less is said."""
 NOTICED = 0.01
 """By how much a model's sparsity may miss the one asked for, because some layers stay dense, without a warning."""
 
@@ -173,6 +176,7 @@ class Experiment:
         """What the user should know about this run beforehand."""
         of_strategy = [*counting_warnings(self.server), *self.server.warnings()]
         of_groups = [*self._privacy_warnings(), *self._sparsity_warnings(), *self._personal_warnings()]
+        of_groups += self._momentum_warnings()
         return [*self.data.notes, *of_groups, *of_strategy]
 
     def _personal_warnings(self) -> Iterable[str]:
@@ -204,6 +208,20 @@ class Experiment:
                         f"groups.{name}: layers{whose} stay dense: {model.dense_text}; a sparsity of {target:g} of the "
                         f"others is one of {overall:.3g} of the model."
                     )
+
+    def _momentum_warnings(self) -> Iterable[str]:
+        """Statistics that move by a part of the way in a round are behind the weights that they are tested with."""
+        training = self.scenario.training
+        for name, group in self.groups.items():
+            examples = sorted(len(self.data.train_parts[partition]) for partition in group.clients)
+            steps = training.epochs * -(-examples[len(examples) // 2] // training.batch_size)
+            moved = 1.0 - group.model.momentum**steps
+            if group.model.momentum and moved < LEAST_MOVED:
+                yield (
+                    f"groups.{name}: {counted(steps, 'step')} of training in a round move the statistics of batch "
+                    f"normalisation, of momentum {group.model.momentum:g}, {moved:.0%} of the way: tests, which use "
+                    "them, lag behind. Use a momentum of 0.9, normalisation in groups, or more local epochs."
+                )
 
     @cached_property
     def devices(self) -> DeviceModel:

@@ -356,11 +356,11 @@ def test_list(call: Call) -> None:
     assert listed["partitions"] == ["dirichlet", "feature", "iid", "natural", "pathological", "quantity", "shard"]
     assert "quickstart" in listed["scenarios"]
     for kind, names in listed.items():
-        assert call("list", kind) == (0, "".join(f"{name}\n" for name in names), "")
+        assert call("list", kind, "--names") == (0, "".join(f"{name}\n" for name in names), "")
 
 
 def test_list_models(call: Call) -> None:
-    found = call("list", "models").out.split()
+    found = call("list", "models", "--names").out.split()
     assert {"mini-cnn", "small-cnn", "medium-cnn", "big-cnn", "lenet5", "mlp"} <= set(found)
     assert found == sorted(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ import click
 import typer
 
 from fedcompress import __version__, quiet
-from fedcompress.cli import arguments
+from fedcompress.cli import arguments, discovery
 from fedcompress.errors import (
     MOST_CHARACTERS,
     NO_ROOM,
@@ -29,19 +30,24 @@ from fedcompress.errors import (
 )
 
 INTERRUPTED = 130
+COMPLETES = "_FEDCOMPRESS_COMPLETE"
+"""Variable by which a shell asks for completions."""
 COMMANDS: Mapping[str, type] = {
     "run": arguments.RunArguments,
     "resume": arguments.ResumeArguments,
     "compare": arguments.CompareArguments,
     "report": arguments.ReportArguments,
-    "list": arguments.ListArguments,
-    "show": arguments.ShowArguments,
+    "list": discovery.ListArguments,
+    "describe": discovery.DescribeArguments,
+    "keys": discovery.KeysArguments,
+    "show": discovery.ShowArguments,
+    "new": discovery.NewArguments,
     "distill": arguments.DistillArguments,
     "compress": arguments.CompressArguments,
     "generate": arguments.GenerateArguments,
     "attack": arguments.AttackArguments,
     "reproduce": arguments.ReproduceArguments,
-    "doctor": arguments.DoctorArguments,
+    "doctor": discovery.DoctorArguments,
 }
 """Name -> what it takes. `fedcompress.cli.NAME.command` is what it does."""
 GROUPS: Mapping[str, tuple[str, Mapping[str, type]]] = {
@@ -133,6 +139,8 @@ def command_line() -> Any:
             inner.command(command)(_callback(name, command, kind))
         app.add_typer(inner, name=name)
     group: Any = typer.main.get_command(app)
+    if COMPLETES in os.environ:
+        import_module("fedcompress.cli.bash").register()
     for name, kind in COMMANDS.items():
         _restore_help(group.commands[name], kind)
     for name, (_, commands) in GROUPS.items():

@@ -9,16 +9,38 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from fedcompress.cli import completion
 from fedcompress.options import EngineName
 from fedcompress.recipes.distill.settings import METHODS, DistillSettings
 
-ScenarioFile = Annotated[Path, Argument(help="A scenario: a TOML file, or the name of one that ships.")]
-Set = Annotated[list[str], Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. rounds=20.")]
+ScenarioFile = Annotated[
+    Path,
+    Argument(
+        help="A scenario: a TOML file, or the name of one that ships.", autocompletion=completion.files_of("scenarios")
+    ),
+]
+Set = Annotated[
+    list[str],
+    Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key, e.g. rounds=20; may be repeated. All keys: fedcompress keys.",
+        autocompletion=completion.settings,
+    ),
+]
+SetInRecipe = Annotated[
+    list[str], Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. training.epochs=3; may be repeated.")
+]
 Seed = Annotated[int | None, Option(min=0, help="Replace the seed, or all seeds of a sweep.")]
 DataDir = Annotated[Path | None, Option(metavar="DIR", help="Where to look for data sets first.")]
 PluginDirs = Annotated[list[Path], Option("--plugins", metavar="DIR", help="Folder of plug-ins; may be repeated.")]
 RunNames = Annotated[
-    list[str], Argument(metavar="RUN...", help="Directories of runs or sweeps; each may be LABEL=DIR.")
+    list[str],
+    Argument(
+        metavar="RUN...",
+        help="Directories of runs or sweeps; each may be LABEL=DIR.",
+        autocompletion=completion.runs,
+    ),
 ]
 Target = Annotated[
     float | None,
@@ -45,7 +67,13 @@ class RunArguments:
     cpus_per_worker: Annotated[float, Option(min=0.0, help="CPUs that a Ray worker reserves.")] = 1.0
     gpus_per_worker: Annotated[float, Option(min=0.0, help="GPUs that a Ray worker reserves.")] = 0.0
     track: Annotated[
-        list[str], Option("--track", metavar="TRACKER", help="tensorboard, wandb or mlflow; may be repeated.")
+        list[str],
+        Option(
+            "--track",
+            metavar="TRACKER",
+            help="tensorboard, wandb or mlflow; may be repeated.",
+            autocompletion=completion.words(("tensorboard", "wandb", "mlflow")),
+        ),
     ] = field(default_factory=list)
     json: SummaryAsJson = False
     debug: Annotated[bool, Option(help="Stop at the first client that fails, and show where.")] = False
@@ -55,7 +83,7 @@ class RunArguments:
 class ResumeArguments:
     """Go on with a run that was interrupted, failed or killed, to the identical result."""
 
-    run: Annotated[Path, Argument(help="A run directory, or the directory of a sweep.")]
+    run: Annotated[Path, Argument(help="A run directory, or the directory of a sweep.", autocompletion=completion.runs)]
     json: SummaryAsJson = False
 
 
@@ -69,9 +97,23 @@ class CompareArguments:
         str | None,
         Option(metavar="EXPRESSION", help="End with code 3 if it holds: 'deployed_accuracy < baseline'."),
     ] = None
-    baseline: Baseline = None
+    baseline: Annotated[
+        list[str],
+        Option(metavar="NAME", help="Variant to compare the others with; default: the first; may be repeated."),
+    ] = field(default_factory=list)
+    by: Annotated[
+        str | None,
+        Option(metavar="KEY", help="Compare in blocks: runs that have the same value of a key, as in data.partition."),
+    ] = None
+    figures: Annotated[
+        list[str],
+        Option(metavar="NAME,...", help="Figures to show, each with differences and p-values, as in uplink_bytes."),
+    ] = field(default_factory=list)
     out: Annotated[
-        Path | None, Option(metavar="FILE", help="Write .csv, .md, .html or .json; or all into a directory.")
+        Path | None,
+        Option(
+            metavar="FILE", help="Write .csv, .md, .html, .json or .tex (LaTeX); or all but the last into a directory."
+        ),
     ] = None
     any_data: Annotated[bool, Option("--any-data", help="Compare runs of different data sets, too.")] = False
     json: Annotated[bool, Option("--json", help="Print the comparison alone on standard output.")] = False
@@ -90,40 +132,25 @@ class ReportArguments:
 
 
 @dataclass(frozen=True)
-class ListArguments:
-    """List what scenarios can name."""
-
-    what: Annotated[
-        str | None,
-        Argument(
-            help="strategies, clients, models, methods, datasets, compression, values, partitions, devices, scenarios, "
-            "recipes, generators, reproductions"
-        ),
-    ] = None
-    plugins: PluginDirs = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class ShowArguments:
-    """Print the resolved scenario and the label distribution over clients."""
-
-    scenario: ScenarioFile
-    set_: Set = field(default_factory=list)
-    seed: Seed = None
-    data_dir: DataDir = None
-    plugins: PluginDirs = field(default_factory=list)
-    plot: Annotated[Path | None, Option(metavar="FILE", help="Write the label distribution as HTML.")] = None
-
-
-@dataclass(frozen=True)
 class DistillArguments:
     """Train a student by knowledge distillation, several ways, and compare them with plain training."""
 
-    teacher: Annotated[str, Option(metavar="MODEL", help="Architecture of the teacher.")]
-    student: Annotated[str, Option(metavar="MODEL", help="Architecture of the student.")]
-    data: Annotated[str, Option(metavar="DATASET", help="Data set that both learn.")]
+    teacher: Annotated[
+        str, Option(metavar="MODEL", help="Architecture of the teacher.", autocompletion=completion.names_of("models"))
+    ]
+    student: Annotated[
+        str, Option(metavar="MODEL", help="Architecture of the student.", autocompletion=completion.names_of("models"))
+    ]
+    data: Annotated[
+        str, Option(metavar="DATASET", help="Data set that both learn.", autocompletion=completion.names_of("datasets"))
+    ]
     methods: Annotated[
-        list[str], Option(metavar="METHOD", help=f"One of {', '.join(METHODS)}; may be repeated; default: all.")
+        list[str],
+        Option(
+            metavar="METHOD",
+            help=f"One of {', '.join(METHODS)}; may be repeated; default: all.",
+            autocompletion=completion.words(METHODS),
+        ),
     ] = field(default_factory=list)
     epochs: Annotated[int, Option(help="Epochs of every student.")] = DistillSettings.epochs
     teacher_epochs: Annotated[int, Option(help="Epochs of the teacher.")] = DistillSettings.teacher_epochs
@@ -149,11 +176,26 @@ class CompressArguments:
     """Train, compress and measure one model: a recipe, or one method given by options."""
 
     recipe: Annotated[
-        Path | None, Argument(help="A recipe: a TOML file, or the name of one that ships; or use options.")
+        Path | None,
+        Argument(
+            help="A recipe: a TOML file, or the name of one that ships; or use options.",
+            autocompletion=completion.files_of("recipes"),
+        ),
     ] = None
-    model: Annotated[str | None, Option(help="A model's name, as in mlp:100-50, or a Keras file.")] = None
-    data: Annotated[str | None, Option(metavar="DATASET", help="Data set that it learns.")] = None
-    method: Annotated[str | None, Option(help="How it is compressed; see: fedcompress list methods.")] = None
+    model: Annotated[
+        str | None,
+        Option(help="A model's name, as in mlp:100-50, or a Keras file.", autocompletion=completion.names_of("models")),
+    ] = None
+    data: Annotated[
+        str | None,
+        Option(metavar="DATASET", help="Data set that it learns.", autocompletion=completion.names_of("datasets")),
+    ] = None
+    method: Annotated[
+        str | None,
+        Option(
+            help="How it is compressed; see: fedcompress list methods.", autocompletion=completion.names_of("methods")
+        ),
+    ] = None
     sparsity: Annotated[float | None, Option(help="The method's fraction of zeros.")] = None
     bits: Annotated[int | None, Option(help="The method's bits of a weight.")] = None
     param: Annotated[
@@ -162,7 +204,7 @@ class CompressArguments:
     epochs: Annotated[int | None, Option(help="Epochs of each training.")] = None
     examples: Examples = None
     seeds: Annotated[int | None, Option(min=1, help="Repetitions, with the seeds 1, 2, ...")] = None
-    set_: Set = field(default_factory=list)
+    set_: SetInRecipe = field(default_factory=list)
     out: Annotated[Path | None, Option(metavar="DIR", help="Results; default runs/NAME-DATE-TIME.")] = None
     data_dir: DataDir = None
     plugins: PluginDirs = field(default_factory=list)
@@ -173,15 +215,27 @@ class CompressArguments:
 class GenerateArguments:
     """Train a generator, make it small by GAN Slimming, and private: a chain of steps, each of which can be resumed."""
 
-    recipe: Annotated[Path, Argument(help="A recipe of a generator: a TOML file, or the name of one that ships.")]
+    recipe: Annotated[
+        Path,
+        Argument(
+            help="A recipe of a generator: a TOML file, or the name of one that ships.",
+            autocompletion=completion.files_of("generators"),
+        ),
+    ]
     from_: Annotated[
         str | None,
         Option(
-            "--from", metavar="STEP", help="Do this step and those after it anew, on what --out holds of the others."
+            "--from",
+            metavar="STEP",
+            help="Do this step and those after it anew, on what --out holds of the others.",
+            autocompletion=completion.steps,
         ),
     ] = None
-    until: Annotated[str | None, Option(metavar="STEP", help="End after this step; default: private.")] = None
-    set_: Set = field(default_factory=list)
+    until: Annotated[
+        str | None,
+        Option(metavar="STEP", help="End after this step; default: private.", autocompletion=completion.steps),
+    ] = None
+    set_: SetInRecipe = field(default_factory=list)
     seed: Annotated[int | None, Option(min=0, help="Replace the seed.")] = None
     out: Annotated[Path | None, Option(metavar="DIR", help="Results; default runs/NAME-DATE-TIME.")] = None
     data_dir: DataDir = None
@@ -193,10 +247,16 @@ class GenerateArguments:
 class MasksCollectArguments:
     """Train networks and try channel masks on each, all retrained alike: an archive, which grows until it is whole."""
 
-    recipe: Annotated[Path, Argument(help="A recipe of masks: a TOML file, or the name of one that ships.")]
+    recipe: Annotated[
+        Path,
+        Argument(
+            help="A recipe of masks: a TOML file, or the name of one that ships.",
+            autocompletion=completion.files_of("masks"),
+        ),
+    ]
     out: Annotated[Path | None, Option(metavar="FILE", help="The archive; default: NAME.trials.")] = None
     workers: Annotated[int, Option(min=1, help="Networks that are trained at the same time.")] = 1
-    set_: Set = field(default_factory=list)
+    set_: SetInRecipe = field(default_factory=list)
     data_dir: DataDir = None
     plugins: PluginDirs = field(default_factory=list)
 
@@ -205,7 +265,13 @@ class MasksCollectArguments:
 class MasksTrainArguments:
     """Train a proposer of channel masks on an archive; of a recipe that ships, collect its archive first."""
 
-    archive: Annotated[Path, Argument(help="An archive of `masks collect`, or the name of a recipe that ships: quick.")]
+    archive: Annotated[
+        Path,
+        Argument(
+            help="An archive of `masks collect`, or the name of a recipe that ships: quick.",
+            autocompletion=completion.files_of("masks", toml=False),
+        ),
+    ]
     out: Annotated[
         Path | None, Option(metavar="FILE", help="The proposer; default: ARCHIVE.npz, or the user's cache.")
     ] = None
@@ -223,7 +289,10 @@ class MasksProposeArguments:
     """Draw channel masks for a trained network."""
 
     model: Annotated[Path, Option(metavar="FILE", help="A trained model: .keras or .h5.")]
-    data: Annotated[str, Option(metavar="DATASET", help="Data set that it has learned.")]
+    data: Annotated[
+        str,
+        Option(metavar="DATASET", help="Data set that it has learned.", autocompletion=completion.names_of("datasets")),
+    ]
     sparsity: Annotated[list[float], Option(help="Fraction of its channels that goes; may be repeated.")]
     count: Annotated[int, Option(min=1, help="Masks of each sparsity.")] = 10
     proposer: Annotated[str, Option(metavar="FILE", help="Of `masks train`, or the name of one that ships.")] = "quick"
@@ -249,9 +318,17 @@ class MasksShowArguments:
 class AttackArguments:
     """Try to tell the training examples of a generator from others: membership inference, as a check of privacy."""
 
-    run: Annotated[Path, Argument(help="Directory of a completed run with a generator, or of a chain.")]
+    run: Annotated[
+        Path,
+        Argument(help="Directory of a completed run with a generator, or of a chain.", autocompletion=completion.runs),
+    ]
     step: Annotated[
-        str | None, Option(metavar="STEP", help="Of a chain: the step whose generator is attacked; default: the last.")
+        str | None,
+        Option(
+            metavar="STEP",
+            help="Of a chain: the step whose generator is attacked; default: the last.",
+            autocompletion=completion.steps,
+        ),
     ] = None
     examples: Annotated[int, Option(min=1, help="Training examples, and as many test examples, at most.")] = 1000
     samples: Annotated[int, Option(min=100, help="Samples that are drawn from the generator.")] = 10_000
@@ -270,10 +347,3 @@ class ReproduceArguments:
     data_dir: DataDir = None
     json: Annotated[bool, Option("--json", help="Print the table alone on standard output.")] = False
     debug: Annotated[bool, Option(help="Stop at the first client that fails, and show where.")] = False
-
-
-@dataclass(frozen=True)
-class DoctorArguments:
-    """Say what is installed, which engines and data sets there are, and how to get what is missing."""
-
-    data_dir: DataDir = None

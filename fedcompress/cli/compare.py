@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedcompress.cli.arguments import CompareArguments
 from fedcompress.cli.output import show
+from fedcompress.progress import console
 from fedcompress.results.compare import tables
+from fedcompress.results.compare.blocks import compare_blocks
 from fedcompress.results.compare.caveats import check_same_task
-from fedcompress.results.compare.comparison import Comparison, compare
+from fedcompress.results.compare.comparison import Comparison, ComparisonError
 from fedcompress.results.compare.condition import Condition
 from fedcompress.results.runs import find_runs
 
@@ -20,15 +22,34 @@ def command(args: CompareArguments) -> None:
     runs = find_runs(args.runs)
     if not args.any_data:
         check_same_task(runs.runs)
-    comparison = compare(runs, baseline=args.baseline, target=args.target)
-    failure = None
+    chosen = [name for text in args.figures for name in text.split(",") if name]
+    comparisons = compare_blocks(runs, by=args.by, baselines=args.baseline, figures=chosen, target=args.target)
+    failures = []
     if args.fail_if is not None:
-        failure = comparison.failure(Condition(args.fail_if, [figure.name for figure in comparison.figures]))
+        for comparison in comparisons:
+            condition = Condition(args.fail_if, [figure.name for figure in comparison.figures])
+            failures.append(comparison.failure(condition))
     if args.out is not None:
-        tables.write(comparison, args.out)
-    show_comparison(comparison, tables.to_json(comparison), as_json=args.json)
-    if failure:
-        raise failure
+        tables.write(comparisons, args.out)
+    if len(comparisons) == 1:
+        show_comparison(comparisons[0], tables.to_json(comparisons[0]), as_json=args.json)
+    else:
+        _show_several(comparisons, as_json=args.json)
+    if failed := [str(failure) for failure in failures if failure]:
+        raise ComparisonError("\n".join(failed))
+
+
+def _show_several(comparisons: Sequence[Comparison], *, as_json: bool) -> None:
+    """Prints comparisons one below the other, each note once."""
+    if as_json:
+        show(tables.all_as_json(comparisons), "", as_json=True)
+    else:
+        screen = console()
+        for comparison in comparisons:
+            screen.rule(f"{comparison.block}  against {comparison.baseline}".strip())
+            screen.print(tables.render_terminal(tables.text_tables(comparison)))
+    for note in dict.fromkeys(note for comparison in comparisons for note in tables.notes(comparison)):
+        print(note, file=sys.stderr)
 
 
 def show_comparison(comparison: Comparison, table: Mapping[str, Any], *, as_json: bool) -> None:

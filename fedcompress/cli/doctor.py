@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 from fedcompress import __version__
-from fedcompress.cli.arguments import DoctorArguments
+from fedcompress.cli.discovery import DoctorArguments
 from fedcompress.data.loading import unavailable
 from fedcompress.engines import ENGINES
 from fedcompress.plugins import Plugins
@@ -16,21 +19,30 @@ from fedcompress.progress import console
 from fedcompress.results.run.provenance import installed
 from fedcompress.units import counted
 
-_PACKAGES = {
-    "flwr": "pip install fedcompress",
-    "tensorflow": "pip install fedcompress",
-    "tf-keras": "pip install fedcompress",
-    "tensorflow-model-optimization": "pip install fedcompress",
-    "numpy": "pip install fedcompress",
-    "ray": 'pip install "fedcompress[ray]"',
-    "flwr-datasets": 'pip install "fedcompress[hf]"',
-    "scikit-learn": 'pip install "fedcompress[digits]"',
-    "tensorboard": 'pip install "fedcompress[tensorboard]"',
-    "wandb": 'pip install "fedcompress[wandb]"',
-    "mlflow-skinny": 'pip install "fedcompress[mlflow]"',
+_PACKAGES: Mapping[str, tuple[str, str]] = {
+    "flwr": ("fedcompress", "everything"),
+    "tensorflow": ("fedcompress", "everything"),
+    "tf-keras": ("fedcompress", "everything"),
+    "tensorflow-model-optimization": ("fedcompress", "pruning and quantisation"),
+    "numpy": ("fedcompress", "everything"),
+    "ray": ("fedcompress[ray]", "--engine ray: runs of a sweep side by side, clusters"),
+    "flwr-datasets": ("fedcompress[hf]", "data sets hf:NAME"),
+    "scikit-learn": ("fedcompress[digits]", "the data set digits"),
+    "pyarrow": ("fedcompress[parquet]", "data sets parquet:FILE"),
+    "pillow": ("fedcompress[images]", "images as files: folder:DIR, and image paths in tables"),
+    "matplotlib": ("fedcompress[figures]", "fedcompress report --figures"),
+    "optuna": ("fedcompress[search]", "scenarios with a [search]"),
+    "tensorboard": ("fedcompress[tensorboard]", "--track tensorboard"),
+    "wandb": ("fedcompress[wandb]", "--track wandb"),
+    "mlflow-skinny": ("fedcompress[mlflow]", "--track mlflow"),
 }
+"""Package -> what installs it, and what it is needed for."""
+_CUDA = "nvidia-cudnn-cu12"
+"""What TensorFlow needs to use a GPU, beside the driver."""
 _COLUMN = 34
 """Where states begin."""
+_PATIENCE = 10.0
+"""Seconds for the driver to answer."""
 
 
 def command(args: DoctorArguments) -> None:
@@ -51,7 +63,12 @@ def report(data_dir: Path | None = None, width: int | None = None) -> str:
         "",
         "packages",
     ]
-    lines += [f"  {name:{_COLUMN - 2}}{installed(name) or f'missing: {how}'}" for name, how in _PACKAGES.items()]
+    lines += [
+        f"  {name:{_COLUMN - 2}}{installed(name) or f'missing, for {purpose}: pip install {_quoted(what)}'}"
+        for name, (what, purpose) in _PACKAGES.items()
+    ]
+    lines += ["", "GPUs"]
+    lines += [f"  {name:{_COLUMN - 2}}{state}" for name, state in gpus()]
     lines += ["", "engines"]
     lines += [f"  {name:{_COLUMN - 2}}{engine.state}" for name, engine in ENGINES.items()]
     lines += ["", "data sets"]
@@ -61,6 +78,27 @@ def report(data_dir: Path | None = None, width: int | None = None) -> str:
         style = textwrap.TextWrapper(width, subsequent_indent=" " * indent, break_on_hyphens=False)
         lines = [style.fill(line) if len(line) > width else line for line in lines]
     return "\n".join(lines)
+
+
+def gpus() -> list[tuple[str, str]]:
+    """Returns each GPU that NVIDIA's driver knows with what TensorFlow can do with it; or that there is none."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return [("none found", "models train on processors: no program nvidia-smi")]
+    command = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return [("none found", "models train on processors: nvidia-smi does not answer")]
+    names = [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
+    if not names:
+        return [("none found", f"models train on processors: nvidia-smi ended with {done.returncode}")]
+    state = "ready" if installed(_CUDA) else f'not used by TensorFlow: pip install "tensorflow[and-cuda]" ({_CUDA})'
+    return [(name, state) for name in names]
+
+
+def _quoted(requirement: str) -> str:
+    return f'"{requirement}"' if "[" in requirement else requirement
 
 
 def _found(name: str, data_dir: Path | None) -> str:

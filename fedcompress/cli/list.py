@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from fedcompress.cli.arguments import ListArguments
-from fedcompress.devices import DEVICES
-from fedcompress.errors import InputError, suggestion
-from fedcompress.plugins import KINDS, Plugins
-from fedcompress.scenario.gallery import shipped
+import sys
+
+from fedcompress.cli.catalogue import KINDS_OF_ALL, Catalogue
+from fedcompress.cli.discovery import ListArguments
+from fedcompress.cli.prose import definitions
+from fedcompress.plugins import Plugins
+from fedcompress.progress import console
 
 
 def command(args: ListArguments) -> None:
-    """Lists all kinds under their titles, or the names of one."""
-    plugins = Plugins(tuple(args.plugins))
-    names = {kind: plugins.names(kind) for kind in KINDS}
-    names["devices"] = list(DEVICES)
-    names |= {folder: sorted(path.stem for path in shipped(folder)) for folder in ("scenarios", "recipes")}
-    names["generators"] = [path.stem for path in shipped("generators")]
-    names["reproductions"] = sorted(path.stem for path in shipped("papers"))
-    if args.what in (None, "generators"):
-        from fedcompress.generators.spec import NAMES  # which imports NumPy
-
-        names["generators"] = [*NAMES, *names["generators"]]
+    """Lists the names of all kinds under their titles, or those of one, each with a line about it."""
+    catalogue = Catalogue(Plugins(tuple(args.plugins)))
     if args.what is None:
-        for title, listed in names.items():
-            print("\n  ".join([title, *listed]))
-    elif args.what in names:
-        print("\n".join(names[args.what]))
-    else:
-        raise InputError(f"list {args.what}: unknown.{suggestion(args.what, names)}")
+        for kind in KINDS_OF_ALL:
+            print("\n  ".join([kind, *catalogue.names(kind)]))
+        if sys.stdout.isatty():
+            print("\nWhat they are: fedcompress list KIND. All about one: fedcompress describe NAME.")
+        return
+    names = catalogue.names(args.what)
+    if args.names:
+        print("\n".join(names))
+        return
+    screen = console()
+    abouts = {name: catalogue.about(args.what, name) for name in names}
+    print(definitions(abouts, screen.width if screen.is_terminal else None))

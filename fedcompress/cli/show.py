@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
-from fedcompress.cli.arguments import ShowArguments
+from fedcompress.cli.discovery import ShowArguments
 from fedcompress.data.plot import render_plot, render_table, write_plot
 from fedcompress.errors import InputError, located
 from fedcompress.experiment import Experiment
-from fedcompress.files import check_output
+from fedcompress.files import check_output, read_text
 from fedcompress.plugins import Plugins
 from fedcompress.progress import console
-from fedcompress.scenario.gallery import load_scenario
+from fedcompress.scenario.gallery import load_scenario, named
 from fedcompress.scenario.overrides import parse_assignment
 from fedcompress.sweep.jobs import variant_of
 from fedcompress.units import counted
@@ -23,6 +23,9 @@ SHOWN = 8
 
 def command(args: ShowArguments) -> None:
     """Prints each run as it is resolved, and who holds what in it."""
+    if args.toml:
+        print(_copied(args), end="")
+        return
     screen = console()
     scenario = load_scenario(args.scenario, dict(map(parse_assignment, args.set_)), args.seed)
     runs = scenario.runs()
@@ -46,6 +49,14 @@ def command(args: ShowArguments) -> None:
             print(f"plot: {args.plot}")
     if len(runs) > SHOWN:
         print(f"and {counted(len(runs) - SHOWN, 'more run')} of the sweep")
+
+
+def _copied(args: ShowArguments) -> str:
+    """Returns a scenario as a file: with its comments as it is, or as it is checked, with what is set in it."""
+    scenario = load_scenario(args.scenario, dict(map(parse_assignment, args.set_)), args.seed)
+    if args.set_ or args.seed is not None:
+        return scenario.toml()
+    return read_text(named(args.scenario), "utf-8-sig")
 
 
 def _check_plot(plot: Path, runs: int) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..seeding import SERVER, generator
 from .dataset import Dataset
+from .notices import notices
 from .partition import Partition, Pool, divided, label_distribution, partition_digest
 from .splits import Indices, holdout, matched_test, split_validation
 
@@ -192,5 +193,5 @@ def federate(
         test_limit,
         shared,
         foreign,
-        tuple(partition.notes(pool)),
+        (*notices(dataset, settings.normalise), *partition.notes(pool)),
     )

@@ -71,6 +71,7 @@ class _Layout:
     prunable: tuple[int, ...]
     biases: tuple[int, ...]
     kinds: tuple[Kind, ...]
+    momentum: float
     initializers: Initializers
 
 
@@ -137,6 +138,7 @@ class ModelSpec:
             prunable=tuple(weight.position for weight in kernels.compressible(model)),
             biases=tuple(weight.position for weight in kernels.biases(model)),
             kinds=kinds_of(model),
+            momentum=max((_momentum(layer) for layer in model.layers), default=0.0),
             initializers=Initializers(model, template, lambda seed: self.build(seed).get_weights()),
         )
 
@@ -149,6 +151,11 @@ class ModelSpec:
     def prunable(self) -> tuple[int, ...]:
         """Positions of the kernels that compression can work on: those that are trained, but for embeddings."""
         return self._layout.prunable
+
+    @property
+    def momentum(self) -> float:
+        """What a step of training leaves of the moving statistics of batch normalisation; 0 if there are none."""
+        return self._layout.momentum
 
     @property
     def kernels(self) -> Mapping[int, str]:
@@ -314,6 +321,11 @@ class ModelSpec:
                 "its features have another length, or it tells other classes apart; a projector bridges features."
             )
         return [*self.encoder_of(weights), *(np.array(array, np.float32) for array in head)]
+
+
+def _momentum(layer: Any) -> float:
+    """Returns the momentum of batch normalisation whose statistics move; 0 of any other layer."""
+    return float(layer.momentum) if type(layer).__name__ == "BatchNormalization" and layer.trainable else 0.0
 
 
 def features_and_logits(model: Any) -> Any:

@@ -66,6 +66,13 @@ class SavedModel(ModelSpec):
                 f"model {path}: ends in a {type(last).__name__} with {outputs} outputs; expected one input, and at the "
                 f"end a Dense layer with an output for each of the {self.classes} classes, with or without softmax."
             )
+        activation = str(last.get_config()["activation"])
+        if activation not in ("linear", "softmax"):
+            raise InputError(
+                f"model {path}: ends in a Dense layer with {activation}; expected logits, or softmax. What it learned "
+                "stays with model.layers[-1].activation = tf_keras.activations.linear and model.save(...); training "
+                "then takes its outputs for the logits of one class out of all."
+            )
         if shape != self.input_shape:
             raise InputError(
                 f"model {path}: takes inputs of {'x'.join(map(str, shape))}; the examples of the data are "

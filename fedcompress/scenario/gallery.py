@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,26 @@ FOLDER = Path(__file__).resolve().parents[2] / "scenarios"
 
 
 def shipped(what: str = "scenarios") -> list[Path]:
-    """Returns the scenarios or recipes that ship with fedcompress."""
-    return sorted((FOLDER if what == "scenarios" else FOLDER / what).glob("*.toml"))
+    """Returns the scenarios, recipes, generators or reproductions that ship with fedcompress."""
+    folder = {"scenarios": "", "reproductions": "papers"}.get(what, what)
+    return sorted((FOLDER / folder).glob("*.toml"))
+
+
+def header(path: Path) -> dict[str, str]:
+    """Returns what the comment in front of a scenario or recipe says: "Expect", "Takes", "Run", ... -> its text.
+
+    What stands under no such word is under the empty text.
+    """
+    items: dict[str, str] = {}
+    key = ""
+    for line in path.read_text(encoding="utf-8").split("name =")[0].strip().splitlines():
+        text = line.removeprefix("#")
+        if field := re.match(r" ([A-Z]\w+): (.*)", text):
+            key, items[field[1]] = field[1], field[2]
+        else:
+            key = key if text.startswith("  ") else ""
+            items[key] = f"{items.get(key, '')} {text.strip()}".strip()
+    return items
 
 
 def named(path: Path, what: str = "scenarios") -> Path:

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from fedcompress.scenario.grid import with_grid
+
 
 class Section(BaseModel):
     """A part of a scenario: frozen, unknown keys and wrong types refused (`"3"` or `true` is not a number)."""
@@ -416,6 +418,15 @@ class SweepSettings(Section):
         (1,), min_length=1, strict=False, description="each variant runs once with each"
     )
     variants: tuple[Variant, ...] = Field((Variant(name="base"),), min_length=1, strict=False)
+    grid: dict[str, Any] = Field(
+        default_factory=dict,
+        description="key -> list of its values: each combination becomes a variant, of each variant if there are some",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _grid_becomes_variants(cls, table: Any) -> Any:
+        return with_grid(table) if isinstance(table, Mapping) and table.get("grid") else table
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

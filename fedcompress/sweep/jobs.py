@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fedcompress.checks import resolved
 from fedcompress.plugins import Plugins
@@ -23,6 +24,7 @@ class Job:
         label: "VARIANT seed SEED".
         scenario: Without sweep.
         path: Its run directory.
+        settings: What its variant sets, by dotted keys.
     """
 
     number: int
@@ -30,6 +32,7 @@ class Job:
     label: str
     scenario: Scenario
     path: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def variant(self) -> str:
@@ -86,8 +89,10 @@ def jobs_of(scenario: Scenario, path: Path) -> list[Job]:
     """Returns all runs of a sweep in `path`: variants outer, seeds inner."""
     runs = scenario.runs()
     folders = file_names(label for label, _ in runs)
+    sets = {variant.name: variant.set for variant in scenario.sweep.variants} if scenario.sweep else {}
     return [
-        Job(number, len(runs), label, single, path / folders[label]) for number, (label, single) in enumerate(runs, 1)
+        Job(number, len(runs), label, single, path / folders[label], sets.get(variant_of(label), {}))
+        for number, (label, single) in enumerate(runs, 1)
     ]
 
 

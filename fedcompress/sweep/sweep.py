@@ -15,7 +15,7 @@ from fedcompress.plugins import Plugins
 from fedcompress.results.compare import tables
 from fedcompress.results.compare.comparison import Comparison, compare
 from fedcompress.results.report import write_report
-from fedcompress.results.run.directory import RunDirectory, as_json
+from fedcompress.results.run.directory import RunDirectory, as_csv, as_json
 from fedcompress.results.run.missing import optional
 from fedcompress.results.runs import find_runs
 from fedcompress.rows import SweepRow
@@ -24,7 +24,7 @@ from fedcompress.sweep.checks import check
 from fedcompress.sweep.jobs import Outcome, Runner, Watcher, jobs_of
 from fedcompress.sweep.sequential import Display, run_one_by_one
 from fedcompress.sweep.side_by_side import run_side_by_side
-from fedcompress.sweep.table import variant_rows
+from fedcompress.sweep.table import run_rows, variant_rows
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,8 @@ def run_sweep(
     def write_table() -> list[SweepRow]:
         rows = variant_rows(scenario, list(outcomes.values()))
         directory.write_json("sweep.json", {"scenario": scenario.name, "variants": rows})
+        of_runs = run_rows(list(outcomes.values()))
+        directory.write_text("runs.csv", as_csv(of_runs, of_runs[0]))
         return rows
 
     outcomes = {job.number: Outcome(job, job.finished) for job in jobs}

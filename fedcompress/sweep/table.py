@@ -35,6 +35,21 @@ def variant_rows(scenario: Scenario, outcomes: Sequence[Outcome]) -> list[SweepR
     ]
 
 
+def run_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Returns a row per run, for `runs.csv`: what its variant sets, how it ended, and its figures."""
+    keys = list(dict.fromkeys(key for outcome in outcomes for key in outcome.job.settings))
+    return [
+        {
+            "variant": outcome.job.variant,
+            "seed": outcome.job.scenario.seed,
+            **{key: outcome.job.settings.get(key) for key in keys},
+            "status": "completed" if outcome.summary else "failed" if outcome.problem else "not run",
+            **{name: value(outcome.summary) if outcome.summary else None for name, value in _FIGURES.items()},
+        }
+        for outcome in outcomes
+    ]
+
+
 def _row(variant: str, outcomes: Sequence[Outcome]) -> SweepRow:
     summaries = [outcome.summary for outcome in outcomes if outcome.summary is not None]
     failed = {o.job.scenario.seed: o.problem for o in outcomes if o.problem}

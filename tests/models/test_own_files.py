@@ -92,3 +92,31 @@ def test_networks_of_keras_have_new_weights_and_a_head(name: str, weights: int) 
 def test_a_network_that_keras_does_not_have() -> None:
     with pytest.raises(InputError, match=r"model 'keras:MobilNetV2': unknown network of tf_keras.applications"):
         Plugins().architecture("keras:MobilNetV2")
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
+def test_what_ends_in_neither_logits_nor_softmax_is_refused(tmp_path: Path, activation: str) -> None:
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, activation)])
+    model.save(tmp_path / "mine.keras")
+    with pytest.raises(InputError, match=f"ends in a Dense layer with {activation}; expected logits, or softmax"):
+        Experiment.load(scenario(f"file:{tmp_path}/mine.keras")).check_models()
+
+
+def test_statistics_that_lag_behind_are_said(tmp_path: Path) -> None:
+    """162 examples of a client are 6 steps of 27: 1 - 0.99^6 = 6 %; 33 steps of 5, three times: 63 %."""
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Flatten()(keras.layers.BatchNormalization()(inputs))
+    keras.Model(inputs, keras.layers.Dense(10)(x)).save(tmp_path / "mine.keras")
+    data = {"validation": 0.0, "server_validation": 0.0, "examples": 486}
+
+    def warnings(model: str, batch_size: int, epochs: int) -> list[str]:
+        made = scenario(model, data=data)
+        return Experiment.load(
+            Scenario.parse(made.table(), {"training.batch_size": batch_size, "training.epochs": epochs})
+        ).warnings
+
+    (few,) = warnings(f"file:{tmp_path}/mine.keras", 27, 1)
+    assert "6 steps of training in a round move the statistics" in few
+    assert "of momentum 0.99, 6% of the way" in few
+    assert warnings(f"file:{tmp_path}/mine.keras", 5, 3) == []
+    assert warnings("mini-cnn", 27, 1) == []

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
-from urllib.parse import parse_qsl
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
 from ..dataset import DataRoots, Dataset, DatasetSource
+from ..said import parted
 
 IMAGE_COLUMNS = ("image", "img", "images", "pixel_values", "x")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "y")
@@ -44,7 +44,7 @@ class HuggingFace(DatasetSource):
     def load(self, roots: DataRoots) -> Dataset:
         """Returns the data set; see `DatasetSource.load`."""
         name = f"hf:{self.argument}"
-        repository, said = _parted(name, self.argument)
+        repository, said = parted(name, self.argument, KEYS)
         if find_spec("datasets") is None:
             raise InputError(f'Data set {name!r} needs an extra: pip install "fedcompress[hf]"')
         # The library reads these when it is imported; a later change has no effect.
@@ -57,19 +57,6 @@ class HuggingFace(DatasetSource):
         except Exception as error:  # the library's errors have no common base
             raise InputError(f"Data set {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
         return convert(name, splits, said)
-
-
-def _parted(name: str, argument: str) -> tuple[str, dict[str, str]]:
-    """Returns the name of a repository, and what is said behind it.
-
-    Raises:
-        InputError: It says something else than `KEYS`.
-    """
-    repository, _, query = argument.partition("?")
-    said = dict(parse_qsl(query, keep_blank_values=True))
-    if unknown := sorted(set(said) - set(KEYS)) or [key for key, value in said.items() if not value]:
-        raise InputError(f"Data set {name!r}: received {unknown[0]!r}; expected {', '.join(KEYS)}, each with a value.")
-    return repository, said
 
 
 def convert(name: str, splits: Mapping[str, Table], said: Mapping[str, str] | None = None) -> Dataset:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...files import is_file
 from ..dataset import DataRoots, Dataset, DatasetSource
-from ..fetch import not_found
 from ..formats import NPZ_ARRAYS, read_npz
+from ..said import found
 
 OWNERS = ("client_ids", "client_train")
 """Names of the array that says whose each training example is."""
@@ -44,17 +44,8 @@ class Npz(DatasetSource):
         return path, status.st_mtime_ns, status.st_size
 
     def _path(self, roots: DataRoots) -> Path:
-        folders = [Path(), *roots.given]
-        for folder in folders:
-            path = folder / Path(self.argument).expanduser()
-            if is_file(path):
-                return path
-        raise not_found(
-            f"npz:{self.argument}",
-            repr(self.argument),
-            [folder.resolve() for folder in folders],
-            "np.savez(FILE, x_train=..., y_train=..., x_test=..., y_test=...)",
-        )
+        advice = "np.savez(FILE, x_train=..., y_train=..., x_test=..., y_test=...)"
+        return found(f"npz:{self.argument}", self.argument, roots, is_file, advice)
 
 
 def _as_labels(labels: NDArray[Any]) -> NDArray[Any]:

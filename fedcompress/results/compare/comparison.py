@@ -12,7 +12,7 @@ from fedcompress.errors import FedcompressError, InputError, suggestion
 from fedcompress.results.compare.caveats import caveats
 from fedcompress.results.compare.condition import Condition, Name
 from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, Figure, figures_of, target_figures
-from fedcompress.results.compare.statistics import ANY, BETWEEN_SHARES, Difference, Interval
+from fedcompress.results.compare.statistics import ANY, BETWEEN_SHARES, Difference, Interval, holm
 from fedcompress.results.runs import FoundRuns, RunResult
 from fedcompress.units import counted
 
@@ -120,6 +120,8 @@ class Comparison:
         target: Accuracy of the global model for what it takes to reach it, if one was asked for.
         warnings: What a reader has to know before believing it.
         missing: Runs that a sweep lacks.
+        block: What its runs have in common beside others, as in "data.partition = iid"; empty if there are no blocks.
+        chosen: Names of the figures that were asked for; empty for those that are shown anyway.
     """
 
     rows: tuple[Row, ...]
@@ -128,6 +130,18 @@ class Comparison:
     target: float | None
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
+    block: str = ""
+    chosen: tuple[str, ...] = ()
+
+    def figure(self, name: str) -> Figure:
+        """Returns a figure by its name."""
+        return next(figure for figure in self.figures if figure.name == name)
+
+    def corrected(self, figure: str) -> dict[str, float]:
+        """Returns the p-value of each variant's difference in a figure, after Holm's correction for all of them."""
+        found = {row.variant: row.cells[figure].difference for row in self.rows}
+        p = {name: difference.p for name, difference in found.items() if difference and difference.p is not None}
+        return dict(zip(p, holm(list(p.values())), strict=True))
 
     @cached_property
     def headline(self) -> Figure:
@@ -226,5 +240,5 @@ def _cell(
     difference = Difference.of(values, others, bounds) if comparable and not is_baseline else None
     identical = difference is not None and same_weights and values == others
     if identical:
-        difference = Difference(Interval(0.0, 0.0, bounds), len(values))
+        difference = Difference(Interval(0.0, 0.0, bounds), len(values), 1.0)
     return Cell(figure, values, difference, is_baseline, sum(map(math.isinf, others.values())), identical)

@@ -85,10 +85,12 @@ class Difference:
         interval: Of the difference.
         pairs: Seeds that both have, whose differences were taken one by one; 0 if the seeds were compared as two
             independent samples (Welch's t).
+        p: Of the two-sided t-test that the difference is zero; None if there are too few seeds.
     """
 
     interval: Interval
     pairs: int
+    p: float | None = None
 
     @classmethod
     def of(cls, values: Mapping[int, float], others: Mapping[int, float], bounds: Bounds = ANY) -> Difference:
@@ -98,8 +100,10 @@ class Difference:
         """
         common = sorted(values.keys() & others.keys())
         if len(common) >= 2 or (common and min(len(values), len(others)) < 2):
-            return cls(Interval.of([values[seed] - others[seed] for seed in common], bounds), len(common))
-        return cls(_welch(list(values.values()), list(others.values()), bounds), 0)
+            interval = Interval.of([values[seed] - others[seed] for seed in common], bounds)
+            return cls(interval, len(common), _p(interval, len(common) - 1))
+        interval, freedom = _welch(list(values.values()), list(others.values()), bounds)
+        return cls(interval, 0, _p(interval, freedom))
 
     @property
     def resolved(self) -> bool | None:
@@ -108,17 +112,43 @@ class Difference:
         return None if low is None or high is None else not low <= 0.0 <= high
 
 
-def _welch(values: Sequence[float], others: Sequence[float], bounds: Bounds) -> Interval:
-    """The interval of a difference of independent means (Welch, 1947; degrees of freedom by Satterthwaite)."""
+def holm(p: Sequence[float]) -> list[float]:
+    """Returns p-values corrected for being several (Holm 1979, "A simple sequentially rejective multiple test
+    procedure"): those below 0.05 are of differences of which all are real but for one chance in twenty.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    corrected, largest = [0.0] * len(p), 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def _p(interval: Interval, freedom: float) -> float | None:
+    """Returns how likely a difference this far from zero is by chance, given its interval."""
+    if interval.half_width is None:
+        return None
+    if not interval.half_width:
+        return float(not interval.mean)
+    from scipy.stats import t as student_t
+
+    deviation = interval.half_width / _quantile(freedom)
+    return float(2 * student_t.sf(abs(interval.mean) / deviation, freedom))
+
+
+def _welch(values: Sequence[float], others: Sequence[float], bounds: Bounds) -> tuple[Interval, float]:
+    """The interval of a difference of independent means, and its degrees of freedom (Welch, 1947; Satterthwaite)."""
     difference = mean(values) - mean(others)
     if min(len(values), len(others)) < 2:
-        return Interval(difference, None, bounds)
+        return Interval(difference, None, bounds), 0.0
     variances = [stdev(v) ** 2 / len(v) for v in (values, others)]
     if not sum(variances):
-        return Interval(difference, 0.0, bounds)
+        return Interval(difference, 0.0, bounds), inf
     counts = (len(values), len(others))
     freedom = sum(variances) ** 2 / sum(v**2 / (n - 1) for v, n in zip(variances, counts, strict=True))
-    return Interval(difference, _quantile(freedom) * sqrt(sum(variances)), bounds)
+    return Interval(difference, _quantile(freedom) * sqrt(sum(variances)), bounds), freedom
 
 
 def _quantile(freedom: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from fedcompress.page.blocks import Block, Section, TextTable, Warnings
 from fedcompress.page.shell import html
 from fedcompress.results.compare import comparison as compared
 from fedcompress.results.compare.comparison import Cell, Comparison, Row
-from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, PERSONAL, figure_of_group
-from fedcompress.results.run.directory import RunDirectory, as_csv
-from fedcompress.units import number, size
+from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, PERSONAL, Figure, figure_of_group
+from fedcompress.results.compare.statistics import CONFIDENCE
+from fedcompress.results.run.directory import RunDirectory, as_csv, as_json
+from fedcompress.units import counted, number, size
 
 MARKS = {
     compared.BETTER: "▲",
@@ -37,6 +38,8 @@ CLASSES = {
 }
 """How a page colours a verdict: classes of its style sheet."""
 FORMATS = (".csv", ".md", ".html", ".json")
+"""Those that a directory gets."""
+SINGLE = (*FORMATS, ".tex")
 
 
 _WRITTEN: dict[str, Callable[[float], str]] = {
@@ -88,11 +91,59 @@ def accuracy_table(comparison: Comparison) -> TextTable:
         captions.append(f"Differences to {comparison.baseline}, {how}.")
     if len(comparison.rows) > 3:
         captions.append("Of twenty verdicts, one would be chance if nothing differed.")
+    captions += _seen(comparison, comparison.headline)
     if _cut(comparison, [name]):
         captions.append("Intervals end at 0 and 1.")
     short = "deployed" if name == DEPLOYED else "global"
     columns = ("variant", short, "difference", "verdict", "95 % interval", "std", "seeds")
     return TextTable(_capital(comparison.headline.title), columns, tuple(rows), " ".join(captions))
+
+
+def _seen(comparison: Comparison, figure: Figure) -> Iterator[str]:
+    """Yields what verdicts are worth: which differences are too small for so few seeds, and what is left of many."""
+    rows = [row for row in comparison.rows if row.cells[figure.name].difference and not row.is_baseline]
+    differences = [row.cells[figure.name].difference for row in rows]
+    widths = [d.interval.half_width for d in differences if d is not None and d.interval.half_width]
+    if widths:
+        written, seeds = _WRITTEN[figure.unit], sorted({len(row.seeds) for row in rows})
+        several = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else counted(seeds[0], "seed")
+        yield f"With {several} a difference under {written(max(widths))} would not be seen."
+    verdicts = [row for row in rows if row.cells[figure.name].verdict in (compared.BETTER, compared.WORSE)]
+    corrected = comparison.corrected(figure.name)
+    if len(corrected) > 1 and verdicts:
+        left = [row.variant for row in verdicts if corrected.get(row.variant, 1.0) < 1 - CONFIDENCE]
+        yield f"After Holm's correction for {len(corrected)} comparisons there remain: {', '.join(left) or 'none'}."
+
+
+def figure_table(comparison: Comparison, name: str) -> TextTable:
+    """Returns the table of any figure: mean, difference, verdict, and p-values, as they are and corrected."""
+    figure = comparison.figure(name)
+    written, corrected = _WRITTEN[figure.unit], comparison.corrected(name)
+
+    def signed(value: float) -> str:
+        return f"{'-' if value < 0 else '+'}{written(abs(value))}"
+
+    rows = []
+    for row in comparison.rows:
+        cell = row.cells[name]
+        difference = cell.difference
+        p = difference.p if difference else None
+        rows.append(
+            (
+                row.variant,
+                _figure(cell),
+                difference.interval.text(signed, written) if difference else "-",
+                cell.verdict,
+                "-" if p is None else f"{p:.3f}",
+                "-" if row.variant not in corrected else f"{corrected[row.variant]:.3f}",
+                str(len(row.seeds)),
+            )
+        )
+    captions = [f"Differences to {comparison.baseline}, with 95 % intervals; p by a t-test."] if len(rows) > 1 else []
+    captions += _seen(comparison, figure)
+    better = "more is better" if figure.better > 0 else "less is better"
+    columns = ("variant", name, "difference", "verdict", "p", "p (Holm)", "seeds")
+    return TextTable(f"{_capital(figure.title)} ({better})", columns, tuple(rows), " ".join(captions))
 
 
 def _capital(text: str) -> str:
@@ -191,7 +242,9 @@ def _figures_table(comparison: Comparison, title: str, titles: dict[str, str], n
 
 
 def text_tables(comparison: Comparison) -> list[TextTable]:
-    """Returns the tables that a person reads."""
+    """Returns the tables that a person reads: of the figures that were asked for, or of the usual ones."""
+    if comparison.chosen:
+        return [figure_table(comparison, name) for name in comparison.chosen]
     tables = [accuracy_table(comparison), groups_table(comparison), cost_table(comparison), target_table(comparison)]
     return [table for table in tables if table is not None]
 
@@ -218,6 +271,8 @@ def _record(comparison: Comparison, row: Row, cell: Cell) -> dict[str, Any]:
         "mean": cell.interval.mean if cell.interval else None,
         **{name: cell.part(name) for name in parts},
         "pairs": cell.difference.pairs if cell.difference else None,
+        "p": cell.difference.p if cell.difference else None,
+        "p_holm": comparison.corrected(cell.figure.name).get(row.variant),
         "verdict": cell.verdict,
     }
 
@@ -233,15 +288,10 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def to_csv(comparison: Comparison) -> str:
-    """Returns a line per variant and figure."""
-    rows = records(comparison)
-    return as_csv(rows, rows[0])
-
-
 def to_markdown(comparison: Comparison) -> str:
     """Returns the tables that a person reads as Markdown."""
-    parts = [markdown(table) for table in text_tables(comparison)]
+    parts = [f"## {_markdown(comparison.block)}\n"] if comparison.block else []
+    parts += [markdown(table) for table in text_tables(comparison)]
     warned = "".join(f"- {_markdown(text)}\n" for text in notes(comparison))
     return "\n".join([*parts, warned] if warned else parts)
 
@@ -254,48 +304,113 @@ def markdown(table: TextTable) -> str:
     return f"**{_markdown(table.title)}**\n\n{cells}\n{caption}"
 
 
+def latex(comparison: Comparison) -> str:
+    """Returns the tables as LaTeX for the package booktabs, each with its caption, versions in a comment in front."""
+    lines = ["% by fedcompress compare; needs \\usepackage{booktabs}"]
+    lines += [f"% {text}" for text in notes(comparison)]
+    for table in text_tables(comparison):
+        title = f"{comparison.block}: {table.title}" if comparison.block else table.title
+        rows = [" & ".join(map(_latex, row)) + r" \\" for row in table.rows]
+        lines += [
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{_latex(f'{title}. {table.caption}')}}}",
+            rf"  \begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
+            r"    \toprule",
+            "    " + " & ".join(map(_latex, table.columns)) + r" \\",
+            r"    \midrule",
+            *(f"    {row}" for row in rows),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+_LATEX = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "▲": r"$\blacktriangle$",
+    "▼": r"$\blacktriangledown$",
+    "≈": r"$\approx$",
+    "<": "$<$",
+    ">": "$>$",
+}
+
+
+def _latex(text: str) -> str:
+    """Returns text in which no sign is markup; a minus before a digit is one in print, too."""
+    escaped = "".join(_LATEX.get(sign, sign) for sign in " ".join(text.split()))
+    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)
+
+
 def _markdown(text: str) -> str:
     """Returns text in which nothing is markup: entities for HTML, a backslash before other signs, all in one line."""
     return re.sub(r"[\\|*_`~$#\[\]]", r"\\\g<0>", escape(" ".join(text.split()), quote=False))
 
 
-def to_html(comparison: Comparison) -> str:
+def to_html(comparisons: Sequence[Comparison]) -> str:
     """Returns the tables that a person reads as a page that opens offline."""
-    variants = f"{len(comparison.rows)} variant{'s' if len(comparison.rows) > 1 else ''}"
-    blocks: list[Block] = [Warnings(comparison.warnings, comparison.missing), *text_tables(comparison)]
-    section = Section("tables", "Comparison", blocks, heading=False)
-    return html("fedcompress compare", f"{variants}, compared with {comparison.baseline}", [section], emphasis=CLASSES)
+    first = comparisons[0]
+    variants = len({row.variant for comparison in comparisons for row in comparison.rows})
+    baselines = ", ".join(dict.fromkeys(comparison.baseline for comparison in comparisons))
+    sections = []
+    for number_, comparison in enumerate(comparisons):
+        blocks: list[Block] = [Warnings(comparison.warnings, comparison.missing), *text_tables(comparison)]
+        title = comparison.block or f"Compared with {comparison.baseline}"
+        anchor = f"tables-{number_}" if number_ else "tables"
+        heading = len(comparisons) > 1
+        sections.append(Section(anchor, title if heading else "Comparison", blocks, heading=heading))
+    about = f"{counted(variants, 'variant')}, compared with {baselines if len(comparisons) > 1 else first.baseline}"
+    return html("fedcompress compare", about, sections, emphasis=CLASSES)
 
 
-def write(comparison: Comparison, path: Path) -> list[Path]:
+def write(comparisons: Comparison | Sequence[Comparison], path: Path) -> list[Path]:
     """Writes one file, in the format that its name says, or all formats into a directory.
 
     Raises:
         InputError: The format is unknown, or it cannot be written.
     """
-    single = path.suffix.lower() in FORMATS
+    several = [comparisons] if isinstance(comparisons, Comparison) else list(comparisons)
+    single = path.suffix.lower() in SINGLE
     if path.suffix and not single and not path.is_dir():
-        raise InputError(f"--out {path}: expected a directory, or a file ending in {', '.join(FORMATS)}.")
+        raise InputError(f"--out {path}: expected a directory, or a file ending in {', '.join(SINGLE)}.")
     if not single and (kind := irregular(path)) not in (None, "a directory"):
-        raise InputError(f"--out {path}: is {kind}; name a directory, or a file ending in {', '.join(FORMATS)}.")
+        raise InputError(f"--out {path}: is {kind}; name a directory, or a file ending in {', '.join(SINGLE)}.")
     paths = [path] if single else [path / f"comparison{suffix}" for suffix in FORMATS]
     for file in paths:
         check_output(file, "--out")
     try:
         for file in paths:
-            _write_one(comparison, file)
+            RunDirectory(file.parent).write_text(file.name, _written(several, file.suffix.lower()))
     except OSError as error:
         raise InputError(f"--out {path}: cannot be written: {error.strerror}.") from None
     return paths
 
 
-def _write_one(comparison: Comparison, path: Path) -> None:
-    directory = RunDirectory(path.parent)
-    if path.suffix.lower() == ".json":
-        directory.write_json(path.name, to_json(comparison))
-        return
-    written: dict[str, Callable[[Comparison], str]] = {".csv": to_csv, ".md": to_markdown, ".html": to_html}
-    directory.write_text(path.name, written[path.suffix.lower()](comparison))
+def _written(comparisons: Sequence[Comparison], suffix: str) -> str:
+    """Returns comparisons as the text of a file."""
+    if suffix == ".json":
+        return as_json(all_as_json(comparisons))
+    if suffix == ".csv":
+        rows = [
+            ({"block": c.block} if len(comparisons) > 1 else {}) | record for c in comparisons for record in records(c)
+        ]
+        return as_csv(rows, rows[0])
+    if suffix == ".html":
+        return to_html(comparisons)
+    to_text = latex if suffix == ".tex" else to_markdown
+    return "\n".join(to_text(comparison) for comparison in comparisons)
+
+
+def all_as_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Returns comparisons as plain values; a single one as itself."""
+    if len(comparisons) == 1:
+        return to_json(comparisons[0])
+    return {"comparisons": [{"block": comparison.block, **to_json(comparison)} for comparison in comparisons]}
 
 
 def render_terminal(tables: Sequence[TextTable]) -> Any:

@@ -1,0 +1,77 @@
+"""folder: images of your own, a folder for each class: `dataset = "folder:DIR"` with DIR/CLASS/IMAGE.png.
+
+DIR may hold train and test, each with a folder for each class; otherwise a stratified fifth is the test set. With
+`folder:DIR?client=folder` there is a folder for each client around those of the classes. `size=32x32` scales images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import InputError
+from ...seeding import SERVER, generator
+from ..dataset import DataRoots, Dataset, DatasetSource
+from ..image_files import SUFFIXES, read_images
+from ..own_tables import SPLITS, TEST_FRACTION
+from ..said import found, lengths, parted
+from ..splits import holdout
+
+KEYS = ("client", "size")
+
+
+class _Image(NamedTuple):
+    """Where an image is, of which class and client."""
+
+    path: Path
+    label: str
+    client: str
+
+
+class Folder(DatasetSource):
+    """PNG, JPEG and what else Pillow reads; classes are numbered 0, 1, ... in the order of their names."""
+
+    argument_name = "DIR[?KEY=VALUE&...]"
+
+    def load(self, roots: DataRoots) -> Dataset:
+        """Returns the data set; see `DatasetSource.load`."""
+        name = f"folder:{self.argument}"
+        root, said = self._root(roots)
+        if (whose := said.get("client", "folder")) != "folder":
+            raise InputError(f"Data set {name!r}: received client={whose}; expected client=folder.")
+        parts = [root / split for split in SPLITS] if all((root / split).is_dir() for split in SPLITS) else [root]
+        found_images = [list(_images(part, "client" in said)) for part in parts]
+        if empty := [part for part, images in zip(parts, found_images, strict=True) if not images]:
+            expected = "CLIENT/CLASS/IMAGE" if "client" in said else "CLASS/IMAGE"
+            raise InputError(f"Data set {name!r}: {empty[0]} holds no images; expected {expected}{SUFFIXES[0]}.")
+        known = sorted({image.label for images in found_images for image in images})
+        numbers = {label: number for number, label in enumerate(known)}
+        images = [image for part in found_images for image in part]
+        size = lengths(name, "size", said["size"]) if "size" in said else None
+        x, y = read_images(name, [i.path for i in images], size), np.array([numbers[i.label] for i in images], np.int32)
+        if len(parts) == 2:
+            train, test = np.split(np.arange(len(images)), [len(found_images[0])])
+        else:
+            train, test = holdout(y, TEST_FRACTION, generator(0, 0, SERVER, "own images"))  # not the run's seed
+        owners = np.array([images[i].client for i in train]) if "client" in said else None
+        return Dataset(name, x[train], y[train], x[test], y[test], len(known), owners)
+
+    def fingerprint(self, roots: DataRoots) -> Hashable:
+        """Returns the folders' paths and times."""
+        root, _ = self._root(roots)
+        return tuple((path.resolve(), path.stat().st_mtime_ns) for path in [root, *sorted(root.rglob("*/"))])
+
+    def _root(self, roots: DataRoots) -> tuple[Path, dict[str, str]]:
+        name = f"folder:{self.argument}"
+        folder, said = parted(name, self.argument, KEYS)
+        return found(name, folder, roots, Path.is_dir, "a folder for each class, with its images"), said
+
+
+def _images(root: Path, by_client: bool) -> Iterator[_Image]:
+    """Yields the images below a folder, in the order of their names."""
+    for path in sorted(root.glob("*/*/*" if by_client else "*/*")):
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            yield _Image(path, path.parent.name, path.parent.parent.name)

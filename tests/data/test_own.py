@@ -1,0 +1,185 @@
+"""A user's own data: tables and folders of images, and what is said of data that models learn badly from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fedcompress.data.dataset import Dataset
+from fedcompress.data.loading import load_dataset
+from fedcompress.data.notices import notices
+from fedcompress.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def table(rows: int = 40) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    kinds = np.array(["cat", "ant", "bee", "ant"])[np.arange(rows) % 4]
+    return pd.DataFrame(
+        {"a": rng.normal(size=rows), "b": range(rows), "kind": kinds, "user": [f"u{i % 5}" for i in range(rows)]}
+    )
+
+
+def picture(path: Path, value: int, size: int = 8, mode: str = "L") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, (size, size), value if mode == "L" else (value, 0, 0)).save(path)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table(separator: str) -> None:
+    """Of 40 rows a fifth are the test set; ant, bee, cat are 0, 1, 2, in proportions of 2, 1 and 1."""
+    table().to_csv("own.csv", index=False, sep=separator)
+    data = load_dataset("csv:own.csv?label=kind")
+    assert (data.x_train.shape, data.x_test.shape, data.classes) == ((32, 2), (8, 2), 3)
+    assert np.bincount(data.y_train).tolist() == [16, 8, 8]
+    assert data.client_ids is not None
+    assert len(np.unique(data.client_ids)) == 5
+    assert sorted([*data.x_train[:, 1], *data.x_test[:, 1]]) == list(range(40))
+
+
+def test_a_split_that_the_table_says_or_another_file() -> None:
+    whole = table().assign(split=["test" if i % 10 == 0 else "train" for i in range(40)])
+    whole.to_csv("own.csv", index=False)
+    whole[whole.split == "train"].drop(columns="split").to_csv("train.csv", index=False)
+    whole[whole.split == "test"].drop(columns="split").to_csv("test.csv", index=False)
+    said, apart = load_dataset("csv:own.csv?label=kind"), load_dataset("csv:train.csv?label=kind&test=test.csv")
+    assert said.digest == apart.digest
+    assert len(said.y_test) == 4
+
+
+def test_pixels_in_columns() -> None:
+    """As MNIST often comes: a row of 0..255 for each image."""
+    pixels = np.random.default_rng(1).integers(0, 256, (30, 16))
+    pd.DataFrame({"label": np.arange(30) % 3 + 5, **{f"p{i}": pixels[:, i] for i in range(16)}}).to_csv(
+        "m.csv", index=False
+    )
+    data = load_dataset("csv:m.csv?shape=4x4")
+    assert (data.x_train.shape[1:], data.x_train.dtype, data.classes) == ((4, 4, 1), np.uint8, 3)
+
+
+def test_paths_of_images() -> None:
+    for i in range(10):
+        picture(Path(f"pictures/{i}.png"), 20 * i)
+    rows = {"image": [f"pictures/{i}.png" for i in range(10)], "label": [i % 2 for i in range(10)]}
+    pd.DataFrame(rows).to_csv("own.csv", index=False)
+    data = load_dataset("csv:own.csv")
+    assert (data.x_train.shape, data.x_train.dtype) == ((8, 8, 8, 1), np.uint8)
+    assert sorted({int(x.max()) for x in (*data.x_train, *data.x_test)}) == [20 * i for i in range(10)]
+
+
+def test_a_folder_of_images() -> None:
+    for i in range(10):
+        picture(Path(f"own/{'cat' if i % 2 else 'ant'}/{i}.png"), i, size=8 + i % 2, mode="RGB" if i == 3 else "L")
+    data = load_dataset("folder:own?size=6x5")
+    assert data.x_train.shape == (8, 6, 5, 3)
+    assert (np.bincount(data.y_train).tolist(), np.bincount(data.y_test).tolist()) == ([4, 4], [1, 1])
+
+
+def test_a_folder_for_each_client() -> None:
+    for split, people in (("train", ("eva", "max")), ("test", ("eva",))):
+        for person in people:
+            for i in range(4):
+                picture(Path(f"own/{split}/{person}/{i % 2}/{i}.png"), i)
+    data = load_dataset("folder:own?client=folder")
+    assert data.client_ids is not None
+    assert (data.client_ids.tolist(), len(data.y_test)) == ([0, 0, 0, 0, 1, 1, 1, 1], 4)
+
+
+def test_a_parquet_file() -> None:
+    pytest.importorskip("pyarrow")
+    table().to_parquet("own.parquet")
+    table().to_csv("own.csv", index=False)
+    assert load_dataset("parquet:own.parquet?label=kind").digest == load_dataset("csv:own.csv?label=kind").digest
+
+
+def test_parquet_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("own.parquet").write_bytes(b"PAR1")
+    monkeypatch.setattr("fedcompress.data.datasets.parquet.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"own\.parquet' needs an extra: pip install \"fedcompress\[parquet\]\""):
+        load_dataset("parquet:own.parquet")
+
+
+BAD: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "absent": (lambda: None, "csv:none.csv", "is not here: looked for 'none.csv'"),
+    "no label": (
+        lambda: table().to_csv("own.csv", index=False),
+        "csv:own.csv",
+        r"none called label, labels, .*; say which",
+    ),
+    "no such column": (
+        lambda: table().to_csv("own.csv", index=False),
+        "csv:own.csv?label=kindd",
+        "label=kindd, but there is no such column. Did you mean 'kind'",
+    ),
+    "words": (
+        lambda: table().assign(city="Ulm").to_csv("own.csv", index=False),
+        "csv:own.csv?label=kind",
+        "columns city hold no numbers; leave them out with drop=city",
+    ),
+    "empty cells": (
+        lambda: table().assign(c=[None] + [1.0] * 39).to_csv("own.csv", index=False),
+        "csv:own.csv?label=kind",
+        "columns c have empty cells",
+    ),
+    "a regression": (
+        lambda: table().to_csv("own.csv", index=False),
+        "csv:own.csv?label=a&drop=kind",
+        "expected classes",
+    ),
+    "numbers of rows": (
+        lambda: table().to_csv("own.csv", index=False),
+        "csv:own.csv?label=b&drop=kind",
+        "'b' has 40 different labels in 32 rows",
+    ),
+    "no table": (lambda: Path("own.csv").write_bytes(b"\xff\xfe\x00"), "csv:own.csv", "cannot be read"),
+    "shape": (
+        lambda: table().to_csv("own.csv", index=False),
+        "csv:own.csv?label=kind&shape=4x4",
+        "shape=4x4 has 16 values, but there are 2 columns",
+    ),
+    "sizes": (
+        lambda: [picture(Path(f"own/{i % 2}/{i}.png"), i, size=4 + i) for i in range(6)],
+        "folder:own",
+        "images of 6 sizes .*; say to which they are to be scaled",
+    ),
+    "no images": (lambda: Path("own").mkdir(), "folder:own", "own holds no images; expected CLASS/IMAGE.png"),
+    "a key": (lambda: None, "folder:own?sise=3", "received 'sise'; expected client, size"),
+}
+
+
+@pytest.mark.parametrize(("prepare", "name", "message"), BAD.values(), ids=BAD)
+def test_what_is_wrong_is_one_clear_line(prepare: Callable[[], Any], name: str, message: str) -> None:
+    prepare()
+    with pytest.raises(InputError, match=message) as caught:
+        load_dataset(name)
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("x", "normalise", "said"),
+    [
+        (np.linspace(0, 255, 600).reshape(6, 10, 10), "none", ["images are floats from 0 to 255"]),
+        (np.linspace(0, 1, 600).reshape(6, 10, 10), "none", []),
+        (np.linspace(0, 255, 600).reshape(6, 10, 10), "train", []),
+        (np.zeros((6, 3, 10, 10), np.uint8), "none", ["channels seem to come first"]),
+        (np.zeros((6, 10, 10, 3), np.uint8), "none", []),
+        (np.array([[1.0, 0.1], [2.0, 5000.0]] * 3), "none", ["features are not of one scale"]),
+        (np.array([[1.0, 0.1], [2.0, 3.0]] * 3), "none", []),
+        (np.array([[1.0, 0.1], [2.0, 5000.0]] * 3), "train", []),
+    ],
+)
+def test_what_is_unusual_is_said(x: Any, normalise: str, said: list[str]) -> None:
+    labels = np.arange(6) % 2
+    found = list(notices(Dataset("own", x, labels, x, labels, 2), normalise))
+    assert len(found) == len(said)
+    assert all(part in text for part, text in zip(said, found, strict=True))
