@@ -128,7 +128,7 @@ def _single(group: Any) -> Iterator[tuple[str, Any]]:
 def gallery() -> str:
     """Returns what the scenarios and recipes, also of generators, that ship say of themselves."""
     parts = []
-    for folder in ("scenarios", "papers", "recipes", "generators"):
+    for folder in ("scenarios", "reproductions", "recipes", "generators"):
         parts.append(f"## {folder.capitalize()}, as their files say")
         for path in shipped(folder):
             parts.append(f"### `{path.stem}` {{ #{folder}-{path.stem} }}")

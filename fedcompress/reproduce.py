@@ -148,7 +148,7 @@ class Reproduction:
 
 def names() -> list[str]:
     """Returns the names of the reproductions that ship."""
-    return sorted(path.stem for path in gallery.shipped(FOLDER))
+    return sorted(path.stem for path in gallery.shipped("reproductions"))
 
 
 def verdict_of(ours: float, published: float, margin: float) -> Verdict:

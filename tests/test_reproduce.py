@@ -110,4 +110,4 @@ def test_a_small_version_is_labelled_and_has_no_verdict(call: Callable[..., Any]
 def test_an_unknown_name_has_the_nearest(call: Callable[..., Any]) -> None:
     done = call("reproduce", "niid-bensh")
     assert (done.code, "Did you mean 'niid-bench'?" in done.err) == (2, True)
-    assert call("list", "reproductions").out.split() == sorted(SHIPPED)
+    assert call("list", "reproductions", "--names").out.split() == sorted(SHIPPED)

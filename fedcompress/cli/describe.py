@@ -124,7 +124,8 @@ def _of_file(kind: str, name: str, width: int | None) -> Iterator[str]:
         yield wrapped(f"{title}: {text}" if title else text, width)
     yield ""
     yield f"Run: {run.replace(f'scenarios/{path.name}', name).replace(f'scenarios/{kind}/{path.name}', name)}"
-    yield f"Copy: fedcompress show --toml {name} > my-{name}.toml"
+    if kind != "reproductions":
+        yield f"Copy: fedcompress show --toml {name} > my-{name}.toml"
 
 
 def _used(kind: str, name: str, width: int | None) -> Iterator[str]:

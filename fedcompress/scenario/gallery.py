@@ -15,8 +15,9 @@ FOLDER = Path(__file__).resolve().parents[2] / "scenarios"
 
 
 def shipped(what: str = "scenarios") -> list[Path]:
-    """Returns the scenarios or recipes that ship with fedcompress."""
-    return sorted((FOLDER if what == "scenarios" else FOLDER / what).glob("*.toml"))
+    """Returns the scenarios, recipes, generators or reproductions that ship with fedcompress."""
+    folder = {"scenarios": "", "reproductions": "papers"}.get(what, what)
+    return sorted((FOLDER / folder).glob("*.toml"))
 
 
 def header(path: Path) -> dict[str, str]:

@@ -28,7 +28,7 @@ def completed(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
         (["compress", "--method", "qa"], ["qap", "qat"]),
         (["distill", "--method", "ki"], [""]),
         (["list", "mo"], ["models"]),
-        (["describe", "fedpro"], ["fedprox"]),
+        (["describe", "fedpro"], ["fedproto", "fedprox"]),
         (["describe", "--kind", "values", "int"], ["int4", "int8"]),
         (["keys", "training.learning_rate_"], ["training.learning_rate_decay"]),
         (["generate", "ref"], ["reference"]),
@@ -46,7 +46,7 @@ def test_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
     [
         (["server.coh"], ["server.cohort=", "server.cohort=1.0"]),
         (["groups.phone.spars"], ["groups.phone.sparsity=", "groups.phone.sparsity=0.0"]),
-        (["groups.phone.client", "=", "fed"], ["fedmd", "fedpkdg", "fedprox"]),
+        (["groups.phone.client", "=", "fedp"], ["fedper", "fedpkdg", "fedproto", "fedprox"]),
         (["data.partition", "="], ["dirichlet", "feature", "iid", "natural", "pathological", "quantity", "shard"]),
         (["training.optimizer=a"], ["training.optimizer=adam"]),
         (["wire.deflate", "=", "f"], ["false"]),
