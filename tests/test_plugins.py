@@ -685,7 +685,7 @@ def test_a_run_with_a_partition_of_ones_own_is_listed_shown_and_resumed(
         write(folder / file, (PLUGINS / file).read_text(encoding="utf-8"))
     made = Scenario.parse({**tiny, **BY_WRITER, "evaluation": {"tflite": False}})
     (tmp_path / "made.toml").write_text(made.toml(), encoding="utf-8")
-    assert call("list", "partitions", "--plugins", folder).out.split() == [
+    assert call("list", "partitions", "--names", "--plugins", folder).out.split() == [
         *("by-writer", "dirichlet", "feature", "iid", "natural", "pathological", "quantity", "shard")
     ]
     done = call("show", tmp_path / "made.toml", "--plugins", folder, "--plot", "plot.html")
