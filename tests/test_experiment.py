@@ -270,7 +270,7 @@ BAD = [
         {f"{PRUNED}.begin_round": 2},
         [
             "groups.pruned.sparsity: received 0.5, but compression 'magnitude' never prunes in 2 rounds; "
-            'use compression = "magnitude", or sparsity = 0.'
+            "use more rounds, an earlier begin_round, or sparsity = 0."
         ],
     ),
     (

@@ -202,9 +202,11 @@ class Compression:
                 "use 0.05, say."
             )
         if settings.sparsity > 0 and self.target(self.rounds) == 0:
+            late = "begin_round" in self.Params.model_fields
+            fix = "more rounds, an earlier begin_round" if late else _suggested(use)
             yield (
                 f"{where}.sparsity: received {settings.sparsity:g}, but compression {use.name!r} never prunes in "
-                f"{counted(self.rounds, 'round')}; use {_suggested(use)}, or sparsity = 0."
+                f"{counted(self.rounds, 'round')}; use {fix}, or sparsity = 0."
             )
         if self.bits not in self.widths:
             rounding = use.plugins.shipped("compression", lambda kind: len(kind.widths) > 1)
