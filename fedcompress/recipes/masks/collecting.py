@@ -18,7 +18,7 @@ from fedcompress.masks.proposer import kept_of
 from fedcompress.masks.proposing import restricted
 from fedcompress.models import channels
 from fedcompress.plugins import Plugins
-from fedcompress.recipes.bench import Bench, random_numbers
+from fedcompress.recipes.bench import Bench, Fitted, random_numbers
 from fedcompress.recipes.loading import named_model, split
 from fedcompress.recipes.masks.criteria import bred, masked_by, mixed
 from fedcompress.recipes.masks.settings import MaskRecipe, Source, Trying
@@ -162,10 +162,20 @@ def retrained(
     trying: Trying,
 ) -> Trial:
     """Retrains a network under a mask; the examples come in the same order for each."""
-    kept = described.kept(mask)
-    masks, start = channels.masks_of(bench.spec, kept), restricted(bench.spec, weights, kept)
-    before = bench.validate(start)
-    fitted = bench.train(
-        start, masks=masks, phase="retraining", epochs=trying.epochs, learning_rate=trying.learning_rate
-    )
+    before = bench.validate(restricted(bench.spec, weights, described.kept(mask)))
+    fitted = fitted_under(mask, bench, weights, described, trying)
     return Trial(criterion, sparsity, mask, before, fitted.validation)
+
+
+def fitted_under(
+    mask: NDArray[np.bool_], bench: Bench, weights: Arrays, described: Described, trying: Trying
+) -> Fitted:
+    """Returns what the retraining of a network under a mask comes to."""
+    kept = described.kept(mask)
+    return bench.train(
+        restricted(bench.spec, weights, kept),
+        masks=channels.masks_of(bench.spec, kept),
+        phase="retraining",
+        epochs=trying.epochs,
+        learning_rate=trying.learning_rate,
+    )

@@ -110,5 +110,5 @@ def bred(parents: Sequence[Mask], described: Described, kept: int, floor: int, r
     chances = described.features[:, RANK].astype(np.float64) ** 3 * ~(one | other)
     count = min(int(rng.integers(1, NEWCOMERS + 1)), int((chances > 0).sum()))
     if count:
-        values[rng.choice(one.size, count, replace=False, p=chances / chances.sum())] = 2.0
+        values[rng.choice(one.size, count, replace=False, p=chances / chances.sum())] = 3.0
     return largest(values, described, kept, floor)
