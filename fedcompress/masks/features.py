@@ -84,7 +84,7 @@ def describe(spec: ModelSpec, weights: Arrays, x: NDArray[Any], y: NDArray[Any])
     Raises:
         InputError: Channels cannot be followed through the network; names the layer.
     """
-    layers = _chain(spec)
+    layers = chain(spec)
     means, deviations, gradients = _activity(spec, weights, x[:BATCH], y[:BATCH])
     widths = [layer.channels for layer in layers[:-1]]
     logs = np.log2(widths) / 10
@@ -116,7 +116,7 @@ def describe(spec: ModelSpec, weights: Arrays, x: NDArray[Any], y: NDArray[Any])
     return Described(tuple(widths), np.clip(features, -8.0, 8.0).astype(np.float32))
 
 
-def _chain(spec: ModelSpec) -> tuple[Tied, ...]:
+def chain(spec: ModelSpec) -> tuple[Tied, ...]:
     """Returns the channels of each layer of a network without branches.
 
     Raises:

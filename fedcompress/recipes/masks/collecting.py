@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fedcompress.data.loading import load_dataset
 from fedcompress.errors import InputError
-from fedcompress.masks.features import Described, describe
+from fedcompress.masks.features import Described, chain, describe
 from fedcompress.masks.proposer import kept_of
 from fedcompress.masks.proposing import restricted
 from fedcompress.models import channels
@@ -51,7 +51,7 @@ def check(recipe: MaskRecipe, data_dir: Path | None = None, plugins: Sequence[Pa
         if source.seed == recipe.seeds[0]:
             try:
                 spec = bench_of(recipe, source, data_dir, plugins).spec
-                widths = tuple(layer.channels for layer in spec.channels[:-1])
+                widths = tuple(layer.channels for layer in chain(spec)[:-1])
                 kept_of(widths, max(recipe.trying.sparsities), recipe.trying.floor)
             except InputError as error:
                 problems += [p if source.model in p else f"model {source.model!r}: {p}" for p in error.problems]
