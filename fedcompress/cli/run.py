@@ -15,7 +15,7 @@ from fedcompress.results.compare import tables
 from fedcompress.results.run.new_directory import new_directory
 from fedcompress.results.run.recorder import Observer
 from fedcompress.rows import Summary
-from fedcompress.scenario.gallery import load_scenario
+from fedcompress.scenario.loading import load_scenario
 from fedcompress.scenario.overrides import parse_assignment
 from fedcompress.sweep.sweep import SweepResult, begin, carry_out
 from fedcompress.terminal import ProgressDisplay, SweepDisplay, summary_table

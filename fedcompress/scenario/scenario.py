@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Self
 
 import tomli_w
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 
 from fedcompress.errors import cut, located
 from fedcompress.scenario.document import Document
+from fedcompress.scenario.gallery import named
 from fedcompress.scenario.sections import (
     AugmentationSettings,
     DataSettings,
@@ -51,6 +53,11 @@ class Scenario(Document):
     devices: dict[str, DeviceSettings] = Field(default_factory=dict, description="devices besides those that ship")
     tracking: TrackingSettings | None = None
     sweep: SweepSettings | None = None
+
+    @classmethod
+    def load(cls, path: Path | str, overrides: Mapping[str, Any] | None = None) -> Self:
+        """Reads a TOML file, or the scenario that ships under that name; see `parse`."""
+        return super().load(named(Path(path)), overrides)
 
     @model_validator(mode="after")
     def _groups_fit(self) -> Self:
@@ -103,6 +110,11 @@ class Scenario(Document):
         if self.sweep is not None:
             del table["sweep"]["grid"]  # it has become variants
         return table
+
+    @property
+    def data_seed(self) -> int:
+        """What is drawn before training derives from it: who there is, and who holds which examples."""
+        return self.seed if self.data.seed is None else self.data.seed
 
     @property
     def digest(self) -> str:

@@ -1,68 +1,29 @@
-"""fedcompress from Python, for notebooks and scripts: the same runs in the same directories as on the command line."""
+"""Running a scenario from Python, and all runs of a sweep."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fedcompress.errors import InputError, RunError, suggestion
+from fedcompress.api.runs import Run, Sweep
+from fedcompress.errors import InputError, RunError, shown, suggestion
 from fedcompress.launch import run_one
-from fedcompress.models import reading
 from fedcompress.options import ENGINES, Options
-from fedcompress.results.deployed import deployed_accuracy
-from fedcompress.results.run.directory import file_names
 from fedcompress.results.run.going_on import advice
 from fedcompress.results.run.new_directory import new_directory
 from fedcompress.results.run.recorder import Observer
-from fedcompress.results.runs import RunResult
 from fedcompress.scenario import Scenario
-from fedcompress.scenario.gallery import load_scenario
-from fedcompress.sweep.jobs import Watcher, jobs_of
+from fedcompress.scenario.loading import load_scenario
+from fedcompress.sweep.jobs import Watcher
 from fedcompress.sweep.sweep import begin, carry_out
 from fedcompress.terminal import ProgressDisplay, SweepDisplay
 from fedcompress.units import counted
 
-Source = str | Path | Scenario
-
-
-class Run(RunResult):
-    """A run on disk: `summary`, `provenance`, `scenario`, and as pandas tables `rounds`, `clients` and `ledger`."""
-
-    def model(self, group: str) -> Any:
-        """Returns what a client of a group would deploy, as a Keras model (of tf_keras) that maps images to logits.
-
-        A server strategy with a model of its own leaves it as `"server"`.
-
-        Raises:
-            InputError: The run has no such group, the group has no global model, or its file is not to be trusted.
-        """
-        files = {"server": "server", **file_names(str(g.get("name")) for g in self.scenario["groups"])}
-        paths = {name: self.path / "models" / f"{file}.h5" for name, file in files.items()}
-        path = paths.get(group)
-        if path is None or not path.exists():
-            known = [name for name, file in paths.items() if file.exists()]
-            raise InputError(f"{self.path}: holds no model of {group!r}.{suggestion(group, known)}")
-        return reading.read(path)
-
-    def __repr__(self) -> str:
-        rounds = self.summary["rounds"]
-        known = {"deployed accuracy": deployed_accuracy(self), "global accuracy": self.summary["accuracy"]}
-        tested = [f"{what} {accuracy:.4f}" for what, accuracy in known.items() if accuracy is not None]
-        reached = ", ".join(tested) or "not tested"
-        told = f"{self.summary['scenario']}, seed {self.seed}, {reached} after {counted(rounds, 'round')}"
-        return f"Run({str(self.path)!r}: {told})"
-
-
-def load(path: str | Path) -> Run:
-    """Opens the directory of a run that is completed.
-
-    Raises:
-        InputError: It is no run, a sweep, or not completed.
-    """
-    return Run.load(path)  # type: ignore[return-value]
+Source = str | Path | Scenario | Mapping[str, Any]
+"""A TOML file, the name of a scenario that ships, a `Scenario`, or what a file holds as nested tables."""
 
 
 def run(
@@ -80,7 +41,7 @@ def run(
     """Runs a scenario and returns the run.
 
     Args:
-        scenario: A TOML file, the name of a scenario that ships, or a `Scenario`.
+        scenario: A TOML file, the name of a scenario that ships, a `Scenario`, or a dictionary of what a file holds.
         engine: Where clients run: "inline", "ray" or "superlink".
         workers: Clients that train at the same time.
         seed: Instead of the scenario's.
@@ -102,13 +63,14 @@ def run(
     if loaded.sweep is not None:
         count = len(loaded.runs())
         raise InputError(f"scenario {loaded.name!r}: is a sweep of {counted(count, 'run')}; use fedcompress.run_all.")
-    command = ("fedcompress.run", str(scenario), *(f"{key}={value}" for key, value in overrides.items()))
+    named = str(scenario) if isinstance(scenario, str | Path) else loaded.name
+    command = ("fedcompress.run", named, *(f"{key}={value}" for key, value in overrides.items()))
     with (
         new_directory(loaded.name, None if out is None else Path(out)) as path,
         _display(progress, loaded.name) as observer,
     ):
         run_one(loaded, path, options, observer, command)
-    return load(path)
+    return Run.load(path)
 
 
 def run_all(
@@ -122,11 +84,11 @@ def run_all(
     plugins: Iterable[str | Path] = (),
     progress: bool = True,
     **overrides: Any,
-) -> list[Run]:
+) -> Sweep:
     """Runs all variants and seeds of a scenario with `[sweep]`; arguments as for `run`.
 
     Returns:
-        The runs, variants outer, seeds inner.
+        The list of its runs, variants outer, seeds inner, with what belongs to all of them.
 
     Raises:
         InputError: The input was wrong; nothing was written.
@@ -140,7 +102,7 @@ def run_all(
         result = carry_out(loaded, path, options, partial(_display, progress), partial(_watching, progress))
     if result.problems:
         raise RunError("\n".join([*result.problems, f"go on with: {advice(path)}"]))
-    return [load(job.path) for job in jobs_of(loaded, path)]
+    return Sweep.load(path)
 
 
 def _prepared(
@@ -157,7 +119,12 @@ def _prepared(
     if workers < 1:
         raise InputError(f"workers: received {workers}; expected at least 1.")
     dotted = {key.replace("__", "."): value for key, value in overrides.items()}
-    source = scenario if isinstance(scenario, Scenario) else Path(scenario)
+    if not isinstance(scenario, str | Path | Scenario | Mapping):
+        raise InputError(
+            f"scenario: received {shown(scenario)}; expected a TOML file, the name of a scenario that ships, a "
+            "dictionary or a Scenario."
+        )
+    source = Path(scenario) if isinstance(scenario, str) else scenario
     folder = None if data_dir is None else Path(data_dir)
     return load_scenario(source, dotted, seed), Options(engine, workers, folder, tuple(map(Path, plugins)))
 
