@@ -1,13 +1,16 @@
-"""Running a scenario from Python, and all runs of a sweep."""
+"""Running a scenario from Python, all runs of a sweep, or the trials of a search."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fedcompress import keras
 from fedcompress.api.runs import Run, Sweep
 from fedcompress.errors import InputError, RunError, shown, suggestion
 from fedcompress.launch import run_one
@@ -17,10 +20,15 @@ from fedcompress.results.run.new_directory import new_directory
 from fedcompress.results.run.recorder import Observer
 from fedcompress.scenario import Scenario
 from fedcompress.scenario.loading import load_scenario
+from fedcompress.searching import search as searching
+from fedcompress.searching.trials import TABLE, Trial
 from fedcompress.sweep.jobs import Watcher
 from fedcompress.sweep.sweep import begin, carry_out
-from fedcompress.terminal import ProgressDisplay, SweepDisplay
+from fedcompress.terminal import ProgressDisplay, SweepDisplay, told_of_trial
 from fedcompress.units import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Source = str | Path | Scenario | Mapping[str, Any]
 """A TOML file, the name of a scenario that ships, a `Scenario`, or what a file holds as nested tables."""
@@ -60,6 +68,7 @@ def run(
         >>> fedcompress.run("quickstart", rounds=3).rounds[["round", "accuracy"]]  # doctest: +SKIP
     """
     loaded, options = _prepared(scenario, engine, workers, seed, data_dir, plugins, overrides)
+    _check_no_search(loaded)
     if loaded.sweep is not None:
         count = len(loaded.runs())
         raise InputError(f"scenario {loaded.name!r}: is a sweep of {counted(count, 'run')}; use fedcompress.run_all.")
@@ -68,6 +77,7 @@ def run(
     with (
         new_directory(loaded.name, None if out is None else Path(out)) as path,
         _display(progress, loaded.name) as observer,
+        _announced(observer),
     ):
         run_one(loaded, path, options, observer, command)
     return Run.load(path)
@@ -95,6 +105,7 @@ def run_all(
         RunError: Runs failed, each of which is named; the others are on disk.
     """
     loaded, options = _prepared(scenario, engine, workers, seed, data_dir, plugins, overrides)
+    _check_no_search(loaded)
     if loaded.sweep is None:
         raise InputError(f"scenario {loaded.name!r}: has no [sweep]; use fedcompress.run.")
     with new_directory(loaded.name, None if out is None else Path(out)) as path:
@@ -103,6 +114,68 @@ def run_all(
     if result.problems:
         raise RunError("\n".join([*result.problems, f"go on with: {advice(path)}"]))
     return Sweep.load(path)
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a search ended.
+
+    Attributes:
+        path: Its directory.
+        best: The scenario with the settings that are best on validation data; ready to be run on other seeds.
+        params: These settings, by dotted keys.
+        accuracy: Theirs on validation data, mean over the seeds of the search.
+    """
+
+    path: Path
+    best: Scenario
+    params: Mapping[str, Any]
+    accuracy: float
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per trial: its settings, its state, its accuracy on validation data (`trials.csv`)."""
+        import pandas as pd
+
+        return pd.read_csv(self.path / TABLE)
+
+
+def search(
+    scenario: Source,
+    *,
+    engine: str = "inline",
+    workers: int = 1,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    plugins: Iterable[str | Path] = (),
+    progress: bool = True,
+    **overrides: Any,
+) -> Search:
+    """Searches the settings of a scenario with `[search]` by Optuna, on validation data; arguments as for `run`.
+
+    Into the directory of a search that was broken off, `fedcompress resume` does what is left.
+
+    Raises:
+        InputError: The input was wrong, or Optuna is not installed; nothing was written.
+        RunError: No trial has an accuracy.
+    """
+    loaded, options = _prepared(scenario, engine, workers, None, data_dir, plugins, overrides)
+    if loaded.search is None:
+        raise InputError(f"scenario {loaded.name!r}: has no [search]; use fedcompress.run or fedcompress.run_all.")
+
+    def told(trial: Trial, best: Trial | None) -> None:
+        if progress:
+            print(told_of_trial(trial, best, loaded), file=sys.stderr)
+
+    with new_directory(loaded.name, None if out is None else Path(out)) as path:
+        searching.begin(loaded, path, options)
+        result = searching.carry_out(loaded, path, options, partial(_display, progress), told)
+    return Search(path, result.scenario, result.best.params, result.best.accuracy or 0.0)
+
+
+def _check_no_search(scenario: Scenario) -> None:
+    if scenario.search is not None:
+        raise InputError(f"scenario {scenario.name!r}: has a [search]; use fedcompress.search.")
 
 
 def _prepared(
@@ -131,6 +204,10 @@ def _prepared(
 
 def _display(progress: bool, label: str) -> AbstractContextManager[Observer]:
     return ProgressDisplay(label) if progress else nullcontext(Observer())
+
+
+def _announced(observer: Observer) -> AbstractContextManager[None]:
+    return keras.announced(observer.wait_for) if isinstance(observer, ProgressDisplay) else nullcontext()
 
 
 def _watching(progress: bool, side_by_side: bool) -> AbstractContextManager[Watcher]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fedcompress.errors import InputError
 from fedcompress.scenario.scenario import Scenario
+from fedcompress.units import counted
 
 
 def load_scenario(
@@ -33,3 +34,15 @@ def load_scenario(
     if not loaded.name.strip():
         raise InputError("name: is empty.")
     return loaded
+
+
+def outline(scenario: Scenario) -> str:
+    """Returns what will be done, in a line: "quickstart: 15 rounds, 10 clients, mnist-5k"."""
+    each = f"{counted(scenario.rounds, 'round')}, {counted(scenario.data.clients, 'client')}, {scenario.data.dataset}"
+    if scenario.search is not None:
+        trials, seeds = scenario.search.trials, len(scenario.search.seeds)
+        return f"{scenario.name}: {counted(trials, 'trial')} with {counted(seeds, 'seed')}, each {each}"
+    if scenario.sweep is None:
+        return f"{scenario.name}: {each}"
+    variants, seeds = len(scenario.sweep.variants), len(scenario.sweep.seeds)
+    return f"{scenario.name}: {counted(variants, 'variant')} with {counted(seeds, 'seed')}, each {each}"

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from fedcompress.errors import cut, located
 from fedcompress.scenario.document import Document
 from fedcompress.scenario.gallery import named
+from fedcompress.scenario.search import SearchSettings
 from fedcompress.scenario.sections import (
     AugmentationSettings,
     DataSettings,
@@ -53,6 +54,7 @@ class Scenario(Document):
     devices: dict[str, DeviceSettings] = Field(default_factory=dict, description="devices besides those that ship")
     tracking: TrackingSettings | None = None
     sweep: SweepSettings | None = None
+    search: SearchSettings | None = None
 
     @classmethod
     def load(cls, path: Path | str, overrides: Mapping[str, Any] | None = None) -> Self:
@@ -98,6 +100,22 @@ class Scenario(Document):
             ):
                 if value is not None:
                     raise ValueError(f"{key}: is for modelled devices, but no group has a device")
+        return self
+
+    @model_validator(mode="after")
+    def _search_has_what_it_needs(self) -> Self:
+        search = self.search
+        if search is None:
+            return self
+        if self.sweep is not None:
+            raise ValueError("search: there is a sweep as well; search first, and sweep what is best")
+        if not self.data.server_validation:
+            raise ValueError("search: is by validation data, but data.server_validation is 0")
+        if self.seed in search.seeds:
+            raise ValueError(
+                f"search.seeds: received {self.seed}, the scenario's own seed; what was searched on is not to be "
+                "reported, so name others, such as [101, 102]"
+            )
         return self
 
     def table(self) -> dict[str, Any]:
