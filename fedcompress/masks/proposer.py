@@ -4,7 +4,8 @@ The generator of a GAN (`fedcompress.recipes.masks.adversarial` trains it) as pl
 milliseconds. A set encoder: each channel goes through the same small network, which sees the channel, the mean over its
 layer, and noise; so it fits any number of layers and channels. A budget layer shifts the logits until the expected
 number of channels kept is what was asked. A draw keeps those with the largest sums of logit and logistic noise, as many
-as asked, which are Bernoulli draws given their sum; each layer keeps its `floor` best ones in any case.
+as asked, which are Bernoulli draws given their sum; each layer keeps its `floor` best ones in any case. Of several such
+masks, and of some that are bred from them, the accuracy head of the discriminator chooses one.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from numpy.typing import NDArray
 
 from fedcompress.errors import InputError
 from fedcompress.files import open_to_read
+from fedcompress.masks.drawing import bred, kept_of, largest
 from fedcompress.masks.features import FEATURES, Described
 from fedcompress.masks.head import HIDDEN, foretold, head_shapes
 
 VERSION = 2
 NOISE = 8
 """Numbers of noise for each layer, the first half of which all layers share."""
-TRIES = 32
-"""Masks of which a draw is the one that the head foretells most of."""
+TRIES, GENERATIONS, PARENTS = 32, 15, 6
+"""Masks that the accuracy head chooses a draw from; how often those are bred that it foretells most of; how many."""
 BISECTIONS = 50
 _LIMIT = 40.0
 """Of the shift that the budget layer looks for, beyond the largest logit."""
@@ -82,7 +84,13 @@ class Proposer:
         return _sigmoid(self.budgeted(described, sparsity, noise))
 
     def draw(
-        self, described: Described, sparsity: float, rng: np.random.Generator, floor: int = 1, tries: int = TRIES
+        self,
+        described: Described,
+        sparsity: float,
+        rng: np.random.Generator,
+        floor: int = 1,
+        tries: int = TRIES,
+        generations: int = GENERATIONS,
     ) -> NDArray[np.bool_]:
         """Returns a mask (channels,) that keeps as many channels as were asked for.
 
@@ -91,7 +99,8 @@ class Proposer:
             sparsity: Fraction of the channels that go.
             rng: Draws.
             floor: Channels that each layer keeps in any case.
-            tries: Masks of which it is the one that the head foretells most of.
+            tries: Masks of the generator that the head chooses from; 1: it has no say.
+            generations: How often those of which the head foretells most are bred.
 
         Raises:
             InputError: The floor leaves no room for the sparsity.
@@ -100,7 +109,26 @@ class Proposer:
         noise = np.array([noise_of(described, rng) for _ in range(tries)])
         values = self.budgeted(described, sparsity, noise) + rng.logistic(size=(tries, sum(described.widths)))
         masks = np.array([largest(of_draw, described, kept, floor) for of_draw in values])
-        best: NDArray[np.bool_] = masks[np.argmax(self.foretold(described, sparsity, masks))]
+        return self.improved(described, sparsity, masks, rng, floor, generations if tries > 1 else 0)
+
+    def improved(
+        self,
+        described: Described,
+        sparsity: float,
+        masks: NDArray[np.bool_],
+        rng: np.random.Generator,
+        floor: int,
+        generations: int = GENERATIONS,
+    ) -> NDArray[np.bool_]:
+        """Returns the mask of which the head foretells most, of (masks, channels) and those that are bred from them."""
+        foretold = self.foretold(described, sparsity, masks)
+        for _ in range(generations):
+            parents = list(masks[np.argsort(-foretold, kind="stable")[:PARENTS]])
+            kept = int(masks[0].sum())
+            children = [bred(parents, described, kept, floor, rng) for _ in range(len(masks) - len(parents))]
+            masks = np.array([*parents, *children])
+            foretold = self.foretold(described, sparsity, masks)
+        best: NDArray[np.bool_] = masks[np.argmax(foretold)]
         return best
 
     def foretold(self, described: Described, sparsity: float, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -182,28 +210,6 @@ def noise_of(described: Described, rng: np.random.Generator) -> NDArray[np.float
     return noise
 
 
-def kept_of(widths: tuple[int, ...], sparsity: float, floor: int) -> int:
-    """Returns how many channels a mask keeps.
-
-    Raises:
-        InputError: The floor leaves no room for the sparsity.
-    """
-    total, least = sum(widths), sum(min(floor, width) for width in widths)
-    kept = max(round((1.0 - sparsity) * total), 1)
-    if kept < least:
-        most = np.floor((1 - least / total) * 1e4) / 1e4
-        raise InputError(
-            f"sparsity {sparsity:g} of {total} channels keeps {kept}, but floor = {floor} keeps {least} in "
-            f"{len(widths)} layers; the most is {most:.4f}. Lower sparsity or floor."
-        )
-    return kept
-
-
-def least_of(widths: tuple[int, ...], sparsity: float, floor: int) -> int:
-    """Returns how many channels a mask keeps, or as many as the floor keeps in any case."""
-    return max(round((1.0 - sparsity) * sum(widths)), sum(min(floor, width) for width in widths), 1)
-
-
 def shift(logits: NDArray[np.float64], kept: int) -> NDArray[np.float64]:
     """Returns by how much logits (..., channels) have to be shifted so that their probabilities sum up to `kept`."""
     low = -_LIMIT - logits.max(axis=-1, keepdims=True)
@@ -213,18 +219,6 @@ def shift(logits: NDArray[np.float64], kept: int) -> NDArray[np.float64]:
         few = _sigmoid(logits + middle).sum(axis=-1, keepdims=True) < kept
         low, high = np.where(few, middle, low), np.where(few, high, middle)
     return np.asarray((low + high) / 2)
-
-
-def largest(values: NDArray[Any], described: Described, kept: int, floor: int) -> NDArray[np.bool_]:
-    """Returns the mask of so many channels with the largest values, among them the `floor` best of each layer."""
-    order = np.argsort(-values, kind="stable")
-    layer_of = described.layer_of
-    first = np.zeros(values.size, bool)
-    for layer in range(len(described.widths)):
-        first[order[layer_of[order] == layer][:floor]] = True
-    mask = first.copy()
-    mask[order[~first[order]][: kept - int(first.sum())]] = True
-    return mask
 
 
 def _means(values: Array, described: Described) -> Array:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from fedcompress.data.dataset import cache_folder
 from fedcompress.errors import InputError
 from fedcompress.masks import ranking
+from fedcompress.masks.drawing import largest, least_of
 from fedcompress.masks.features import Described
-from fedcompress.masks.proposer import TRIES, Proposer, largest, least_of, noise_of, read_proposer
+from fedcompress.masks.proposer import TRIES, Proposer, noise_of, read_proposer
 from fedcompress.masks.ranking import Count
 from fedcompress.models import channels
 from fedcompress.models.architecture import ModelSpec
@@ -34,6 +35,9 @@ MISSING = (
     'some minutes, which proposer = "quick" then names'
 )
 """What is said where none is named."""
+
+FIRST = 1e6
+"""Added to the values of channels that are to go last."""
 
 Order = list[tuple[int, int]]
 
@@ -81,7 +85,7 @@ def proposed(
     nested: bool = False,
     tries: int = TRIES,
 ) -> Kept:
-    """Returns a draw: of several the one of which the accuracy head foretells most.
+    """Returns a draw: of several, and of those bred from them, the one of which the accuracy head foretells most.
 
     Args:
         proposer: What proposes.
@@ -100,8 +104,9 @@ def proposed(
     def values_at(of_channels: float, which: slice | int) -> NDArray[np.float64]:
         return proposer.budgeted(described, of_channels, noise[which]) + chance[which]
 
-    def order_at(of_channels: float, which: int) -> Order:
+    def order_at(of_channels: float, which: int, first: NDArray[np.bool_] | None = None) -> Order:
         values = values_at(of_channels, which)
+        values += 0.0 if first is None else FIRST * first
         return ranking.removal_order(np.split(values, np.cumsum(described.widths)[:-1]), floor)
 
     def kept_by(which: int) -> Kept:
@@ -111,16 +116,17 @@ def proposed(
             of_channels = ranking.reached(spec, kept, "channels")
         return kept
 
-    def foretold_at(of_channels: float) -> NDArray[np.float64]:
+    def masks_at(of_channels: float) -> NDArray[np.bool_]:
         kept = least_of(described.widths, of_channels, floor)
-        masks = [largest(values, described, kept, floor) for values in values_at(of_channels, slice(None))]
-        return proposer.foretold(described, of_channels, np.array(masks))
+        return np.array([largest(values, described, kept, floor) for values in values_at(of_channels, slice(None))])
 
-    looked_at = JUDGED if nested else (ranking.reached(spec, kept_by(0), "channels"),)
-    best = int(np.argmax(np.mean([foretold_at(of) for of in looked_at], axis=0)))
     if nested:
+        best = int(np.argmax(np.mean([proposer.foretold(described, of, masks_at(of)) for of in JUDGED], axis=0)))
         return ranking.prefix_kept(spec, _nested(described, partial(order_at, which=best)), sparsity, count)
-    return kept_by(best)
+    of_channels = ranking.reached(spec, kept_by(0), "channels")
+    best_mask = proposer.improved(described, of_channels, masks_at(of_channels), rng, floor)
+    # Weights may ask for some channels more or less than were kept: then values decide.
+    return ranking.prefix_kept(spec, order_at(of_channels, 0, best_mask), sparsity, count)
 
 
 def _nested(described: Described, order_at: Callable[[float], Order]) -> Order:
