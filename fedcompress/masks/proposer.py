@@ -5,7 +5,7 @@ milliseconds. A set encoder: each channel goes through the same small network, w
 layer, and noise; so it fits any number of layers and channels. A budget layer shifts the logits until the expected
 number of channels kept is what was asked. A draw keeps those with the largest sums of logit and logistic noise, as many
 as asked, which are Bernoulli draws given their sum; each layer keeps its `floor` best ones in any case. Of several such
-masks, and of some that are bred from them, the accuracy head of the discriminator chooses one.
+masks the accuracy head of the discriminator chooses one.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from numpy.typing import NDArray
 
 from fedcompress.errors import InputError
 from fedcompress.files import open_to_read
-from fedcompress.masks.drawing import bred, kept_of, largest
+from fedcompress.masks.drawing import kept_of, largest
 from fedcompress.masks.features import FEATURES, Described
 from fedcompress.masks.head import HIDDEN, foretold, head_shapes
 
 VERSION = 2
 NOISE = 8
 """Numbers of noise for each layer, the first half of which all layers share."""
-TRIES, GENERATIONS, PARENTS = 32, 15, 6
-"""Masks that the accuracy head chooses a draw from; how often those are bred that it foretells most of; how many."""
+TRIES = 32
+"""Masks of which a draw is the one that the accuracy head foretells most of."""
+TEMPERATURE = 0.5
+"""Of the logistic noise of a draw, which is 1 in training: likelier masks are better ones."""
 BISECTIONS = 50
 _LIMIT = 40.0
 """Of the shift that the budget layer looks for, beyond the largest logit."""
@@ -84,13 +86,7 @@ class Proposer:
         return _sigmoid(self.budgeted(described, sparsity, noise))
 
     def draw(
-        self,
-        described: Described,
-        sparsity: float,
-        rng: np.random.Generator,
-        floor: int = 1,
-        tries: int = TRIES,
-        generations: int = GENERATIONS,
+        self, described: Described, sparsity: float, rng: np.random.Generator, floor: int = 1, tries: int = TRIES
     ) -> NDArray[np.bool_]:
         """Returns a mask (channels,) that keeps as many channels as were asked for.
 
@@ -99,36 +95,16 @@ class Proposer:
             sparsity: Fraction of the channels that go.
             rng: Draws.
             floor: Channels that each layer keeps in any case.
-            tries: Masks of the generator that the head chooses from; 1: it has no say.
-            generations: How often those of which the head foretells most are bred.
+            tries: Masks of the generator of which it is the one that the head foretells most of.
 
         Raises:
             InputError: The floor leaves no room for the sparsity.
         """
         kept = kept_of(described.widths, sparsity, floor)
         noise = np.array([noise_of(described, rng) for _ in range(tries)])
-        values = self.budgeted(described, sparsity, noise) + rng.logistic(size=(tries, sum(described.widths)))
+        values = self.budgeted(described, sparsity, noise) + chance_of(described, rng, tries)
         masks = np.array([largest(of_draw, described, kept, floor) for of_draw in values])
-        return self.improved(described, sparsity, masks, rng, floor, generations if tries > 1 else 0)
-
-    def improved(
-        self,
-        described: Described,
-        sparsity: float,
-        masks: NDArray[np.bool_],
-        rng: np.random.Generator,
-        floor: int,
-        generations: int = GENERATIONS,
-    ) -> NDArray[np.bool_]:
-        """Returns the mask of which the head foretells most, of (masks, channels) and those that are bred from them."""
-        foretold = self.foretold(described, sparsity, masks)
-        for _ in range(generations):
-            parents = list(masks[np.argsort(-foretold, kind="stable")[:PARENTS]])
-            kept = int(masks[0].sum())
-            children = [bred(parents, described, kept, floor, rng) for _ in range(len(masks) - len(parents))]
-            masks = np.array([*parents, *children])
-            foretold = self.foretold(described, sparsity, masks)
-        best: NDArray[np.bool_] = masks[np.argmax(foretold)]
+        best: NDArray[np.bool_] = masks[np.argmax(self.foretold(described, sparsity, masks))]
         return best
 
     def foretold(self, described: Described, sparsity: float, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -208,6 +184,11 @@ def noise_of(described: Described, rng: np.random.Generator) -> NDArray[np.float
     noise = rng.standard_normal((len(described.widths), NOISE))
     noise[:, : NOISE // 2] = noise[0, : NOISE // 2]
     return noise
+
+
+def chance_of(described: Described, rng: np.random.Generator, draws: int) -> NDArray[np.float64]:
+    """Returns what is added to the logits of draws, (draws, channels)."""
+    return TEMPERATURE * rng.logistic(size=(draws, sum(described.widths)))
 
 
 def shift(logits: NDArray[np.float64], kept: int) -> NDArray[np.float64]:

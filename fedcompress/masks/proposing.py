@@ -16,7 +16,7 @@ from fedcompress.errors import InputError
 from fedcompress.masks import ranking
 from fedcompress.masks.drawing import largest, least_of
 from fedcompress.masks.features import Described
-from fedcompress.masks.proposer import TRIES, Proposer, noise_of, read_proposer
+from fedcompress.masks.proposer import TRIES, Proposer, chance_of, noise_of, read_proposer
 from fedcompress.masks.ranking import Count
 from fedcompress.models import channels
 from fedcompress.models.architecture import ModelSpec
@@ -35,9 +35,6 @@ MISSING = (
     'some minutes, which proposer = "quick" then names'
 )
 """What is said where none is named."""
-
-FIRST = 1e6
-"""Added to the values of channels that are to go last."""
 
 Order = list[tuple[int, int]]
 
@@ -85,7 +82,7 @@ def proposed(
     nested: bool = False,
     tries: int = TRIES,
 ) -> Kept:
-    """Returns a draw: of several, and of those bred from them, the one of which the accuracy head foretells most.
+    """Returns a draw: of several the one of which the accuracy head foretells most.
 
     Args:
         proposer: What proposes.
@@ -99,14 +96,13 @@ def proposed(
         tries: How many the head chooses from.
     """
     noise = np.array([noise_of(described, rng) for _ in range(tries)])
-    chance = rng.logistic(size=(tries, sum(described.widths)))
+    chance = chance_of(described, rng, tries)
 
     def values_at(of_channels: float, which: slice | int) -> NDArray[np.float64]:
         return proposer.budgeted(described, of_channels, noise[which]) + chance[which]
 
-    def order_at(of_channels: float, which: int, first: NDArray[np.bool_] | None = None) -> Order:
+    def order_at(of_channels: float, which: int) -> Order:
         values = values_at(of_channels, which)
-        values += 0.0 if first is None else FIRST * first
         return ranking.removal_order(np.split(values, np.cumsum(described.widths)[:-1]), floor)
 
     def kept_by(which: int) -> Kept:
@@ -116,17 +112,16 @@ def proposed(
             of_channels = ranking.reached(spec, kept, "channels")
         return kept
 
-    def masks_at(of_channels: float) -> NDArray[np.bool_]:
+    def foretold_at(of_channels: float) -> NDArray[np.float64]:
         kept = least_of(described.widths, of_channels, floor)
-        return np.array([largest(values, described, kept, floor) for values in values_at(of_channels, slice(None))])
+        masks = [largest(values, described, kept, floor) for values in values_at(of_channels, slice(None))]
+        return proposer.foretold(described, of_channels, np.array(masks))
 
+    looked_at = JUDGED if nested else (ranking.reached(spec, kept_by(0), "channels"),)
+    best = int(np.argmax(np.mean([foretold_at(of) for of in looked_at], axis=0)))
     if nested:
-        best = int(np.argmax(np.mean([proposer.foretold(described, of, masks_at(of)) for of in JUDGED], axis=0)))
         return ranking.prefix_kept(spec, _nested(described, partial(order_at, which=best)), sparsity, count)
-    of_channels = ranking.reached(spec, kept_by(0), "channels")
-    best_mask = proposer.improved(described, of_channels, masks_at(of_channels), rng, floor)
-    # Weights may ask for some channels more or less than were kept: then values decide.
-    return ranking.prefix_kept(spec, order_at(of_channels, 0, best_mask), sparsity, count)
+    return kept_by(best)
 
 
 def _nested(described: Described, order_at: Callable[[float], Order]) -> Order:

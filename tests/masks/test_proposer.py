@@ -32,31 +32,28 @@ def proposer(**about: Any) -> Proposer:
 def test_probabilities_sum_up_to_what_was_asked_and_draws_keep_it(sparsity: float) -> None:
     made, kept = proposer(), round((1 - sparsity) * 19)
     assert made.probabilities(NETWORK, sparsity, np.zeros((3, NOISE))).sum() == pytest.approx(kept)
-    draws = [made.draw(NETWORK, sparsity, np.random.default_rng(seed), generations=1) for seed in range(20)]
+    draws = [made.draw(NETWORK, sparsity, np.random.default_rng(seed)) for seed in range(20)]
     assert {int(mask.sum()) for mask in draws} == {kept}
     assert all(of_layer.any() for mask in draws for of_layer in NETWORK.kept(mask))
     assert len({mask.tobytes() for mask in draws}) > 1
-    again = made.draw(NETWORK, sparsity, np.random.default_rng(3), generations=1)
+    again = made.draw(NETWORK, sparsity, np.random.default_rng(3))
     assert again.tobytes() == draws[3].tobytes()
 
 
-def test_a_draw_is_of_what_is_tried_and_bred_the_mask_of_which_the_head_foretells_most() -> None:
+def test_a_draw_is_the_try_of_which_the_head_foretells_most() -> None:
     """A head that counts what the widest layer keeps, and a generator without a preference: 10 stay, 2 by the floor."""
     weights = {name: np.zeros(shape, np.float32) for name, shape in shapes().items()}
     head = {name: np.zeros(shape, np.float32) for name, shape in head_shapes().items()}
     head["layer"][-3, 0] = head["network"][HIDDEN, 0] = head["part"][0, 0] = 1.0
     made = Proposer(weights, head, np.zeros(len(FEATURES)), np.ones(len(FEATURES)), {})
 
-    def widest(tries: int, generations: int) -> int:
-        rng = np.random.default_rng(1)
-        mask = made.draw(NETWORK, 0.5, rng, tries=tries, generations=generations)
+    def widest(tries: int) -> int:
+        mask = made.draw(NETWORK, 0.5, np.random.default_rng(1), tries=tries)
         assert mask.sum() == 10
         return max(int(k.sum()) for k in NETWORK.kept(mask))
 
-    assert widest(1, 0) < 8
-    assert widest(7, 0) < 8
-    assert widest(200, 0) == 8
-    assert widest(7, 30) == 8
+    assert widest(1) < 8
+    assert widest(200) == 8
 
 
 def test_the_order_of_a_layers_channels_says_nothing() -> None:
