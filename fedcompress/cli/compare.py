@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fedcompress.cli.arguments import CompareArguments
@@ -23,7 +25,9 @@ def command(args: CompareArguments) -> None:
     if not args.any_data:
         check_same_task(runs.runs)
     chosen = [name for text in args.figures for name in text.split(",") if name]
-    comparisons = compare_blocks(runs, by=args.by, baselines=args.baseline, figures=chosen, target=args.target)
+    made = compare_blocks(runs, by=args.by, baselines=args.baseline, figures=chosen, target=args.target)
+    command = shlex.join(["fedcompress", *sys.argv[1:]])
+    comparisons = [replace(comparison, command=command) for comparison in made]
     failures = []
     if args.fail_if is not None:
         for comparison in comparisons:
@@ -35,6 +39,8 @@ def command(args: CompareArguments) -> None:
         show_comparison(comparisons[0], tables.to_json(comparisons[0]), as_json=args.json)
     else:
         _show_several(comparisons, as_json=args.json)
+    if not args.json:
+        console().print(comparisons[0].origin, style="dim", soft_wrap=True)
     if failed := [str(failure) for failure in failures if failure]:
         raise ComparisonError("\n".join(failed))
 
