@@ -37,8 +37,8 @@ def command(args: ResumeArguments) -> None:
     scenario = Scenario.load(path / "scenario.toml")
     if scenario.sweep is None:
         with resumable(path, "scenario.toml"):
-            show_run(scenario.name, lambda display: resume_one(path, display), as_json=args.json)
+            show_run(scenario.name, lambda display: resume_one(path, display), args)
         return
     options = Options.of(directory.read_json("options.json"), path / "options.json")
     with resumable(path, "scenario.toml"):
-        show_sweep(path.name, carry_out(scenario, path, options, ProgressDisplay, SweepDisplay), as_json=args.json)
+        show_sweep(path.name, carry_out(scenario, path, options, ProgressDisplay, SweepDisplay), args)

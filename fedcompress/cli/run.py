@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fedcompress.cli.arguments import RunArguments
-from fedcompress.cli.compare import show_comparison
-from fedcompress.cli.output import resumable, show
+from fedcompress.cli.arguments import ResumeArguments, RunArguments
+from fedcompress.cli.compare import show_comparison, words
+from fedcompress.cli.output import explain, resumable, show
 from fedcompress.errors import RunError
 from fedcompress.launch import run_one
 from fedcompress.options import Options
@@ -38,20 +38,23 @@ def command(args: RunArguments) -> None:
     )
     with new_directory(scenario.name, args.out) as path, resumable(path, "scenario.toml"):
         if scenario.sweep is None:
-            show_run(scenario.name, lambda display: run_one(scenario, path, options, display), as_json=args.json)
+            show_run(scenario.name, lambda display: run_one(scenario, path, options, display), args)
         else:
             begin(scenario, path, options)
-            show_sweep(path.name, carry_out(scenario, path, options, ProgressDisplay, SweepDisplay), as_json=args.json)
+            show_sweep(path.name, carry_out(scenario, path, options, ProgressDisplay, SweepDisplay), args)
 
 
-def show_run(name: str, run: Callable[[Observer], Summary], *, as_json: bool) -> None:
+def show_run(name: str, run: Callable[[Observer], Summary], args: RunArguments | ResumeArguments) -> None:
     """Carries out a run, with what is seen meanwhile, and prints its summary."""
     with ProgressDisplay(name) as display:
         summary = run(display)
-    show(summary, summary_table(summary), as_json=as_json)
+    table = summary_table(summary)
+    show(summary, table, as_json=args.json)
+    if args.explain and not args.json:
+        explain([*table.columns, "up", "down", "own data", "worst tenth"])
 
 
-def show_sweep(name: str, result: SweepResult, *, as_json: bool) -> None:
+def show_sweep(name: str, result: SweepResult, args: RunArguments | ResumeArguments) -> None:
     """Prints the comparison of a sweep's runs.
 
     Raises:
@@ -59,8 +62,11 @@ def show_sweep(name: str, result: SweepResult, *, as_json: bool) -> None:
     """
     table: dict[str, Any] = {"run": name, "variants": result.rows}
     if result.comparison is None:
-        show(table, f"no run of {counted(len(result.rows), 'variant')} is completed", as_json=as_json)
+        show(table, f"no run of {counted(len(result.rows), 'variant')} is completed", as_json=args.json)
     else:
-        show_comparison(result.comparison, table | {"comparison": tables.to_json(result.comparison)}, as_json=as_json)
+        comparison = tables.to_json(result.comparison)
+        show_comparison(result.comparison, table | {"comparison": comparison}, as_json=args.json)
+        if args.explain and not args.json:
+            explain(words([result.comparison]))
     if result.problems:
         raise RunError("\n".join(result.problems))
