@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 _DEPLOYED = (
-    "accuracy on the test set of what a device runs: the global model under the client's mask and rounding, its group's "
-    "tier, or the client's own model"
+    "accuracy on the test set of what a device runs: the global model under the client's mask and rounding, its "
+    "group's tier, or the client's own model"
 )
 _GLOBAL = "accuracy on the test set of the global model, which devices that prune or round cannot run as it is"
 _OWN_DATA = (
@@ -16,13 +16,13 @@ _OWN_MODELS = (
     "accuracy of the model that each client keeps, on test examples distributed as its own data: mean over clients"
 )
 _PERSONAL = (
-    "accuracy of what a device runs after one more local epoch, on test examples distributed as its client's data: mean "
-    "over clients"
+    "accuracy of what a device runs after one more local epoch, on test examples distributed as its client's data: "
+    "mean over clients"
 )
 _WORST_TENTH = "mean over the tenth of the clients that fares worst, each on its own distribution"
 _WORST_GROUP = "deployed accuracy of the group that fares worst"
-_UP = "bytes of all messages from clients to the server so far or in all, envelopes included, as handed to Flower"
-_DOWN = "bytes of all messages from the server to clients so far or in all, envelopes included, as handed to Flower"
+_UP = "bytes of all messages from clients to the server in all, envelopes included, as handed to Flower"
+_DOWN = "bytes of all messages from the server to clients in all, envelopes included, as handed to Flower"
 _DEFLATED = "bytes of a client's model, masks applied, as float32 and deflated: mean over clients"
 _BOUND = "entropy of what the receiver did not know: fewer bytes would not tell it, if symbols are independent"
 MEANINGS: Mapping[str, str] = {
