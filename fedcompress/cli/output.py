@@ -34,6 +34,12 @@ def explain(words: Iterable[str]) -> None:
         screen.print(line, style="dim")
 
 
+def tell(text: str) -> None:
+    """Says on a terminal what only a person who waits there wants to know."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr)
+
+
 @contextmanager
 def resumable(path: Path, needed: str) -> Iterator[None]:
     """Says where the results are; or how to go on, if something was begun: if the file `needed` is in the directory."""

@@ -286,6 +286,12 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
     return [_record(comparison, row, cell) for row in comparison.rows for cell in row.cells.values()]
 
 
+def all_records(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Returns the records of comparisons, with their blocks if there are several."""
+    several = len(comparisons) > 1
+    return [({"block": c.block} if several else {}) | record for c in comparisons for record in records(c)]
+
+
 def _record(comparison: Comparison, row: Row, cell: Cell) -> dict[str, Any]:
     parts = ("std", "low", "high", "difference", "difference_low", "difference_high")
     return {
@@ -429,9 +435,7 @@ def _written(comparisons: Sequence[Comparison], suffix: str) -> str:
     if suffix == ".json":
         return as_json(all_as_json(comparisons))
     if suffix == ".csv":
-        rows = [
-            ({"block": c.block} if len(comparisons) > 1 else {}) | record for c in comparisons for record in records(c)
-        ]
+        rows = all_records(comparisons)
         return as_csv(rows, rows[0])
     if suffix == ".html":
         return to_html(comparisons)

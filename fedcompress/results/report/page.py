@@ -11,7 +11,7 @@ from types import ModuleType
 
 from fedcompress.errors import InputError, described
 from fedcompress.files import check_output, write_text
-from fedcompress.page.blocks import Section, Text, has_content
+from fedcompress.page.blocks import Panel, Section, Text, has_content
 from fedcompress.page.shell import html
 from fedcompress.results.compare.comparison import compare
 from fedcompress.results.compare.tables import CLASSES
@@ -69,6 +69,12 @@ def make_page(found: FoundRuns, *, target: float | None = None, baseline: str | 
     problems: list[str] = []
     page = html("fedcompress report", title, [top, *_sections(shown, problems)], lead(shown), CLASSES)
     return page, problems
+
+
+def plots(found: FoundRuns, *, baseline: str | None = None) -> list[Panel]:
+    """Returns the plots of the page that have something to show, from top to bottom."""
+    shown = Shown(found.variants, compare(found, baseline=baseline))
+    return [block for section in _sections(shown, []) for block in section.blocks if isinstance(block, Panel)]
 
 
 def _sections(shown: Shown, problems: list[str]) -> Iterator[Section]:
