@@ -21,8 +21,8 @@ _PERSONAL = (
 )
 _WORST_TENTH = "mean over the tenth of the clients that fares worst, each on its own distribution"
 _WORST_GROUP = "deployed accuracy of the group that fares worst"
-_UP = "bytes of all messages from clients to the server in all, envelopes included, as handed to Flower"
-_DOWN = "bytes of all messages from the server to clients in all, envelopes included, as handed to Flower"
+_UP = "bytes of all messages from clients to the server, envelopes included, as they were handed to Flower"
+_DOWN = "bytes of all messages from the server to clients, envelopes included, as they were handed to Flower"
 _DEFLATED = "bytes of a client's model, masks applied, as float32 and deflated: mean over clients"
 _BOUND = "entropy of what the receiver did not know: fewer bytes would not tell it, if symbols are independent"
 MEANINGS: Mapping[str, str] = {
@@ -32,6 +32,7 @@ MEANINGS: Mapping[str, str] = {
     "global": _GLOBAL,
     "global accuracy": _GLOBAL,
     "global model": _GLOBAL,
+    "own": _OWN_MODELS,
     "own models": _OWN_MODELS,
     "own models, worst tenth": _WORST_TENTH,
     "personal": _PERSONAL,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fedcompress.errors import RunError
 from fedcompress.experiment import Experiment
 from fedcompress.groups import ClientInfo
 from fedcompress.link.client import kept_model
@@ -54,8 +55,8 @@ def export_client_models(
             model.save(path)
     if without:
         with optional(f"models/{FOLDER} of {cut_list(without)}", missing):
-            raise LookupError(
-                "they have trained none yet, or keep it on nodes of their own, or of another architecture"
+            raise RunError(
+                "they have trained none yet, or keep it on nodes of their own, or it is of another architecture"
             )
 
 
