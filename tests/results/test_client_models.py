@@ -90,5 +90,4 @@ def test_a_client_that_has_trained_no_model_yet_is_said(tmp_path: Path, capsys: 
     without = [str(client) for client in range(4) if file_of(client, 4) not in there]
     (line,) = summary["missing"]
     assert line.startswith(f"no models/clients of {', '.join(without)}: they have trained none yet, or keep it on")
-    )
     assert line in capsys.readouterr().err
