@@ -183,10 +183,11 @@ class Scenario(Document):
 
 
 def deciding(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a scenario's table, of whatever version, without what decides no result: trackers and TFLite files."""
+    """Returns a scenario's table, of whatever version, without what decides no result: trackers and files of models."""
     decisive = {key: value for key, value in table.items() if key != "tracking"}
     if isinstance(evaluation := decisive.get("evaluation"), Mapping):
-        decisive["evaluation"] = {key: value for key, value in evaluation.items() if key != "tflite"}
+        files = ("tflite", "client_models")
+        decisive["evaluation"] = {key: value for key, value in evaluation.items() if key not in files}
     return decisive
 
 

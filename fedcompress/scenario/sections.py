@@ -397,6 +397,11 @@ class EvaluationSettings(Section):
     own_every: Positive = Field(
         1, description="rounds between tests, on the whole test set, of clients' own models where they have such"
     )
+    client_models: bool = Field(
+        False,
+        description="write the model of each client at the end, models/clients/NN.keras: the one that it keeps, or "
+        "what its device runs; it changes no result",
+    )
     tflite: bool = Field(True, description="convert the final models to TFLite; it changes no result")
 
 
