@@ -127,6 +127,10 @@ class ReportArguments:
     out: Annotated[
         Path | None, Option(metavar="FILE", help="The page; default: report.html in the first directory.")
     ] = None
+    figures: Annotated[
+        Path | None,
+        Option(metavar="DIR", help="Draw the plots for a paper as well: SVG, PDF, PNG, one and two columns wide."),
+    ] = None
     target: Target = None
     baseline: Baseline = None
 

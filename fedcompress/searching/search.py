@@ -167,8 +167,8 @@ def _concluded(scenario: Scenario, path: Path, made: Sequence[Trial]) -> SearchR
     chosen, settings = _tried(scenario, best.params), _settings(scenario)
     seeds = ", ".join(map(str, settings.seeds))
     header = (
-        f"# Best of {counted(len(made), 'trial')}, trial {best.number}: {settings.by} accuracy {best.accuracy:.4f} on the "
-        f"server's validation data, mean over seeds {seeds}.\n# {best.settings}\n# Report it on other seeds.\n"
+        f"# Best of {counted(len(made), 'trial')}, trial {best.number}: {settings.by} accuracy {best.accuracy:.4f} on "
+        f"the server's validation data, mean over seeds {seeds}.\n# {best.settings}\n# Report it on other seeds.\n"
     )
     text = header + tomli_w.dumps(chosen.model_dump(mode="json", exclude_none=True, exclude_defaults=True))
     RunDirectory(path).write_text(BEST, text)

@@ -167,7 +167,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "its own seed": ({"search.seeds": [1, 101]}, "search.seeds: received 1, the scenario's own seed"),
     "no seeds": ({"search.seeds": []}, "search.seeds: received []"),
     "a seed twice": ({"search.seeds": [101, 101]}, "search: seeds have to differ"),
-    "no validation data": ({"data.server_validation": 0.0}, "search: is by validation data, but data.server_validation"),
+    "no validation data": (
+        {"data.server_validation": 0.0},
+        "search: is by validation data, but data.server_validation",
+    ),
     "a sweep as well": ({"sweep.seeds": [1, 2]}, "search: there is a sweep as well"),
     "an empty space": ({"search.space": {}}, "search: space: is empty"),
     "a value": ({"search.space": {RATE: 0.1}}, f"search: space.{RATE}: received 0.1; expected a list of values, as in"),
@@ -196,7 +199,10 @@ def test_bad_input_is_named(searched: dict[str, Any], case: str) -> None:
     [
         ({"training.epohcs": [1, 2]}, "search.space, training.epohcs = 1: training.epohcs: unknown key. Did you mean"),
         ({RATE: {"low": -1.0, "high": 1.0}}, f"search.space, {RATE} = -1.0: {RATE}: received -1.0"),
-        ({"groups.dense.client": ["sgd", "fedporx"]}, "search.space, groups.dense.client = fedporx: groups.dense.client"),
+        (
+            {"groups.dense.client": ["sgd", "fedporx"]},
+            "search.space, groups.dense.client = fedporx: groups.dense.client",
+        ),
     ],
 )
 def test_a_space_that_leads_nowhere_is_refused_before_anything_runs(
