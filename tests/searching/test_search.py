@@ -167,10 +167,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "its own seed": ({"search.seeds": [1, 101]}, "search.seeds: received 1, the scenario's own seed"),
     "no seeds": ({"search.seeds": []}, "search.seeds: received []"),
     "a seed twice": ({"search.seeds": [101, 101]}, "search: seeds have to differ"),
-    "no validation data": (
-        {"data.server_validation": 0.0},
-        "search: is by validation data, but data.server_validation",
-    ),
+    "no validation data": ({"data.server_validation": 0.0}, "search: is by validation data, but data.server"),
     "a sweep as well": ({"sweep.seeds": [1, 2]}, "search: there is a sweep as well"),
     "an empty space": ({"search.space": {}}, "search: space: is empty"),
     "a value": ({"search.space": {RATE: 0.1}}, f"search: space.{RATE}: received 0.1; expected a list of values, as in"),
