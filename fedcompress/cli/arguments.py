@@ -136,6 +136,14 @@ class ReportArguments:
 
 
 @dataclass(frozen=True)
+class ProvenanceArguments:
+    """Say what runs or sweeps were made with, as a paragraph for an appendix: versions, seeds, data, machine, digests."""
+
+    runs: RunNames
+    latex: Annotated[bool, Option("--latex", help="Escape it for LaTeX.")] = False
+
+
+@dataclass(frozen=True)
 class DistillArguments:
     """Train a student by knowledge distillation, several ways, and compare them with plain training."""
 
