@@ -137,7 +137,7 @@ class ReportArguments:
 
 @dataclass(frozen=True)
 class ProvenanceArguments:
-    """Say what runs or sweeps were made with, as a paragraph for an appendix: versions, seeds, data, machine, digests."""
+    """Say what runs were made with, as a paragraph for an appendix: versions, seeds, data, machine, digests."""
 
     runs: RunNames
     latex: Annotated[bool, Option("--latex", help="Escape it for LaTeX.")] = False

@@ -191,16 +191,17 @@ class Evaluator:
     def confusion(self, state: State) -> dict[str, NDArray[np.int64]]:
         """Returns, for each group whose devices' models the server has, (classes, classes) counts on the test set.
 
-        A row is a class, a column what its examples were taken for; of several models that differ, their sum.
+        A row is a class, a column what its examples were taken for; of clients' models that differ, their sum.
         """
         dataset, found = self._experiment.data.dataset, {}
         for name, group in self._experiment.groups.items():
             spec = self._offered.deployed_model(state, group)
-            taken_for = [self._bench.test(spec, weights).predicted for _, weights in self._offered.sample(state, group)]
-            if taken_for:
+            tests = [self._bench.test(spec, weights) for _, weights in self._offered.sample(state, group)]
+            if tests:
+                differ = any(test is not tests[0] for test in tests)
                 counts = np.zeros((dataset.classes, dataset.classes), np.int64)
-                for predicted in taken_for:
-                    np.add.at(counts, (dataset.y_test, predicted), 1)
+                for test in tests if differ else tests[:1]:
+                    np.add.at(counts, (dataset.y_test, test.predicted), 1)
                 found[name] = counts
         return found
 

@@ -23,7 +23,7 @@ DIGITS = 12
 
 
 def paragraph(found: FoundRuns) -> str:
-    """Returns the provenance of runs in sentences: what, on which data and seeds, with which versions and machine, when.
+    """Returns the provenance of runs in sentences: what, on which data and seeds, with which versions, where and when.
 
     What differs between runs is listed. Digests are cut; they are whole in each run's `provenance.json`.
     """
