@@ -76,7 +76,7 @@ class SearchSettings(Section):
 
     @property
     def dimensions(self) -> dict[str, Dimension]:
-        """Dotted key -> what is tried of it, by the names of the keys: a file that is written anew has another order."""
+        """Dotted key -> what is tried of it, sorted: a file that is written anew has another order."""
         return dict(sorted(_dimensions(self.space, "")))
 
     @model_validator(mode="after")
