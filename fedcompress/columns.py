@@ -13,7 +13,7 @@ SERVER = frozenset(
 )
 """Of a client's row: what the server writes, besides the figures of modelled devices, which begin with `MODELLED`."""
 MEASURED = frozenset(
-    {"examples", "seconds", "multiply_adds", "sparsity", "parameters", "compressed_bytes", "accuracy"}
+    {"examples", "seconds", "graph_seconds", "multiply_adds", "sparsity", "parameters", "compressed_bytes", "accuracy"}
     | {"test_accuracy", "test_loss", "validation_accuracy"}
 )
 """Of a client's row: what our client app measures, whatever the client strategy does."""

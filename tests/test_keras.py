@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import tempfile
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -65,3 +67,22 @@ def _doubled(x: int) -> float:
     if x > 1:
         x = x * 2
     return 1 / x
+
+
+def test_seconds_of_building_count_once_where_one_thing_is_built_inside_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten seconds pass between any two looks at the clock: an outer block with two inner ones has 50."""
+    monkeypatch.setattr(keras.time, "perf_counter", itertools.count(0, 10).__next__)
+    before = keras.building_seconds()
+    with keras.building():
+        for key in ("one", "two", "two"):
+            keras.compiled(("test", key), object)
+    assert keras.building_seconds() - before == 50
+    keras.compiled(("test", "one"), object)
+    assert keras.building_seconds() - before == 50
+    found: list[float] = []
+    thread = Thread(target=lambda: found.append(keras.building_seconds()))
+    thread.start()
+    thread.join()
+    assert found == [0.0]

@@ -100,6 +100,8 @@ class Scenario(Document):
             del table["data"]["partition_params"]
         if self.data.normalise == "none":
             del table["data"]["normalise"]
+        if self.training.precision == "float32":
+            del table["training"]["precision"]
         if self.sweep is not None:
             del table["sweep"]["grid"]  # it has become variants
         return table
