@@ -116,7 +116,7 @@ class RunResult:
         if not path.exists():
             return None
         table = self._checked(path.name, FEDERATION)
-        keys = ("groups", "labels", "accuracies", "personal")
+        keys = ("groups", "labels", "accuracies", "personal", "own")
         if len({len(table[key]) for key in keys if isinstance(table.get(key), list)}) > 1:
             raise InputError(f"{path}: groups, labels and accuracies are not of the same clients; {EXPECTED}.")
         return table

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from fedcompress.judged import JudgedName
 from fedcompress.scenario.grid import with_grid
 
 
@@ -371,6 +372,12 @@ class EvaluationSettings(Section):
     """`[evaluation]`: what is measured besides the global model, which is tested after every round, and when. What is
     measured every so many rounds is measured after the last one, too."""
 
+    judged: JudgedName = Field(
+        "deployed",
+        description="by which accuracy a run is judged in verdicts, plots, tables and early stop: deployed is that of "
+        "what devices run; global, of the global model; own, of the models that clients keep, each on its own "
+        "distribution; personal, of what devices run after one more local epoch, each on its client's own distribution",
+    )
     deployed_every: Positive | None = Field(
         None,
         description="rounds between tests of what devices run; default: 1 if that is estimated to cost at most a tenth "
@@ -396,10 +403,10 @@ class StopSettings(Section):
     """`[stop]`: what ends a run before its last round. Accuracy is that on the server's validation data, never on the
     test set, and counts from the round on in which every group is at its full sparsity."""
 
-    by: Literal["global", "deployed"] = Field(
-        "global",
-        description="whose accuracy: the global model's, or that of what devices run, in the rounds of "
-        "evaluation.deployed_every",
+    by: JudgedName | None = Field(
+        None,
+        description="whose accuracy, as in evaluation.judged, in the rounds in which it is measured; default: that of "
+        "evaluation.judged, and global where that is deployed",
     )
     patience: Positive | None = Field(None, description="tested rounds without a gain of min_delta in accuracy")
     min_delta: Fraction = Field(0.001, description="a smaller gain counts as none")

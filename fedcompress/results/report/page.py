@@ -74,7 +74,13 @@ def make_page(found: FoundRuns, *, target: float | None = None, baseline: str | 
 def _sections(shown: Shown, problems: list[str]) -> Iterator[Section]:
     """Yields the sections of the folder `sections` that have something to show, by their places."""
     modules = [import_module(f"{sections.__name__}.{module.name}") for module in iter_modules(sections.__path__)]
-    for module in sorted(modules, key=lambda module: module.PLACE):
+    judged, first = shown.comparison.headline.name, min(m.PLACE for m in modules if hasattr(m, "JUDGED_BY"))
+
+    def place(module: ModuleType) -> float:
+        """Where a section stands: that of what the runs are judged by, before those of other accuracies."""
+        return first - 0.5 if getattr(module, "JUDGED_BY", None) == judged else float(module.PLACE)
+
+    for module in sorted(modules, key=place):
         section = _section(module, shown, problems)
         if section.blocks:
             yield section
