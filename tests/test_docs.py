@@ -41,6 +41,7 @@ NOT_RUN = {
     "docs/how-to/deployment.md": 2,
     "docs/how-to/propose-masks.md": 2,
     "docs/how-to/generate.md": 1,
+    "docs/how-to/gpu.md": 1,
     "docs/how-to/python.md": 1,
     "docs/reference/commands.md": 1,
 }

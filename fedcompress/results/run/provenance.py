@@ -25,13 +25,15 @@ def provenance(experiment: Experiment, options: Mapping[str, Any], command: Sequ
     Where precision is mixed, `precision` says what layers computed in.
     """
     made_with = provenance_of(experiment.data.digest, experiment.plugins.digest, options, command)
-    return {
+    found: Provenance = {
         **made_with,
         "dataset_digest": experiment.data.dataset.digest,
         "seed": experiment.scenario.seed,
         "scenario_digest": experiment.scenario.digest,
-        **({"precision": half()} if experiment.scenario.training.precision == "mixed" else {}),
     }
+    if experiment.scenario.training.precision == "mixed":
+        found["precision"] = half()
+    return found
 
 
 def provenance_of(
