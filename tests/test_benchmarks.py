@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from benchmarks import chain, counts, engines, submodels
+from benchmarks import chain, counts, engines, gpu, submodels
 from benchmarks.process import ROOT, watch
+from fedcompress import keras
 
 FOLDER = engines.DEBIAN
 WRITER = """
@@ -153,3 +155,20 @@ def test_chains_share_a_teacher_of_equal_settings() -> None:
         if case.base is not None:
             keys, base = case.loaded().keys("data"), known[case.base].loaded().keys("data")
             assert [keys[step] == base[step] for step in ("teacher", "dataset", "student")] == [True, True, False]
+
+
+def test_a_benchmark_of_gpus_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so in one line; a core it measures only where it is asked to."""
+    monkeypatch.setattr(keras.tf.config, "list_physical_devices", lambda kind: [])
+    runner, out = CliRunner(), tmp_path / "rows.json"
+    done = runner.invoke(gpu.app, [])
+    expected = "TensorFlow finds no GPU; `fedcompress doctor` says why, --cpu measures the processor.\n"
+    assert (done.exit_code, done.output) == (2, expected)
+    done = runner.invoke(gpu.app, ["mini-cnn", "--cpu", "--steps=1", "--repetitions=1", f"--out={out}"])
+    assert done.exit_code == 0
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["place"], row["model"], row["precision"]) for row in rows] == [
+        ("CPU:0", "mini-cnn", "float32"),
+        ("CPU:0", "mini-cnn", "mixed"),
+    ]
+    assert all(row["images_per_second"] == pytest.approx(64 / row["step_seconds"]) for row in rows)

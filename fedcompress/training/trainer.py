@@ -22,6 +22,7 @@ from fedcompress.scenario.sections import AugmentationSettings, TrainingSettings
 from fedcompress.training import work
 from fedcompress.training.loop import Trained, TrainingLoop, scaled
 from fedcompress.training.objectives import CrossEntropy, Objective
+from fedcompress.training.precision import half
 from fedcompress.training.rates import Cosine
 from fedcompress.wire.content import Arrays
 
@@ -66,7 +67,7 @@ class Predictor:
             def forward(x: Any) -> Any:
                 return self._output(scaled(x), training=False)
 
-            with keras.LOCK:
+            with keras.building(), keras.LOCK:
                 function = keras.tf.function(forward, input_signature=signature, autograph=False)
                 self._compiled[dtype] = self._random.bind(function.get_concrete_function())
         return self._compiled[dtype]
@@ -202,10 +203,10 @@ class Trainer:
         counts = self.compression.counts(weights, self.spec, self.round_number)
         compression = keeping(self.compression, masks)
         augmentation = self._augmentation if len(self.spec.input_shape) == 3 else None
-        of_data = examples.x.dtype.str, augmentation
-        key = ("train", self.spec.key, compression.key, objective.key, settings.optimizer, *of_data)
+        how = settings.optimizer, augmentation, half() if settings.precision == "mixed" else "float32"
+        key = ("train", self.spec.key, compression.key, objective.key, examples.x.dtype.str, *how)
         loop: TrainingLoop = keras.compiled(
-            key, lambda: TrainingLoop(self.spec, compression.wrapping(), objective, settings.optimizer, augmentation)
+            key, lambda: TrainingLoop(self.spec, compression.wrapping(), objective, *how)
         )
         trained = loop.run(
             weights,

@@ -150,6 +150,7 @@ class Recorder:
             "events": list(record.events),
             **({"epsilon": self.accounts.largest} if self._has_ledger else {}),
             **self._of_generator(record.transfers),
+            "graph_seconds": sum(row.get("graph_seconds") or 0.0 for row in record.clients),
         }
         return cast(RoundRow, {**row, **modelled.round(record.modelled_seconds), **record.notes})
 
@@ -192,7 +193,7 @@ class Recorder:
         }
 
     def _client_row(self, row: ClientRow) -> dict[str, Any]:
-        blank = dict.fromkeys(("examples", "train_loss", "accuracy", *_KEPT, "seconds"))
+        blank = dict.fromkeys(("examples", "train_loss", "accuracy", *_KEPT, "seconds", "graph_seconds"))
         return {**blank, **row}
 
     def federation(self, accuracies: Sequence[float] | None = None) -> None:
@@ -257,6 +258,7 @@ class Recorder:
             "bytes_by_content": {**totals.to_dict()["by_content"]},
             "groups": {name: self._group(name) for name in self._experiment.groups},
             "seconds": self.seconds,
+            "graph_seconds": sum(row.get("graph_seconds", 0.0) for row in self.rounds),
             "model_digest": digest,
             "warnings": list(self._experiment.warnings),
         }
