@@ -26,7 +26,9 @@ FOLDER = "papers"
 SCALED = "scaled down: no verdict"
 """Instead of one; the small version shows that everything runs, not what comes out."""
 
-Share = Literal["accuracy", "best_accuracy", "ensemble_accuracy", "deployed_accuracy", "own_data_accuracy"]
+Share = Literal[
+    "accuracy", "best_accuracy", "ensemble_accuracy", "deployed_accuracy", "own_data_accuracy", "personal_accuracy"
+]
 Amount = Literal["bytes", "model_bytes", "latency"]
 Figure = Share | Amount
 AMOUNTS = get_args(Amount)
@@ -198,6 +200,8 @@ def _of(run: RunResult, cell: Cell) -> float | None:
             return _latency(run)
         case "own_data_accuracy":
             value = summary["clients"].get("mean")
+        case "personal_accuracy":
+            value = summary.get("personal", {}).get("mean")
         case _:
             value = summary.get(cell.figure)
     return None if value is None else 100 * float(value)

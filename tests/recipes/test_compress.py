@@ -71,15 +71,15 @@ each = { dataset = ["digits", "npz:other.npz"] }
 
 [[experiments]]
 method = "magnitude"
-params = { sparsity = 0.5, epochs = 4 }
+params = { sparsity = 0.5, epochs = 6, ramp = 0.4 }
 """
 
 
 def test_a_summary_of_data_sets_whose_trainings_end_once_they_gain_nothing(
     call: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """A gain of 100 is none: dense trainings end after the second epoch without one, which is the third; that of
-    pruning two epochs after the ramp, which ends with the second."""
+    """A gain of 100 is none: dense trainings end with the third epoch, the second without one; that of pruning, whose ramp
+    ends with the second of six, with the fourth."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -89,9 +89,9 @@ def test_a_summary_of_data_sets_whose_trainings_end_once_they_gain_nothing(
     Path("summary.toml").write_text(SUMMARY)
     done = call("compress", "summary.toml", "--out", "found")
     assert done.code == 0, done.err
-    assert re.search(r"digits +2 +4-10 +plain +32 ", done.out)
-    assert re.search(r"npz:other.npz +2 +4-10 +plain +32 ", done.out)
-    assert re.search(r"digits +2 +4-10 +magnitude +32 +0\.5", done.out)
+    assert re.search(r"digits +3 +4-4-10 +plain +32 ", done.out)
+    assert re.search(r"npz:other.npz +3 +4-4-10 +plain +32 ", done.out)
+    assert re.search(r"digits +3 +4-4-10 +magnitude +32 +0\.5", done.out)
     files = sorted((tmp_path / "found" / "experiments").glob("*.json"))
     curves = [json.loads(file.read_text())["rows"][0]["curve"] for file in files]
     assert [[point["epoch"] for point in curve] for curve in curves] == [[1, 2, 3], [1, 2, 3], [1, 2, 3, 1, 2, 3, 4]]
@@ -99,7 +99,7 @@ def test_a_summary_of_data_sets_whose_trainings_end_once_they_gain_nothing(
     events = EventAccumulator(str(tmp_path / "found" / "tracking" / files[-1].stem / "tensorboard")).Reload()
     tracked = {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     assert tracked["prune/validation_loss"] == pytest.approx([point["validation_loss"] for point in pruning])
-    for number in (1, 2):
+    for number in (1, 2, 3):
         expected = [point["layers"][number - 1] for point in pruning]
         assert tracked[f"sparsity prune/layer {number}"] == pytest.approx(expected)
     assert tracked["final/sparsity"] == pytest.approx([json.loads(files[-1].read_text())["rows"][0]["sparsity"]])
