@@ -78,8 +78,8 @@ params = { sparsity = 0.5, epochs = 6, ramp = 0.4 }
 def test_a_summary_of_data_sets_whose_trainings_end_once_they_gain_nothing(
     call: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """A gain of 100 is none: dense trainings end with the third epoch, the second without one; that of pruning, whose ramp
-    ends with the second of six, with the fourth."""
+    """A gain of 100 is none: dense trainings end with the third epoch, the second without one; that of pruning, whose
+    ramp ends with the second of six, with the fourth."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

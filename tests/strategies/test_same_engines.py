@@ -9,7 +9,7 @@ import pytest
 from test_same_bits import outcome
 
 from fedcompress.options import Options
-from federating import experiment
+from federating import PLUGINS, experiment
 
 
 @pytest.mark.slow
@@ -27,4 +27,4 @@ def test_two_workers_inline_and_of_ray_come_to_the_same_digest(method: str, tmp_
         }
     )
     inline = outcome(of, tmp_path / "inline", Options(workers=2))
-    assert outcome(of, tmp_path / "ray", Options("ray", 2)) == inline
+    assert outcome(of, tmp_path / "ray", Options("ray", 2, plugins=(PLUGINS,))) == inline
