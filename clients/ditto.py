@@ -37,6 +37,7 @@ class Ditto(SGD):
 
     Params = DittoParams
     params: DittoParams
+    keeps_model = True
 
     @classmethod
     def problems_in(cls, use: Use) -> Iterable[str]:

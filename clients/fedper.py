@@ -29,6 +29,8 @@ SHARED, SHARED_MASK = "shared", "shared mask"
 class FedPer(SGD):
     """Keeps a part of its model. State: `weights`, all of it, and `mask`."""
 
+    keeps_model = True
+
     @classmethod
     def shared(cls, model: ModelSpec) -> tuple[int, ...]:
         """Returns the positions of the arrays that clients share, ascending."""

@@ -72,6 +72,7 @@ class FedProto(SGD):
 
     Params = FedProtoParams
     params: FedProtoParams
+    keeps_model = True
 
     @classmethod
     def problems_in(cls, use: Use) -> Iterable[str]:

@@ -72,12 +72,14 @@ class ClientStrategy:
                 fitted = self.trainer.fit(payload["weights"], self.data)
                 return Result({"weights": fitted.weights}, {"train_loss": fitted.loss})
 
-    A subclass sets the attributes as far as `needs_validation`, and finds the others set.
+    A subclass sets the attributes as far as `keeps_model`, and finds the others set.
 
     Attributes:
         Params: Pydantic model of `[groups.params]`; it has none by default.
         finds_masks: Whether it finds masks itself, and so goes with a compression that leaves them to the client.
         needs_validation: Whether it cannot do without validation examples.
+        keeps_model: Whether it keeps a model of its own that differs from what it sends, and returns it as
+            `Result.model`: what its device is to run. A run can then be judged by it.
         params: Validated from `[groups.params]`.
         data: The client's own training examples.
         validation: The client's own validation examples, for every choice it makes.
@@ -94,6 +96,7 @@ class ClientStrategy:
     Params: ClassVar[type[BaseModel]] = Params
     finds_masks: ClassVar[bool] = False
     needs_validation: ClassVar[bool] = False
+    keeps_model: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
 from fedcompress.client import Result
-from fedcompress.columns import apart
+from fedcompress.columns import KEEPS, apart
 from fedcompress.compression import masks as masking
 from fedcompress.distillation.tiers import DEPLOY, TIER
 from fedcompress.errors import FedcompressError, described, traced
@@ -126,6 +126,8 @@ def _answered(
         model = group.compression.rounded(list(end.payload[TIER]), spec)
     if model is not None:
         metrics |= _measure(experiment, group, partition, spec or group.model, model, request)
+    if result.model is not None and sent is not None and not group.client.keeps_model:
+        metrics[KEEPS] = 1.0
     end.save(encoded, state)
     return Answer.to(message, encoded, metrics, digest(model) if request.tested and model else None)
 
@@ -159,6 +161,9 @@ def _measure(
             raise FloatingPointError(f"the client's own model is not finite: its loss on the test set is {test.loss}")
         validation = evaluate(spec, model, experiment.data.server_validation_examples)
         row |= {"test_accuracy": test.accuracy, "test_loss": test.loss, "validation_accuracy": validation.accuracy}
+        own = experiment.data.validation(partition)
+        if experiment.scenario.judges_own and len(own):
+            row["local_validation_accuracy"] = evaluate(spec, model, own).accuracy
     return row
 
 

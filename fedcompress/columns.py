@@ -12,9 +12,11 @@ SERVER = frozenset(
     {"round", "action", "client", "group", "status", "error", "model_digest", "sparsity_target", "dense_bytes"}
 )
 """Of a client's row: what the server writes, besides the figures of modelled devices, which begin with `MODELLED`."""
+KEEPS = "keeps_model"
+"""Of an answer: that the client has a model of its own, of which its class says nothing; in no row."""
 MEASURED = frozenset(
     {"examples", "seconds", "multiply_adds", "sparsity", "parameters", "compressed_bytes", "accuracy"}
-    | {"test_accuracy", "test_loss", "validation_accuracy"}
+    | {"test_accuracy", "test_loss", "validation_accuracy", "local_validation_accuracy", KEEPS}
 )
 """Of a client's row: what our client app measures, whatever the client strategy does."""
 ROUND = frozenset(name for name in RoundRow.__annotations__ if not name.startswith("modelled_"))

@@ -30,6 +30,7 @@ from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import UncountedError, multiply_adds
 from fedcompress.models.inputs import OfInputs, statistics_of
+from fedcompress.own_models import OwnModels
 from fedcompress.plugins import Plugins
 from fedcompress.privacy.accounts import promise
 from fedcompress.scenario import Scenario
@@ -175,18 +176,14 @@ class Experiment:
     def warnings(self) -> list[str]:
         """What the user should know about this run beforehand."""
         of_strategy = [*counting_warnings(self.server), *self.server.warnings()]
-        of_groups = [*self._privacy_warnings(), *self._sparsity_warnings(), *self._personal_warnings()]
+        of_groups = [*self._privacy_warnings(), *self._sparsity_warnings(), *self.own_models.warnings()]
         of_groups += self._momentum_warnings()
         return [*self.data.notes, *of_groups, *of_strategy]
 
-    def _personal_warnings(self) -> Iterable[str]:
-        own = [name for name, group in self.groups.items() if self.server.own_models(group)]
-        if self.scenario.evaluation.personal_every and own:
-            until = " before they have a tier" if self.tiers is not None else ""
-            yield (
-                f"evaluation.personal_every: devices of {', '.join(own)} run models of their clients' own, which the "
-                f"server never sees; they have no personal accuracy{until}."
-            )
+    @cached_property
+    def own_models(self) -> OwnModels:
+        """Which clients keep models of their own; only the driver knows."""
+        return OwnModels(self.scenario, self.groups, self.server, self.tiers is not None)
 
     def _privacy_warnings(self) -> Iterable[str]:
         exchanged = self.strategy.needs_public or self.tiers is not None
@@ -285,7 +282,12 @@ class Experiment:
         with prepared(f"server strategy {self.scenario.server.strategy!r}"):
             of_tiers = self.tiers.problems(self.scenario, self.plugins) if self.tiers else ()
             private = self.scenario.privacy is not None
-            problems = [*self.server.problems(), *counting_problems(self.server, private=private), *of_tiers]
+            problems = [
+                *self.own_models.problems(),
+                *self.server.problems(),
+                *counting_problems(self.server, private=private),
+                *of_tiers,
+            ]
             unused = self.public is not None and self.public.slim is not None and not self.server.draws_public()
         if unused and self.tiers is None:
             problems.append(

@@ -87,6 +87,8 @@ class RoundRecord:
     events: list[str] = field(default_factory=list)
     notes: dict[str, float] = field(default_factory=dict)
     modelled_seconds: float = 0.0
+    keeping: set[str] = field(default_factory=set)
+    """Groups of clients that have models of their own, of which their class says nothing."""
 
     @property
     def failures(self) -> int:
@@ -293,6 +295,8 @@ class Federation(strategy.Federation):
     def _metrics(self, client: ClientInfo, answer: Answer) -> dict[str, float]:
         """Returns what a client measured, and what follows from it: nothing crosses that the server can know."""
         metrics = columns.apart(answer.metrics, columns.SERVER)
+        if metrics.pop(columns.KEEPS, 0.0):
+            self.record.keeping.add(client.group)
         if "parameters" in metrics:
             compression = self._experiment.groups[client.group].compression
             metrics |= {

@@ -18,6 +18,8 @@ class GroupRow(TypedDict):
         accuracy, validation_accuracy: Of the global model; of its clients' own models where there is no global one.
         deployed_accuracy, deployed_validation_accuracy: Of what its devices run.
         personal_accuracy, personal_worst10: Of that after one more local epoch, on each client's own distribution.
+        own_accuracy, own_worst10: Where the run goes by it: of the models that clients keep, each on its own
+            distribution.
     """
 
     accuracy: Figure
@@ -26,6 +28,8 @@ class GroupRow(TypedDict):
     deployed_validation_accuracy: Figure
     personal_accuracy: NotRequired[Figure]
     personal_worst10: NotRequired[Figure]
+    own_accuracy: NotRequired[Figure]
+    own_worst10: NotRequired[Figure]
 
 
 class RoundRow(TypedDict):
@@ -42,6 +46,9 @@ class RoundRow(TypedDict):
         groups: Group -> its accuracies.
         personal_accuracy: Where it is asked for: of what devices run after one more local epoch, on each client's own
             distribution, the mean over clients; `personal_worst10` over their worst tenth.
+        personal_validation_accuracy: Where the run is ended by it: the same on clients' own validation examples.
+        own_accuracy: Where the run goes by it: of the models that clients keep, each on its own distribution, the mean
+            over clients; `own_worst10` over their worst tenth, `own_validation_accuracy` on own validation examples.
         clients: That did what they were asked.
         events: What a reader should know.
         epsilon: Where clients release data: of the client that has released most so far; null if without noise.
@@ -62,6 +69,10 @@ class RoundRow(TypedDict):
     groups: dict[str, GroupRow]
     personal_accuracy: NotRequired[Figure]
     personal_worst10: NotRequired[Figure]
+    personal_validation_accuracy: NotRequired[Figure]
+    own_accuracy: NotRequired[Figure]
+    own_worst10: NotRequired[Figure]
+    own_validation_accuracy: NotRequired[Figure]
     seconds: float
     uplink_bytes: int
     downlink_bytes: int
@@ -106,6 +117,7 @@ class ClientRow(TypedDict, total=False):
         accuracy: Of the model that came out, on test examples with the label mix of the client's data.
         parameters, dense_bytes, compressed_bytes: Of that model; as float32, and deflated (by ISA-L at its level 1).
         test_accuracy, test_loss, validation_accuracy: Of a model that is the client's own.
+        local_validation_accuracy: Where the run goes by it: of that, on the client's own validation examples.
         modelled_seconds: On its device, the download, the computation and the upload together.
         status: `ok`, or why there is no contribution; `error` says it as a sentence.
         model_digest: SHA-256 of the model that came out.
@@ -128,6 +140,7 @@ class ClientRow(TypedDict, total=False):
     test_accuracy: float
     test_loss: float
     validation_accuracy: float
+    local_validation_accuracy: float
     modelled_seconds: float
     modelled_download_seconds: float
     modelled_compute_seconds: float
@@ -145,6 +158,7 @@ class GroupSummary(TypedDict):
         accuracy: Of the global model on the test set.
         deployed_accuracy: Of what its devices run; likewise `deployed_validation_accuracy`.
         personal_accuracy: Where it was measured: of that after one more local epoch; likewise `personal_worst10`.
+        own_accuracy: Where the run goes by it: of the models that its clients keep; likewise `own_worst10`.
         upload_bytes: What one client sent in its latest round; `dense_upload_bytes` the same as dense float32.
         multiply_adds: Of one example through the model that its first client deploys, channels left out.
     """
@@ -163,6 +177,8 @@ class GroupSummary(TypedDict):
     deployed_validation_accuracy: NotRequired[Figure]
     personal_accuracy: NotRequired[Figure]
     personal_worst10: NotRequired[Figure]
+    own_accuracy: NotRequired[Figure]
+    own_worst10: NotRequired[Figure]
     h5_bytes: NotRequired[int | None]
     tflite_bytes: NotRequired[int | None]
     multiply_adds: NotRequired[int | None]
@@ -173,6 +189,7 @@ class Summary(TypedDict):
 
     Attributes:
         status: `completed`, `failed` or `interrupted`.
+        judged: By which accuracy the run is judged: deployed, global, own or personal.
         stopped: Why it ended before its last round.
         accuracy: Of the global models; `best_accuracy` that of the round that was best on validation data.
         deployed_accuracy: Of what devices run, after the last round; `deployed_worst` that of the worst group.
@@ -180,6 +197,7 @@ class Summary(TypedDict):
         deployed_rounds: Those after which it was tested.
         clients: Accuracy of each client on its own distribution: mean, std, worst10.
         personal: The same after one more local epoch, where it was measured.
+        own: The same of the models that clients keep, where the run goes by it.
         dense_uplink_bytes: The same as dense float32; likewise `dense_downlink_bytes`.
         bytes_by_content: Direction -> content -> bytes.
         model_digest: SHA-256 of the final weights.
@@ -196,6 +214,7 @@ class Summary(TypedDict):
     engine: str
     status: str
     rounds: int
+    judged: str
     stopped: dict[str, str] | None
     deployed_accuracy: Figure
     deployed_worst: Figure
@@ -207,6 +226,7 @@ class Summary(TypedDict):
     deployed_rounds: list[int]
     clients: dict[str, float]
     personal: NotRequired[dict[str, float]]
+    own: NotRequired[dict[str, float]]
     uplink_bytes: int
     downlink_bytes: int
     dense_uplink_bytes: int

@@ -9,6 +9,7 @@ from typing import cast
 
 from flwr.serverapp import Grid
 
+from fedcompress.errors import one_line
 from fedcompress.evaluation import Evaluator
 from fedcompress.experiment import Experiment
 from fedcompress.fairness import over_clients
@@ -82,6 +83,7 @@ def run_rounds(
                 before, state = state, guard.checked(strategy.round(fed, state), f"round {number}")
                 if experiment.tiers is not None:
                     state = experiment.tiers.after(fed, before, state)
+            _tell_of_kept_models(fed, experiment, recorder)
             evaluator.check(state, number)
             recorder.note(fed.record)
             scores = evaluator.score(state, recorder.latest, number)
@@ -112,9 +114,19 @@ def _initial(fed: Federation, experiment: Experiment, guard: Guard) -> State:
         fed.personal = frozenset(
             name
             for name, group in experiment.groups.items()
-            if strategy.own_models(group) or strategy.global_model(state, group) is None
+            if strategy.own_models(group)
+            or strategy.global_model(state, group) is None
+            or (experiment.scenario.judges_own and name in experiment.own_models.kept)
         )
     return state
+
+
+def _tell_of_kept_models(fed: Federation, experiment: Experiment, recorder: Recorder) -> None:
+    """Says, once in a run, that clients have returned models of their own that nobody knew of."""
+    told = {event for row in recorder.rounds for event in row["events"]}
+    for group in sorted(fed.record.keeping.difference(experiment.own_models.known)):
+        if (text := one_line(experiment.own_models.scored_without(group))) not in told:
+            fed.event(text)
 
 
 def _concluded(evaluator: Evaluator, recorder: Recorder, state: State) -> Summary:

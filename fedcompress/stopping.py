@@ -1,7 +1,7 @@
 """Ending a run before its last round: a function of the rows on disk alone, so that a resumed run ends where it should.
 
-Accuracy is the mean over groups on the server's validation data, of the global models or of what devices run; the test
-set ends nothing.
+Accuracy is that on validation data of what the run is judged by, or of what `[stop] by` names: the server's examples
+for global models and what devices run, each client's own for own and personal models. The test set ends nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
+from fedcompress.judged import JUDGED, JudgedName
 from fedcompress.rows import RoundRow
 from fedcompress.scenario.sections import StopSettings
 
@@ -39,13 +40,16 @@ class Stopping:
     Args:
         settings: None for a run that ends with its last round.
         ready: First round in which every group is at its full sparsity, from which on accuracy counts.
+        by: Whose accuracy; default: as the settings say, and global if they do not.
     """
 
-    def __init__(self, settings: StopSettings | None, ready: int = 1) -> None:
+    def __init__(self, settings: StopSettings | None, ready: int = 1, by: JudgedName | None = None) -> None:
         self._settings, self._ready = settings, ready
-        deployed = settings is not None and settings.by == "deployed"
-        self._column = "deployed_validation_accuracy" if deployed else "validation_accuracy"
-        self._rounds = "tested rounds" if deployed else "rounds"
+        by = by or (settings and settings.by) or "global"
+        self._column = JUDGED[by].validation
+        self._tested = JUDGED["own" if by == "own" else "global"].figure
+        """What only clients can test: a run ends after a round in which they have."""
+        self._rounds = "rounds" if by == "global" else "tested rounds"
         self._figure = self._column.replace("_", " ")
 
     @classmethod
@@ -53,14 +57,14 @@ class Stopping:
         """Returns that of an experiment."""
         rounds, compressions = experiment.scenario.rounds, [g.compression for g in experiment.groups.values()]
         short = [n for n in range(1, rounds) if any(c.target(n) != c.target(rounds) for c in compressions)]
-        return cls(experiment.scenario.stop, max(short, default=0) + 1)
+        return cls(experiment.scenario.stop, max(short, default=0) + 1, experiment.scenario.stops_by)
 
     def after(self, rows: Rows) -> Stopped | None:
         """Says why the run ends after the rounds of `rounds.jsonl` so far; None if it goes on.
 
         It never ends after a round whose models were not tested (`[evaluation] own_every`).
         """
-        if self._settings is None or not rows or not isfinite(_number(rows[-1]["accuracy"])):
+        if self._settings is None or not rows or not isfinite(_number(rows[-1].get(self._tested))):
             return None
         return self._accuracy(rows) or self._budget(rows)
 

@@ -9,10 +9,13 @@ from typing import Any, Self
 from fedcompress.devices import ABOUT
 from fedcompress.experiment import Experiment
 from fedcompress.fitted_table import FittedTable
+from fedcompress.judged import DEFAULT, JUDGED, JudgedName
 from fedcompress.privacy.accounts import told
 from fedcompress.progress import ProgressLine
 from fedcompress.results.run.recorder import Observer
 from fedcompress.rows import Figure, RoundRow, Summary
+from fedcompress.scenario import Scenario
+from fedcompress.searching.trials import Trial
 from fedcompress.sweep.jobs import Outcome, Watcher
 from fedcompress.units import counted, number, size
 
@@ -30,10 +33,11 @@ class ProgressDisplay(ProgressLine, Observer):
     def __init__(self, label: str) -> None:
         super().__init__(label, "rounds")
         self._up = self._down = 0
+        self._judged: JudgedName = DEFAULT
 
     def started(self, experiment: Experiment, before: Sequence[RoundRow]) -> None:
         """Shows how many rounds there are; bytes go on from those of the rounds before."""
-        total = experiment.scenario.rounds
+        total, self._judged = experiment.scenario.rounds, experiment.scenario.evaluation.judged
         self._up = sum(row["uplink_bytes"] for row in before)
         self._down = sum(row["downlink_bytes"] for row in before)
         self.begin(total, len(before), ["training"])
@@ -47,8 +51,8 @@ class ProgressDisplay(ProgressLine, Observer):
         self._up += row["uplink_bytes"]
         self._down += row["downlink_bytes"]
         failed = f", {row['failures']} failed" if row["failures"] else ""
-        first, *others = _how_it_goes(row)
-        status = [f"{first}{failed}", *others, f"up {size(self._up)}", f"down {size(self._down)}"]
+        first, *others = _how_it_goes(row, self._judged)
+        status = [f"{first}{failed}", *others, f"so far up {size(self._up)}, down {size(self._down)}"]
         self.update(row["round"], status)
         for event in row.get("events", ()):
             self.say(f"round {row['round']}: {event}")
@@ -92,6 +96,17 @@ class SweepDisplay(ProgressLine, Watcher):
         self.say(f"{outcome.job.label}: {how}; {so_far}, left {self.left}")
 
 
+def told_of_trial(trial: Trial, best: Trial | None, scenario: Scenario) -> str:
+    """Returns how a trial of a search went, in a line."""
+    of = f"trial {trial.number} of {scenario.search.trials}" if scenario.search else f"trial {trial.number}"
+    if trial.accuracy is None:
+        return f"{of}: {trial.settings}: failed: {trial.problem}"
+    known = (
+        "the best so far" if best is None or best == trial else f"best: {number(best.accuracy)}, trial {best.number}"
+    )
+    return f"{of}: {trial.settings}: validation {number(trial.accuracy)} ({known})"
+
+
 def summary_table(summary: Summary) -> FittedTable:
     """Returns the closing table of a run, a row per group."""
     how = ",\n".join(_how_it_went(summary))
@@ -110,6 +125,7 @@ def summary_table(summary: Summary) -> FittedTable:
         personal = None  # models of the clients' own, which the server does not have
     if personal:
         caption += f"\nafter one more local epoch (personal): {_over_clients(personal)}"
+    if personal or summary.get("own"):
         deflated = (f"{name} {size(group['compressed_bytes'])}" for name, group in summary["groups"].items())
         caption += f"\nmodels, deflated: {', '.join(deflated)}"  # a column more would not fit 80
     if stopped := summary.get("stopped"):
@@ -118,40 +134,59 @@ def summary_table(summary: Summary) -> FittedTable:
         caption += f"\n{told(privacy)}"
     if modelled := summary.get("modelled"):
         caption += f"\non the groups' devices {modelled['seconds']:,.1f} s and {modelled['joules']:,.1f} J, {ABOUT}"
-    measured = ("deployed", "personal", "global") if personal else ("deployed", "global")
-    last = () if personal else ("deflated",)
+    own = summary.get("own")
+    if own:
+        caption += f"\nthe models that clients keep, each on its own distribution (own): {_over_clients(own)}"
+    measured = ("deployed", *(["own"] if own else []), *(["personal"] if personal else []), "global")
+    last = () if personal or own else ("deflated",)
     columns = ("group", "clients", *measured, "sparsity", "upload", "of dense", *last)
     rows = [
         (
             name,
             str(group["clients"]),
             number(group.get("deployed_accuracy")),
+            *([number(group.get("own_accuracy"))] if own else []),
             *([number(group.get("personal_accuracy"))] if personal else []),
             number(group["accuracy"]),
             number(group["sparsity"], 3),
             size(group["upload_bytes"]),
             _percent(group["upload_bytes"], group["dense_upload_bytes"]),
-            *([] if personal else [size(group["compressed_bytes"])]),
+            *([] if personal or own else [size(group["compressed_bytes"])]),
         )
         for name, group in summary["groups"].items()
     ]
     return FittedTable(title, columns, rows, caption)
 
 
-def _how_it_goes(row: RoundRow) -> list[str]:
-    """Returns the accuracies of a round: of what devices run where that was tested, and of the global model."""
+def _how_it_goes(row: RoundRow, judged: JudgedName = DEFAULT) -> list[str]:
+    """Returns the accuracies of a round: that by which the run is judged, of what devices run, of the global model.
+
+    What was not tested is left out.
+    """
     of_global, deployed = row["accuracy"], row.get("deployed_accuracy")
-    if _same_for_devices(row["groups"]):
+    if judged in ("own", "personal"):
+        by: Figure = row.get(JUDGED[judged].figure)  # type: ignore[assignment]
+        first = [] if _unknown(by) else [f"{JUDGED[judged].short} {number(by)}"]
+    else:
+        first = []
+    if not first and _same_for_devices(row["groups"]):
         return [f"accuracy {number(of_global)}"]
-    return [*([] if _unknown(deployed) else [f"deployed {number(deployed)}"]), f"global {number(of_global)}"]
+    tested = [*([] if _unknown(deployed) else [f"deployed {number(deployed)}"]), f"global {number(of_global)}"]
+    return [*first, *(reversed(tested) if judged == "global" else tested)]
 
 
 def _how_it_went(summary: Summary) -> list[str]:
-    """Returns the accuracies of a run, first that of what devices run, with that of the group that fares worst.
+    """Returns the accuracies of a run, first that by which it is judged; of devices, with the group that fares worst.
 
-    Where all devices run the global model, or there is none, there is one accuracy.
+    Where all devices run the global model, or there is none, that is one accuracy.
     """
-    if _same_for_devices(summary["groups"]):
+    judged: Any = summary.get("judged", DEFAULT)
+    over: Any = summary.get(judged) if judged in ("own", "personal") else None
+    first = []
+    if over:
+        worst_tenth = f" (worst tenth of the clients {number(over['worst10'])})"
+        first = [f"{JUDGED[judged].title} {number(over['mean'])}{worst_tenth}"]
+    elif _same_for_devices(summary["groups"]):
         return [f"accuracy {number(summary['accuracy'])}"]
     of_groups = {name: group.get("deployed_accuracy") for name, group in summary["groups"].items()}
     known = {name: value for name, value in of_groups.items() if value is not None and isfinite(value)}
@@ -159,7 +194,10 @@ def _how_it_went(summary: Summary) -> list[str]:
     worst = min(known, key=lambda name: known[name]) if all_known else None
     named = f" (worst group: {worst} {number(known[worst])})" if worst is not None else ""
     deployed = f"deployed accuracy {number(summary.get('deployed_accuracy'))}{named}"
-    return [deployed, f"global {number(summary['accuracy'])}"]
+    of_global = f"global {number(summary['accuracy'])}"
+    if judged == "global":
+        return [f"global accuracy {number(summary['accuracy'])}", deployed]
+    return [*first, deployed, of_global]
 
 
 def _same_for_devices(groups: Mapping[str, Any]) -> bool:

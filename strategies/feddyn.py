@@ -8,41 +8,22 @@ keeps stays as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
-from pydantic import Field
 
 from clients.feddyn import FedDyn as Client
 from fedcompress.compression import masks as masking
 from fedcompress.strategy import Arrays, Federation, Reply, State
-from strategies.fedavg import FedAvg, FedAvgParams
-from strategies.heterofl import tiers_apart, trained_by
-
-if TYPE_CHECKING:
-    from fedcompress.plugins import Use
+from strategies._stepping import EqualParams, Stepping
 
 
-class FedDynParams(FedAvgParams):
-    """Parameters of FedDyn's server."""
-
-    by_examples: bool = Field(False, description="weigh clients by their examples, as fedavg does; published: alike")
-
-
-class FedDyn(FedAvg):
+class FedDyn(Stepping):
     """FedAvg with a drift for each architecture; state as there, and `drifts[architecture]`, d."""
 
-    Params = FedDynParams
-    params: FedDynParams
-
-    @classmethod
-    def problems_in(cls, use: Use) -> Iterable[str]:
-        yield from super().problems_in(use)
-        yield from trained_by(use, Client)
-
-    def problems(self) -> list[str]:
-        return [*super().problems(), *tiers_apart(self.params, "whose steps from the global weights it adds up")]
+    Params = EqualParams
+    params: EqualParams
+    client = Client
 
     def initial(self, fed: Federation) -> State:
         drifts = {name: [np.zeros_like(a) for a in model.template] for name, model in self.models.items()}
@@ -66,9 +47,6 @@ class FedDyn(FedAvg):
         mean = self._mean((reply.payload["weights"] for reply in replies), replies, nobody)
         moved = zip(old, mean, self._drifts[model], strict=True)
         return [np.where(np.isnan(y), x, y + d) for x, y, d in moved]
-
-    def _voices(self, replies: Sequence[Reply]) -> list[float]:
-        return super()._voices(replies) if self.params.by_examples else [1.0] * len(replies)
 
 
 def _moved(reply: Reply) -> Arrays:

@@ -8,8 +8,7 @@ pruned clients a weight's direction is the mean over those that keep it. What cl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,23 +16,13 @@ from clients.fednova import NORM
 from clients.fednova import FedNova as Client
 from fedcompress.aggregation import replaced
 from fedcompress.strategy import Arrays, Reply
-from strategies.fedavg import FedAvg
-from strategies.heterofl import tiers_apart, trained_by
-
-if TYPE_CHECKING:
-    from fedcompress.plugins import Use
+from strategies._stepping import Stepping
 
 
-class FedNova(FedAvg):
+class FedNova(Stepping):
     """FedAvg of normalised changes; state as there."""
 
-    @classmethod
-    def problems_in(cls, use: Use) -> Iterable[str]:
-        yield from super().problems_in(use)
-        yield from trained_by(use, Client)
-
-    def problems(self) -> list[str]:
-        return [*super().problems(), *tiers_apart(self.params, "whose steps from the global weights it adds up")]
+    client = Client
 
     def aggregate(self, model: str, replies: Sequence[Reply], old: Arrays) -> Arrays:
         norms = [float(reply.payload[NORM][0]) for reply in replies]

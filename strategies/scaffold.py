@@ -10,8 +10,7 @@ there on; the same holds for the published algorithm.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from pydantic import Field
@@ -20,33 +19,21 @@ from clients.scaffold import CHANGE, CONTROL, trainable, within
 from clients.scaffold import Scaffold as Client
 from fedcompress.aggregation import replaced
 from fedcompress.strategy import Arrays, Federation, Group, Payload, Reply, State
-from strategies.fedavg import FedAvg, FedAvgParams
-from strategies.heterofl import tiers_apart, trained_by
-
-if TYPE_CHECKING:
-    from fedcompress.plugins import Use
+from strategies._stepping import EqualParams, Stepping
 
 
-class ScaffoldParams(FedAvgParams):
+class ScaffoldParams(EqualParams):
     """Parameters of SCAFFOLD's server; the defaults are the published ones."""
 
     learning_rate: float = Field(1.0, gt=0.0, description="eta_g, of the server's step along the clients' mean change")
-    by_examples: bool = Field(False, description="weigh clients by their examples, as fedavg does; published: alike")
 
 
-class Scaffold(FedAvg):
+class Scaffold(Stepping):
     """FedAvg with a control variate for each architecture; state as there, and `controls[architecture]`."""
 
     Params = ScaffoldParams
     params: ScaffoldParams
-
-    @classmethod
-    def problems_in(cls, use: Use) -> Iterable[str]:
-        yield from super().problems_in(use)
-        yield from trained_by(use, Client)
-
-    def problems(self) -> list[str]:
-        return [*super().problems(), *tiers_apart(self.params, "whose steps from the global weights it adds up")]
+    client = Client
 
     def initial(self, fed: Federation) -> State:
         controls = {name: [np.zeros_like(a) for a in trainable(m, m.template)] for name, m in self.models.items()}
@@ -67,9 +54,6 @@ class Scaffold(FedAvg):
             return mean
         stepped = [x + rate * (y - x) for x, y in zip(old, mean, strict=True)]
         return replaced(stepped, mean, self.models[model].kinds, "statistic")
-
-    def _voices(self, replies: Sequence[Reply]) -> list[float]:
-        return super()._voices(replies) if self.params.by_examples else [1.0] * len(replies)
 
     def _request(self, group: Group, state: State, mask: Arrays) -> Payload:
         control: Arrays = state["controls"][group.model.name]

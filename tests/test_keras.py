@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -65,3 +67,14 @@ def _doubled(x: int) -> float:
     if x > 1:
         x = x * 2
     return 1 / x
+
+
+def test_masks_of_tfmot_do_without_keras_3() -> None:
+    """Which would take most of the time until the first round, and which any other module can import all the same."""
+    code = (
+        "import sys\nfrom fedcompress import keras\nsaid = []\n"
+        "with keras.announced(said.append):\n    keras.Pruning\n"
+        "print(said, [name for name in ('keras', 'sklearn', 'matplotlib') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['importing TensorFlow'] []\n"

@@ -53,7 +53,7 @@ Examples = Annotated[int | None, Option(help="Training examples; default: all.")
 
 @dataclass(frozen=True)
 class RunArguments:
-    """Run a scenario, or all variants and seeds of its sweep."""
+    """Run a scenario, all variants and seeds of its sweep, or the trials of its search."""
 
     scenario: ScenarioFile
     engine: Annotated[EngineName, Option(help="Where clients run.")] = EngineName.inline

@@ -25,6 +25,12 @@ def show(table: Mapping[str, Any], rendered: RenderableType, *, as_json: bool) -
         console().print(rendered)
 
 
+def tell(text: str) -> None:
+    """Says on a terminal what only a person who waits there wants to know."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr)
+
+
 @contextmanager
 def resumable(path: Path, needed: str) -> Iterator[None]:
     """Says where the results are; or how to go on, if something was begun: if the file `needed` is in the directory."""

@@ -42,7 +42,7 @@ class FederatedData:
 
     Attributes:
         dataset: The whole data set.
-        seed: Of the run.
+        seed: Of what is drawn here.
         train_parts: For each client, sorted indices into the training set.
         validation_parts: Likewise; disjoint from all `train_parts`.
         server_validation: Indices into the training set that no client holds.
@@ -155,7 +155,7 @@ def federate(
     Args:
         dataset: The data.
         partition: Divides it; the settings are its own, `[data]`.
-        seed: Of the run.
+        seed: Of what is drawn here.
         test_limit: Most test examples that a client is tested on.
         public: Number of examples kept out as public data.
         foreign: Another data set, whose training inputs are public.

@@ -46,7 +46,7 @@ def load_federated(
     return federate(
         private,
         partition,
-        scenario.seed,
+        scenario.data_seed,
         test_limit=max(LEAST_TEST, min(MOST_TEST, ALL_TESTS // settings.clients)),
         public=public.examples if public and public.source == "holdout" else 0,
         foreign=known,

@@ -14,7 +14,7 @@ import numpy as np
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR
 from fedcompress.evaluation.bench import Bench
 from fedcompress.evaluation.offered import Offered, check_finite, check_loss
-from fedcompress.evaluation.own_models import Rows, figure, of_clients
+from fedcompress.evaluation.own_models import Rows, figure, of_clients, on_own_distributions
 from fedcompress.evaluation.personal import personal_accuracy
 from fedcompress.evaluation.schedule import Schedule
 from fedcompress.evaluation.scores import GroupScores, Scores, mean_over_groups
@@ -98,13 +98,20 @@ class Evaluator:
             for name, (test, on_validation) in found.items():
                 scores[name] = replace(scores[name], deployed=test, deployed_validation=on_validation)
         personal: Sequence[float] = ()
+        personal_validation = nan
         if self.schedule.personal(number) or (final and self.schedule.asks_personal):
-            personal = self._personal(state, number)
+            measured = self._personal(state, number)
+            personal = [accuracy for accuracy, _ in measured]
+            personal_validation = over_clients([validation for _, validation in measured])["mean"]
             for group in groups:
                 over = over_clients([personal[partition] for partition in group.clients])
                 scores[group.name] = replace(
                     scores[group.name], personal=over["mean"], personal_worst10=over["worst10"]
                 )
+        own, own_validation = self._own(rows)
+        for group in groups if own else ():
+            over = over_clients([own[partition] for partition in group.clients])
+            scores[group.name] = replace(scores[group.name], own=over["mean"], own_worst10=over["worst10"])
         return Scores(
             float(accuracy),
             float(loss),
@@ -114,7 +121,22 @@ class Evaluator:
             float(deployed_validation),
             worst,
             personal,
+            personal_validation,
+            own,
+            own_validation,
         )
+
+    def _own(self, rows: Rows) -> tuple[Sequence[float], float]:
+        """Accuracy of every client's own model on its own distribution, and the mean on own validation examples.
+
+        NaN for clients that keep none, or have not trained one yet; nothing where the run does not go by it.
+        """
+        if not self._experiment.scenario.judges_own:
+            return (), nan
+        kept = [p for name in self._experiment.own_models.kept for p in self._experiment.groups[name].clients]
+        accuracies = dict(zip(kept, on_own_distributions(kept, rows), strict=True))
+        validation = over_clients(on_own_distributions(kept, rows, "local_validation_accuracy"))["mean"]
+        return [accuracies.get(client.partition, nan) for client in self._experiment.clients], validation
 
     def _of_global(self, state: State, group: Group, rows: Rows) -> tuple[float, float, float]:
         """Test accuracy and loss, validation accuracy."""
@@ -134,13 +156,13 @@ class Evaluator:
         accuracy, validation = np.mean([[one.accuracy for one in tests] for tests in found], axis=0)
         return float(accuracy), float(validation)
 
-    def _personal(self, state: State, number: int) -> list[float]:
-        """Personal accuracy of every client."""
+    def _personal(self, state: State, number: int) -> list[tuple[float, float]]:
+        """Personal accuracy of every client, and the same on its validation examples where the run goes by that."""
 
-        def of(client: ClientInfo) -> float:
+        def of(client: ClientInfo) -> tuple[float, float]:
             weights = self._offered.deployed(state, client, rounded=False)
             if weights is None:
-                return nan
+                return nan, nan
             spec = self._offered.deployed_model(state, self._experiment.groups[client.group])
             return personal_accuracy(self._experiment, client, spec, weights, number)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import isfinite, nan
 from typing import Any
 
@@ -23,6 +23,11 @@ def of_clients(group: Group, rows: Rows) -> tuple[float, float, float]:
     columns = ("test_accuracy", "test_loss", "validation_accuracy")
     accuracy, loss, validation = np.mean([[figure(row, name) for name in columns] for row in tested], axis=0)
     return float(accuracy), float(loss), float(validation)
+
+
+def on_own_distributions(clients: Iterable[int], rows: Rows, name: str = "accuracy") -> list[float]:
+    """Returns a figure of each client's own model, as it was measured last; NaN where it was not."""
+    return [figure(rows.get(partition, {}), name) for partition in clients]
 
 
 def figure(row: Mapping[str, Any], name: str) -> float:

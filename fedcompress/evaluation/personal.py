@@ -20,16 +20,20 @@ PURPOSE = "personal"
 
 def personal_accuracy(
     experiment: Experiment, client: ClientInfo, spec: ModelSpec, weights: Arrays, number: int
-) -> float:
-    """Returns a client's accuracy on test examples with its label mix; NaN if the training diverges.
+) -> tuple[float, float]:
+    """Returns a client's accuracy on its test examples, and on its validation examples if something goes by that.
 
-    The arguments are those of `personal_model`.
+    It is NaN if the training diverges, or where there are no examples. The arguments are those of `personal_model`.
     """
     try:
         trained = personal_model(experiment, client, spec, weights, number)
     except FloatingPointError:
-        return nan
-    return evaluate(spec, trained, experiment.data.test(client.partition)).accuracy
+        return nan, nan
+    data, scenario = experiment.data, experiment.scenario
+    accuracy = evaluate(spec, trained, data.test(client.partition)).accuracy
+    if scenario.stops_by != "personal" or not len(validation := data.validation(client.partition)):
+        return accuracy, nan
+    return accuracy, evaluate(spec, trained, validation).accuracy
 
 
 def personal_model(experiment: Experiment, client: ClientInfo, spec: ModelSpec, weights: Arrays, number: int) -> Arrays:

@@ -21,6 +21,7 @@ class GroupScores:
         deployed_validation: Likewise, on the server's validation examples.
         personal: Of what they run after one more local epoch, each on its own distribution: the mean over clients.
         personal_worst10: The mean over the worst tenth of the clients.
+        own: Of the models that its clients keep, each on its own distribution; likewise `own_worst10`.
     """
 
     accuracy: float = nan
@@ -29,6 +30,8 @@ class GroupScores:
     deployed_validation: float = nan
     personal: float = nan
     personal_worst10: float = nan
+    own: float = nan
+    own_worst10: float = nan
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,9 @@ class Scores:
         deployed, deployed_validation: Of what devices run.
         worst: Deployed accuracy of the group that fares worst.
         personal: Client by client, after one more local epoch on its own data; empty where it was not measured.
+        personal_validation: The same on the client's own validation examples, the mean over clients.
+        own: Client by client, of the model that it keeps, on its own distribution; empty where it was not measured.
+        own_validation: The same on the client's own validation examples, the mean over clients.
     """
 
     accuracy: float = nan
@@ -53,6 +59,9 @@ class Scores:
     deployed_validation: float = nan
     worst: float = nan
     personal: Sequence[float] = ()
+    personal_validation: float = nan
+    own: Sequence[float] = ()
+    own_validation: float = nan
 
 
 def mean_over_groups(values: Sequence[Any], clients: Sequence[int]) -> Any:

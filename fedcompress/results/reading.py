@@ -38,7 +38,7 @@ FEDERATION: Wanted = {"groups": list, "labels": list}
 _TEXTS = ("action", "group", "status", "error", "direction", "content")
 _MEASURED_LATER = (
     *("validation_accuracy", "deployed_accuracy", "deployed_validation_accuracy", "deployed_worst"),
-    *("personal_accuracy", "personal_worst10"),
+    *("personal_accuracy", "personal_worst10", "own_accuracy", "own_worst10"),
 )
 """Figures of `rounds.jsonl` that earlier versions did not write: NaN in their tables."""
 _LATER = {*_MEASURED_LATER, "events", "groups"}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Self
 
 import tomli_w
 from pydantic import Field, model_validator
 
 from fedcompress.errors import cut, located
+from fedcompress.judged import DEFAULT, JudgedName
 from fedcompress.scenario.document import Document
+from fedcompress.scenario.gallery import named
+from fedcompress.scenario.search import SearchSettings
 from fedcompress.scenario.sections import (
     AugmentationSettings,
     DataSettings,
@@ -51,6 +55,12 @@ class Scenario(Document):
     devices: dict[str, DeviceSettings] = Field(default_factory=dict, description="devices besides those that ship")
     tracking: TrackingSettings | None = None
     sweep: SweepSettings | None = None
+    search: SearchSettings | None = None
+
+    @classmethod
+    def load(cls, path: Path | str, overrides: Mapping[str, Any] | None = None) -> Self:
+        """Reads a TOML file, or the scenario that ships under that name; see `parse`."""
+        return super().load(named(Path(path)), overrides)
 
     @model_validator(mode="after")
     def _groups_fit(self) -> Self:
@@ -76,10 +86,24 @@ class Scenario(Document):
 
     @model_validator(mode="after")
     def _criteria_can_be_judged(self) -> Self:
-        stop = self.stop
-        if stop and (stop.patience or stop.target) and not self.data.server_validation:
-            raise ValueError("stop: patience and target need validation data, but data.server_validation is 0")
-        if stop and stop.by == "deployed" and self.evaluation.deployed_every is None:
+        stop, by = self.stop, self.stops_by
+        if "personal" in (self.evaluation.judged, by) and not self.evaluation.personal_every:
+            key = "evaluation.judged" if self.evaluation.judged == "personal" else "stop.by"
+            raise ValueError(
+                f'{key}: received "personal", but evaluation.personal_every is 0, so that it is never measured; set '
+                "personal_every = 1, or another number of rounds"
+            )
+        if self.judges_own and self.evaluation.own_every > 1 and self.server.cohort < 1:
+            raise ValueError(
+                f"evaluation.own_every: received {self.evaluation.own_every}, but the run goes by the clients' own "
+                f"models, and with server.cohort = {self.server.cohort:g} those that train between tests would be left "
+                "out; set own_every = 1"
+            )
+        if stop and (stop.patience or stop.target):
+            key = "data.validation" if by in ("own", "personal") else "data.server_validation"
+            if not (self.data.validation if key == "data.validation" else self.data.server_validation):
+                raise ValueError(f"stop: patience and target need validation data, but {key} is 0")
+        if by == "deployed" and self.evaluation.deployed_every is None:
             raise ValueError(
                 'stop.by: received "deployed", but evaluation.deployed_every is not set; say in which rounds what '
                 "devices run is tested, such as deployed_every = 1"
@@ -93,6 +117,35 @@ class Scenario(Document):
                     raise ValueError(f"{key}: is for modelled devices, but no group has a device")
         return self
 
+    @model_validator(mode="after")
+    def _search_has_what_it_needs(self) -> Self:
+        search = self.search
+        if search is None:
+            return self
+        if self.sweep is not None:
+            raise ValueError("search: there is a sweep as well; search first, and sweep what is best")
+        if not self.data.server_validation:
+            raise ValueError("search: is by validation data, but data.server_validation is 0")
+        if self.seed in search.seeds:
+            raise ValueError(
+                f"search.seeds: received {self.seed}, the scenario's own seed; what was searched on is not to be "
+                "reported, so name others, such as [101, 102]"
+            )
+        return self
+
+    @property
+    def stops_by(self) -> JudgedName | None:
+        """By which accuracy the run may end early: what `[stop]` says, or what the run is judged by; None without."""
+        if self.stop is None:
+            return None
+        judged = self.evaluation.judged
+        return self.stop.by or ("global" if judged == "deployed" else judged)  # deployed is not tested in each round
+
+    @property
+    def judges_own(self) -> bool:
+        """Whether something goes by the models that clients keep."""
+        return "own" in (self.evaluation.judged, self.stops_by)
+
     def table(self) -> dict[str, Any]:
         table = super().table()
         # So that a table, and its digest, is the same as before there were these keys.
@@ -100,9 +153,16 @@ class Scenario(Document):
             del table["data"]["partition_params"]
         if self.data.normalise == "none":
             del table["data"]["normalise"]
+        if self.evaluation.judged == DEFAULT:
+            del table["evaluation"]["judged"]
         if self.sweep is not None:
             del table["sweep"]["grid"]  # it has become variants
         return table
+
+    @property
+    def data_seed(self) -> int:
+        """What is drawn before training derives from it: who there is, and who holds which examples."""
+        return self.seed if self.data.seed is None else self.data.seed
 
     @property
     def digest(self) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from fedcompress.judged import JudgedName
 from fedcompress.scenario.grid import with_grid
 
 
@@ -47,6 +48,12 @@ class DataSettings(Section):
     classes: tuple[int, ...] | None = Field(None, strict=False, description="keep only these labels, as in [6, 9]")
     examples: Positive | None = Field(None, description="training examples that are used, drawn with their label mix")
     clients: Positive = Field(10, description="number of clients")
+    seed: int | None = Field(
+        None,
+        ge=0,
+        description="of what is drawn before training: which examples there are, who holds them, who is in which group "
+        "and what each client is tested on; default: the scenario's seed",
+    )
     partition: str = Field("iid", description="name of a partition: how examples are split over clients")
     partition_params: dict[str, Any] = Field(default_factory=dict, description="the partition's own parameters")
     alpha: float = Field(0.5, gt=0.0, description="concentration of dirichlet, quantity and feature; small is skewed")
@@ -366,6 +373,12 @@ class EvaluationSettings(Section):
     """`[evaluation]`: what is measured besides the global model, which is tested after every round, and when. What is
     measured every so many rounds is measured after the last one, too."""
 
+    judged: JudgedName = Field(
+        "deployed",
+        description="by which accuracy a run is judged in verdicts, plots, tables and early stop: deployed is that of "
+        "what devices run; global, of the global model; own, of the models that clients keep, each on its own "
+        "distribution; personal, of what devices run after one more local epoch, each on its client's own distribution",
+    )
     deployed_every: Positive | None = Field(
         None,
         description="rounds between tests of what devices run; default: 1 if that is estimated to cost at most a tenth "
@@ -391,10 +404,10 @@ class StopSettings(Section):
     """`[stop]`: what ends a run before its last round. Accuracy is that on the server's validation data, never on the
     test set, and counts from the round on in which every group is at its full sparsity."""
 
-    by: Literal["global", "deployed"] = Field(
-        "global",
-        description="whose accuracy: the global model's, or that of what devices run, in the rounds of "
-        "evaluation.deployed_every",
+    by: JudgedName | None = Field(
+        None,
+        description="whose accuracy, as in evaluation.judged, in the rounds in which it is measured; default: that of "
+        "evaluation.judged, and global where that is deployed",
     )
     patience: Positive | None = Field(None, description="tested rounds without a gain of min_delta in accuracy")
     min_delta: Fraction = Field(0.001, description="a smaller gain counts as none")

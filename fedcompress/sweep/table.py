@@ -13,8 +13,10 @@ from fedcompress.sweep.jobs import Outcome
 _FIGURES: Mapping[str, Callable[[Summary], Any]] = {
     "deployed_accuracy": lambda s: s.get("deployed_accuracy"),
     "deployed_worst": lambda s: s.get("deployed_worst"),
-    "personal_accuracy": lambda s: _personal(s, "mean"),
-    "personal_worst10": lambda s: _personal(s, "worst10"),
+    "own_accuracy": lambda s: _over_clients(s, "own", "mean"),
+    "own_worst10": lambda s: _over_clients(s, "own", "worst10"),
+    "personal_accuracy": lambda s: _over_clients(s, "personal", "mean"),
+    "personal_worst10": lambda s: _over_clients(s, "personal", "worst10"),
     "accuracy": lambda s: s["accuracy"],
     "best_accuracy": lambda s: s["best_accuracy"],
     "loss": lambda s: s["loss"],
@@ -59,8 +61,8 @@ def _row(variant: str, outcomes: Sequence[Outcome]) -> SweepRow:
     return cast(SweepRow, {**row, **figures})
 
 
-def _personal(summary: Mapping[str, Any], key: str) -> float | None:
-    return (summary.get("personal") or {}).get(key)
+def _over_clients(summary: Mapping[str, Any], of: str, key: str) -> float | None:
+    return (summary.get(of) or {}).get(key)
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, float | None]:

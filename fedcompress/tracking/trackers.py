@@ -27,17 +27,21 @@ CLASSES = {"tensorboard": "TensorBoard", "wandb": "WeightsAndBiases", "mlflow": 
 """Name in a scenario, of the extra, of the library and of our module -> class."""
 _ROUND = (
     *("deployed_accuracy", "deployed_worst", "deployed_validation_accuracy", "personal_accuracy", "personal_worst10"),
+    *("own_accuracy", "own_worst10"),
     *("accuracy", "loss", "validation_accuracy", "best", "seconds", "clients", "failures", "epsilon"),
 )
-_PERSONAL = {"accuracy": "mean", "worst10": "worst10"}
-"""`personal_accuracy` and `personal_worst10` as `summary.json` calls them."""
+_OVER_CLIENTS = {"accuracy": "mean", "worst10": "worst10"}
+"""`personal_accuracy` and `personal_worst10`, `own_accuracy` and `own_worst10`, as `summary.json` calls them."""
 _CLIENT = ("accuracy", "train_loss", "sparsity", "sparsity_target")
 _SUMMARY = (
     *("deployed_accuracy", "deployed_worst"),
     *("accuracy", "best_accuracy", "loss", "uplink_bytes", "downlink_bytes", "seconds", "rounds"),
     "epsilon",
 )
-_GROUP = ("deployed_accuracy", "deployed_validation_accuracy", "personal_accuracy", "personal_worst10", "accuracy")
+_GROUP = (
+    *("deployed_accuracy", "deployed_validation_accuracy", "personal_accuracy", "personal_worst10"),
+    *("own_accuracy", "own_worst10", "accuracy"),
+)
 """Figures that are sent: `accuracy` is that of the global model, here and above."""
 
 
@@ -132,9 +136,10 @@ def _of_summary(summary: Mapping[str, Any]) -> Scalars:
     """Returns the final figures; none of a run that did not get there."""
     if not summary:
         return {}
-    personal = summary.get("personal") or {}
     of_run = {f"final/{key}": summary.get(key) for key in _SUMMARY}
-    of_run |= {f"final/personal_{key}": personal.get(name) for key, name in _PERSONAL.items()}
+    for of in ("personal", "own"):
+        over = summary.get(of) or {}
+        of_run |= {f"final/{of}_{key}": over.get(name) for key, name in _OVER_CLIENTS.items()}
     of_groups = {
         f"final group {name}/{key}": group.get(key) for name, group in summary["groups"].items() for key in _GROUP
     }
@@ -152,7 +157,7 @@ def _of_round(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _clear(key: str) -> str:
     """Returns the name of a figure of a group: that of the global model, which a sparse group cannot run, says so."""
-    return key if key.startswith(("deployed_", "personal_")) else f"global_{key}"
+    return key if key.startswith(("deployed_", "personal_", "own_")) else f"global_{key}"
 
 
 def _of_groups(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

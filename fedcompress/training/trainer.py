@@ -150,7 +150,7 @@ class Trainer:
 
     def under(self, compression: Compression) -> Trainer:
         """Returns a trainer under another compression, with the same model, settings, round and generators."""
-        return Trainer(self.spec, compression, self.settings, self.round_number, self._rng)
+        return Trainer(self.spec, compression, self.settings, self.round_number, self._rng, self._augmentation)
 
     @property
     def learning_rate(self) -> float:

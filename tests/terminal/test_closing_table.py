@@ -132,4 +132,4 @@ def test_the_line_of_a_round(deployed: float | None, said: str, capsys: pytest.C
     of_all: Any = {"accuracy": 0.929, "deployed_accuracy": deployed}
     row: Any = {"round": 1, **of_all, "groups": {"all": of_all}, "failures": 0, "seconds": 1.0}
     display.round_done({**row, "uplink_bytes": 10, "downlink_bytes": 10, "events": []})
-    assert f"round 1/15: {said}, up 10 B, down 10 B, 1.0 s" in capsys.readouterr().err
+    assert f"round 1/15: {said}, so far up 10 B, down 10 B, 1.0 s" in capsys.readouterr().err

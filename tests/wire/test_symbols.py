@@ -16,7 +16,7 @@ from fedcompress.wire.value_type import Floats, Side
 from fedcompress.wire.vector import joined, sizes_of, split
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
-BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4, "ternary": 8, "clustered": 8}
+BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4, "ternary": 8, "clustered": 8, "codebooks": 8}
 FLOAT16_MAX = 65504
 models = st.lists(arrays(np.float32, st.integers(0, 20), elements=finite), min_size=1, max_size=5)
 

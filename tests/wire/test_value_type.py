@@ -37,7 +37,7 @@ class Half(ValueType):
 
 def test_codes_of_what_ships() -> None:
     """They are in every stream that was ever written."""
-    codes = {"float32": 0, "float16": 1, "int8": 2, "int4": 3, "ternary": 4, "clustered": 5}
+    codes = {"float32": 0, "float16": 1, "int8": 2, "int4": 3, "ternary": 4, "clustered": 5, "codebooks": 6}
     assert {name: values.code for name, values in SHIPPED.items()} == codes
 
 
@@ -68,7 +68,7 @@ def test_a_receiver_without_the_type_says_which_it_lacks() -> None:
         read(data, THREE)
     assert str(caught.value) == (
         "content cannot be decoded: a value type 'test.coarse' is not expected; expected float32, float16, int8, int4, "
-        "ternary, clustered."
+        "ternary, clustered, codebooks."
     )
 
 

@@ -11,7 +11,7 @@ from statistics import stdev
 from fedcompress.errors import FedcompressError, InputError, suggestion
 from fedcompress.results.compare.caveats import caveats
 from fedcompress.results.compare.condition import Condition, Name
-from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, Figure, figures_of, target_figures
+from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, Figure, figures_of, judged_by, target_figures
 from fedcompress.results.compare.statistics import ANY, BETWEEN_SHARES, Difference, Interval, holm
 from fedcompress.results.runs import FoundRuns, RunResult
 from fedcompress.units import counted
@@ -122,6 +122,7 @@ class Comparison:
         missing: Runs that a sweep lacks.
         block: What its runs have in common beside others, as in "data.partition = iid"; empty if there are no blocks.
         chosen: Names of the figures that were asked for; empty for those that are shown anyway.
+        judged: Name of the figure that all variants are judged by, as their scenarios say.
     """
 
     rows: tuple[Row, ...]
@@ -132,6 +133,7 @@ class Comparison:
     missing: tuple[str, ...]
     block: str = ""
     chosen: tuple[str, ...] = ()
+    judged: str = DEPLOYED
 
     def figure(self, name: str) -> Figure:
         """Returns a figure by its name."""
@@ -145,9 +147,9 @@ class Comparison:
 
     @cached_property
     def headline(self) -> Figure:
-        """What variants are judged by: what devices run; the global model only if no run has tested that."""
-        tested = any(row.cells[DEPLOYED].values for row in self.rows)
-        return next(figure for figure in self.figures if figure.name == (DEPLOYED if tested else GLOBAL))
+        """What variants are judged by; the global model if no run has measured that."""
+        tested = any(row.cells[self.judged].values for row in self.rows)
+        return self.figure(self.judged if tested else GLOBAL)
 
     @property
     def baseline_row(self) -> Row:
@@ -223,7 +225,9 @@ def compare(found: FoundRuns, *, baseline: str | None = None, target: float | No
         )
         for variant, runs in variants.items()
     )
-    return Comparison(rows, figures, name, target, tuple(caveats(found.runs)), found.missing)
+    judged, differing = judged_by(found.runs)
+    warnings = (*differing, *caveats(found.runs))
+    return Comparison(rows, figures, name, target, warnings, found.missing, judged=judged)
 
 
 def _values(figure: Figure, runs: Sequence[RunResult]) -> dict[int, float]:

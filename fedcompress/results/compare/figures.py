@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fedcompress.judged import JUDGED, judged_name
 from fedcompress.results.compare.statistics import AMOUNT, SHARE, Bounds
 from fedcompress.results.deployed import deployed_accuracy, deployed_worst
 from fedcompress.results.runs import RunResult
@@ -62,15 +63,16 @@ def _last_rounds(run: RunResult) -> float | None:
     return float(accuracies.mean()) if len(accuracies) else None
 
 
-DEPLOYED, GLOBAL = "deployed_accuracy", "accuracy"
-"""What devices run, and the global model."""
-PERSONAL = "personal_accuracy"
+DEPLOYED, GLOBAL, OWN, PERSONAL = (JUDGED[name].figure for name in ("deployed", "global", "own", "personal"))
+"""What devices run, the global model, the models that clients keep, and what devices run after a local epoch."""
 
 _OF_DEVICES = (
     Figure(DEPLOYED, "deployed accuracy", "share", 1, deployed_accuracy),
     Figure("deployed_worst", "deployed accuracy of the group that fares worst", "share", 1, deployed_worst),
 )
 _OTHERS = (
+    Figure(OWN, JUDGED["own"].title, "share", 1, _of_summary("own", "mean")),
+    Figure("own_worst10", "worst tenth of the clients' own models", "share", 1, _of_summary("own", "worst10")),
     Figure(PERSONAL, "personal accuracy", "share", 1, _of_summary("personal", "mean")),
     Figure("personal_worst10", "personal accuracy of the worst tenth", "share", 1, _of_summary("personal", "worst10")),
     Figure(
@@ -100,7 +102,21 @@ _OTHERS = (
 
 def figures_of(runs: Sequence[RunResult]) -> tuple[Figure, ...]:
     """Returns what runs can be compared by: the deployed model first, then groups by the names that all runs have."""
-    return (*_OF_DEVICES, *_of_groups(runs, DEPLOYED), *_of_groups(runs, PERSONAL), *_OTHERS)
+    return (*_OF_DEVICES, *_of_groups(runs, DEPLOYED), *_of_groups(runs, OWN), *_of_groups(runs, PERSONAL), *_OTHERS)
+
+
+def judged_by(runs: Sequence[RunResult]) -> tuple[str, list[str]]:
+    """Returns the figure that runs are judged by, and what has to be said if their scenarios do not agree on it.
+
+    Then it is one that all have and that is about the same: each client on its own distribution where one of the runs
+    is judged so, otherwise what devices run.
+    """
+    names = list(dict.fromkeys(judged_name(run.scenario) for run in runs))
+    if len(names) == 1:
+        return JUDGED[names[0]].figure, []
+    figure = "clients_mean" if {"own", "personal"} & set(names) else DEPLOYED
+    (title,) = (f.title for f in (*_OF_DEVICES, *_OTHERS) if f.name == figure)
+    return figure, [f"runs are judged by different figures ({', '.join(names)}); here all are judged by {title}."]
 
 
 def common_groups(runs: Sequence[RunResult]) -> list[str]:

@@ -12,11 +12,12 @@ from fedcompress.devices import ABOUT
 from fedcompress.errors import InputError
 from fedcompress.files import check_output, irregular
 from fedcompress.fitted_table import FittedTable
+from fedcompress.judged import JUDGED
 from fedcompress.page.blocks import Block, Section, TextTable, Warnings
 from fedcompress.page.shell import html
 from fedcompress.results.compare import comparison as compared
 from fedcompress.results.compare.comparison import Cell, Comparison, Row
-from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, PERSONAL, Figure, figure_of_group
+from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, OWN, PERSONAL, Figure, figure_of_group
 from fedcompress.results.compare.statistics import CONFIDENCE
 from fedcompress.results.run.directory import RunDirectory, as_csv, as_json
 from fedcompress.units import counted, number, size
@@ -85,8 +86,11 @@ def accuracy_table(comparison: Comparison) -> TextTable:
     how = (
         "seed by seed" if pairs and min(pairs) >= 2 else "of independent seeds" if pairs == {0} else "where seeds match"
     )
-    whose = "Of what devices run, mean over groups weighted by clients" if name == DEPLOYED else "Of the global model"
-    captions = [f"{whose}, on the test set after the last round."]
+    judged = next((judged for judged in JUDGED.values() if judged.figure == name), None)
+    whose = (
+        "Mean over clients of their deployed models, each on its own distribution" if judged is None else judged.whose
+    )
+    captions = [f"{whose} after the last round."]
     if len(comparison.rows) > 1:
         captions.append(f"Differences to {comparison.baseline}, {how}.")
     if len(comparison.rows) > 3:
@@ -94,7 +98,7 @@ def accuracy_table(comparison: Comparison) -> TextTable:
     captions += _seen(comparison, comparison.headline)
     if _cut(comparison, [name]):
         captions.append("Intervals end at 0 and 1.")
-    short = "deployed" if name == DEPLOYED else "global"
+    short = "own data" if judged is None else judged.short
     columns = ("variant", short, "difference", "verdict", "95 % interval", "std", "seeds")
     return TextTable(_capital(comparison.headline.title), columns, tuple(rows), " ".join(captions))
 
@@ -155,14 +159,22 @@ def groups_table(comparison: Comparison) -> TextTable | None:
 
     There is none where it would repeat what variants are judged by.
     """
-    if comparison.headline.name == GLOBAL:
+    judged = comparison.headline.name
+    if not any(row.cells[DEPLOYED].values for row in comparison.rows):
         return None
     of_groups = _titles(comparison, DEPLOYED)
-    titles = {"deployed_worst": "worst group", **of_groups} if len(of_groups) != 1 else {}
-    note = "a group's name: what its devices run" if titles else ""
-    if any(row.cells[PERSONAL].values for row in comparison.rows):
-        titles |= {PERSONAL: "personal", "personal_worst10": "personal, worst tenth"}
-        note += "; personal: each client on its own distribution after an epoch of its own"
+    titles = {} if judged == DEPLOYED else {DEPLOYED: "deployed"}
+    titles |= {"deployed_worst": "worst group", **of_groups} if len(of_groups) != 1 else {}
+    note = "a group's name: what its devices run" if of_groups and titles else ""
+    for name, worst, called, what in (
+        (OWN, "own_worst10", "own models", "the models that clients keep, each on its own distribution"),
+        (PERSONAL, "personal_worst10", "personal", "each client on its own distribution after an epoch of its own"),
+    ):
+        if any(row.cells[name].values for row in comparison.rows):
+            titles |= ({} if name == judged else {name: called}) | {worst: f"{called}, worst tenth"}
+            note += f"; {called}: {what}"
+    if judged == GLOBAL:
+        return _figures_table(comparison, "Groups, and what devices run", titles, note.removeprefix("; "))
     if not titles and all(row.cells[GLOBAL].values == row.cells[DEPLOYED].values for row in comparison.rows):
         return None
     title = "Groups, and the global model" if titles else "The global model"
@@ -257,6 +269,12 @@ def notes(comparison: Comparison) -> list[str]:
 def records(comparison: Comparison) -> list[dict[str, Any]]:
     """Returns a record per variant and figure, for CSV and JSON."""
     return [_record(comparison, row, cell) for row in comparison.rows for cell in row.cells.values()]
+
+
+def all_records(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Returns the records of comparisons, with their blocks if there are several."""
+    several = len(comparisons) > 1
+    return [({"block": c.block} if several else {}) | record for c in comparisons for record in records(c)]
 
 
 def _record(comparison: Comparison, row: Row, cell: Cell) -> dict[str, Any]:
@@ -396,9 +414,7 @@ def _written(comparisons: Sequence[Comparison], suffix: str) -> str:
     if suffix == ".json":
         return as_json(all_as_json(comparisons))
     if suffix == ".csv":
-        rows = [
-            ({"block": c.block} if len(comparisons) > 1 else {}) | record for c in comparisons for record in records(c)
-        ]
+        rows = all_records(comparisons)
         return as_csv(rows, rows[0])
     if suffix == ".html":
         return to_html(comparisons)

@@ -55,6 +55,15 @@ def label(variants: Variants, variant: str, part: str) -> str:
     return part if len(variants) == 1 else f"{variant}, {part}"
 
 
+def over_seeds(runs: Sequence[RunResult], column: str) -> pd.DataFrame:
+    """Returns a column of rounds, over seeds: mean, lowest and highest; empty where no run has it."""
+    import pandas as pd
+
+    frames = [run.rounds.reindex(columns=["round", column]).astype(float).dropna() for run in runs]
+    values = pd.concat(frames).groupby("round")[column]
+    return pd.DataFrame({"mean": values.mean(), "low": values.min(), "high": values.max()})
+
+
 def by_group(runs: Sequence[RunResult]) -> Iterable[tuple[str, pd.DataFrame]]:
     """Yields each group that has any with the rows of all its clients' actions."""
     import pandas as pd

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fedcompress.page.blocks import Block, Findings, Fold, Tiles, Warnings
 from fedcompress.results.compare import comparison as compared
 from fedcompress.results.compare.comparison import Comparison, Row
-from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, PERSONAL, Figure
+from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, OWN, PERSONAL, Figure
 from fedcompress.results.compare.tables import CLASSES
 from fedcompress.results.report.settings import differences, settings
 from fedcompress.results.report.shown import Shown
@@ -64,11 +64,15 @@ def _alone(row: Row, judged: Figure, run: RunResult) -> str:
     if interval.half_width is not None:
         text += f", a 95 % interval over {len(row.seeds)} seeds,"
     rounds = counted(run.summary["rounds"], "round")
-    text += f" on the test set after {rounds}, for {size(cell.interval.mean)} on the network"
+    text += f" {_examples(judged)} after {rounds}, for {size(cell.interval.mean)} on the network"
     dense = run.summary["dense_uplink_bytes"] + run.summary["dense_downlink_bytes"]
     if dense and cell.interval.mean:
         text += f", {_fewer(dense / cell.interval.mean)} the same messages as dense float32"
     return f"{text}." + (" One seed: what another would give is not known." if len(row.seeds) == 1 else "")
+
+
+def _examples(judged: Figure) -> str:
+    return "on the test set" if judged.name in (DEPLOYED, GLOBAL) else "on each client's own distribution"
 
 
 def _fewer(times: float) -> str:
@@ -106,12 +110,21 @@ def _tiles(shown: Shown) -> list[tuple[str, str, str]]:
         return f"{_fewer(sum(dense) / len(dense) / wire)} dense" if wire and sum(dense) else ""
 
     up, down, taken = (means[name] for name in ("uplink_bytes", "downlink_bytes", "modelled_seconds"))
+    judged = shown.comparison.headline.name
     personal = ("personal accuracy", number(means[PERSONAL]), f"worst tenth {number(means['personal_worst10'])}")
+    own = ("own models", number(means[OWN]), f"kept by clients, worst tenth {number(means['own_worst10'])}")
+    first = {
+        DEPLOYED: ("deployed accuracy", number(means[DEPLOYED]), "of what devices run"),
+        GLOBAL: ("global accuracy", number(means[GLOBAL]), f"best on validation {number(means['best_accuracy'])}"),
+        **({OWN: own} if means[OWN] is not None else {}),
+        **({PERSONAL: personal} if means[PERSONAL] is not None else {}),
+    }
+    others = [first[name] for name in (OWN, PERSONAL, GLOBAL) if name in first and name != judged]
     return [
-        ("deployed accuracy", number(means[DEPLOYED]), "of what devices run"),
+        *([first[judged]] if judged in first else []),
+        *([first[DEPLOYED]] if judged != DEPLOYED else []),
         ("worst group", number(means["deployed_worst"]), "its deployed accuracy"),
-        *([personal] if means[PERSONAL] is not None else []),
-        ("global accuracy", number(means[GLOBAL]), f"best on validation {number(means['best_accuracy'])}"),
+        *others,
         ("worst tenth of clients", number(means["clients_worst10"]), f"mean {number(means['clients_mean'])}"),
         ("up", size(up), over(up, [run.summary["dense_uplink_bytes"] for run in runs])),
         ("down", size(down), over(down, [run.summary["dense_downlink_bytes"] for run in runs])),
@@ -133,10 +146,13 @@ def _tiles_of_many(shown: Shown) -> list[tuple[str, str, str]]:
 
     missing = shown.comparison.missing
     seconds = sum(float(run.summary["seconds"]) for run in shown.runs)
+    judged = shown.comparison.headline
+    other = [] if judged.name == DEPLOYED else [most(f"highest {judged.title}", judged.name)]
     return [
+        *other,
         most("highest deployed accuracy", DEPLOYED),
         most("best worst group", "deployed_worst"),
-        most("highest global accuracy", GLOBAL),
+        *([] if judged.name == GLOBAL else [most("highest global accuracy", GLOBAL)]),
         most("best worst tenth", "clients_worst10"),
         most("fewest bytes", "bytes", size),
         ("runs", str(len(shown.runs)), f"{len(missing)} missing" if missing else "all completed"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -171,14 +171,22 @@ class Recorder:
 
     def _of_devices(self, scores: Scores) -> dict[str, Any]:
         """The columns of what devices run, and those of groups."""
-        asked = bool(self._experiment.scenario.evaluation.personal_every)
-        over = over_clients(scores.personal) if asked else {}
+        scenario = self._experiment.scenario
+        measured: dict[str, Sequence[float]] = (
+            {"personal": scores.personal} if scenario.evaluation.personal_every else {}
+        )
+        on_validation = {"personal": scores.personal_validation} if scenario.stops_by == "personal" else {}
+        if scenario.judges_own:
+            measured["own"], on_validation["own"] = scores.own, scores.own_validation
+        over = {name: over_clients(of) for name, of in measured.items()}
         return {
             "deployed_accuracy": scores.deployed,
             "deployed_validation_accuracy": scores.deployed_validation,
             "deployed_worst": scores.worst,
-            "groups": {name: _group_row(group, personal=asked) for name, group in scores.groups.items()},
-            **({"personal_accuracy": over["mean"], "personal_worst10": over["worst10"]} if asked else {}),
+            "groups": {name: _group_row(group, over) for name, group in scores.groups.items()},
+            **{f"{name}_accuracy": of["mean"] for name, of in over.items()},
+            **{f"{name}_worst10": of["worst10"] for name, of in over.items()},
+            **{f"{name}_validation_accuracy": value for name, value in on_validation.items()},
         }
 
     def _client_row(self, row: ClientRow) -> dict[str, Any]:
@@ -199,6 +207,8 @@ class Recorder:
         }
         if accuracies is not None and self.scores.personal:
             table["personal"] = list(self.scores.personal)
+        if accuracies is not None and self.scores.own:
+            table["own"] = list(self.scores.own)
         self._directory.write_text("federation.json", json.dumps(finite(table)) + "\n")
 
     def summary(
@@ -222,6 +232,7 @@ class Recorder:
             "engine": self._engine,
             "status": status,
             "rounds": len(self.rounds),
+            "judged": scenario.evaluation.judged,
             "stopped": asdict(self.stopped) if self.stopped else None,
             "deployed_accuracy": self.scores.deployed,
             "deployed_worst": self.scores.worst,
@@ -247,6 +258,8 @@ class Recorder:
             summary["modelled"] = self._modelled.table(seconds)
         if self.scores.personal:
             summary["personal"] = over_clients(self.scores.personal)
+        if self.scores.own:
+            summary["own"] = over_clients(self.scores.own)
         if self._has_ledger:
             summary["epsilon"] = self.accounts.largest
             summary["privacy"] = self._privacy()
@@ -258,7 +271,9 @@ class Recorder:
         rows: list[Mapping[str, Any]] = [self.latest[p] for p in group.clients if p in self.latest]
         uploads = [self.uploads[p] for p in group.clients if p in self.uploads]
         means = {key: float(np.mean([row[key] for row in rows])) if rows else None for key in _KEPT}
-        scores = _group_row(self.scores.groups.get(name, GroupScores()), personal=bool(self.scores.personal))
+        measured = {"personal": self.scores.personal, "own": self.scores.own}
+        over = [name for name, of in measured.items() if of]
+        scores = _group_row(self.scores.groups.get(name, GroupScores()), over)
         del scores["validation_accuracy"]
         summary = {
             "model": group.model.name,
@@ -289,15 +304,17 @@ class _Best:
         return _Best(chosen_by, accuracy, number) if math.isfinite(accuracy) and chosen_by >= self.validation else self
 
 
-def _group_row(scores: GroupScores, *, personal: bool) -> dict[str, float]:
+def _group_row(scores: GroupScores, over: Collection[str]) -> dict[str, float]:
+    """Returns the columns of a group; `over`: those means over clients that are asked for, "personal" and "own"."""
     columns = {
         "accuracy": scores.accuracy,
         "validation_accuracy": scores.validation,
         "deployed_accuracy": scores.deployed,
         "deployed_validation_accuracy": scores.deployed_validation,
     }
-    asked = {"personal_accuracy": scores.personal, "personal_worst10": scores.personal_worst10}
-    return {**columns, **(asked if personal else {})}
+    personal = {"personal_accuracy": scores.personal, "personal_worst10": scores.personal_worst10}
+    own = {"own_accuracy": scores.own, "own_worst10": scores.own_worst10}
+    return {**columns, **(personal if "personal" in over else {}), **(own if "own" in over else {})}
 
 
 def _scores(row: RoundRow) -> Scores:

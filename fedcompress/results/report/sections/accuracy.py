@@ -15,14 +15,16 @@ from fedcompress.units import number, size
 if TYPE_CHECKING:
     import pandas as pd
 
-TITLE, PLACE = "The global model", 22
+TITLE, PLACE, JUDGED_BY = "The global model", 22, "accuracy"
 _DEVICES = {
     "deployed_accuracy": "deployed",
     "deployed_worst": "worst group",
+    "own_accuracy": "own models",
+    "own_worst10": "their worst tenth",
     "personal_accuracy": "personal",
     "personal_worst10": "its worst tenth",
 }
-"""Columns of rounds in which something was tested that devices run, with what a table calls them."""
+"""Columns of rounds in which something was tested that devices run, or that clients keep, as a table calls them."""
 
 
 def blocks(shown: Shown) -> Iterable[Block]:

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 TITLE, PLACE = "Groups and clients", 50
 _DEVICES = {
     "deployed_accuracy": "deployed",
+    "own_accuracy": "own models",
+    "own_worst10": "their worst tenth",
     "personal_accuracy": "personal",
     "personal_worst10": "its worst tenth",
 }
-"""Figures of what a group's devices run, with what the table calls them."""
+"""Figures of what a group's devices run, or its clients keep, with what the table calls them."""
 MOST_ROWS = 100
 """Clients that a table lists."""
 
@@ -174,7 +176,8 @@ def groups(variants: Variants) -> TextTable:
         *("global model", "asked", "sparsity", "upload", "deflated", "TFLite"),
     )
     caption = (
-        "deployed: accuracy of what the group's devices run, on the test set; personal: of each client on its own "
+        "deployed: accuracy of what the group's devices run, on the test set; own models: of what its clients keep, "
+        "each on its own distribution; personal: of each client on its own "
         "distribution after an epoch of its own; own data: likewise, without that epoch; global model: its accuracy, "
         "which sparse devices cannot have; upload: what one client sent in its latest round"
     )

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from fedcompress.page.blocks import Block, Panel, TextTable
 from fedcompress.page.figures import Json, axes, band, colour, line, plotted
 from fedcompress.results.reading import of_group
-from fedcompress.results.report.shown import Shown
+from fedcompress.results.report.shown import Shown, over_seeds
 from fedcompress.results.runs import RunResult
 from fedcompress.units import number
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TITLE, PLACE = "What devices run", 20
+TITLE, PLACE, JUDGED_BY = "What devices run", 20, "deployed_accuracy"
 TEXT = "Deployed models on the test set, by which nothing is chosen, in the rounds in which they were tested."
 DEPLOYED, GLOBAL = "deployed_accuracy", "global model"
 MOST_GROUPS = 8
@@ -34,7 +34,7 @@ def blocks(shown: Shown) -> Iterable[Block]:
     names = dict.fromkeys(name for runs in shown.variants.values() for name in _groups(runs))
     for name in list(names)[:MOST_GROUPS]:
         column = of_group(name, DEPLOYED)
-        curves = {variant: _curve(runs, column) for variant, runs in shown.variants.items()}
+        curves = {variant: over_seeds(runs, column) for variant, runs in shown.variants.items()}
         yield _panel(f"Deployed accuracy of {name} over rounds", curves, shown.variants)
 
 
@@ -43,16 +43,7 @@ def _groups(runs: Sequence[RunResult]) -> list[str]:
 
 
 def _of_groups(runs: Sequence[RunResult]) -> Curves:
-    return {name: _curve(runs, of_group(name, DEPLOYED)) for name in _groups(runs)}
-
-
-def _curve(runs: Sequence[RunResult], column: str) -> pd.DataFrame:
-    """Returns a column of rounds, over seeds; empty where no run has it."""
-    import pandas as pd
-
-    frames = [run.rounds.reindex(columns=["round", column]).astype(float).dropna() for run in runs]
-    values = pd.concat(frames).groupby("round")[column]
-    return pd.DataFrame({"mean": values.mean(), "low": values.min(), "high": values.max()})
+    return {name: over_seeds(runs, of_group(name, DEPLOYED)) for name in _groups(runs)}
 
 
 def _panel(title: str, curves: Curves, variants: Mapping[str, Sequence[RunResult]]) -> Panel:
@@ -63,7 +54,7 @@ def _panel(title: str, curves: Curves, variants: Mapping[str, Sequence[RunResult
         if (curve["high"] > curve["low"]).any():
             data += band(name, index, curve.index, curve["low"], curve["high"])
         data.append(line(name, index, curve.index, curve["mean"]))
-    references = {name: _curve(runs, "accuracy") for name, runs in variants.items() if not name or name in known}
+    references = {name: over_seeds(runs, "accuracy") for name, runs in variants.items() if not name or name in known}
     if known:
         data += [
             _reference(f"{name}, {GLOBAL}" if name else GLOBAL, list(known).index(name) if name else None, curve)

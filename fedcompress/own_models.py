@@ -1,0 +1,94 @@
+"""Models that clients keep as their own: in which groups, and what has to be said before a run is judged by them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fedcompress.groups import Group
+from fedcompress.judged import DEFAULT
+from fedcompress.scenario import Scenario
+from fedcompress.strategy import ServerStrategy
+
+
+@dataclass(frozen=True)
+class OwnModels:
+    """Whose models are clients' own.
+
+    Attributes:
+        scenario: Says what the run is judged by.
+        groups: By name.
+        server: The strategy, which may know of own models.
+        tiers: Whether groups are taught models that then take their place on devices.
+    """
+
+    scenario: Scenario
+    groups: Mapping[str, Group]
+    server: ServerStrategy
+    tiers: bool
+
+    @property
+    def known(self) -> list[str]:
+        """Groups whose devices run their clients' own models, as the strategy says."""
+        return [name for name, group in self.groups.items() if self.server.own_models(group)]
+
+    @property
+    def kept(self) -> list[str]:
+        """Groups whose clients keep models, as the strategy says, or their class."""
+        known = self.known
+        return [name for name, group in self.groups.items() if name in known or group.client.keeps_model]
+
+    def problems(self) -> Iterable[str]:
+        """Yields why the run cannot be judged, or ended, by what is asked for."""
+        judged, by = self.scenario.evaluation.judged, self.scenario.stops_by
+        asked = {"evaluation.judged": judged} | ({"stop.by": by} if by and by != judged else {})
+        for key, name in asked.items():
+            if name == "own" and not self.kept:
+                yield (
+                    f'{key}: received "own", but under strategy {self.scenario.server.strategy!r} no client keeps a '
+                    f'model of its own; set {key} = "deployed", use a strategy whose clients keep one, such as ditto '
+                    "or fedper, or say keeps_model = True in the class of a client that returns one as Result.model."
+                )
+            elif name == "own" and self.tiers:
+                yield (
+                    f'{key}: received "own", but with server.params.tiers devices run the models of their tiers; set '
+                    f'{key} = "deployed".'
+                )
+            elif name == "personal" and self.known and not self.tiers:
+                yield (
+                    f'{key}: received "personal", but devices of {", ".join(self.known)} run models of their clients\' '
+                    f'own, which the server never sees and cannot train on; set {key} = "own".'
+                )
+
+    def warnings(self) -> Iterable[str]:
+        """Yields what is scored where one may think that it is something else."""
+        evaluation, stop = self.scenario.evaluation, self.scenario.stop
+        if evaluation.personal_every and self.known:
+            until = " before they have a tier" if self.tiers else ""
+            yield (
+                f"evaluation.personal_every: devices of {', '.join(self.known)} run models of their clients' own, "
+                f"which the server never sees; they have no personal accuracy{until}."
+            )
+        if evaluation.judged != "own":
+            yield from (self.scored_without(name) for name in self.kept if name not in self.known)
+        ends = stop is not None and (stop.patience or stop.target)
+        if stop and ends and stop.by is None and evaluation.judged == DEFAULT and self._devices_differ:
+            yield (
+                "stop: goes by the global model, which is tested in each round, though the run is judged by what "
+                'devices run; to go by that, set stop.by = "deployed".'
+            )
+
+    def scored_without(self, group: str) -> str:
+        """Says what is scored of a group whose clients keep models that its server strategy knows nothing of."""
+        return (
+            f"groups.{group}: client {self.groups[group].settings.client!r} keeps a model of its own, of which "
+            f"strategy {self.scenario.server.strategy!r} knows nothing: as deployed the global model is scored. To "
+            "judge by the clients' models, set evaluation.judged = \"own\", and keeps_model = True in the client's "
+            "class."
+        )
+
+    @property
+    def _devices_differ(self) -> bool:
+        """Whether some devices may run something else than the global model."""
+        compressions = [group.compression for group in self.groups.values()]
+        return bool(self.known) or self.tiers or any(c.sparsity > 0 or c.bits < 32 for c in compressions)
