@@ -32,7 +32,9 @@ def weighted_mean(updates: Iterable[Arrays], examples: Sequence[float]) -> Array
     for update, n in zip(updates, examples, strict=True):
         means = means or [np.zeros(array.shape, np.float64) for array in update]
         for mean, array in zip(means, update, strict=True):
-            mean += array * (n / total)
+            sums, values = mean.reshape(-1), array.reshape(-1)
+            for start in range(0, sums.size, _PART):
+                sums[start : start + _PART] += values[start : start + _PART] * (n / total)
     return [mean.astype(np.float32) for mean in means]
 
 
