@@ -72,7 +72,11 @@ def main(
         settings = [[f"--set=server.cohort={cohort / CLIENTS}", f"--set=rounds={rounds}"] for cohort in COHORTS]
         few, many = (peak([*CASES[name], *options]) for options in settings)
         table.add_row(name, f"{few:,.0f}", f"{many:,.0f}", f"{many / few:.2f}")
-        asked.append(Asked(f"{name}: memory with {COHORTS[1]} / {COHORTS[0]} clients in a round", [many / few], MOST.get(name, 1.3)))
+        asked.append(
+            Asked(
+                f"{name}: memory with {COHORTS[1]} / {COHORTS[0]} clients in a round", [many / few], MOST.get(name, 1.3)
+            )
+        )
         results[name] = {"few": few, "many": many}
     console.print(table)
     print_asked(asked)

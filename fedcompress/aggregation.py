@@ -88,7 +88,7 @@ def _add(
         share: Any = examples
         if kept is not None:
             places = np.flatnonzero(kept[part])
-            few = places.size <= _FEW * _PART
+            few = places.size <= _FEW * sums[part].size
             part, share = (places + start, np.float64(examples)) if few else (part, kept[part] * examples)
         sums[part] += values[part] * share
         weights[part] += share
