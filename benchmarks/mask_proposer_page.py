@@ -52,7 +52,7 @@ def page(rows: Sequence[Row]) -> str:
         text += f"## {TITLES[case]}\n\n"
         of_case = [row for row in rows if row["case"] == case]
         dense = {row["seed"]: row["dense"] for row in of_case}
-        text += f"Dense: {_interval(list(dense.values()))} on {len(dense)} networks.\n\n"
+        text += f"Dense: {_interval(list(dense.values()))}; networks: {len(dense)}.\n\n"
         for sparsity in sorted({row["sparsity"] for row in of_case}, reverse=True):
             found = [row for row in of_case if row["sparsity"] == sparsity]
             text += f"### {sparsity:.0%} of the channels gone\n\n{_table(found)}\n{verdict(found)}\n\n"
