@@ -151,7 +151,10 @@ class Sweep(list[Run]):
         """A row per run: what its variant sets, its seed, how it ended, its figures (`runs.csv`)."""
         import pandas as pd
 
-        return pd.read_csv(self.path / "runs.csv")
+        file = self.path / "runs.csv"
+        if not file.exists():
+            raise InputError(f"{file}: is not there, as in sweeps of earlier versions; fedcompress resume writes it.")
+        return pd.read_csv(file)
 
     def figure(self, name: str) -> Any:
         """Returns a plot of the sweep's report as a plotly figure; see `Run.figure`."""

@@ -131,8 +131,20 @@ class ReportArguments:
     out: Annotated[
         Path | None, Option(metavar="FILE", help="The page; default: report.html in the first directory.")
     ] = None
+    figures: Annotated[
+        Path | None,
+        Option(metavar="DIR", help="Draw the plots for a paper as well: SVG, PDF, PNG, one and two columns wide."),
+    ] = None
     target: Target = None
     baseline: Baseline = None
+
+
+@dataclass(frozen=True)
+class ProvenanceArguments:
+    """Say what runs were made with, as a paragraph for an appendix: versions, seeds, data, machine, digests."""
+
+    runs: RunNames
+    latex: Annotated[bool, Option("--latex", help="Escape it for LaTeX.")] = False
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,8 @@ class Scenario(Document):
             del table["data"]["partition_params"]
         if self.data.normalise == "none":
             del table["data"]["normalise"]
+        if self.training.precision == "float32":
+            del table["training"]["precision"]
         if self.evaluation.judged == DEFAULT:
             del table["evaluation"]["judged"]
         if self.sweep is not None:

@@ -43,28 +43,32 @@ def written(order: dict[str, list[int]]) -> dict[str, list[np.ndarray]]:
     return {writer: [character(next(numbers)) for _ in labels] for writer, labels in order.items()}
 
 
-def leaf(folder: Path) -> None:
+def leaf(folder: Path, order: dict[str, list[int]] = WRITERS) -> None:
     """As LEAF's preprocessing leaves it: a file of several users in each of train and test."""
     for part in ("train", "test"):
         (folder / part).mkdir(parents=True)
-        data = {w: {"x": [i.ravel().tolist() for i in written(WRITERS)[w]], "y": WRITERS[w]} for w in WRITERS}
-        table = {"users": list(WRITERS), "num_samples": [2, 1], "user_data": data}
+        data = {w: {"x": [i.ravel().tolist() for i in written(order)[w]], "y": order[w]} for w in order}
+        table = {"users": list(order), "num_samples": list(map(len, order.values())), "user_data": data}
         (folder / part / f"all_data_0_niid_0_keep_0_{part}_9.json").write_text(json.dumps(table))
 
 
-def tff(folder: Path) -> None:
+def tff(folder: Path, order: dict[str, list[int]] = WRITERS) -> None:
     for part in ("train", "test"):
         with h5py.File(folder / f"fed_emnist_{part}.h5", "w") as file:
-            for writer, images in written(WRITERS).items():
+            for writer, images in written(order).items():
                 group = file.create_group(f"examples/{writer}")
-                group["pixels"], group["label"] = np.stack(images), np.array(WRITERS[writer], np.int32)
+                group["pixels"], group["label"] = np.stack(images), np.array(order[writer], np.int32)
 
 
-def mat(folder: Path) -> None:
+def mat(folder: Path, order: dict[str, list[int]] = WRITERS) -> None:
     """Bright on black, and each image column by column."""
-    images = np.stack([i for of in written(WRITERS).values() for i in of])
+    images = np.stack([i for of in written(order).values() for i in of])
     columns = np.rint((1 - images) * 255).astype(np.uint8).transpose(0, 2, 1).reshape(-1, 784)
-    part = {"images": columns, "labels": np.array([[3], [61], [10]]), "writers": np.array([[7], [7], [9]])}
+    labels, writers = (
+        np.concatenate(list(order.values())),
+        np.repeat(range(7, 7 + 2 * len(order), 2), list(map(len, order.values()))),
+    )
+    part = {"images": columns, "labels": labels[:, None], "writers": writers[:, None]}
     savemat(folder / "emnist-byclass.mat", {"dataset": {"train": part, "test": part, "mapping": np.zeros((62, 2))}})
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from io import BytesIO
 from typing import Any, Protocol
 
 import numpy as np
@@ -111,7 +112,9 @@ def _column(name: str, table: Table, known: Sequence[str]) -> str:
 
 
 def _pixels(image: Any) -> NDArray[Any]:
-    """Returns the pixels of an image object, an array or nested lists."""
+    """Returns the pixels of an image object, an encoded one, an array or nested lists."""
+    if isinstance(image, Mapping) and image.get("bytes"):  # of files that do not say what their columns are
+        image = import_module("PIL.Image").open(BytesIO(image["bytes"]))
     if hasattr(image, "convert") and image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode in ("1", "I;16", "LA") else "RGB")
     pixels = np.asarray(image)

@@ -346,14 +346,14 @@ def latex(comparison: Comparison) -> str:
     lines += [f"% {text}" for text in notes(comparison)]
     for table in text_tables(comparison):
         title = f"{comparison.block}: {table.title}" if comparison.block else table.title
-        rows = [" & ".join(map(_latex, row)) + r" \\" for row in table.rows]
+        rows = [" & ".join(map(in_latex, row)) + r" \\" for row in table.rows]
         lines += [
             r"\begin{table}",
             r"  \centering",
-            rf"  \caption{{{_latex(f'{title}. {table.caption}')}}}",
+            rf"  \caption{{{in_latex(f'{title}. {table.caption}')}}}",
             rf"  \begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
             r"    \toprule",
-            "    " + " & ".join(map(_latex, table.columns)) + r" \\",
+            "    " + " & ".join(map(in_latex, table.columns)) + r" \\",
             r"    \midrule",
             *(f"    {row}" for row in rows),
             r"    \bottomrule",
@@ -378,7 +378,7 @@ _LATEX = {
 }
 
 
-def _latex(text: str) -> str:
+def in_latex(text: str) -> str:
     """Returns text in which no sign is markup; a minus before a digit is one in print, too."""
     escaped = "".join(_LATEX.get(sign, sign) for sign in " ".join(text.split()))
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)
