@@ -128,6 +128,12 @@ class Recipe(Document):
             raise ValueError("seeds have to differ from each other")
         return self
 
+    def table(self) -> dict[str, Any]:
+        table = super().table()
+        if self.training.precision == "float32":  # so that a digest is the same as before there was this key
+            del table["training"]["precision"]
+        return table
+
     @property
     def digest(self) -> str:
         """SHA-256 of everything that decides the results."""
