@@ -24,8 +24,8 @@ from benchmarks.report import Asked, console, print_asked, print_machine, write
 
 SCENARIO = ROOT / "benchmarks" / "memory.toml"
 CLIENTS, COHORTS = 50, (5, 50)
-MOST = 1.3
-"""Times that the memory may grow."""
+MOST = {"resnet-18": 1.25}
+"""Case -> times that the memory may grow; 1.3 for all others."""
 CASES: dict[str, list[str]] = {
     "default": [],
     "threads": ["--workers=2"],
@@ -35,6 +35,7 @@ CASES: dict[str, list[str]] = {
         "--set=groups.all.compression_params={schedule='constant',begin_round=0,end_round=1,freeze_round=2}",
     ],
     "delta": ["--set=wire.delta=true", "--set=wire.values=int8"],
+    "resnet-18": ["--set=groups.all.model=resnet-18:group", "--set=data.examples=250"],
 }
 """What is measured, as options of `fedcompress run`. With `masks` each client is sent its own in the second round, and
 with `delta` each keeps the model that it got last."""
@@ -71,7 +72,11 @@ def main(
         settings = [[f"--set=server.cohort={cohort / CLIENTS}", f"--set=rounds={rounds}"] for cohort in COHORTS]
         few, many = (peak([*CASES[name], *options]) for options in settings)
         table.add_row(name, f"{few:,.0f}", f"{many:,.0f}", f"{many / few:.2f}")
-        asked.append(Asked(f"{name}: memory with {COHORTS[1]} / {COHORTS[0]} clients in a round", [many / few], MOST))
+        asked.append(
+            Asked(
+                f"{name}: memory with {COHORTS[1]} / {COHORTS[0]} clients in a round", [many / few], MOST.get(name, 1.3)
+            )
+        )
         results[name] = {"few": few, "many": many}
     console.print(table)
     print_asked(asked)

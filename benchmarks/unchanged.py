@@ -25,7 +25,8 @@ from fedcompress.recipes import launch as recipes
 from fedcompress.recipes.display import RecipeDisplay
 from fedcompress.recipes.recipe import Recipe
 from fedcompress.scenario import Scenario
-from fedcompress.scenario.gallery import load_scenario, shipped
+from fedcompress.scenario.gallery import shipped
+from fedcompress.scenario.loading import load_scenario
 
 Found = dict[str, Any]
 SMALL = {"rounds": 2, "data.dataset": "mnist-5k", "public.epochs": 1}

@@ -12,6 +12,8 @@ from fedcompress.wire.content import Arrays, Kind
 
 _PART: Final = 1 << 15
 """Elements that are added together."""
+_FEW: Final = 0.25
+"""Share of a part's elements up to which those that a client has are added one by one."""
 
 Held = Mapping[int, NDArray[np.bool_]] | None
 """Position -> which weights of an array a client has; all at other positions. None for everything."""
@@ -30,7 +32,9 @@ def weighted_mean(updates: Iterable[Arrays], examples: Sequence[float]) -> Array
     for update, n in zip(updates, examples, strict=True):
         means = means or [np.zeros(array.shape, np.float64) for array in update]
         for mean, array in zip(means, update, strict=True):
-            mean += array * (n / total)
+            sums, values = mean.reshape(-1), array.reshape(-1)
+            for start in range(0, sums.size, _PART):
+                sums[start : start + _PART] += values[start : start + _PART] * (n / total)
     return [mean.astype(np.float32) for mean in means]
 
 
@@ -80,15 +84,29 @@ def _add(
     sums, weights, values = total.reshape(-1), weight.reshape(-1), update.reshape(-1)
     kept = None if mask is None else mask.reshape(-1)
     for start in range(0, sums.size, _PART):
-        part = slice(start, start + _PART)
-        share: Any = examples if kept is None else kept[part] * examples
+        part: Any = slice(start, start + _PART)
+        share: Any = examples
+        if kept is not None:
+            places = np.flatnonzero(kept[part])
+            few = places.size <= _FEW * sums[part].size
+            part, share = (places + start, np.float64(examples)) if few else (part, kept[part] * examples)
         sums[part] += values[part] * share
         weights[part] += share
 
 
 def _covered(total: NDArray[np.float64], weight: NDArray[np.float64], old: NDArray[Any]) -> NDArray[np.float32]:
-    covered = weight > 0
-    return np.where(covered, total / np.where(covered, weight, 1.0), old).astype(np.float32)
+    """Returns the means of what clients have, and the old values of the rest; in place, by parts that stay in a cache.
+
+    With the arrays of `_add`.
+    """
+    mean = np.array(old, np.float32, order="C")
+    sums, weights, means = total.reshape(-1), weight.reshape(-1), mean.reshape(-1)
+    for start in range(0, sums.size, _PART):
+        part = slice(start, start + _PART)
+        covered = weights[part] > 0
+        np.divide(sums[part], weights[part], out=sums[part], where=covered)
+        np.copyto(means[part], sums[part], where=covered, casting="same_kind")
+    return mean
 
 
 def replaced(weights: Arrays, others: Arrays, kinds: Sequence[Kind], kind: Kind) -> Arrays:

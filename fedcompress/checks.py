@@ -62,7 +62,7 @@ class Choices:
         if partition is None or self._problems:
             raise InputError(self._problems)
         self.partition = partition
-        self.clients = deal(scenario.groups, data.clients, scenario.seed)
+        self.clients = deal(scenario.groups, data.clients, scenario.data_seed)
 
     def _params(self, kind: Any, values: dict[str, Any], where: str) -> Any:
         return checked_params(kind.Params, values, where, self._problems)

@@ -130,7 +130,8 @@ def _answered(
         metrics |= _measure(experiment, group, partition, spec or group.model, model, request)
     if result.model is not None and sent is not None and not group.client.keeps_model:
         metrics[KEEPS] = 1.0
-    end.save(encoded, state)
+    asked = experiment.scenario.evaluation.client_models
+    end.save(encoded, state, model if asked and result.model is not None else None)
     return Answer.to(message, encoded, metrics, digest(model) if request.tested and model else None)
 
 

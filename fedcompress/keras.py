@@ -29,7 +29,18 @@ LOCK = threading.RLock()
 """Held while a model or a graph is built: Keras' building is not thread-safe, running is."""
 
 _modules: dict[str, Any] = {}
+_waiting: list[Callable[[str], None]] = []
 _thread = threading.local()
+
+
+@contextmanager
+def announced(say: Callable[[str], None]) -> Iterator[None]:
+    """Has somebody told what is waited for, should TensorFlow be imported within the block."""
+    _waiting.append(say)
+    try:
+        yield
+    finally:
+        _waiting.remove(say)
 
 
 def compiled(key: Any, make: Callable[[], Any]) -> Any:
@@ -170,6 +181,8 @@ def _load() -> dict[str, Any]:
     with LOCK:
         if not _modules:
             quiet.apply()
+            for say in _waiting:
+                say("importing TensorFlow")
             warnings.filterwarnings("ignore", module=r"tensorflow|tf_keras|tensorflow_model_optimization")
             with silent_stderr():
                 import tensorflow as tf
@@ -207,14 +220,30 @@ def _keep_generated_code_in_memory() -> None:
 
 
 def _load_pruning() -> Any:
-    """Imports tfmot's masks on variables, which are below its wrappers for layers (1 to 2 s)."""
+    """Imports tfmot's masks on variables, which are below its wrappers for layers (half a second)."""
     modules = _load()
     with LOCK:
         if "Pruning" not in modules:
-            with silent_stderr():
+            with silent_stderr(), _without_keras_3():
                 from tensorflow_model_optimization.python.core.sparsity.keras.pruning_impl import Pruning
             modules["Pruning"] = Pruning
         return modules["Pruning"]
+
+
+@contextmanager
+def _without_keras_3() -> Iterator[None]:
+    """Has tfmot, which looks for a module that Keras 3 lacks, and does without it, not import Keras 3 for that.
+
+    That would bring scikit-learn and matplotlib along, and take 3 s more than the half second that tfmot takes.
+    """
+    if "keras" in sys.modules:
+        yield
+        return
+    sys.modules["keras"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
 
 
 def __getattr__(name: str) -> Any:

@@ -149,6 +149,11 @@ class ProgressLine:
         self._status = status
         self._draw()
 
+    def wait_for(self, what: str) -> None:
+        """Shows what is waited for before it is known how many steps there are."""
+        self._status = (what,)
+        self._draw(now=True)
+
     def say(self, text: str) -> None:
         """Prints a line above the live one."""
         self._console.print(text, soft_wrap=not isinstance(self._display, Live))
@@ -173,9 +178,9 @@ class ProgressLine:
         """Shows what is new, at the latest with the next of the four frames a second that a terminal gets."""
         if isinstance(self._display, Live) and now:
             self._display.refresh()
-        if isinstance(self._display, _NotebookOutput) and self._pace is not None:
-            counted = f"{self._label}: {self._done}/{self._total} {self._unit_of_total}"
-            self._display.show(", ".join([counted, *self._status, *self._times]))
+        if isinstance(self._display, _NotebookOutput):
+            counted = [f"{self._done}/{self._total} {self._unit_of_total}"] if self._pace is not None else []
+            self._display.show(f"{self._label}: {', '.join([*counted, *self._status, *self._times])}")
 
     @property
     def _unit_of_total(self) -> str:

@@ -14,6 +14,8 @@ from fedcompress.privacy.accounts import told
 from fedcompress.progress import ProgressLine
 from fedcompress.results.run.recorder import Observer
 from fedcompress.rows import Figure, RoundRow, Summary
+from fedcompress.scenario import Scenario
+from fedcompress.searching.trials import Trial
 from fedcompress.sweep.jobs import Outcome, Watcher
 from fedcompress.units import counted, number, size
 
@@ -92,6 +94,17 @@ class SweepDisplay(ProgressLine, Watcher):
         self.update(self._done + 1, failed)
         so_far = ", ".join([f"{self._done} of {counted(self._total, 'run')} done", *failed])
         self.say(f"{outcome.job.label}: {how}; {so_far}, left {self.left}")
+
+
+def told_of_trial(trial: Trial, best: Trial | None, scenario: Scenario) -> str:
+    """Returns how a trial of a search went, in a line."""
+    of = f"trial {trial.number} of {scenario.search.trials}" if scenario.search else f"trial {trial.number}"
+    if trial.accuracy is None:
+        return f"{of}: {trial.settings}: failed: {trial.problem}"
+    known = (
+        "the best so far" if best is None or best == trial else f"best: {number(best.accuracy)}, trial {best.number}"
+    )
+    return f"{of}: {trial.settings}: validation {number(trial.accuracy)} ({known})"
 
 
 def summary_table(summary: Summary) -> FittedTable:

@@ -35,6 +35,21 @@ def test_weighted_mean() -> None:
     assert weighted_mean([arrays([2.0]), arrays([6.0])], [1, 3])[0].tolist() == [5.0]
 
 
+@pytest.mark.parametrize("density", [0.05, 0.6])
+def test_masked_mean_of_few_and_of_most_weights(density: float) -> None:
+    """What a client has is added one by one where it is little: the sums are the same to the bit."""
+    rng = np.random.default_rng(1)
+    values = [rng.normal(size=(300, 200)).astype(np.float32) for _ in range(3)]
+    masks = [rng.random((300, 200)) < density for _ in range(3)]
+    total = sum((v * (m * n) for v, m, n in zip(values, masks, (1.0, 2.0, 4.0), strict=True)), np.zeros((300, 200)))
+    weight = sum((m * n for m, n in zip(masks, (1.0, 2.0, 4.0), strict=True)), np.zeros((300, 200)))
+    expected = np.where(weight > 0, total / np.maximum(weight, 1), 9).astype(np.float32)
+    old = [np.full((300, 200), 9, np.float32)]
+    (mean,) = masked_mean([[v] for v in values], [{0: m} for m in masks], [1, 2, 4], old)
+    assert mean.tobytes() == expected.tobytes()
+    assert old[0].min() == 9
+
+
 def test_masked_mean() -> None:
     """n = 1, 3. Kept by both: (1*2 + 3*6)/4 = 5. By the second: 6. By none: the old 9. The bias is unmasked."""
     updates = [arrays([2, 0, 0], [1]), arrays([6, 6, 0], [5])]

@@ -14,6 +14,7 @@ import fedcompress
 from fedcompress.data.loading import load_dataset
 from fedcompress.errors import InputError
 from fedcompress.results import export
+from fedcompress.results.exported import as_trained
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
 
@@ -45,9 +46,98 @@ def test_a_run_and_its_tables(tiny: dict[str, Any], tmp_path: Path, capsys: pyte
     assert str(out) in repr(run)
     model = run.model("pruned")
     assert model.predict(np.zeros((2, 8, 8, 1), np.float32), verbose=0).shape == (2, 10)
-    assert fedcompress.load(out).summary == run.summary
+    loaded = fedcompress.load(out)
+    assert isinstance(loaded, fedcompress.Run)
+    assert loaded.summary == run.summary
     with pytest.raises(InputError, match=r"holds no model of 'prund'\. Did you mean 'pruned'"):
         run.model("prund")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> fedcompress.Run:
+    """A run of a dictionary: digits, two dense clients and a pruned one."""
+    groups = [
+        {"name": "dense", "share": 0.67, "model": "mini-cnn"},
+        {"name": "pruned", "share": 0.33, "model": "mini-cnn", "compression": "magnitude", "sparsity": 0.5},
+    ]
+    data = {"dataset": "digits", "clients": 3}
+    table = {"name": "tiny", "rounds": 1, "data": data, "evaluation": {"tflite": False}, "groups": groups}
+    return fedcompress.run(table, out=tmp_path_factory.mktemp("api") / "run", progress=False, seed=2)
+
+
+def test_a_dictionary_is_a_scenario(ran: fedcompress.Run) -> None:
+    assert (ran.seed, ran.scenario["groups"][1]["sparsity"]) == (2, 0.5)
+    assert ran.provenance["command"] == ["fedcompress.run", "tiny"]
+    assert fedcompress.Scenario.load(str(ran.path / "scenario.toml")).digest == ran.provenance["scenario_digest"]
+    assert fedcompress.Scenario.load("quickstart", {"rounds": 3}).rounds == 3
+
+
+def test_predictions_are_of_what_devices_run(ran: fedcompress.Run) -> None:
+    digits = load_dataset("digits")
+    odds = ran.predict(digits.x_test, "dense")
+    assert (odds.shape, odds.dtype) == ((len(digits.y_test), 10), np.float32)
+    assert np.allclose(odds.sum(axis=1), 1)
+    assert (odds.argmax(axis=1) == digits.y_test).mean() == ran.summary["groups"]["dense"]["deployed_accuracy"]
+    assert np.array_equal(ran.predict(digits.x_test / np.float32(255), "dense"), odds)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "group", "problem"),
+    [
+        (np.zeros((2, 8, 8, 1)), None, "has models of dense, pruned; say which: group=..."),
+        (np.zeros((8, 8, 1)), "dense", r"received inputs of shape \(8, 8, 1\); expected \(n, 8, 8, 1\)"),
+        (np.full((2, 8, 8, 1), 200.0), "dense", "images of float64 from 200 to 200; expected uint8 from 0 to 255, or"),
+        (np.full((2, 8, 8, 1), "3"), "dense", "inputs of <U1; expected numbers"),
+        (np.zeros((2, 8, 8, 1)), "prund", r"holds no model of 'prund'\. Did you mean 'pruned'"),
+    ],
+)
+def test_inputs_that_a_model_has_not_learned_from(ran: fedcompress.Run, inputs: Any, group: Any, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        ran.predict(inputs, group)
+
+
+def test_models_say_what_they_take(ran: fedcompress.Run) -> None:
+    said = RunDirectory(ran.path / "models").read_json("models.json")
+    assert said["pruned"] == {
+        "files": ["pruned.h5"],
+        "model": "mini-cnn",
+        "inputs": "float32 (n, 8, 8, 1), images of numbers 0 to 255, divided by 255",
+        "shape": [8, 8, 1],
+        "divided_by": 255,
+        "outputs": "logits (n, 10)",
+        "labels": None,
+    }
+
+
+def test_tables_are_taken_as_they_are() -> None:
+    """Of a data set of floats, uint8 is a number like another; of a run that does not say so, an image."""
+    x = np.array([[0, 255]], np.uint8)
+    table: Any = {"divided_by": 1}
+    assert as_trained(x, (2,), table).tolist() == [[0, 255]]
+    assert as_trained(x, (2,), None).tolist() == [[0, 1]]
+
+
+def test_a_figure_is_a_plot_of_the_report(ran: fedcompress.Run) -> None:
+    figure = ran.figure("accuracy")
+    assert figure.layout.title.text == "Deployed accuracy over rounds"
+    names = {trace.name: list(trace.y) for trace in figure.data}
+    assert names["dense"] == [pytest.approx(ran.summary["groups"]["dense"]["deployed_accuracy"], rel=1e-5)]
+    assert figure.data[0].line.color == "rgba(0,114,178,1)"
+    assert ran.figure("labels").data[0].type == "heatmap"
+    with pytest.raises(InputError, match=r"no plot of these runs has 'nothing' in its title\. Known: deployed-acc"):
+        ran.figure("nothing")
+
+
+def test_a_comparison(ran: fedcompress.Run, tmp_path: Path) -> None:
+    compared = fedcompress.compare({"x=1": ran, "again": [ran.path]}, figures=["uplink_bytes"])
+    assert compared.verdicts == {"x=1": "baseline", "again": "identical"}
+    of_bytes = compared.table[compared.table["figure"] == "uplink_bytes"]
+    assert of_bytes["mean"].tolist() == [ran.summary["uplink_bytes"]] * 2
+    assert "x=1" in repr(compared)
+    assert compared.write(tmp_path / "table.tex") == [tmp_path / "table.tex"]
+    for bad, problem in (((3,), "compare: received 3; expected runs, sweeps"), ((), "no runs are named")):
+        with pytest.raises(InputError, match=problem):
+            fedcompress.compare(*bad)  # type: ignore[arg-type]
 
 
 def test_groups_whose_names_differ_in_case_alone_have_models_of_their_own(tiny: dict[str, Any], tmp_path: Path) -> None:
@@ -77,8 +167,13 @@ def test_all_runs_of_a_sweep(
         fedcompress.run(Scenario.parse(table))
     with pytest.raises(InputError, match=r"has no \[sweep\]; use fedcompress\.run\."):
         fedcompress.run_all(Scenario.parse(tiny))
-    with pytest.raises(InputError, match="is a sweep; name one of the runs in it"):
-        fedcompress.load(tmp_path / "sweep")
+    loaded = fedcompress.load(tmp_path / "sweep")
+    assert isinstance(loaded, fedcompress.Sweep)
+    assert [run.path for run in loaded] == [run.path for run in runs]
+    assert {name: len(of_variant) for name, of_variant in loaded.variants.items()} == {"base": 2}
+    assert loaded.table["seed"].tolist() == [1, 2]
+    assert repr(loaded) == f"Sweep({str(tmp_path / 'sweep')!r}: 2 runs of base)"
+    assert fedcompress.compare(loaded).verdicts == {"base": "baseline"}
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -92,6 +187,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a scenario's long name": ({"scenario": "q" * 300}, "cannot be read: File name too long"),
     "a data set's long name": ({"data__dataset": "npz:" + "q" * 300}, "is not here: looked for 'qqq"),
+    "no scenario": ({"scenario": 3}, r"scenario: received 3; expected a TOML file, the name of a scenario that ships"),
+    "a table without name": ({"scenario": {"rounds": 3}}, r"name: is missing"),
     "directory": ({"out": Path(__file__).parent}, "is in use; name a directory that is new or empty"),
 }
 
@@ -118,4 +215,4 @@ def test_notebooks_run_and_are_committed_without_outputs(path: Path, tmp_path: P
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["first-run", "your-own-client-strategy"]
+    assert [path.stem for path in NOTEBOOKS] == ["first-run", "iid-against-non-iid", "your-own-client-strategy"]

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import chain, counts, engines, gpu, submodels
+from benchmarks import chain, counts, engines, gpu, strategies, submodels
 from benchmarks.process import ROOT, watch
 from fedcompress import keras
+from fedcompress.experiment import Experiment
+from fedcompress.plugins import Plugins
 
 FOLDER = engines.DEBIAN
 WRITER = """
@@ -172,3 +174,33 @@ def test_a_benchmark_of_gpus_without_one(tmp_path: Path, monkeypatch: pytest.Mon
         ("CPU:0", "mini-cnn", "mixed"),
     ]
     assert all(row["images_per_second"] == pytest.approx(64 / row["step_seconds"]) for row in rows)
+
+
+def test_every_strategy_of_the_page_can_run_on_its_data() -> None:
+    """What a scenario asks for is there, and fits; of each the most skewed split, which loads the most."""
+    wanted = [cell for cell in strategies.cells(["mnist-5k"], list(strategies.STRATEGIES), [1]) if "0.1" in cell.skew]
+    for cell in wanted:
+        made = Experiment.load(cell.scenario, Plugins())
+        assert made.server.problems() == [], cell
+        assert len(made.clients) == 10
+
+
+def test_the_page_has_means_over_seeds_and_the_plan_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of five seeds of one strategy are done, in 30 and 50 s: three and two other splits of five take 40 s each."""
+    monkeypatch.setattr(strategies, "FOLDER", tmp_path)
+    for seed, accuracy in ((1, 0.5), (2, 0.7)):
+        cell = strategies.Cell("mnist-5k", "IID", "fedavg", seed)
+        cell.path.mkdir(parents=True)
+        figures = {"accuracy": accuracy, "deployed_accuracy": 0.5, "clients": {"mean": 0.9, "worst10": 0.8}}
+        sizes = {"uplink_bytes": 1000, "downlink_bytes": 3000, "seconds": 10 + 20 * seed, "status": "completed"}
+        (cell.path / "summary.json").write_text(json.dumps({**figures, **sizes}))
+    every = list(strategies.cells(["mnist-5k"], ["fedavg", "fedpkdg, GAN"], None))
+    assert len(every) == 3 * 5 + 3 * 3
+    assert strategies.plan(every)[0] == "mnist-5k, fedavg: 2 of 15 done, left 9 min"
+    assert strategies.plan(every)[1] == "mnist-5k, fedpkdg, GAN: 0 of 9 done, left 6 min"
+    page = strategies.page(every)
+    assert (
+        "| fedavg (2) | 60.00 (0.00 to 100.00) | 50.00 ± 0.00 | - | 90.00 ± 0.00 | 80.00 ± 0.00 | 4.0 kB | 40 |" in page
+    )

@@ -153,6 +153,20 @@ def test_other_settings_are_other_data(tiny: Table, change: Table) -> None:
     assert load(tiny, {**overrides, **change}).data.digest != load(tiny, overrides).data.digest
 
 
+def test_data_may_have_a_seed_of_their_own(tiny: Table) -> None:
+    """Then another seed trains on the same federation; without it, nothing is as if there were no such key."""
+    tiny["data"]["partition"] = "dirichlet"
+    first, *others = (load(tiny, {"seed": seed, "data.seed": 7}) for seed in (1, 2))
+    assert [other.data.digest for other in others] == [first.data.digest]
+    assert [client.group for client in others[0].clients] == [client.group for client in first.clients]
+    assert others[0].data.test_part(0).tolist() == first.data.test_part(0).tolist()
+    weights = [one.initial_weights(one.groups["dense"].model) for one in (first, *others)]
+    assert not np.array_equal(weights[0][0], weights[1][0])
+    plain = Scenario.parse(tiny, {"seed": 7})
+    assert "seed" not in plain.table()["data"]
+    assert load(tiny, {"seed": 7}).data.digest == first.data.digest
+
+
 def test_settings_of_groups_leave_the_data_alone(tiny: Table) -> None:
     changed = load(tiny, {"groups.pruned.sparsity": 0.9, "training.epochs": 7, "server.strategy": "local"})
     assert changed.data.digest == load(tiny).data.digest

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from threading import Thread
@@ -67,6 +69,17 @@ def _doubled(x: int) -> float:
     if x > 1:
         x = x * 2
     return 1 / x
+
+
+def test_masks_of_tfmot_do_without_keras_3() -> None:
+    """Which would take most of the time until the first round, and which any other module can import all the same."""
+    code = (
+        "import sys\nfrom fedcompress import keras\nsaid = []\n"
+        "with keras.announced(said.append):\n    keras.Pruning\n"
+        "print(said, [name for name in ('keras', 'sklearn', 'matplotlib') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['importing TensorFlow'] []\n"
 
 
 def test_seconds_of_building_count_once_where_one_thing_is_built_inside_another(

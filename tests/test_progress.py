@@ -125,6 +125,15 @@ def test_a_line_whose_end_is_not_known_yet() -> None:
     assert line("tiny", 80, done=None).rstrip() == "tiny starting, 0 s"
 
 
+def test_what_is_waited_for_is_shown() -> None:
+    made = ProgressLine("tiny", "rounds", Clock())
+    made.wait_for("importing TensorFlow")
+    screen = Console(file=io.StringIO(), width=80)
+    with screen.capture() as captured:
+        screen.print(made)
+    assert captured.get().rstrip() == "tiny importing TensorFlow, 0 s"
+
+
 @pytest.mark.parametrize(("done", "end"), [(3, "10 s, stopped early"), (300, "10 s")])
 def test_how_it_ends(done: int, end: str) -> None:
     assert line("tiny", 120, done=done, ended=True).rstrip().endswith(f", {end}")

@@ -30,6 +30,7 @@ _PACKAGES: Mapping[str, tuple[str, str]] = {
     "scikit-learn": ("fedcompress[digits]", "the data set digits"),
     "pyarrow": ("fedcompress[parquet]", "data sets parquet:FILE"),
     "pillow": ("fedcompress[images]", "images as files: folder:DIR, and image paths in tables"),
+    "optuna": ("fedcompress[search]", "[search] in a scenario"),
     "tensorboard": ("fedcompress[tensorboard]", "--track tensorboard"),
     "wandb": ("fedcompress[wandb]", "--track wandb"),
     "mlflow-skinny": ("fedcompress[mlflow]", "--track mlflow"),

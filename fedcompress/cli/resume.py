@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fedcompress.cli import compress, generate
 from fedcompress.cli.arguments import ResumeArguments
+from fedcompress.cli.carrying_out import show_run, show_search, show_sweep
 from fedcompress.cli.output import resumable
-from fedcompress.cli.run import show_run, show_sweep
 from fedcompress.errors import InputError
 from fedcompress.launch import resume_one
 from fedcompress.options import Options
@@ -16,7 +16,7 @@ from fedcompress.terminal import ProgressDisplay, SweepDisplay
 
 
 def command(args: ResumeArguments) -> None:
-    """Goes on with a run, a sweep, a recipe or a chain of `generate`."""
+    """Goes on with a run, a sweep, a search, a recipe or a chain of `generate`."""
     path, directory = args.run, RunDirectory(args.run)
     if not path.is_dir():
         raise InputError(f"resume {path}: is no directory; expected that of a run, sweep or recipe.")
@@ -35,10 +35,14 @@ def command(args: ResumeArguments) -> None:
             "recipe."
         )
     scenario = Scenario.load(path / "scenario.toml")
-    if scenario.sweep is None:
+    if scenario.search is None and scenario.sweep is None:
         with resumable(path, "scenario.toml"):
-            show_run(scenario.name, lambda display: resume_one(path, display), as_json=args.json)
+            show_run(scenario.name, lambda display: resume_one(path, display), as_json=args.json, explains=args.explain)
         return
     options = Options.of(directory.read_json("options.json"), path / "options.json")
     with resumable(path, "scenario.toml"):
-        show_sweep(path.name, carry_out(scenario, path, options, ProgressDisplay, SweepDisplay), as_json=args.json)
+        if scenario.search is not None:
+            show_search(scenario, path, options, as_json=args.json)
+            return
+        result = carry_out(scenario, path, options, ProgressDisplay, SweepDisplay)
+        show_sweep(path.name, result, as_json=args.json, explains=args.explain)

@@ -12,7 +12,8 @@ from fedcompress.experiment import Experiment
 from fedcompress.files import check_output, read_text
 from fedcompress.plugins import Plugins
 from fedcompress.progress import console
-from fedcompress.scenario.gallery import load_scenario, named
+from fedcompress.scenario.gallery import named
+from fedcompress.scenario.loading import load_scenario
 from fedcompress.scenario.overrides import parse_assignment
 from fedcompress.sweep.jobs import variant_of
 from fedcompress.units import counted

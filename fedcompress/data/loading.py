@@ -46,7 +46,7 @@ def load_federated(
     return federate(
         private,
         partition,
-        scenario.seed,
+        scenario.data_seed,
         test_limit=max(LEAST_TEST, min(MOST_TEST, ALL_TESTS // settings.clients)),
         public=public.examples if public and public.source == "holdout" else 0,
         foreign=known,
@@ -146,4 +146,5 @@ def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
         len(classes),
         None if dataset.client_ids is None else dataset.client_ids[train],
         dataset.published,
+        None if dataset.test_client_ids is None else dataset.test_client_ids[test],
     )

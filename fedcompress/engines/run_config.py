@@ -74,8 +74,9 @@ def experiment_of(run_config: Mapping[str, Any], node_config: Mapping[str, Any] 
 @lru_cache(maxsize=1)
 def _experiment(text: str, data_dir: str, plugins: str) -> Experiment:
     scenario = Scenario.parse(tomllib.loads(text))
-    if scenario.sweep is not None:
-        raise InputError(f"scenario {scenario.name!r}: has a [sweep]; a Flower app is one run, so remove it.")
+    for name in ("sweep", "search"):
+        if getattr(scenario, name) is not None:
+            raise InputError(f"scenario {scenario.name!r}: has a [{name}]; a Flower app is one run, so remove it.")
     folders = tuple(Path(folder) for folder in plugins.split(os.pathsep) if folder)
     return Experiment.load(scenario, Plugins(folders), Path(data_dir) if data_dir else None)
 

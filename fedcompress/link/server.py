@@ -82,7 +82,9 @@ class Sent:
             if content.arrays[i].lossy:
                 with np.errstate(over="ignore"):
                     shift = meant - decoded
-                    array = array + (np.where(masks[i], shift, np.float32(0)) if i in masks else shift)
+                    shift = np.where(masks[i], shift, np.float32(0)) if i in masks else shift
+                    shift += array
+                array = shift
                 if not np.isfinite(array).all():
                     raise PayloadError(f"{name}[{i}] is not finite once added to what the client was sent")
             moved.append(array)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fedcompress.errors import RunError
 from fedcompress.wire.content import Arrays, Payload
 
-MEMORY_LIMIT = 64 * 2**20
+MEMORY_LIMIT = 256 * 2**20
 """Bytes of a call's decoded replies that stay in memory."""
 
 _Array = tuple[int, str, tuple[int, ...]]

@@ -12,6 +12,7 @@ from fedcompress.experiment import Experiment
 from fedcompress.groups import Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import UncountedError, multiply_adds
+from fedcompress.results import exported
 from fedcompress.results.run.directory import file_names
 from fedcompress.results.run.missing import optional
 from fedcompress.strategy import State
@@ -27,7 +28,7 @@ def export_models(
 
     Groups whose names would be one file end in a digest there; see `file_names`. A model that is the server's own is
     `server.h5` and `server.tflite`. A file that cannot be made is left out: its size is None, and `missing` says why.
-    A TFLite file that needs operations of TensorFlow says so beside its size.
+    A TFLite file that needs operations of TensorFlow says so beside its size. `models.json` says what they take.
 
     The model is what the group's first client deploys: the global weights under its mask, without the channels that are
     pruned as a whole. With `mask = "server"` that is the same for the whole group.
@@ -35,6 +36,7 @@ def export_models(
     sizes: dict[str, Mapping[str, int | str | None]] = {}
     with_tflite = experiment.scenario.evaluation.tflite
     files = file_names(experiment.groups)
+    written: dict[str, tuple[str, str]] = {}
     for name, group in experiment.groups.items():
         weights = _deployed(experiment, state, group)
         if weights is None:
@@ -42,9 +44,18 @@ def export_models(
         spec = experiment.deployed_model(state, group)
         small = group.compression.deployed(spec, weights) if spec is group.model else (spec, weights)
         sizes[name] = _write(*small, folder / files[name], missing, with_tflite)
+        written[name] = files[name], small[0].name
     if of_server := experiment.server.own_model(state):
         _write(*of_server, folder / "server", missing, with_tflite)
+        written["server"] = "server", of_server[0].name
+    with optional(f"models/{exported.FILE}", missing):
+        exported.write(folder, {name: _said(experiment, folder, *stem) for name, stem in written.items()})
     return sizes
+
+
+def _said(experiment: Experiment, folder: Path, stem: str, model: str) -> exported.Exported:
+    present = [f"{stem}{suffix}" for suffix in (".h5", ".tflite") if (folder / f"{stem}{suffix}").exists()]
+    return exported.said(model, present, experiment.data.dataset, experiment.scenario.data.classes)
 
 
 def _deployed(experiment: Experiment, state: State, group: Group) -> Arrays | None:

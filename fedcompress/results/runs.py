@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from fedcompress.errors import InputError
 from fedcompress.results.reading import EXPECTED, FEDERATION, PROVENANCE, SCENARIO, SUMMARY, Wanted, checked, read_rows
@@ -18,6 +18,8 @@ from fedcompress.scenario.scenario import deciding
 if TYPE_CHECKING:
     import pandas as pd
 
+Named = str | Path | tuple[str, Path]
+"""A directory; `LABEL=PATH`, or (label, path), names the variant as well."""
 COMPLETED = "completed"
 MOST_SETTINGS = 3
 """Settings that may tell two scenarios of one name apart; where more differ, the directories' names do."""
@@ -37,7 +39,7 @@ class RunResult:
     variant: str
 
     @classmethod
-    def load(cls, path: Path | str, *, unfinished: bool = False) -> RunResult:
+    def load(cls, path: Path | str, *, unfinished: bool = False) -> Self:
         """Opens a run.
 
         Args:
@@ -54,7 +56,7 @@ class RunResult:
         return cls._open(path, unfinished=unfinished)
 
     @classmethod
-    def _open(cls, path: Path, *, unfinished: bool) -> RunResult:
+    def _open(cls, path: Path, *, unfinished: bool) -> Self:
         _check_begun(path)
         run = cls(path, str(read_toml(path / "scenario.toml").get("name", path.name)))
         state = run.state
@@ -121,6 +123,15 @@ class RunResult:
             raise InputError(f"{path}: groups, labels and accuracies are not of the same clients; {EXPECTED}.")
         return table
 
+    @cached_property
+    def confusion(self) -> dict[str, list[list[int]]]:
+        """`confusion.json`: group -> for each class, how many of its test examples its devices' models took for which
+        class; empty where it was not recorded."""
+        if not (self.path / "confusion.json").exists():
+            return {}
+        table = RunDirectory(self.path).read_json("confusion.json")
+        return checked(self.path / "confusion.json", table, dict.fromkeys(table, list))
+
     def _checked(self, name: str, wanted: Wanted) -> dict[str, Any]:
         return checked(self.path / name, RunDirectory(self.path).read_json(name), wanted)
 
@@ -163,7 +174,7 @@ class FoundRuns:
         return named
 
 
-def find_runs(names: Sequence[str | Path], *, unfinished: bool = False) -> FoundRuns:
+def find_runs(names: Sequence[Named], *, unfinished: bool = False) -> FoundRuns:
     """Opens runs and sweeps.
 
     A sweep's runs are its variants with its seeds. Runs named one by one are a variant if they differ only in their
@@ -171,13 +182,15 @@ def find_runs(names: Sequence[str | Path], *, unfinished: bool = False) -> Found
     another variant: two versions of the code, say.
 
     Args:
-        names: Paths; each may be `LABEL=PATH`, which names the variant.
+        names: At least one.
         unfinished: Whether runs that failed or were interrupted will do. Otherwise one that is named is refused, and
             one in a sweep is missing.
 
     Raises:
         InputError: No run, no completed run, or one seed twice under one label.
     """
+    if not names:
+        raise InputError("no runs are named; expected at least one.")
     groups: list[_Group] = []
     missing: list[str] = []
     for name in names:
@@ -292,8 +305,10 @@ def _planned(path: Path, sweep: Any) -> Iterable[tuple[str, Sequence[int]]]:
         raise InputError(f"{path / 'scenario.toml'}: [sweep] lacks seeds or variants; {EXPECTED}.") from None
 
 
-def _split(name: str | Path) -> tuple[str | None, Path]:
+def _split(name: Named) -> tuple[str | None, Path]:
     """Splits `LABEL=PATH`; a path that has a `=` of its own is one if it exists."""
+    if isinstance(name, tuple):
+        return name
     label, equals, rest = str(name).partition("=")
     if not equals or Path(name).exists():
         return None, Path(name)

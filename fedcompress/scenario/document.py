@@ -26,9 +26,9 @@ class Document(Section):
         return validated(cls, overridden(table, overrides or {}))
 
     @classmethod
-    def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Self:
+    def load(cls, path: Path | str, overrides: Mapping[str, Any] | None = None) -> Self:
         """Reads a TOML file; see `parse`."""
-        return cls.parse(read_toml(path), overrides)
+        return cls.parse(read_toml(Path(path)), overrides)
 
     def table(self) -> dict[str, Any]:
         """Returns it as a nested table with every default written out."""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from fedcompress.errors import InputError, suggestion
 from fedcompress.files import is_file
-from fedcompress.scenario import Scenario
 
 FOLDER = Path(__file__).resolve().parents[2] / "scenarios"
 
@@ -56,26 +53,3 @@ def named(path: Path, what: str = "scenarios") -> Path:
         return path
     kind = what.removesuffix("s")
     raise InputError(f"{path}: no such file, and no {kind} of that name ships.{suggestion(str(path), known)}")
-
-
-def load_scenario(scenario: Path | Scenario, overrides: Mapping[str, Any], seed: int | None = None) -> Scenario:
-    """Returns a scenario, checked as far as that is possible without its data.
-
-    Args:
-        scenario: A file, the name of one that ships, or a scenario.
-        overrides: Dotted key -> value.
-        seed: Instead of its seed, or of all seeds of its sweep.
-
-    Raises:
-        InputError: It cannot be read, or it, an override or a variant is wrong.
-    """
-    overrides = {**overrides, **({} if seed is None else {"seed": seed})}
-    table = scenario.table() if isinstance(scenario, Scenario) else None
-    loaded = Scenario.load(named(Path(str(scenario))), overrides) if table is None else Scenario.parse(table, overrides)
-    if loaded.sweep is not None and seed is not None:
-        loaded = Scenario.parse(loaded.table(), {"sweep.seeds": [seed]})
-    if loaded.sweep is not None:
-        loaded.runs()  # every variant has to be valid before the first one runs
-    if not loaded.name.strip():
-        raise InputError("name: is empty.")
-    return loaded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Self
 
 import tomli_w
@@ -12,6 +13,8 @@ from pydantic import Field, model_validator
 from fedcompress.errors import cut, located
 from fedcompress.judged import DEFAULT, JudgedName
 from fedcompress.scenario.document import Document
+from fedcompress.scenario.gallery import named
+from fedcompress.scenario.search import SearchSettings
 from fedcompress.scenario.sections import (
     AugmentationSettings,
     DataSettings,
@@ -52,6 +55,12 @@ class Scenario(Document):
     devices: dict[str, DeviceSettings] = Field(default_factory=dict, description="devices besides those that ship")
     tracking: TrackingSettings | None = None
     sweep: SweepSettings | None = None
+    search: SearchSettings | None = None
+
+    @classmethod
+    def load(cls, path: Path | str, overrides: Mapping[str, Any] | None = None) -> Self:
+        """Reads a TOML file, or the scenario that ships under that name; see `parse`."""
+        return super().load(named(Path(path)), overrides)
 
     @model_validator(mode="after")
     def _groups_fit(self) -> Self:
@@ -108,6 +117,22 @@ class Scenario(Document):
                     raise ValueError(f"{key}: is for modelled devices, but no group has a device")
         return self
 
+    @model_validator(mode="after")
+    def _search_has_what_it_needs(self) -> Self:
+        search = self.search
+        if search is None:
+            return self
+        if self.sweep is not None:
+            raise ValueError("search: there is a sweep as well; search first, and sweep what is best")
+        if not self.data.server_validation:
+            raise ValueError("search: is by validation data, but data.server_validation is 0")
+        if self.seed in search.seeds:
+            raise ValueError(
+                f"search.seeds: received {self.seed}, the scenario's own seed; what was searched on is not to be "
+                "reported, so name others, such as [101, 102]"
+            )
+        return self
+
     @property
     def stops_by(self) -> JudgedName | None:
         """By which accuracy the run may end early: what `[stop]` says, or what the run is judged by; None without."""
@@ -137,6 +162,11 @@ class Scenario(Document):
         return table
 
     @property
+    def data_seed(self) -> int:
+        """What is drawn before training derives from it: who there is, and who holds which examples."""
+        return self.seed if self.data.seed is None else self.data.seed
+
+    @property
     def digest(self) -> str:
         """SHA-256 of everything that decides the result."""
         return sha256(tomli_w.dumps(deciding(self.table())).encode()).hexdigest()
@@ -155,10 +185,11 @@ class Scenario(Document):
 
 
 def deciding(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a scenario's table, of whatever version, without what decides no result: trackers and TFLite files."""
+    """Returns a scenario's table, of whatever version, without what decides no result: trackers and files of models."""
     decisive = {key: value for key, value in table.items() if key != "tracking"}
     if isinstance(evaluation := decisive.get("evaluation"), Mapping):
-        decisive["evaluation"] = {key: value for key, value in evaluation.items() if key != "tflite"}
+        files = ("tflite", "client_models")
+        decisive["evaluation"] = {key: value for key, value in evaluation.items() if key not in files}
     return decisive
 
 

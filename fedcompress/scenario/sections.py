@@ -48,6 +48,12 @@ class DataSettings(Section):
     classes: tuple[int, ...] | None = Field(None, strict=False, description="keep only these labels, as in [6, 9]")
     examples: Positive | None = Field(None, description="training examples that are used, drawn with their label mix")
     clients: Positive = Field(10, description="number of clients")
+    seed: int | None = Field(
+        None,
+        ge=0,
+        description="of what is drawn before training: which examples there are, who holds them, who is in which group "
+        "and what each client is tested on; default: the scenario's seed",
+    )
     partition: str = Field("iid", description="name of a partition: how examples are split over clients")
     partition_params: dict[str, Any] = Field(default_factory=dict, description="the partition's own parameters")
     alpha: float = Field(0.5, gt=0.0, description="concentration of dirichlet, quantity and feature; small is skewed")
@@ -395,6 +401,11 @@ class EvaluationSettings(Section):
     )
     own_every: Positive = Field(
         1, description="rounds between tests, on the whole test set, of clients' own models where they have such"
+    )
+    client_models: bool = Field(
+        False,
+        description="write the model of each client at the end, models/clients/NN.keras: the one that it keeps, or "
+        "what its device runs; it changes no result",
     )
     tflite: bool = Field(True, description="convert the final models to TFLite; it changes no result")
 

@@ -32,7 +32,7 @@ PREDICTION_BATCH = 1000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy and mean cross-entropy, and which examples were right.
+    """Accuracy and mean cross-entropy, which examples were right, and which class each was taken for.
 
     A model whose loss is not finite names the first class throughout: its accuracy is NaN, not the share of that class.
     """
@@ -40,6 +40,7 @@ class Evaluation:
     accuracy: float
     loss: float
     correct: NDArray[np.bool_]
+    predicted: NDArray[np.int64]
 
 
 class Predictor:
@@ -103,18 +104,19 @@ def evaluate(
         threads: Their number.
     """
     if not len(examples):
-        return Evaluation(float("nan"), float("nan"), np.zeros(0, bool))
+        return Evaluation(float("nan"), float("nan"), np.zeros(0, bool), np.zeros(0, np.int64))
     # Parts end where batches end, so that every example is in the same batch whatever the number of threads.
     length = PREDICTION_BATCH * ceil(len(examples) / PREDICTION_BATCH / threads)
     parts = [examples.x[i : i + length] for i in range(0, len(examples), length)]
     mapped = (pool.map if pool else map)(lambda x: predict(spec, weights, x), parts)
     logits = np.concatenate(list(mapped)).astype(np.float64)
-    correct = logits.argmax(axis=1) == examples.y
+    predicted = logits.argmax(axis=1)
+    correct = predicted == examples.y
     with np.errstate(invalid="ignore"):
         top = logits.max(axis=1, keepdims=True)
         log_sum = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))
         loss = float(np.mean(log_sum - logits[np.arange(len(logits)), examples.y]))
-    return Evaluation(float(correct.mean()) if np.isfinite(loss) else float("nan"), loss, correct)
+    return Evaluation(float(correct.mean()) if np.isfinite(loss) else float("nan"), loss, correct, predicted)
 
 
 class Trainer:

@@ -21,6 +21,8 @@ from fedcompress.errors import PayloadError
 Piece = bytes | memoryview
 """Bytes, wherever they are; a view is one of single bytes."""
 
+MOST_DEFLATED: Final = 1032
+"""Bytes that one byte of a deflate stream can stand for, at most."""
 _LEVEL: Final = 6
 _MEASURING_LEVEL: Final = 1
 _RAW: Final = -15

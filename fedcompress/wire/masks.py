@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.errors import PayloadError
 from fedcompress.wire import entropy, positions, support
 from fedcompress.wire.content import Arrays, Content
+from fedcompress.wire.deflate import MOST_DEFLATED
 from fedcompress.wire.shipped import EXACT
 from fedcompress.wire.stream import Coding, Encoding, Header, Layout, Reader, write_lengths
 from fedcompress.wire.vector import Shapes, joined, shapes_of, sizes_of, split
@@ -21,14 +20,13 @@ def write(masks: Arrays, content: Content, encoding: Encoding, reference: Arrays
     """Returns the stream of a mask content: what is set, or what differs from the reference if that is smaller."""
     shapes = shapes_of(masks)
     bits, head = joined(masks, np.bool_), write_lengths(shapes, content)
-    candidates: list[tuple[Layout, Sequence[bytes], Bits]] = [(Layout.SUPPORT, head, bits)]
+    candidates: list[tuple[Layout, list[bytes], Bits]] = [(Layout.SUPPORT, head, bits)]
     if reference is not None:
         known = as_vector(reference, shapes, "reference")
         candidates.append((Layout.FLIPS, [support.digest(np.packbits(known)), *head], bits ^ known))
-    streams = [
-        Header(EXACT, layout).write(start, [support.encode(flips, encoding.deflate)], encoding.deflate)
-        for layout, start, flips in candidates
-    ]
+        if not encoding.entropy and len(stream := _plain(*candidates[1], encoding)) < _least_bytes(bits):
+            return stream  # as for masks that are frozen: what is set need not be coded
+    streams = [_plain(*candidate, encoding) for candidate in candidates]
     if encoding.entropy:
         streams += [
             Header(EXACT, layout).write_coded(start, [positions.encode(flips)])
@@ -36,6 +34,16 @@ def write(masks: Arrays, content: Content, encoding: Encoding, reference: Arrays
             if np.count_nonzero(flips) * positions.DENSEST <= flips.size
         ]
     return min(streams, key=len)
+
+
+def _plain(layout: Layout, start: list[bytes], flips: Bits, encoding: Encoding) -> bytes:
+    places = [support.encode(flips, encoding.deflate)]
+    return Header(EXACT, layout).write(start, places, encoding.deflate)
+
+
+def _least_bytes(bits: Bits) -> int:
+    """Returns a number of bytes that no support of these has less of, deflated or not."""
+    return min(bits.size // 8, int(np.count_nonzero(bits))) // MOST_DEFLATED
 
 
 def take(reader: Reader, header: Header, content: Content, reference: Arrays | None) -> Arrays:

@@ -22,11 +22,12 @@ from fedcompress.errors import PayloadError
 from fedcompress.wire import entropy, exact, huffman, positions, support, symbols
 from fedcompress.wire.content import Arrays, Content
 from fedcompress.wire.deflate import Piece
+from fedcompress.wire.lacking import Places, arrived, lacking, leaves_zeros_out, rounded, share, sizes_at, spread
 from fedcompress.wire.masks import as_vector
 from fedcompress.wire.shipped import EXACT
 from fedcompress.wire.stream import Coding, Encoding, Header, Layout, Reader, write_lengths
 from fedcompress.wire.value_type import Floats, Side, Symbols, ValueType
-from fedcompress.wire.vector import Shape, Shapes, Sizes, finite, joined, largest, shapes_of, sizes_of, split
+from fedcompress.wire.vector import Shape, Shapes, Sizes, joined, places_of_largest, shapes_of, sizes_of, split
 
 Bits = NDArray[np.bool_]
 
@@ -109,28 +110,25 @@ def write(
     """
     shapes = shapes_of(arrays)
     named = constants is not None and _identical(constants, [arrays[i] for i in content.constants])
-    floats, sizes = [arrays[i] for i in content.lossy], sizes_of([shapes[i] for i in content.lossy])
-    flat, in_mask = joined(floats, np.float32), _in_mask(mask, content, shapes)
+    floats, in_mask = [arrays[i] for i in content.lossy], _in_mask(mask, content, shapes)
+    sizes = sizes_of(shapes_of(floats))
     reference = reference if floats else None
-    references = None if reference is None else _reference(reference, content, shapes)
-    known = None if references is None else joined(references, np.float32)
-    sparse = encoding.codec == "sparse" and flat.size > 0
+    known = None if reference is None else _reference(reference, content, shapes)
+    wanted = lacking(floats, known, residual)
+    sparse = encoding.codec == "sparse" and wanted.size > 0
     within = in_mask if sparse else None
-    wanted = _wanted(flat, known, residual)
-    if within is not None:
-        wanted[~within] = 0
-    chosen = _largest(wanted, encoding.top_k, in_mask) if encoding.top_k < 1 else wanted
     values = encoding.values.with_clusters(encoding.clusters) if floats else EXACT
-    every, side, decoded = symbols.quantise(chosen, sizes, values)
-    error = wanted - decoded if encoding.feedback or residual is not None else None
-    if references is not None:
-        decoded = _added(decoded.copy(), references, within)
+    feedback, chosen = encoding.feedback or residual is not None, encoding.top_k < 1
+    if within is not None and (feedback or chosen):
+        wanted[~within] = 0
+    places = places_of_largest(wanted, share(encoding.top_k, wanted.size, in_mask)) if chosen else within
+    to_send = rounded(wanted, places, known, within, sizes, values, feedback=feedback)
     digests = [] if reference is None else [named_by or digest(reference)]
     digests += [digest(constants)] if named and constants is not None else []
     header = Header(values, Layout.ALL if within is None else Layout.MASK, known is not None, named)
-    among = every if within is None else every[within]
+    among = _among(to_send.symbols, places, within, wanted.size) if chosen else to_send.symbols
     exactly = [arrays[i] for i in _exact(content, named)]
-    sent = Sent(values, header.layout, flat.size, in_mask, among, side, exactly)
+    sent = Sent(values, header.layout, wanted.size, in_mask, among, to_send.side, exactly)
     body = _Body(header, [*digests, *write_lengths(shapes, content)], sent)
     # Without a difference, what a mask keeps is hardly ever zero: looking for zeros there is not worth the time.
     zeros = sparse and (within is None or encoding.top_k < 1 or known is not None)
@@ -141,8 +139,15 @@ def write(
     else:
         plain = body.header_of(sent).write(body.start, pieces, encoding.deflate), sent
         data, sent = min([plain, *coded], key=lambda stream: len(stream[0]))
-    lossy = dict(zip(content.lossy, split(decoded, shapes_of(floats)), strict=True))
-    return data, [lossy[i] if i in lossy else array.copy() for i, array in enumerate(arrays)], sent, error
+    lossy = dict(zip(content.lossy, split(to_send.decoded, shapes_of(floats)), strict=True))
+    decoded = [lossy[i] if i in lossy else array.copy() for i, array in enumerate(arrays)]
+    return data, decoded, sent, to_send.error
+
+
+def _among(few: Symbols, places: Places | None, within: Bits | None, size: int) -> Symbols:
+    """Returns the symbols of everything in the mask, zeros among them, given those of a few places."""
+    every = few if places is None else spread(few, places, size)
+    return every if within is None else every[within]
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,18 +227,15 @@ def take(
     sizes = sizes_of(lossy_shapes)
     exactly = {i: (shapes[i], content.arrays[i].dtype) for i in _exact(content, header.named)}
     places, sent = _take_body(reader, header, list(exactly.values()), sizes, in_mask)
-    every = sent.symbols
-    if places is not None:
-        every = _spread(every, places, sent.size if within is None else int(np.count_nonzero(within)))
-        del places
-    if within is not None:
-        every = _spread(every, within, sent.size)
-    decoded = symbols.restore(every, sent.side, sizes, sent.values)
-    del every
-    if known is not None:
-        # What was sent is measured when somebody asks for it: the sum must not take its place.
-        decoded = decoded.copy() if np.may_share_memory(decoded, sent.symbols) else decoded
-        decoded = _added(decoded, known, within)
+    places = _everywhere(places, within)
+    if places is not None and len(sent.symbols) * positions.DENSEST <= sent.size and leaves_zeros_out(sent.values):
+        decoded = symbols.restore(sent.symbols, sent.side, sizes_at(places, sizes), sent.values)
+    else:
+        every = sent.symbols if places is None else spread(sent.symbols, places, sent.size)
+        places = None
+        decoded = symbols.restore(every, sent.side, sizes, sent.values)
+        del every
+    decoded = arrived(decoded, sent.symbols, places, known, within, sent.size)
     lossy = dict(zip(content.lossy, split(decoded, lossy_shapes), strict=True))
     arrays = {**lossy, **dict(zip(exactly, sent.exact, strict=True)), **lasting}
     return [arrays[i] for i in range(len(shapes))], sent
@@ -241,7 +243,7 @@ def take(
 
 def _take_body(
     reader: Reader, header: Header, exactly: list[tuple[Shape, str]], sizes: Sizes, in_mask: Bits | None
-) -> tuple[Bits | positions.Integers | None, Sent]:
+) -> tuple[Places | None, Sent]:
     """Returns the places of the symbols, if a support says them, and what the body holds."""
     values, layout, coded = header.values, header.layout, reader.coding == Coding.ENTROPY
     size = int(sizes.sum())
@@ -251,7 +253,7 @@ def _take_body(
     # A support is sent only where it makes the body smaller.
     body = reader.body(most - 1 if layout in _WITH_SUPPORT else most)
     others = [exact.unpack(body.take(exact.packed_size(*spec)), *spec) for spec in exactly]
-    places: Bits | positions.Integers | None = None
+    places: Places | None = None
     if layout in _WITH_SUPPORT:
         places = positions.decode(body, count) if coded else support.decode(body, count)
         count = len(places) if coded else int(np.count_nonzero(places))
@@ -268,11 +270,11 @@ def _take_body(
     return places, Sent(values, layout, size, in_mask, sent, side, others)
 
 
-def _spread(sent: Symbols, places: NDArray[Any], size: int) -> Symbols:
-    """Returns a vector of zeros, but for symbols at their places."""
-    every = np.zeros(size, sent.dtype)
-    every[places] = sent
-    return every
+def _everywhere(places: Places | None, within: Bits | None) -> Places | None:
+    """Returns where of all elements symbols are, given where they are of those in the mask; None for all."""
+    if within is None or places is None:
+        return within if places is None else places
+    return np.flatnonzero(within)[places]
 
 
 def digest(arrays: Arrays) -> bytes:
@@ -281,24 +283,6 @@ def digest(arrays: Arrays) -> bytes:
     for array in arrays:
         total.update(np.ascontiguousarray(array).data)
     return total.digest()
-
-
-def _wanted(flat: Floats, known: Floats | None, residual: Floats | None) -> Floats:
-    """Returns what the receiver lacks."""
-    if known is None and residual is None:
-        return flat
-    with np.errstate(over="ignore", invalid="ignore"):
-        wanted = flat if known is None else flat - known
-        wanted = wanted if residual is None else wanted + residual
-    if not finite(wanted):
-        raise PayloadError("the difference to what the receiver holds is not finite")
-    return wanted
-
-
-def _largest(flat: Floats, fraction: float, in_mask: Bits | None) -> Floats:
-    """Returns the largest magnitudes, ceil(fraction n) of the n in the mask; others are zero."""
-    size = flat.size if in_mask is None else int(np.count_nonzero(in_mask))
-    return np.where(largest(flat, max(1, int(np.ceil(fraction * size)))), flat, np.float32(0))
 
 
 def _reference(reference: Arrays, content: Content, shapes: Shapes) -> Arrays:
@@ -322,18 +306,6 @@ def _named(
     if (ours := named_by or digest(reference)) != named:
         raise PayloadError(f"it is a difference to {named.hex()}, but what is held is {ours.hex()}")
     return known
-
-
-def _added(difference: Floats, known: Arrays, in_mask: Bits | None) -> Floats:
-    """Returns what a difference makes of its reference; in place."""
-    with np.errstate(over="ignore"):
-        for part, array in zip(split(difference, shapes_of(known)), known, strict=True):
-            part += array
-    if in_mask is not None:
-        difference[~in_mask] = 0
-    if not finite(difference):
-        raise PayloadError("the sum of reference and difference is not finite")
-    return difference
 
 
 def _exact(content: Content, named: bool) -> list[int]:

@@ -92,7 +92,8 @@ def test_a_run(ran: Session, folder: Path) -> None:
 
 def test_ctrl_c_ends_a_run_that_can_be_resumed(interrupted: Session, folder: Path) -> None:
     good(interrupted, 130)
-    first, *rest = interrupted.screen
+    outline, first, *rest = interrupted.screen
+    assert outline == "broken-off: 5 rounds, 3 clients, digits"
     assert re.match(r"broken-off .* 2/5(?: rounds)?, .*, interrupted(\^C)?$", first)
     assert [line.removeprefix("^C") for line in rest] == ["go on with: fedcompress resume broken-off", "interrupted"]
     assert interrupted.colours == []
@@ -102,7 +103,9 @@ def test_ctrl_c_ends_a_run_that_can_be_resumed(interrupted: Session, folder: Pat
 def test_ctrl_c_before_anything_is_there(folder: Path) -> None:
     command = [PROGRAM, "run", scenario(folder, "early"), "--out", "nothing"]
     session = run_in_terminal(command, folder, keys=lambda text: CTRL_C if "starting" in text else "")
-    assert good(session, 130).removeprefix("^C").strip() == "interrupted"
+    outline, *rest = good(session, 130).splitlines()
+    assert outline == "early: 5 rounds, 3 clients, digits"
+    assert "\n".join(rest).removeprefix("^C").strip() == "interrupted"
     assert not (folder / "nothing").exists()
 
 

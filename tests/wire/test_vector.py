@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedcompress.wire.vector import joined, largest, shapes_of, sizes_of, split
+from fedcompress.wire.vector import joined, largest, places_of_largest, shapes_of, sizes_of, split
 
 
 def test_split_undoes_joined() -> None:
@@ -35,3 +35,4 @@ def test_the_largest_of_many_are_those_that_sorting_finds(count: int) -> None:
     flat[150_000:200_000] = np.float32(1) + rng.integers(0, 9, 50_000).astype(np.float32) * np.float32(2**-23)
     order = np.argsort(-np.abs(flat), kind="stable")
     assert np.flatnonzero(largest(flat, count)).tolist() == sorted(order[:count].tolist())
+    assert places_of_largest(flat, count).tolist() == sorted(order[:count].tolist())

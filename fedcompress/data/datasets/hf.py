@@ -80,11 +80,14 @@ def convert(name: str, splits: Mapping[str, Table], said: Mapping[str, str] | No
         raise InputError(f"Data set {name!r} has the splits {have}; expected {expected}.")
     x_train, y_train = _arrays(name, splits[train], said)
     x_test, y_test = _arrays(name, splits[test], said)
-    owners = None
+    owners, of_test = None, None
     if "client" in said:
         column = _column(name, splits[train], (said["client"],))
         owners = np.array([str(owner) for owner in splits[train][column]])
-    return Dataset(name, x_train, y_train, x_test, y_test, int(max(y_train.max(), y_test.max(), 0)) + 1, owners)
+        if column in splits[test].column_names:
+            of_test = np.array([str(owner) for owner in splits[test][column]])
+    classes = int(max(y_train.max(), y_test.max(), 0)) + 1
+    return Dataset(name, x_train, y_train, x_test, y_test, classes, client_ids=owners, test_client_ids=of_test)
 
 
 def _arrays(name: str, table: Table, said: Mapping[str, str]) -> tuple[NDArray[Any], NDArray[np.int64]]:

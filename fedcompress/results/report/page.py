@@ -11,7 +11,7 @@ from types import ModuleType
 
 from fedcompress.errors import InputError, described
 from fedcompress.files import check_output, write_text
-from fedcompress.page.blocks import Section, Text, has_content
+from fedcompress.page.blocks import Panel, Section, Text, has_content
 from fedcompress.page.shell import html
 from fedcompress.results.compare.comparison import compare
 from fedcompress.results.compare.tables import CLASSES
@@ -71,6 +71,12 @@ def make_page(found: FoundRuns, *, target: float | None = None, baseline: str | 
     return page, problems
 
 
+def plots(found: FoundRuns, *, baseline: str | None = None) -> list[Panel]:
+    """Returns the plots of the page that have something to show, from top to bottom."""
+    shown = Shown(found.variants, compare(found, baseline=baseline))
+    return [block for section in _sections(shown, []) for block in section.blocks if isinstance(block, Panel)]
+
+
 def _sections(shown: Shown, problems: list[str]) -> Iterator[Section]:
     """Yields the sections of the folder `sections` that have something to show, by their places."""
     modules = [import_module(f"{sections.__name__}.{module.name}") for module in iter_modules(sections.__path__)]
@@ -78,7 +84,7 @@ def _sections(shown: Shown, problems: list[str]) -> Iterator[Section]:
 
     def place(module: ModuleType) -> float:
         """Where a section stands: that of what the runs are judged by, before those of other accuracies."""
-        return first - 0.5 if getattr(module, "JUDGED_BY", None) == judged else float(module.PLACE)
+        return first - 0.5 if judged in getattr(module, "JUDGED_BY", ()) else float(module.PLACE)
 
     for module in sorted(modules, key=place):
         section = _section(module, shown, problems)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedcompress.devices import ModelledTotals
 from fedcompress.distillation.slimming import GENERATOR_MASK
@@ -25,6 +26,7 @@ from fedcompress.stopping import Stopped
 from fedcompress.wire.ledger import ENVELOPE, Totals, Transfer
 
 PRIVACY = "privacy.jsonl"
+CONFUSION = "confusion.json"
 _KEPT = ("sparsity_target", "sparsity", "parameters", "dense_bytes", "compressed_bytes")
 
 
@@ -211,6 +213,11 @@ class Recorder:
         if accuracies is not None and self.scores.own:
             table["own"] = list(self.scores.own)
         self._directory.write_text("federation.json", json.dumps(finite(table)) + "\n")
+
+    def confusion(self, counts: Mapping[str, NDArray[np.int64]]) -> None:
+        """Writes `confusion.json`: group -> for each class, how many of its examples were taken for which class."""
+        table = {name: matrix.tolist() for name, matrix in counts.items()}
+        self._directory.write_text(CONFUSION, json.dumps(table) + "\n")
 
     def summary(
         self,

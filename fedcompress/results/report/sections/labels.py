@@ -21,7 +21,7 @@ def blocks(shown: Shown) -> Iterable[Block]:
     for variant, runs in shown.variants.items() if shown.scored else ():
         federation = runs[0].federation
         if federation and federation["labels"] not in [other["labels"] for other, _ in splits.values()]:
-            splits[variant] = (federation, runs[0].seed)
+            splits[variant] = (federation, runs[0].scenario["data"].get("seed", runs[0].seed))
     drawn = list(splits.items())[:MOST_SPLITS]
     most = max((count for _, (split, _) in drawn for row in split["labels"] for count in row), default=0)
     title = "Labels of the clients' examples"

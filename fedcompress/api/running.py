@@ -1,68 +1,37 @@
-"""fedcompress from Python, for notebooks and scripts: the same runs in the same directories as on the command line."""
+"""Running a scenario from Python, all runs of a sweep, or the trials of a search."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fedcompress.errors import InputError, RunError, suggestion
+from fedcompress import keras
+from fedcompress.api.runs import Run, Sweep
+from fedcompress.errors import InputError, RunError, shown, suggestion
 from fedcompress.launch import run_one
-from fedcompress.models import reading
 from fedcompress.options import ENGINES, Options
-from fedcompress.results.deployed import deployed_accuracy
-from fedcompress.results.run.directory import file_names
 from fedcompress.results.run.going_on import advice
 from fedcompress.results.run.new_directory import new_directory
 from fedcompress.results.run.recorder import Observer
-from fedcompress.results.runs import RunResult
 from fedcompress.scenario import Scenario
-from fedcompress.scenario.gallery import load_scenario
-from fedcompress.sweep.jobs import Watcher, jobs_of
+from fedcompress.scenario.loading import load_scenario
+from fedcompress.searching import search as searching
+from fedcompress.searching.trials import TABLE, Trial
+from fedcompress.sweep.jobs import Watcher
 from fedcompress.sweep.sweep import begin, carry_out
-from fedcompress.terminal import ProgressDisplay, SweepDisplay
+from fedcompress.terminal import ProgressDisplay, SweepDisplay, told_of_trial
 from fedcompress.units import counted
 
-Source = str | Path | Scenario
+if TYPE_CHECKING:
+    import pandas as pd
 
-
-class Run(RunResult):
-    """A run on disk: `summary`, `provenance`, `scenario`, and as pandas tables `rounds`, `clients` and `ledger`."""
-
-    def model(self, group: str) -> Any:
-        """Returns what a client of a group would deploy, as a Keras model (of tf_keras) that maps images to logits.
-
-        A server strategy with a model of its own leaves it as `"server"`.
-
-        Raises:
-            InputError: The run has no such group, the group has no global model, or its file is not to be trusted.
-        """
-        files = {"server": "server", **file_names(str(g.get("name")) for g in self.scenario["groups"])}
-        paths = {name: self.path / "models" / f"{file}.h5" for name, file in files.items()}
-        path = paths.get(group)
-        if path is None or not path.exists():
-            known = [name for name, file in paths.items() if file.exists()]
-            raise InputError(f"{self.path}: holds no model of {group!r}.{suggestion(group, known)}")
-        return reading.read(path)
-
-    def __repr__(self) -> str:
-        rounds = self.summary["rounds"]
-        known = {"deployed accuracy": deployed_accuracy(self), "global accuracy": self.summary["accuracy"]}
-        tested = [f"{what} {accuracy:.4f}" for what, accuracy in known.items() if accuracy is not None]
-        reached = ", ".join(tested) or "not tested"
-        told = f"{self.summary['scenario']}, seed {self.seed}, {reached} after {counted(rounds, 'round')}"
-        return f"Run({str(self.path)!r}: {told})"
-
-
-def load(path: str | Path) -> Run:
-    """Opens the directory of a run that is completed.
-
-    Raises:
-        InputError: It is no run, a sweep, or not completed.
-    """
-    return Run.load(path)  # type: ignore[return-value]
+Source = str | Path | Scenario | Mapping[str, Any]
+"""A TOML file, the name of a scenario that ships, a `Scenario`, or what a file holds as nested tables."""
 
 
 def run(
@@ -80,7 +49,7 @@ def run(
     """Runs a scenario and returns the run.
 
     Args:
-        scenario: A TOML file, the name of a scenario that ships, or a `Scenario`.
+        scenario: A TOML file, the name of a scenario that ships, a `Scenario`, or a dictionary of what a file holds.
         engine: Where clients run: "inline", "ray" or "superlink".
         workers: Clients that train at the same time.
         seed: Instead of the scenario's.
@@ -99,16 +68,19 @@ def run(
         >>> fedcompress.run("quickstart", rounds=3).rounds[["round", "accuracy"]]  # doctest: +SKIP
     """
     loaded, options = _prepared(scenario, engine, workers, seed, data_dir, plugins, overrides)
+    _check_no_search(loaded)
     if loaded.sweep is not None:
         count = len(loaded.runs())
         raise InputError(f"scenario {loaded.name!r}: is a sweep of {counted(count, 'run')}; use fedcompress.run_all.")
-    command = ("fedcompress.run", str(scenario), *(f"{key}={value}" for key, value in overrides.items()))
+    named = str(scenario) if isinstance(scenario, str | Path) else loaded.name
+    command = ("fedcompress.run", named, *(f"{key}={value}" for key, value in overrides.items()))
     with (
         new_directory(loaded.name, None if out is None else Path(out)) as path,
         _display(progress, loaded.name) as observer,
+        _announced(observer),
     ):
         run_one(loaded, path, options, observer, command)
-    return load(path)
+    return Run.load(path)
 
 
 def run_all(
@@ -122,17 +94,18 @@ def run_all(
     plugins: Iterable[str | Path] = (),
     progress: bool = True,
     **overrides: Any,
-) -> list[Run]:
+) -> Sweep:
     """Runs all variants and seeds of a scenario with `[sweep]`; arguments as for `run`.
 
     Returns:
-        The runs, variants outer, seeds inner.
+        The list of its runs, variants outer, seeds inner, with what belongs to all of them.
 
     Raises:
         InputError: The input was wrong; nothing was written.
         RunError: Runs failed, each of which is named; the others are on disk.
     """
     loaded, options = _prepared(scenario, engine, workers, seed, data_dir, plugins, overrides)
+    _check_no_search(loaded)
     if loaded.sweep is None:
         raise InputError(f"scenario {loaded.name!r}: has no [sweep]; use fedcompress.run.")
     with new_directory(loaded.name, None if out is None else Path(out)) as path:
@@ -140,7 +113,69 @@ def run_all(
         result = carry_out(loaded, path, options, partial(_display, progress), partial(_watching, progress))
     if result.problems:
         raise RunError("\n".join([*result.problems, f"go on with: {advice(path)}"]))
-    return [load(job.path) for job in jobs_of(loaded, path)]
+    return Sweep.load(path)
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a search ended.
+
+    Attributes:
+        path: Its directory.
+        best: The scenario with the settings that are best on validation data; ready to be run on other seeds.
+        params: These settings, by dotted keys.
+        accuracy: Theirs on validation data, mean over the seeds of the search.
+    """
+
+    path: Path
+    best: Scenario
+    params: Mapping[str, Any]
+    accuracy: float
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per trial: its settings, its state, its accuracy on validation data (`trials.csv`)."""
+        import pandas as pd
+
+        return pd.read_csv(self.path / TABLE)
+
+
+def search(
+    scenario: Source,
+    *,
+    engine: str = "inline",
+    workers: int = 1,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    plugins: Iterable[str | Path] = (),
+    progress: bool = True,
+    **overrides: Any,
+) -> Search:
+    """Searches the settings of a scenario with `[search]` by Optuna, on validation data; arguments as for `run`.
+
+    Into the directory of a search that was broken off, `fedcompress resume` does what is left.
+
+    Raises:
+        InputError: The input was wrong, or Optuna is not installed; nothing was written.
+        RunError: No trial has an accuracy.
+    """
+    loaded, options = _prepared(scenario, engine, workers, None, data_dir, plugins, overrides)
+    if loaded.search is None:
+        raise InputError(f"scenario {loaded.name!r}: has no [search]; use fedcompress.run or fedcompress.run_all.")
+
+    def told(trial: Trial, best: Trial | None) -> None:
+        if progress:
+            print(told_of_trial(trial, best, loaded), file=sys.stderr)
+
+    with new_directory(loaded.name, None if out is None else Path(out)) as path:
+        searching.begin(loaded, path, options)
+        result = searching.carry_out(loaded, path, options, partial(_display, progress), told)
+    return Search(path, result.scenario, result.best.params, result.best.accuracy or 0.0)
+
+
+def _check_no_search(scenario: Scenario) -> None:
+    if scenario.search is not None:
+        raise InputError(f"scenario {scenario.name!r}: has a [search]; use fedcompress.search.")
 
 
 def _prepared(
@@ -157,13 +192,22 @@ def _prepared(
     if workers < 1:
         raise InputError(f"workers: received {workers}; expected at least 1.")
     dotted = {key.replace("__", "."): value for key, value in overrides.items()}
-    source = scenario if isinstance(scenario, Scenario) else Path(scenario)
+    if not isinstance(scenario, str | Path | Scenario | Mapping):
+        raise InputError(
+            f"scenario: received {shown(scenario)}; expected a TOML file, the name of a scenario that ships, a "
+            "dictionary or a Scenario."
+        )
+    source = Path(scenario) if isinstance(scenario, str) else scenario
     folder = None if data_dir is None else Path(data_dir)
     return load_scenario(source, dotted, seed), Options(engine, workers, folder, tuple(map(Path, plugins)))
 
 
 def _display(progress: bool, label: str) -> AbstractContextManager[Observer]:
     return ProgressDisplay(label) if progress else nullcontext(Observer())
+
+
+def _announced(observer: Observer) -> AbstractContextManager[None]:
+    return keras.announced(observer.wait_for) if isinstance(observer, ProgressDisplay) else nullcontext()
 
 
 def _watching(progress: bool, side_by_side: bool) -> AbstractContextManager[Watcher]:
