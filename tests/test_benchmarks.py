@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import chain, counts, engines, gpu, strategies, submodels
+from benchmarks import chain, counts, engines, gpu, mask_proposer, mask_proposer_page, strategies, submodels
 from benchmarks.process import ROOT, watch
 from fedcompress import keras
 from fedcompress.experiment import Experiment
@@ -204,3 +205,38 @@ def test_the_page_has_means_over_seeds_and_the_plan_what_is_left(
     assert (
         "| fedavg (2) | 60.00 (0.00 to 100.00) | 50.00 ± 0.00 | - | 90.00 ± 0.00 | 80.00 ± 0.00 | 4.0 kB | 40 |" in page
     )
+
+
+def row_of_masks(method: str, seed: int, *test: float) -> dict[str, Any]:
+    """The mask that is best on validation examples is the second one."""
+    return {
+        "case": "initialisations", "seed": seed, "sparsity": 0.9, "method": method, "dense": 0.9, "chance": 0.1,
+        "validation": [0.5, 0.7, 0.6][: len(test)], "test": list(test), "masks": ["10.1", "01.1", "10.1"][: len(test)],
+        "milliseconds": 1.0,
+    }  # fmt: skip
+
+
+def test_proposed_masks_are_reported_by_what_validation_chose() -> None:
+    """Stuck is what has at most 0.1 + 0.2 * (0.9 - 0.1) = 0.26. Two of three pairs of masks differ, in two channels."""
+    row = row_of_masks("GAN", 1, 0.2, 0.4, 0.6)
+    assert mask_proposer_page.best(row) == 0.4
+    assert mask_proposer_page.best(row, 1) == 0.2
+    assert mask_proposer_page.stuck(row) == pytest.approx(1 / 3)
+    assert mask_proposer_page.distance(row["masks"]) == pytest.approx(4 / 3)
+
+
+def test_a_proposer_is_compared_with_the_best_score_seed_by_seed() -> None:
+    rows = [row_of_masks("GAN", seed, accuracy) for seed, accuracy in ((1, 0.7), (2, 0.6))]
+    assert mask_proposer_page.verdict(rows) == "Not finished."
+    for name, accuracies in (("L1", (0.2, 0.2)), ("L1, equal shares", (0.3, 0.2)), ("LAMP", (0.6, 0.5))):
+        rows += [row_of_masks(name, seed, accuracy) for seed, accuracy in enumerate(accuracies, 1)]
+    assert "less LAMP, the best of the scores: +0.100 ± 0.000 (more)" in mask_proposer_page.verdict(rows)
+    assert "| GAN | 2 |" in mask_proposer_page.page(rows)
+
+
+def test_rows_of_the_same_network_are_taken_over_but_for_proposers() -> None:
+    case = mask_proposer.CASES[2]
+    rows = [row_of_masks(method, 1, 0.5) for method in ("LAMP", "GAN")]
+    assert mask_proposer._same(case, rows, 1, 0.9, "LAMP") == {**rows[0], "case": "architecture"}
+    assert mask_proposer._same(case, rows, 1, 0.9, "GAN") is None
+    assert mask_proposer._same(case, rows, 2, 0.9, "LAMP") is None
