@@ -28,7 +28,7 @@ from fedcompress.compression.base import Params
 from fedcompress.compression.kinds.cluster import Cluster, ClusterParams
 from fedcompress.compression.kinds.none import NoCompression
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.wire.content import ArraySpec, Payload
+from fedcompress.wire.content import Arrays, ArraySpec, Payload
 from fedcompress.wire.values.codebooks import Codebooks
 
 if TYPE_CHECKING:
@@ -88,8 +88,13 @@ class FedCompress(SGD):
             learning_rate=self.params.rate * self.trainer.learning_rate,
             purpose="shuffle.clustered",
         )
-        score = effective_rank(self.trainer.features(trained.weights, self.validation.x))
-        return Result({"weights": trained.weights}, {"train_loss": trained.loss, SCORE: score})
+        return Result({"weights": trained.weights}, {"train_loss": trained.loss, **self._score(trained.weights)})
+
+    def _score(self, weights: Arrays) -> dict[str, float]:
+        """How rich the model's representation is; nothing of a client that is too small for validation examples."""
+        if not len(self.validation):
+            return {}
+        return {SCORE: effective_rank(self.trainer.features(weights, self.validation.x))}
 
 
 def clustering(clusters: int) -> Cluster:
@@ -100,11 +105,11 @@ def clustering(clusters: int) -> Cluster:
 def effective_rank(embeddings: NDArray[Any]) -> float:
     """Returns exp(-sum_k p_k log p_k) of embeddings (n, features), each of length one, with singular values ~ p.
 
-    It is between 1 and the smaller of n and features; NaN of none at all, or of zeros.
+    It is between 1 and the smaller of n and features; 0 if all are zero.
     """
     lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
     values = np.linalg.svd(embeddings / np.maximum(lengths, 1e-12), compute_uv=False)
     if not values.sum():
-        return float("nan")
+        return 0.0
     shares = values[values > 0] / values.sum()
     return round(float(np.exp(-(shares * np.log(shares)).sum())), 6)  # beyond that it is a matter of the processor

@@ -13,6 +13,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
+from fedcompress import keras
 from fedcompress.client import Result
 from fedcompress.columns import KEEPS, apart
 from fedcompress.compression import masks as masking
@@ -106,7 +107,7 @@ def _answered(
     """Runs an action and returns the answer, after the client has kept what the next exchange needs."""
     end = ClientEnd(context.state, experiment, group, request)
     client = experiment.client(partition, request.round, request.action, end.state)
-    started = time.perf_counter()
+    started, built = time.perf_counter(), keras.building_seconds()
     with _costs_the_contribution(where, end.payload, debug=request.debug):
         with counted() if group.settings.device else nullcontext() as work:
             result = getattr(client, request.action)(end.payload, request.round)
@@ -116,7 +117,8 @@ def _answered(
         encoded = end.encode(result.payload)
         state = _lasting(end.state)
     seconds = time.perf_counter() - started
-    metrics = {**reported, "examples": float(len(client.data)), "seconds": seconds}
+    graphs = keras.building_seconds() - built
+    metrics = {**reported, "examples": float(len(client.data)), "seconds": seconds, "graph_seconds": graphs}
     if work is not None:
         metrics["multiply_adds"] = float(work.multiply_adds)
     sent = client.as_run(encoded["weights"].arrays) if "weights" in encoded else None
@@ -128,7 +130,8 @@ def _answered(
         metrics |= _measure(experiment, group, partition, spec or group.model, model, request)
     if result.model is not None and sent is not None and not group.client.keeps_model:
         metrics[KEEPS] = 1.0
-    end.save(encoded, state)
+    asked = experiment.scenario.evaluation.client_models
+    end.save(encoded, state, model if asked and result.model is not None else None)
     return Answer.to(message, encoded, metrics, digest(model) if request.tested and model else None)
 
 

@@ -15,7 +15,7 @@ SERVER = frozenset(
 KEEPS = "keeps_model"
 """Of an answer: that the client has a model of its own, of which its class says nothing; in no row."""
 MEASURED = frozenset(
-    {"examples", "seconds", "multiply_adds", "sparsity", "parameters", "compressed_bytes", "accuracy"}
+    {"examples", "seconds", "graph_seconds", "multiply_adds", "sparsity", "parameters", "compressed_bytes", "accuracy"}
     | {"test_accuracy", "test_loss", "validation_accuracy", "local_validation_accuracy", KEEPS}
 )
 """Of a client's row: what our client app measures, whatever the client strategy does."""

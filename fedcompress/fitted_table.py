@@ -40,6 +40,11 @@ class FittedTable:
         self._title, self._columns, self._rows, self._caption = title, columns, rows, caption
         self._words = frozenset(words)
 
+    @property
+    def columns(self) -> Sequence[str]:
+        """The headers."""
+        return self._columns
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yields title, blocks and caption."""
         if self._title:

@@ -14,6 +14,7 @@ import random
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,8 +47,24 @@ def compiled(key: Any, make: Callable[[], Any]) -> Any:
     """Returns what this thread compiled under `key`; variables belong to one call at a time, so threads share none."""
     cache = _thread.__dict__.setdefault("compiled", {})
     if key not in cache:
-        cache[key] = make()
+        with building():
+            cache[key] = make()
     return cache[key]
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Counts the seconds of the block, waiting for `LOCK` included, to those that `building_seconds` returns."""
+    before, started = building_seconds(), time.perf_counter()
+    try:
+        yield
+    finally:
+        _thread.building = before + time.perf_counter() - started  # a block in this one is not counted twice
+
+
+def building_seconds() -> float:
+    """Returns the seconds that this thread has spent on making models and tracing graphs of them."""
+    return float(_thread.__dict__.get("building", 0.0))
 
 
 def apart(body: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,6 +115,14 @@ def seeded(seed: int) -> Iterator[None]:
             random.setstate(held[0])
             np.random.set_state(held[1])
             of_keras.generator = held[2]
+
+
+@contextmanager
+def computing(policy: str) -> Iterator[None]:
+    """Has layers that are made in the block compute as a policy of Keras says, such as "mixed_bfloat16"."""
+    keras = _load()["tf_keras"]
+    with LOCK, keras.src.mixed_precision.policy.policy_scope(policy):
+        yield
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from fedcompress.experiment import Experiment
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.results import export
+from fedcompress.results.client_models import export_client_models
 from fedcompress.results.reading import BEGUN, checked
 from fedcompress.results.report import write_report
 from fedcompress.results.run.checkpoint import Checkpoints
@@ -201,6 +202,9 @@ def _rounds(run: LiveRun, options: Options, grid: Grid) -> Summary:
         )
         for name, sizes in export.export_models(run.experiment, state, run.directory.path / "models", missing).items():
             summary["groups"][name] |= cast(GroupSummary, sizes)
+        if run.experiment.scenario.evaluation.client_models:
+            models = run.directory.path / "models"
+            export_client_models(run.experiment, state, run.checkpoints.states, models, missing)
         tracking.finished(summary)
     return {**summary, "missing": missing} if missing else summary
 

@@ -74,6 +74,11 @@ class Options:
                 problems.append(
                     f"--{name}-per-worker: received {received}; expected 0, or {_LEAST:g} to {MOST}, whole above 1."
                 )
+        if not problems and self.gpus_per_worker and self.engine != "ray":
+            problems.append(
+                f"--gpus-per-worker: received {self.gpus_per_worker:g} with engine {self.engine}, which reserves "
+                "nothing; use --engine ray, or leave it out."
+            )
         if problems:
             raise InputError(problems)
 

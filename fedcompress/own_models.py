@@ -69,6 +69,12 @@ class OwnModels:
                 f"evaluation.personal_every: devices of {', '.join(self.known)} run models of their clients' own, "
                 f"which the server never sees; they have no personal accuracy{until}."
             )
+        kept = self.kept
+        if evaluation.judged == "own" and len(kept) < len(self.groups):
+            yield (
+                f"evaluation.judged: clients of {', '.join(kept)} alone keep models of their own; the run is judged by "
+                "these, and says nothing of the others."
+            )
         if evaluation.judged != "own":
             yield from (self.scored_without(name) for name in self.kept if name not in self.known)
         ends = stop is not None and (stop.patience or stop.target)

@@ -7,15 +7,17 @@ what is different here, and what makes a small version of the scenario.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import nan
 from pathlib import Path
-from typing import Any, Literal
+from statistics import mean
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fedcompress.errors import InputError, suggestion
 from fedcompress.page.blocks import TextTable
-from fedcompress.results.compare.statistics import BETWEEN_SHARES, SHARE, Difference, Interval
+from fedcompress.results.compare.statistics import AMOUNT, BETWEEN_SHARES, SHARE, Difference, Interval
 from fedcompress.results.runs import RunResult, find_runs
 from fedcompress.scenario import Scenario, gallery
 from fedcompress.scenario.overrides import read_toml
@@ -24,7 +26,12 @@ FOLDER = "papers"
 SCALED = "scaled down: no verdict"
 """Instead of one; the small version shows that everything runs, not what comes out."""
 
-Figure = Literal["accuracy", "best_accuracy", "ensemble_accuracy", "deployed_accuracy"]
+Share = Literal[
+    "accuracy", "best_accuracy", "ensemble_accuracy", "deployed_accuracy", "own_data_accuracy", "personal_accuracy"
+]
+Amount = Literal["bytes", "model_bytes", "latency"]
+Figure = Share | Amount
+AMOUNTS = get_args(Amount)
 Verdict = Literal["within", "above", "below"]
 
 
@@ -38,10 +45,23 @@ class Cell(_Table):
     row: str = Field(description="what is compared: a method")
     column: str = Field(description="under what: a split of the data")
     variant: str = Field(description="of the scenario's sweep")
-    figure: Figure = Field("accuracy", description="of a run's summary")
+    figure: Figure = Field(
+        "accuracy",
+        description="of a summary; bytes: in both directions; model_bytes: of clients' deflated files; latency: of "
+        "the groups' TFLite files on one thread of this machine",
+    )
     against: str | None = Field(None, description="variant from which the figure differs: a difference, by seed")
-    published: float | None = Field(None, description="in percent, or percentage points; None: nothing is published")
+    over: str | None = Field(None, description="variant that has so many times the amount, by seed")
+    published: float | None = Field(
+        None, description="in percent, percentage points, or times; None: nothing is published"
+    )
     other_data: bool = Field(False, description="the published figure is of other data: it has no verdict")
+
+    @model_validator(mode="after")
+    def _amounts_are_compared(self) -> Self:
+        if (self.figure in AMOUNTS) != (self.over is not None) or (self.over and self.against):
+            raise ValueError("amounts (bytes, model_bytes, latency), and no others, are compared by `over`")
+        return self
 
 
 class Published(_Table):
@@ -99,9 +119,13 @@ class Reproduction:
         Raises:
             InputError: None is.
         """
+        return self.table_of(self.rows(path))
+
+    def table_of(self, cells: Iterable[Mapping[str, Any]]) -> TextTable:
+        """Returns the table of what `rows` yields."""
         rows = tuple(
             (row["row"], row["column"], *(row[key] for key in ("published", "ours", "seeds", "verdict")))
-            for row in map(_written, self.rows(path))
+            for row in map(_written, cells)
         )
         note = "; ".join([f"Published: {self.published.paper}", *self.published.differences])
         title = f"{self.published.title}{' (scaled down)' if self.scaled else ''}"
@@ -117,18 +141,21 @@ class Reproduction:
         for cell in self.published.cells:
             figures = {
                 name: {run.seed: value for run in runs.get(name, ()) if (value := _of(run, cell)) is not None}
-                for name in (cell.variant, cell.against)
+                for name in (cell.variant, cell.against, cell.over)
                 if name is not None
             }
             interval = _interval(figures, cell)
             verdict = None
-            if interval is not None and cell.published is not None and not cell.other_data and not self.scaled:
+            comparable = cell.published is not None and not cell.other_data and cell.over is None
+            if interval is not None and comparable and not self.scaled:
+                assert cell.published is not None
                 verdict = verdict_of(interval.mean, cell.published, self.published.margin)
             yield {
                 "row": cell.row,
                 "column": cell.column,
                 "variant": cell.variant,
                 "against": cell.against,
+                "over": cell.over,
                 "figure": cell.figure,
                 "published": cell.published,
                 "ours": None if interval is None else interval.mean,
@@ -143,7 +170,9 @@ class Reproduction:
             return "not run yet"
         if self.scaled:
             return SCALED
-        return "published of other data" if cell.other_data else "not published"
+        if cell.published is None:
+            return "not published"
+        return "published of other data" if cell.other_data else "an amount, not an accuracy"
 
 
 def names() -> list[str]:
@@ -159,16 +188,41 @@ def verdict_of(ours: float, published: float, margin: float) -> Verdict:
 
 
 def _of(run: RunResult, cell: Cell) -> float | None:
-    """Returns a run's figure in percent, if it has that."""
-    value: Any = run.summary.get(cell.figure)
+    """Returns a run's figure, if it has that; accuracies in percent."""
+    summary, groups = run.summary, run.summary["groups"].values()
+    value: Any
+    match cell.figure:
+        case "bytes":
+            return float(summary["uplink_bytes"] + summary["downlink_bytes"])
+        case "model_bytes":
+            return mean(float(group["compressed_bytes"] or nan) for group in groups)
+        case "latency":
+            return _latency(run)
+        case "own_data_accuracy":
+            value = summary["clients"].get("mean")
+        case "personal_accuracy":
+            value = summary.get("personal", {}).get("mean")
+        case _:
+            value = summary.get(cell.figure)
     return None if value is None else 100 * float(value)
 
 
+def _latency(run: RunResult) -> float | None:
+    """Returns the mean of what one example takes through each of a run's TFLite files, in microseconds."""
+    from fedcompress.compression import tflite
+
+    files = sorted((run.path / "models").glob("*.tflite"))
+    return mean(tflite.latency(data, tflite.blank(data)) for data in map(Path.read_bytes, files)) if files else None
+
+
 def _interval(figures: Mapping[str, Mapping[int, float]], cell: Cell) -> Interval | None:
-    """Returns the mean of a cell's figure, or of its difference, in percent; None where a run is missing."""
+    """Returns the mean of a cell's figure, difference or ratio; None where a run is missing."""
     if not all(figures.values()):
         return None
     ours = figures[cell.variant]
+    if cell.over is not None:
+        whole = figures[cell.over]
+        return Interval.of([whole[seed] / ours[seed] for seed in sorted(ours.keys() & whole.keys())], AMOUNT)
     if cell.against is not None:
         low, high = BETWEEN_SHARES
         return Difference.of(ours, figures[cell.against], (100 * low, 100 * high)).interval
@@ -178,10 +232,11 @@ def _interval(figures: Mapping[str, Mapping[int, float]], cell: Cell) -> Interva
 
 def _written(row: Mapping[str, Any]) -> dict[str, str]:
     """Returns a row as a person reads it."""
-    style = "+.2f" if row["against"] else ".2f"
+    style, unit = ("+.2f" if row["against"] else ".2f"), (" times" if row["over"] else "")
     width = row["half_width"]
-    ours = "" if row["ours"] is None else f"{row['ours']:{style}}" + ("" if width is None else f" ± {width:.2f}")
-    published = "" if row["published"] is None else f"{row['published']:{style}}"
+    spread = "" if width is None else f" ± {width:.2f}"
+    ours = "" if row["ours"] is None else f"{row['ours']:{style}}{spread}{unit}"
+    published = "" if row["published"] is None else f"{row['published']:{style}}{unit}"
     verdict = row["verdict"] or row["why_none"]
     return {**row, "published": published, "ours": ours, "seeds": str(row["seeds"]), "verdict": verdict}
 

@@ -55,6 +55,8 @@ class RoundRow(TypedDict):
         generator_bytes: Where clients slim a generator: what it took in both directions. What is left of it after the
             round is noted beside: `generator_channels`, `generator_parameters`, and what these take as float32
             (`generator_float_bytes`) and packed in their bits (`generator_packed_bytes`).
+        graph_seconds: Of its clients' rows, the sum: by the clock, so that with several workers it may be more than
+            passes in the round; more where other work has the processor.
         modelled_seconds: Until the last client that the server waits for, on devices that are modelled.
     """
 
@@ -81,6 +83,7 @@ class RoundRow(TypedDict):
     events: list[str]
     epsilon: NotRequired[Figure]
     generator_bytes: NotRequired[int]
+    graph_seconds: NotRequired[float]
     modelled_seconds: NotRequired[float]
     modelled_joules: NotRequired[float]
     modelled_late: NotRequired[int]
@@ -116,6 +119,8 @@ class ClientRow(TypedDict, total=False):
         client: The client's partition.
         accuracy: Of the model that came out, on test examples with the label mix of the client's data.
         parameters, dense_bytes, compressed_bytes: Of that model; as float32, and deflated (by ISA-L at its level 1).
+        graph_seconds: Of `seconds`: making models and tracing graphs of them, which each worker does once. What
+            TensorFlow does in a graph's first run, to optimise it, is not in it.
         test_accuracy, test_loss, validation_accuracy: Of a model that is the client's own.
         local_validation_accuracy: Where the run goes by it: of that, on the client's own validation examples.
         modelled_seconds: On its device, the download, the computation and the upload together.
@@ -136,6 +141,7 @@ class ClientRow(TypedDict, total=False):
     dense_bytes: Figure
     compressed_bytes: Figure
     seconds: Figure
+    graph_seconds: Figure
     multiply_adds: float
     test_accuracy: float
     test_loss: float
@@ -200,6 +206,7 @@ class Summary(TypedDict):
         own: The same of the models that clients keep, where the run goes by it.
         dense_uplink_bytes: The same as dense float32; likewise `dense_downlink_bytes`.
         bytes_by_content: Direction -> content -> bytes.
+        graph_seconds: Sum of the rounds'.
         model_digest: SHA-256 of the final weights.
         missing: Files that could not be made, and why.
         modelled: What the groups' devices would have taken.
@@ -234,6 +241,7 @@ class Summary(TypedDict):
     bytes_by_content: dict[str, dict[str, int]]
     groups: dict[str, GroupSummary]
     seconds: float
+    graph_seconds: NotRequired[float]
     model_digest: str | None
     warnings: list[str]
     missing: NotRequired[list[str]]
@@ -249,6 +257,7 @@ class Provenance(TypedDict):
     Attributes:
         commit, dirty: Of the source tree, and whether it had changes; null for an installed package.
         data_digest: SHA-256 of the data as they were divided; `dataset_digest` of the data set alone.
+        precision: Where it is mixed: what layers compute in on this machine, "bfloat16" or "float16".
     """
 
     versions: dict[str, str | None]
@@ -266,6 +275,7 @@ class Provenance(TypedDict):
     seed: NotRequired[int]
     scenario_digest: NotRequired[str]
     recipe_digest: NotRequired[str]
+    precision: NotRequired[str]
 
 
 class SweepRow(TypedDict):

@@ -133,5 +133,6 @@ def _concluded(evaluator: Evaluator, recorder: Recorder, state: State) -> Summar
     """Scores the clients by the final state, and returns the summary."""
     clients = evaluator.clients(state, recorder.latest)
     recorder.federation(clients)
+    recorder.confusion(evaluator.confusion(state))
     summary = recorder.summary("completed", over_clients(clients), evaluator.digest(state, recorder.latest))
     return cast(Summary, {**summary, **evaluator.extras(state)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.cells import cell_len
 
 
@@ -41,3 +43,12 @@ def shortened(text: str, width: int) -> str:
     while cell_len(head) + cell_len(tail) >= width:
         head, tail = (head[:-1], tail) if cell_len(head) >= cell_len(tail) else (head, tail[1:])
     return f"{head}…{tail}"
+
+
+def cut_list(numbers: Sequence[int], most: int = 10) -> str:
+    """Returns numbers as a person lists them, the first of many.
+
+    >>> cut_list([3, 5, 8], most=2)
+    '3, 5, ...'
+    """
+    return ", ".join(map(str, numbers[:most])) + (", ..." if len(numbers) > most else "")

@@ -86,24 +86,27 @@ class FedCompress(FedAvg):
     def aggregated(self, fed: Federation, state: State, replies: Sequence[Reply]) -> State:
         """Returns the state after one round's replies: the averages of FedAvg, clustered by distillation."""
         state = super().aggregated(fed, state, replies)
-        score = float(np.average([r.metrics[SCORE] for r in replies], weights=[r.client.examples for r in replies]))
-        scores, rounds_at, clusters = [*state["scores"], score], state["rounds_at"] + 1, state["clusters"]
-        if (
-            rounds_at >= self.params.wait
-            and clusters < self.params.most
-            and no_longer_rises(self.params, clusters, scores)
-        ):
-            clusters, rounds_at = min(clusters + self.params.step, self.params.most), 0
-        fed.note("representation_score", score)
+        adapted = self._adapted(state, replies)
+        clusters = adapted["clusters"]
         fed.note("clusters", clusters)
+        fed.note(SCORE, adapted["scores"][-1])
         public = PublicRound(self, fed, [reply.client for reply in replies], state)
         trained = {reply.client.model for reply in replies}
         weights = {
             name: self._clustered(fed, public, name, w, clusters) if name in trained else w
             for name, w in state["weights"].items()
         }
-        adapted = {"clusters": clusters, "rounds_at": rounds_at, "scores": scores}
         return {**state, **adapted, "weights": weights, "public": public.state}
+
+    def _adapted(self, state: State, replies: Sequence[Reply]) -> State:
+        """Returns what of the state says how many clusters there are, after one round's scores."""
+        scored = [(reply.metrics[SCORE], reply.client.examples) for reply in replies if SCORE in reply.metrics]
+        before = state["scores"][-1] if state["scores"] else 0.0
+        score = float(np.average([s for s, _ in scored], weights=[n for _, n in scored])) if scored else before
+        scores, rounds_at, clusters = [*state["scores"], score], state["rounds_at"] + 1, state["clusters"]
+        if rounds_at >= self.params.wait and no_longer_rises(self.params, clusters, scores):
+            clusters, rounds_at = min(clusters + self.params.step, self.params.most), 0
+        return {"clusters": clusters, "rounds_at": rounds_at, "scores": scores}
 
     def _clustered(self, fed: Federation, public: PublicRound, name: str, average: Arrays, clusters: int) -> Arrays:
         """Returns a student with clustered weights of an average; the average, rounded, without public examples."""
@@ -112,11 +115,9 @@ class FedCompress(FedAvg):
             return trainer.compression.rounded(average, trainer.spec)
         logits = trainer.predict(average, public.examples.x)
         student = distil(trainer, average, public.examples, logits, self.params, self.validation, None, fed)
-        return (
-            replaced(student, average, trainer.spec.kinds, "statistic")
-            if self.params.statistics == "average"
-            else student
-        )
+        if self.params.statistics == "student":
+            return student
+        return replaced(student, average, trainer.spec.kinds, "statistic")
 
     def _request(self, group: Group, state: State, mask: Arrays) -> Payload:
         return {**super()._request(group, state, mask), CLUSTERS: [np.array([state["clusters"]], np.uint8)]}

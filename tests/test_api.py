@@ -215,4 +215,4 @@ def test_notebooks_run_and_are_committed_without_outputs(path: Path, tmp_path: P
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["first-run", "your-own-client-strategy"]
+    assert [path.stem for path in NOTEBOOKS] == ["first-run", "iid-against-non-iid", "your-own-client-strategy"]

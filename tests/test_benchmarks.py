@@ -6,11 +6,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from benchmarks import chain, counts, engines, submodels
+from benchmarks import chain, counts, engines, gpu, mask_proposer, mask_proposer_page, strategies, submodels
 from benchmarks.process import ROOT, watch
+from fedcompress import keras
+from fedcompress.experiment import Experiment
+from fedcompress.plugins import Plugins
 
 FOLDER = engines.DEBIAN
 WRITER = """
@@ -153,3 +158,85 @@ def test_chains_share_a_teacher_of_equal_settings() -> None:
         if case.base is not None:
             keys, base = case.loaded().keys("data"), known[case.base].loaded().keys("data")
             assert [keys[step] == base[step] for step in ("teacher", "dataset", "student")] == [True, True, False]
+
+
+def test_a_benchmark_of_gpus_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so in one line; a core it measures only where it is asked to."""
+    monkeypatch.setattr(keras.tf.config, "list_physical_devices", lambda kind: [])
+    runner, out = CliRunner(), tmp_path / "rows.json"
+    done = runner.invoke(gpu.app, [])
+    expected = "TensorFlow finds no GPU; `fedcompress doctor` says why, --cpu measures the processor.\n"
+    assert (done.exit_code, done.output) == (2, expected)
+    done = runner.invoke(gpu.app, ["mini-cnn", "--cpu", "--steps=1", "--repetitions=1", f"--out={out}"])
+    assert done.exit_code == 0
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["place"], row["model"], row["precision"]) for row in rows] == [
+        ("CPU:0", "mini-cnn", "float32"),
+        ("CPU:0", "mini-cnn", "mixed"),
+    ]
+    assert all(row["images_per_second"] == pytest.approx(64 / row["step_seconds"]) for row in rows)
+
+
+def test_every_strategy_of_the_page_can_run_on_its_data() -> None:
+    """What a scenario asks for is there, and fits; of each the most skewed split, which loads the most."""
+    wanted = [cell for cell in strategies.cells(["mnist-5k"], list(strategies.STRATEGIES), [1]) if "0.1" in cell.skew]
+    for cell in wanted:
+        made = Experiment.load(cell.scenario, Plugins())
+        assert made.server.problems() == [], cell
+        assert len(made.clients) == 10
+
+
+def test_the_page_has_means_over_seeds_and_the_plan_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of five seeds of one strategy are done, in 30 and 50 s: three and two other splits of five take 40 s each."""
+    monkeypatch.setattr(strategies, "FOLDER", tmp_path)
+    for seed, accuracy in ((1, 0.5), (2, 0.7)):
+        cell = strategies.Cell("mnist-5k", "IID", "fedavg", seed)
+        cell.path.mkdir(parents=True)
+        figures = {"accuracy": accuracy, "deployed_accuracy": 0.5, "clients": {"mean": 0.9, "worst10": 0.8}}
+        sizes = {"uplink_bytes": 1000, "downlink_bytes": 3000, "seconds": 10 + 20 * seed, "status": "completed"}
+        (cell.path / "summary.json").write_text(json.dumps({**figures, **sizes}))
+    every = list(strategies.cells(["mnist-5k"], ["fedavg", "fedpkdg, GAN"], None))
+    assert len(every) == 3 * 5 + 3 * 3
+    assert strategies.plan(every)[0] == "mnist-5k, fedavg: 2 of 15 done, left 9 min"
+    assert strategies.plan(every)[1] == "mnist-5k, fedpkdg, GAN: 0 of 9 done, left 6 min"
+    page = strategies.page(every)
+    assert (
+        "| fedavg (2) | 60.00 (0.00 to 100.00) | 50.00 ± 0.00 | - | 90.00 ± 0.00 | 80.00 ± 0.00 | 4.0 kB | 40 |" in page
+    )
+
+
+def row_of_masks(method: str, seed: int, *test: float) -> dict[str, Any]:
+    """The mask that is best on validation examples is the second one."""
+    return {
+        "case": "initialisations", "seed": seed, "sparsity": 0.9, "method": method, "dense": 0.9, "chance": 0.1,
+        "validation": [0.5, 0.7, 0.6][: len(test)], "test": list(test), "masks": ["10.1", "01.1", "10.1"][: len(test)],
+        "milliseconds": 1.0,
+    }  # fmt: skip
+
+
+def test_proposed_masks_are_reported_by_what_validation_chose() -> None:
+    """Stuck is what has at most 0.1 + 0.2 * (0.9 - 0.1) = 0.26. Two of three pairs of masks differ, in two channels."""
+    row = row_of_masks("GAN", 1, 0.2, 0.4, 0.6)
+    assert mask_proposer_page.best(row) == 0.4
+    assert mask_proposer_page.best(row, 1) == 0.2
+    assert mask_proposer_page.stuck(row) == pytest.approx(1 / 3)
+    assert mask_proposer_page.distance(row["masks"]) == pytest.approx(4 / 3)
+
+
+def test_a_proposer_is_compared_with_the_best_score_seed_by_seed() -> None:
+    rows = [row_of_masks("GAN", seed, accuracy) for seed, accuracy in ((1, 0.7), (2, 0.6))]
+    assert mask_proposer_page.verdict(rows) == "Not finished."
+    for name, accuracies in (("L1", (0.2, 0.2)), ("L1, equal shares", (0.3, 0.2)), ("LAMP", (0.6, 0.5))):
+        rows += [row_of_masks(name, seed, accuracy) for seed, accuracy in enumerate(accuracies, 1)]
+    assert "less LAMP, the best of the scores: +0.100 ± 0.000 (more)" in mask_proposer_page.verdict(rows)
+    assert "| GAN | 2 |" in mask_proposer_page.page(rows)
+
+
+def test_rows_of_the_same_network_are_taken_over_but_for_proposers() -> None:
+    case = mask_proposer.CASES[2]
+    rows = [row_of_masks(method, 1, 0.5) for method in ("LAMP", "GAN")]
+    assert mask_proposer._same(case, rows, 1, 0.9, "LAMP") == {**rows[0], "case": "architecture"}
+    assert mask_proposer._same(case, rows, 1, 0.9, "GAN") is None
+    assert mask_proposer._same(case, rows, 2, 0.9, "LAMP") is None

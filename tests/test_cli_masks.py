@@ -13,6 +13,7 @@ import tomli_w
 
 from fedcompress import keras
 from fedcompress.masks.features import FEATURES
+from fedcompress.masks.head import head_shapes
 from fedcompress.masks.proposer import Proposer, shapes
 from fedcompress.models import channels
 from fedcompress.recipes.masks.trials import Trials
@@ -28,7 +29,7 @@ RECIPE: dict[str, Any] = {
     "datasets": ["digits"],
     "data": {"examples": 200},
     "training": {"epochs": 1, "learning_rate": 0.01},
-    "trying": {"sparsities": [0.5], "criteria": ["lamp", "random"], "draws": 2, "epochs": 1},
+    "trying": {"sparsities": [0.5], "criteria": ["lamp", "random"], "draws": 2, "mixed": 2, "bred": 1, "epochs": 1},
     "proposer": {"steps": 3, "batch": 4},
 }
 
@@ -40,8 +41,11 @@ def written(path: Path, table: dict[str, Any]) -> Path:
 
 def made_proposer(path: Path) -> Path:
     rng = np.random.default_rng(1)
-    weights = {name: rng.standard_normal(shape).astype(np.float32) / 4 for name, shape in shapes().items()}
-    path.write_bytes(Proposer(weights, np.zeros(len(FEATURES)), np.ones(len(FEATURES)), {}).written())
+    weights, head = (
+        {name: rng.standard_normal(shape).astype(np.float32) / 4 for name, shape in part.items()}
+        for part in (shapes(), head_shapes())
+    )
+    path.write_bytes(Proposer(weights, head, np.zeros(len(FEATURES)), np.ones(len(FEATURES)), {}).written())
     return path
 
 
@@ -64,7 +68,9 @@ def test_from_a_recipe_to_masks(call: Call, tmp_path: Path) -> None:
         assert len({t.mask.tobytes() for t in network.trials}) == len(network.trials)
         assert 0.1 < network.dense <= 1
     shown = json.loads(call("masks", "show", archive, "--json", "--out", "archive.html").out)
-    assert [(row["criterion"], row["sparsity"]) for row in shown["rows"]] == [("lamp", "0.5"), ("random", "0.5")]
+    assert [(row["criterion"], row["sparsity"]) for row in shown["rows"]] == [
+        (criterion, "0.5") for criterion in ("lamp", "random", "mixed", "bred")
+    ]
     assert "Layer by layer: mini-cnn" in (tmp_path / "archive.html").read_text()
     done = call("masks", "train", archive, "--set", "steps=3", "--set", "batch=4", "--page", "curves.html")
     assert done.code == 0, done.err

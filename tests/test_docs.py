@@ -42,6 +42,8 @@ NOT_RUN = {
     "docs/how-to/deployment.md": 2,
     "docs/how-to/propose-masks.md": 2,
     "docs/how-to/generate.md": 1,
+    "docs/how-to/search.md": 1,
+    "docs/how-to/gpu.md": 1,
     "docs/reference/commands.md": 1,
 }
 """Page -> blocks that say so, and why, above themselves; commands of ours in them are parsed all the same."""

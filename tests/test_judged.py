@@ -183,6 +183,17 @@ def test_a_run_can_be_judged_by_models_that_the_strategy_does_not_know(tmp_path:
     assert summary["own"] != summary["clients"]
 
 
+def test_that_only_some_clients_keep_models_is_said() -> None:
+    text = (
+        "evaluation.judged: clients of keeping alone keep models of their own; the run is judged by these, and says "
+        "nothing of the others."
+    )
+    groups = [{"name": "keeping", "client": "saying"}, {"name": "plain", "client": "sgd"}]
+    mixed = {**DATA, "groups": [{**group, "share": 0.5, "model": "mini-cnn"} for group in groups]}
+    assert text in experiment(mixed, evaluation__judged="own").warnings
+    assert not any("alone keep" in said for said in experiment(headed("saying"), evaluation__judged="own").warnings)
+
+
 def test_that_early_stop_goes_by_another_figure_is_said() -> None:
     text = (
         "stop: goes by the global model, which is tested in each round, though the run is judged by what devices run; "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -78,3 +80,22 @@ def test_masks_of_tfmot_do_without_keras_3() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "['importing TensorFlow'] []\n"
+
+
+def test_seconds_of_building_count_once_where_one_thing_is_built_inside_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten seconds pass between any two looks at the clock: an outer block with two inner ones has 50."""
+    monkeypatch.setattr(keras.time, "perf_counter", itertools.count(0, 10).__next__)
+    before = keras.building_seconds()
+    with keras.building():
+        for key in ("one", "two", "two"):
+            keras.compiled(("test", key), object)
+    assert keras.building_seconds() - before == 50
+    keras.compiled(("test", "one"), object)
+    assert keras.building_seconds() - before == 50
+    found: list[float] = []
+    thread = Thread(target=lambda: found.append(keras.building_seconds()))
+    thread.start()
+    thread.join()
+    assert found == [0.0]

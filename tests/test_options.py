@@ -69,3 +69,11 @@ def test_damaged_options_are_one_clear_error(key: str, value: Any, message: str)
     with pytest.raises(InputError) as error:
         Options.of(Options().table() | {key: value}, "options.json").check()
     assert str(error.value) == message
+
+
+def test_gpus_are_for_ray_alone() -> None:
+    with pytest.raises(InputError) as error:
+        Options(gpus_per_worker=1.0).check()
+    assert str(error.value) == (
+        "--gpus-per-worker: received 1 with engine inline, which reserves nothing; use --engine ray, or leave it out."
+    )

@@ -31,7 +31,7 @@ def test_what_ships_names_variants_that_there_are(name: str) -> None:
         made = Reproduction(name, scaled=scaled)
         assert made.scenario.sweep is not None
         variants = {variant.name for variant in made.scenario.sweep.variants}
-        named = {cell.variant for cell in made.published.cells} | {cell.against for cell in made.published.cells}
+        named = {name for cell in made.published.cells for name in (cell.variant, cell.against, cell.over)}
         assert named - {None} == variants
         assert len(made.scenario.runs()) == len(variants) * len(made.scenario.sweep.seeds)
     header = (gallery.FOLDER / "papers" / f"{name}.toml").read_text().split("name =")[0]
@@ -59,6 +59,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         {"row": "B", "column": "IID", "variant": "b", "published": 1.0},
         {"row": "B, gain", "column": "IID", "variant": "b", "against": "a"},
         {"row": "A, elsewhere", "column": "IID", "variant": "a", "published": 99.0, "other_data": True},
+        {"row": "B, bytes", "column": "IID", "variant": "b", "figure": "bytes", "over": "a", "published": 2.0},
+        {"row": "B, own", "column": "IID", "variant": "b", "figure": "own_data_accuracy"},
     ]
     published = {
         "title": "Small",
@@ -85,10 +87,17 @@ def test_published_figures_stand_beside_ours_and_a_finished_run_is_not_run_again
         ("B", "above", None, 2),
         ("B, gain", None, "not published", 2),
         ("A, elsewhere", None, "published of other data", 2),
+        ("B, bytes", None, "an amount, not an accuracy", 2),
+        ("B, own", None, "not published", 2),
     ]
     runs = [json.loads(path.read_text()) for path in sorted(Path("runs/papers/small").glob("a*/summary.json"))]
     assert cells[0]["ours"] == pytest.approx(50 * sum(run["accuracy"] for run in runs))
     assert cells[2]["ours"] == pytest.approx(cells[1]["ours"] - cells[0]["ours"])
+    others = [json.loads(path.read_text()) for path in sorted(Path("runs/papers/small").glob("b*/summary.json"))]
+    bytes_of = [[run["uplink_bytes"] + run["downlink_bytes"] for run in part] for part in (runs, others)]
+    assert cells[4]["ours"] == pytest.approx(sum(a / b for a, b in zip(*bytes_of, strict=True)) / 2)
+    assert cells[5]["ours"] == pytest.approx(50 * sum(run["clients"]["mean"] for run in others))
+    assert "| B, bytes | IID | 2.00 times |" in Path("runs/papers/small/reproduction.md").read_text()
     assert "| A | IID | 99.00 |" in Path("runs/papers/small/reproduction.md").read_text()
     again = call("reproduce", "small", "--json")
     assert again.out == done.out

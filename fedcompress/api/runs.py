@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedcompress.errors import InputError, suggestion
 from fedcompress.models import reading
+from fedcompress.results.client_models import FOLDER, file_of
 from fedcompress.results.deployed import deployed_accuracy
 from fedcompress.results.exported import as_trained, inputs_of
 from fedcompress.results.figures.interactive import interactive
@@ -17,7 +18,7 @@ from fedcompress.results.figures.panels import named_panel, panels
 from fedcompress.results.run.directory import file_names
 from fedcompress.results.runs import FoundRuns, RunResult, find_runs
 from fedcompress.scenario.overrides import read_toml
-from fedcompress.units import counted
+from fedcompress.units import counted, cut_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,19 +27,44 @@ if TYPE_CHECKING:
 class Run(RunResult):
     """A run on disk: `summary`, `provenance`, `scenario`, and as pandas tables `rounds`, `clients` and `ledger`."""
 
-    def model(self, group: str) -> Any:
+    def model(self, group: str, client: int | None = None) -> Any:
         """Returns what a client of a group would deploy, as a Keras model (of tf_keras) that maps images to logits.
 
         It takes what training saw: images as numbers from 0 to 1. `predict` scales them itself. A server strategy with
         a model of its own leaves it as `"server"`.
 
+        Args:
+            group: Its name.
+            client: Number of one of its clients, for the model that this one keeps or runs, of a run with
+                `[evaluation] client_models = true`; by default what the group's first client deploys.
+
         Raises:
-            InputError: The run has no such group, the group has no global model, or its file is not to be trusted.
+            InputError: The run has no such group, the group has no global model or not that client, or a file is not to
+                be trusted.
         """
+        if client is not None:
+            return reading.read(self._client_model(group, client))
         paths = self._models()
         if group not in paths:
             raise InputError(f"{self.path}: holds no model of {group!r}.{suggestion(group, paths)}")
         return reading.read(paths[group])
+
+    def _client_model(self, group: str, client: int) -> Path:
+        """Returns the file of a client's model."""
+        groups = (self.federation or {"groups": []})["groups"]
+        clients = [number for number, name in enumerate(groups) if name == group]
+        if group not in groups:
+            raise InputError(f"{self.path}: has no clients of group {group!r}.{suggestion(group, set(groups))}")
+        if client not in clients:
+            raise InputError(
+                f"{self.path}: client {client} is not of group {group!r}; its clients: {cut_list(clients)}."
+            )
+        path = self.path / "models" / FOLDER / file_of(client, len(groups))
+        if not path.exists():
+            asked = self.scenario.get("evaluation", {}).get("client_models")
+            why = "summary.json says why under missing" if asked else "run it with evaluation.client_models = true"
+            raise InputError(f"{self.path}: holds no model of client {client}; {why}.")
+        return path
 
     def predict(self, inputs: ArrayLike, group: str | None = None) -> NDArray[np.float32]:
         """Returns what a group's devices would make of examples: a probability for each class.
@@ -125,7 +151,10 @@ class Sweep(list[Run]):
         """A row per run: what its variant sets, its seed, how it ended, its figures (`runs.csv`)."""
         import pandas as pd
 
-        return pd.read_csv(self.path / "runs.csv")
+        file = self.path / "runs.csv"
+        if not file.exists():
+            raise InputError(f"{file}: is not there, as in sweeps of earlier versions; fedcompress resume writes it.")
+        return pd.read_csv(file)
 
     def figure(self, name: str) -> Any:
         """Returns a plot of the sweep's report as a plotly figure; see `Run.figure`."""

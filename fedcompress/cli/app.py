@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, type] = {
     "resume": arguments.ResumeArguments,
     "compare": arguments.CompareArguments,
     "report": arguments.ReportArguments,
+    "provenance": arguments.ProvenanceArguments,
     "list": discovery.ListArguments,
     "describe": discovery.DescribeArguments,
     "keys": discovery.KeysArguments,

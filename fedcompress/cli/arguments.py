@@ -47,6 +47,7 @@ Target = Annotated[
     Option(metavar="ACCURACY", help="Add rounds, seconds and bytes until the global model has this test accuracy."),
 ]
 Baseline = Annotated[str | None, Option(metavar="NAME", help="Variant to compare the others with; default: the first.")]
+Explain = Annotated[bool, Option("--explain", help="Add a line on what each word of the tables means.")]
 SummaryAsJson = Annotated[bool, Option("--json", help="Print the summary alone on standard output.")]
 Examples = Annotated[int | None, Option(help="Training examples; default: all.")]
 
@@ -76,6 +77,7 @@ class RunArguments:
         ),
     ] = field(default_factory=list)
     json: SummaryAsJson = False
+    explain: Explain = False
     debug: Annotated[bool, Option(help="Stop at the first client that fails, and show where.")] = False
 
 
@@ -85,6 +87,7 @@ class ResumeArguments:
 
     run: Annotated[Path, Argument(help="A run directory, or the directory of a sweep.", autocompletion=completion.runs)]
     json: SummaryAsJson = False
+    explain: Explain = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class CompareArguments:
             metavar="FILE", help="Write .csv, .md, .html, .json or .tex (LaTeX); or all but the last into a directory."
         ),
     ] = None
+    explain: Explain = False
     any_data: Annotated[bool, Option("--any-data", help="Compare runs of different data sets, too.")] = False
     json: Annotated[bool, Option("--json", help="Print the comparison alone on standard output.")] = False
 
@@ -127,8 +131,20 @@ class ReportArguments:
     out: Annotated[
         Path | None, Option(metavar="FILE", help="The page; default: report.html in the first directory.")
     ] = None
+    figures: Annotated[
+        Path | None,
+        Option(metavar="DIR", help="Draw the plots for a paper as well: SVG, PDF, PNG, one and two columns wide."),
+    ] = None
     target: Target = None
     baseline: Baseline = None
+
+
+@dataclass(frozen=True)
+class ProvenanceArguments:
+    """Say what runs were made with, as a paragraph for an appendix: versions, seeds, data, machine, digests."""
+
+    runs: RunNames
+    latex: Annotated[bool, Option("--latex", help="Escape it for LaTeX.")] = False
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fedcompress import keras
-from fedcompress.cli.compare import show_comparison
-from fedcompress.cli.output import resumable, show, tell
+from fedcompress.cli.compare import show_comparison, words
+from fedcompress.cli.output import explain, resumable, show, tell
 from fedcompress.errors import RunError
 from fedcompress.launch import run_one
 from fedcompress.options import Options
@@ -26,30 +26,36 @@ from fedcompress.terminal import ProgressDisplay, SweepDisplay, summary_table, t
 from fedcompress.units import counted
 
 
-def carry_out_new(scenario: Scenario, options: Options, out: Path | None, *, as_json: bool) -> None:
+def carry_out_new(
+    scenario: Scenario, options: Options, out: Path | None, *, as_json: bool, explains: bool = False
+) -> None:
     """Runs a scenario, all variants and seeds of its sweep, or the trials of its search, into a new directory."""
+    shown = {"as_json": as_json, "explains": explains}
     with new_directory(scenario.name, out) as path, resumable(path, "scenario.toml"):
         if scenario.search is not None:
             with keras.announced(tell):
                 search.begin(scenario, path, options)
             show_search(scenario, path, options, as_json=as_json)
         elif scenario.sweep is None:
-            show_run(scenario.name, lambda display: run_one(scenario, path, options, display), as_json=as_json)
+            show_run(scenario.name, lambda display: run_one(scenario, path, options, display), **shown)
         else:
             with keras.announced(tell):
                 begin(scenario, path, options)
-            show_sweep(path.name, carry_out(scenario, path, options, ProgressDisplay, SweepDisplay), as_json=as_json)
+            show_sweep(path.name, carry_out(scenario, path, options, ProgressDisplay, SweepDisplay), **shown)
 
 
-def show_run(name: str, run: Callable[[Observer], Summary], *, as_json: bool) -> None:
-    """Carries out a run, with what is seen meanwhile, and prints its summary."""
+def show_run(name: str, run: Callable[[Observer], Summary], *, as_json: bool, explains: bool = False) -> None:
+    """Carries out a run, with what is seen meanwhile, and prints its summary; `explains`: and what its words mean."""
     with ProgressDisplay(name) as display, keras.announced(display.wait_for):
         summary = run(display)
-    show(summary, summary_table(summary), as_json=as_json)
+    table = summary_table(summary)
+    show(summary, table, as_json=as_json)
+    if explains and not as_json:
+        explain([*table.columns, "up", "down", "own data", "worst tenth"])
 
 
-def show_sweep(name: str, result: SweepResult, *, as_json: bool) -> None:
-    """Prints the comparison of a sweep's runs.
+def show_sweep(name: str, result: SweepResult, *, as_json: bool, explains: bool = False) -> None:
+    """Prints the comparison of a sweep's runs; `explains`: and what its words mean.
 
     Raises:
         RunError: Runs failed.
@@ -59,6 +65,8 @@ def show_sweep(name: str, result: SweepResult, *, as_json: bool) -> None:
         show(table, f"no run of {counted(len(result.rows), 'variant')} is completed", as_json=as_json)
     else:
         show_comparison(result.comparison, table | {"comparison": tables.to_json(result.comparison)}, as_json=as_json)
+        if explains and not as_json:
+            explain(words([result.comparison]))
     if result.problems:
         raise RunError("\n".join(result.problems))
 

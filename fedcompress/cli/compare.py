@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fedcompress.cli.arguments import CompareArguments
-from fedcompress.cli.output import show
+from fedcompress.cli.output import explain, show
 from fedcompress.progress import console
 from fedcompress.results.compare import tables
 from fedcompress.results.compare.blocks import compare_blocks
@@ -23,7 +25,9 @@ def command(args: CompareArguments) -> None:
     if not args.any_data:
         check_same_task(runs.runs)
     chosen = [name for text in args.figures for name in text.split(",") if name]
-    comparisons = compare_blocks(runs, by=args.by, baselines=args.baseline, figures=chosen, target=args.target)
+    made = compare_blocks(runs, by=args.by, baselines=args.baseline, figures=chosen, target=args.target)
+    command = shlex.join(["fedcompress", *sys.argv[1:]])
+    comparisons = [replace(comparison, command=command) for comparison in made]
     failures = []
     if args.fail_if is not None:
         for comparison in comparisons:
@@ -35,8 +39,19 @@ def command(args: CompareArguments) -> None:
         show_comparison(comparisons[0], tables.to_json(comparisons[0]), as_json=args.json)
     else:
         _show_several(comparisons, as_json=args.json)
+    if args.explain and not args.json:
+        explain(words(comparisons))
+    if not args.json:
+        console().print(comparisons[0].origin, style="dim", soft_wrap=True)
     if failed := [str(failure) for failure in failures if failure]:
         raise ComparisonError("\n".join(failed))
+
+
+def words(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Yields the headers of all tables."""
+    for comparison in comparisons:
+        for table in tables.text_tables(comparison):
+            yield from table.columns
 
 
 def _show_several(comparisons: Sequence[Comparison], *, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from fedcompress.recipes import launch
 from fedcompress.recipes.display import RecipeDisplay
 from fedcompress.recipes.recipe import Recipe, one_method
 from fedcompress.recipes.runner import Observer
-from fedcompress.recipes.table import DETAILS, Row, problems, result_table
+from fedcompress.recipes.table import DETAILS, Row, problems, result_table, summary_table
 from fedcompress.results.run.new_directory import new_directory
 from fedcompress.scenario.gallery import named
 from fedcompress.scenario.overrides import parse_assignment
@@ -63,6 +63,7 @@ def _run_and_show(path: Path, run: Callable[[Observer], list[Row]], *, as_json: 
         with RecipeDisplay() as display:
             rows = run(display)
         shown = [{key: value for key, value in row.items() if key not in DETAILS} for row in rows]
-        show({"run": path.name, "rows": shown}, result_table(path.name, rows), as_json=as_json)
+        closing = summary_table if Recipe.load(path / "recipe.toml").summary else result_table
+        show({"run": path.name, "rows": shown}, closing(path.name, rows), as_json=as_json)
         if failed := problems(rows):
             raise RunError("\n".join(f"experiment {problem}" for problem in failed))

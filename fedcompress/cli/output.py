@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from fedcompress.errors import RunError
+from fedcompress.glossary import explained
 from fedcompress.progress import console
 from fedcompress.results.run.directory import finite
 from fedcompress.results.run.going_on import advice
@@ -23,6 +24,14 @@ def show(table: Mapping[str, Any], rendered: RenderableType, *, as_json: bool) -
         print(json.dumps(finite(table)))
     else:
         console().print(rendered)
+
+
+def explain(words: Iterable[str]) -> None:
+    """Prints a line on what each word means."""
+    screen = console()
+    screen.print()
+    for line in explained(words):
+        screen.print(line, style="dim")
 
 
 def tell(text: str) -> None:

@@ -33,7 +33,8 @@ def command(args: ReproduceArguments) -> None:
         result = carry_out(scenario, path, options, ProgressDisplay, SweepDisplay)
         if result.comparison is None:
             raise RunError("\n".join(result.problems))
-        rows, table = list(made.rows(path)), made.table(path)
+        rows = list(made.rows(path))
+        table = made.table_of(rows)
         RunDirectory(path).write_json("reproduction.json", {"name": made.name, "scaled": made.scaled, "cells": rows})
         RunDirectory(path).write_text("reproduction.md", markdown(table))
         show({"name": made.name, "scaled": made.scaled, "cells": rows}, render_terminal([table]), as_json=args.json)

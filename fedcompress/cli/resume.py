@@ -37,11 +37,12 @@ def command(args: ResumeArguments) -> None:
     scenario = Scenario.load(path / "scenario.toml")
     if scenario.search is None and scenario.sweep is None:
         with resumable(path, "scenario.toml"):
-            show_run(scenario.name, lambda display: resume_one(path, display), as_json=args.json)
+            show_run(scenario.name, lambda display: resume_one(path, display), as_json=args.json, explains=args.explain)
         return
     options = Options.of(directory.read_json("options.json"), path / "options.json")
     with resumable(path, "scenario.toml"):
         if scenario.search is not None:
             show_search(scenario, path, options, as_json=args.json)
             return
-        show_sweep(path.name, carry_out(scenario, path, options, ProgressDisplay, SweepDisplay), as_json=args.json)
+        result = carry_out(scenario, path, options, ProgressDisplay, SweepDisplay)
+        show_sweep(path.name, result, as_json=args.json, explains=args.explain)

@@ -26,4 +26,4 @@ def command(args: RunArguments) -> None:
     tell(outline(scenario))
     from fedcompress.cli.carrying_out import carry_out_new
 
-    carry_out_new(scenario, options, args.out, as_json=args.json)
+    carry_out_new(scenario, options, args.out, as_json=args.json, explains=args.explain)

@@ -160,6 +160,11 @@ def _run(interpreter: Any, batch: NDArray[np.float32]) -> NDArray[np.float32]:
     return output
 
 
+def blank(data: bytes) -> NDArray[np.float32]:
+    """Returns an input of zeros, (1, ...), of a TFLite file: what it takes to run does not depend on the input."""
+    return np.zeros(_interpreter(data, 1).get_input_details()[0]["shape"], np.float32)
+
+
 def latency(data: bytes, x: NDArray[Any], runs: int = RUNS) -> float:
     """Returns the median time for one example on one thread of this machine, in microseconds."""
     interpreter = _interpreter(data, 1)

@@ -49,6 +49,8 @@ class Dataset:
         classes: Number of classes.
         client_ids: (n,) whose each training example is by nature, such as the writer of a character, for partitions
             that follow it: integers or strings, numbered 0, 1, ... in sorted order; None where nothing says so.
+        test_client_ids: (n,) likewise of the test examples, under the same names; numbered as those, -1 for whoever has
+            no training example.
         published: What its pixels are like, as literature has it; None where there is no such thing.
 
     Raises:
@@ -63,6 +65,7 @@ class Dataset:
     classes: int
     client_ids: NDArray[Any] | None = None
     published: Statistics | None = None
+    test_client_ids: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         problems: list[str] = []
@@ -83,6 +86,8 @@ class Dataset:
                 f"Data set {self.name!r}: training examples are {train.dtype} {train.shape[1:]}, test examples are "
                 f"{test.dtype} {test.shape[1:]}; expected the same."
             )
+        if self.test_client_ids is not None:
+            problems += self._number_test_clients(np.asarray(self.test_client_ids))
         if self.client_ids is not None:
             ids = np.asarray(self.client_ids)
             if ids.dtype.kind not in "iuU" or ids.shape != np.asarray(self.y_train).shape:
@@ -94,6 +99,19 @@ class Dataset:
                 object.__setattr__(self, "client_ids", read_only(np.unique(ids, return_inverse=True)[1]))
         if problems:
             raise InputError(problems)
+
+    def _number_test_clients(self, ids: NDArray[Any]) -> list[str]:
+        """Numbers whose each test example is as the training examples' are; returns what is wrong with that."""
+        known = np.asarray([] if self.client_ids is None else self.client_ids)
+        if not known.size or ids.dtype.kind != known.dtype.kind or ids.shape != np.asarray(self.y_test).shape:
+            return [
+                f"Data set {self.name!r}: test_client_ids are {ids.dtype} of shape {ids.shape}; expected what "
+                "client_ids are, one for each test example."
+            ]
+        people = np.unique(known)
+        places = np.minimum(np.searchsorted(people, ids), len(people) - 1)
+        object.__setattr__(self, "test_client_ids", read_only(np.where(people[places] == ids, places, -1)))
+        return []
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -108,8 +126,8 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of the arrays: equal on every node that has the same data, whatever the files are called."""
         digest = sha256(str(self.classes).encode())
-        names = ("x_train", "y_train", "x_test", "y_test", *(() if self.client_ids is None else ("client_ids",)))
-        for name in names:
+        people = [name for name in ("client_ids", "test_client_ids") if getattr(self, name) is not None]
+        for name in ("x_train", "y_train", "x_test", "y_test", *people):
             array = np.ascontiguousarray(getattr(self, name))
             array = array.astype(array.dtype.newbyteorder("<"), copy=False)
             digest.update(f"/{name}{array.dtype.str}{array.shape}".encode())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, prepared
 from ..seeding import SERVER, generator
 from .dataset import Dataset
 from .notices import notices
@@ -50,6 +50,8 @@ class FederatedData:
         test_limit: Most test examples that a client is tested on.
         foreign: Another data set, whose training inputs are public.
         notes: What the user should know of how it is divided.
+        own_tests: For each client sorted indices into the test set, of examples of its own kind; empty where clients
+            differ in labels alone.
     """
 
     dataset: Dataset
@@ -61,6 +63,7 @@ class FederatedData:
     public: Indices = field(default_factory=lambda: np.empty(0, np.int64))
     foreign: Dataset | None = None
     notes: tuple[str, ...] = ()
+    own_tests: tuple[Indices, ...] = ()
 
     @property
     def clients(self) -> int:
@@ -76,9 +79,16 @@ class FederatedData:
         return self._training_set(self.validation_parts[self._checked(client)])
 
     def test_part(self, client: int) -> Indices:
-        """Returns sorted indices into the test set with the label distribution of the client's training examples."""
+        """Returns sorted indices into the test set, on which a client's own accuracy is measured.
+
+        They are of examples of its own kind where the partition says which these are; otherwise they have the label
+        distribution of its training examples.
+        """
         labels = self.dataset.y_train[self.train_parts[self._checked(client)]]
         rng = generator(self.seed, 0, client, "test")
+        if self.own_tests and len(own := self.own_tests[client]):
+            kept, _ = holdout(self.dataset.y_test[own], max(0.0, 1.0 - self.test_limit / len(own)), rng)
+            return own[kept]
         return matched_test(labels, self.dataset.y_test, self.dataset.classes, rng, limit=self.test_limit)
 
     def test(self, client: int) -> Examples:
@@ -184,14 +194,18 @@ def federate(
         split_validation(rest[part], labels, settings.validation, generator(seed, 0, client, "validation"))
         for client, part in enumerate(parts)
     ]
+    trained = tuple(train for train, _ in splits)
+    with prepared(f"partition {settings.partition!r}"):
+        own = partition.own_tests(dataset, trained, generator(seed, 0, SERVER, "own_tests"))
     return FederatedData(
         dataset,
         seed,
-        tuple(train for train, _ in splits),
+        trained,
         tuple(validation for _, validation in splits),
         server_validation,
         test_limit,
         shared,
         foreign,
         (*notices(dataset, settings.normalise), *partition.notes(pool)),
+        () if own is None else tuple(np.sort(np.asarray(part, np.int64)) for part in own),
     )

@@ -82,8 +82,9 @@ class OwnTable(DatasetSource):
         x_train, x_test = (_inputs(name, table, columns, said, folder) for table in (train, test))
         if x_train.dtype != x_test.dtype:
             x_train, x_test = x_train.astype(np.float32), x_test.astype(np.float32)
-        owners = train[columns["client"]].astype(str).to_numpy().astype(str) if "client" in columns else None
-        return Dataset(name, x_train, y_train, x_test, y_test, len(known), owners)
+        owners = [t[columns["client"]].astype(str).to_numpy().astype(str) for t in (train, test) if "client" in columns]
+        of_train, of_test = owners or (None, None)
+        return Dataset(name, x_train, y_train, x_test, y_test, len(known), client_ids=of_train, test_client_ids=of_test)
 
     def fingerprint(self, roots: DataRoots) -> Hashable:
         """Returns path, time and size of each file."""

@@ -88,6 +88,21 @@ class Partition(ABC):
         """Returns what the user should know of how these examples are divided, a sentence each."""
         return ()
 
+    def own_tests(
+        self, dataset: Dataset, held: Sequence[Indices], rng: np.random.Generator
+    ) -> Sequence[Indices] | None:
+        """Returns for each client the test examples of its own kind, on which it is then tested.
+
+        None, as here, where clients differ in labels alone: then a client is tested on examples with its label mix, and
+        so is one that gets none.
+
+        Args:
+            dataset: Whose training examples were divided.
+            held: For each client the positions of its examples in the training set.
+            rng: Decides.
+        """
+        return None
+
     @abstractmethod
     def divide(self, pool: Pool, rng: np.random.Generator) -> Sequence[Indices]:
         """Returns the positions in the pool that each client gets, client 0 first.

@@ -204,7 +204,10 @@ class _Projected(Architecture):
 
     def _normalise(self, x: Any) -> Any:
         if self._normalisation == "group":
-            return keras.layers.GroupNormalization(gcd(GROUPS, x.shape[-1]), epsilon=1e-5)(x)
+            groups, channels = gcd(GROUPS, x.shape[-1]), x.shape[-1]
+            if len(x.shape) == 2 and groups == channels:  # a number that is normalised alone is always zero
+                groups = 1
+            return keras.layers.GroupNormalization(groups, epsilon=1e-5)(x)
         # The paper's momentum and epsilon: Keras' 0.99 would still remember the start after a client's local training.
         trainable = self._normalisation == "batch"
         return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, trainable=trainable)(x)

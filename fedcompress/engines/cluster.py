@@ -108,9 +108,12 @@ class Connection:
         options, offered = self._options, self.ray.cluster_resources()
         for what, each in (("CPU", options.cpus_per_worker), ("GPU", options.gpus_per_worker)):
             if each * options.workers > offered.get(what, 0.0) + 1e-9:
+                fix = "lower --workers"
+                if what == "GPU" and not offered.get(what):
+                    fix = "leave --gpus-per-worker out, or see what `fedcompress doctor` says of GPUs"
                 raise InputError(
                     f"engine ray: {counted(options.workers, 'worker')} of {each:g} {what} each asked for, but the "
-                    f"cluster has {offered.get(what, 0.0):g}; lower --workers."
+                    f"cluster has {offered.get(what, 0.0):g}; {fix}."
                 )
 
 

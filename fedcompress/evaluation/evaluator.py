@@ -10,6 +10,7 @@ from math import nan
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR
 from fedcompress.evaluation.bench import Bench
@@ -186,6 +187,23 @@ class Evaluator:
         if group.compression.sparsity > 0:
             return evaluate(spec, weights, data.test(client.partition)).accuracy
         return float(self._bench.test(spec, weights).correct[data.test_part(client.partition)].mean())
+
+    def confusion(self, state: State) -> dict[str, NDArray[np.int64]]:
+        """Returns, for each group whose devices' models the server has, (classes, classes) counts on the test set.
+
+        A row is a class, a column what its examples were taken for; of clients' models that differ, their sum.
+        """
+        dataset, found = self._experiment.data.dataset, {}
+        for name, group in self._experiment.groups.items():
+            spec = self._offered.deployed_model(state, group)
+            tests = [self._bench.test(spec, weights) for _, weights in self._offered.sample(state, group)]
+            if tests:
+                differ = any(test is not tests[0] for test in tests)
+                counts = np.zeros((dataset.classes, dataset.classes), np.int64)
+                for test in tests if differ else tests[:1]:
+                    np.add.at(counts, (dataset.y_test, test.predicted), 1)
+                found[name] = counts
+        return found
 
     def extras(self, state: State) -> dict[str, float]:
         """Returns further test accuracies: of the uploads' ensemble, of the server's own model."""

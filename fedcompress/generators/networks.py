@@ -46,6 +46,11 @@ def kernel(*shape: int, inputs: int | None = None) -> Weight:
     return Weight(shape, sqrt(2.0 / (inputs or prod(shape[:-1]))))
 
 
+def balanced(*shape: int) -> Weight:
+    """Returns a kernel that keeps the scale of inputs and gradients halfway (Glorot and Bengio 2010)."""
+    return Weight(shape, sqrt(2.0 / (prod(shape[:-2]) * (shape[-2] + shape[-1]))))
+
+
 class Networks(ABC):
     """A generator and a discriminator for one image shape and number of classes.
 

@@ -18,6 +18,9 @@ from fedcompress.wire.payload import encode_payload, present, read_payload
 from fedcompress.wire.references import Base, References, bases_of
 from fedcompress.wire.value_type import Floats
 
+_MODEL = "model"
+"""Record of the client's own model."""
+
 
 @dataclass(frozen=True, eq=False)
 class Residuals:
@@ -72,6 +75,7 @@ class ClientEnd:
         self._memory, self._wire, self._exchange = memory, experiment.wire, request.exchange or 0
         self._shelf = Shelf()
         references, residuals, self.state = _load(memory, self._shelf)
+        self._model = memory.array_records.get(_MODEL)
         self._residuals = residuals.since(request.accepted or 0)
         self._contents = experiment.contents(group)
         received = present(request.blobs, self._contents)
@@ -93,16 +97,25 @@ class ClientEnd:
         declared = present(payload, self._contents)
         return encode_payload(payload, declared, self._wire, self._references, residuals=self._residuals.now)
 
-    def save(self, encoded: Mapping[str, Encoded], state: Mapping[str, Arrays]) -> None:
+    def save(self, encoded: Mapping[str, Encoded], state: Mapping[str, Arrays], model: Arrays | None = None) -> None:
         """Keeps what the next exchange needs, as if the reply will arrive.
 
         Args:
             encoded: The reply.
             state: What the client strategy keeps.
+            model: The client's own model, where it is asked for at the end; None keeps the one of the last exchange.
         """
         sent = {name: item.arrays for name, item in encoded.items()}
         references = self._references.after(sent, present(sent, self._contents))
         _save(self._memory, self._shelf, references, self._residuals.after(self._exchange, encoded), state)
+        if (record := self._model if model is None else self._shelf.record(model)) is not None:
+            self._memory[_MODEL] = record
+
+
+def kept_model(memory: RecordDict) -> Arrays | None:
+    """Returns the model that a client keeps, where a run asks for it; they are views that are not to be changed."""
+    record = memory.array_records.get(_MODEL)
+    return None if record is None else Shelf().take(record)
 
 
 def keeps_state(memory: RecordDict) -> bool:

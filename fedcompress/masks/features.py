@@ -84,7 +84,7 @@ def describe(spec: ModelSpec, weights: Arrays, x: NDArray[Any], y: NDArray[Any])
     Raises:
         InputError: Channels cannot be followed through the network; names the layer.
     """
-    layers = _chain(spec)
+    layers = chain(spec)
     means, deviations, gradients = _activity(spec, weights, x[:BATCH], y[:BATCH])
     widths = [layer.channels for layer in layers[:-1]]
     logs = np.log2(widths) / 10
@@ -106,9 +106,9 @@ def describe(spec: ModelSpec, weights: Arrays, x: NDArray[Any], y: NDArray[Any])
         columns.append(
             [
                 _share(made.sum(axis=0)), _share(l2), _share(read.sum(axis=0)), _share(fan_out),
-                _rank(l2), _rank(fan_out), _share(_scale(spec, weights, at)),
+                rank(l2), rank(fan_out), _share(_scale(spec, weights, at)),
                 means[at] / activity, deviations[at] / activity,
-                _share(taylor[at]), _rank(taylor[at]), of_layers[at] * flat,
+                _share(taylor[at]), rank(taylor[at]), of_layers[at] * flat,
                 at / max(len(widths) - 1, 1) * flat, around[at + 1] * flat, around[at] * flat, around[at + 2] * flat,
             ]
         )  # fmt: skip
@@ -116,7 +116,7 @@ def describe(spec: ModelSpec, weights: Arrays, x: NDArray[Any], y: NDArray[Any])
     return Described(tuple(widths), np.clip(features, -8.0, 8.0).astype(np.float32))
 
 
-def _chain(spec: ModelSpec) -> tuple[Tied, ...]:
+def chain(spec: ModelSpec) -> tuple[Tied, ...]:
     """Returns the channels of each layer of a network without branches.
 
     Raises:
@@ -139,7 +139,8 @@ def _share(values: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(np.log(np.clip(values / mean, _SMALLEST, _LARGEST)))
 
 
-def _rank(values: NDArray[Any]) -> NDArray[np.float64]:
+def rank(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Returns ranks from 0, the smallest, to 1; of equal ones the first is smaller."""
     return np.argsort(np.argsort(values, kind="stable"), kind="stable") / max(values.size - 1, 1)
 
 

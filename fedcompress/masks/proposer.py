@@ -23,10 +23,13 @@ from numpy.typing import NDArray
 from fedcompress.errors import InputError
 from fedcompress.files import open_to_read
 from fedcompress.masks.features import FEATURES, Described
+from fedcompress.masks.head import HIDDEN, foretold, head_shapes
 
-VERSION = 1
-HIDDEN, NOISE = 48, 8
-"""Width of the set encoder; numbers of noise for each layer, the first half of which all layers share."""
+VERSION = 2
+NOISE = 8
+"""Numbers of noise for each layer, the first half of which all layers share."""
+TRIES = 32
+"""Masks of which a draw is the one that the head foretells most of."""
 BISECTIONS = 50
 _LIMIT = 40.0
 """Of the shift that the budget layer looks for, beyond the largest logit."""
@@ -55,60 +58,81 @@ class Proposer:
     """A trained generator.
 
     Attributes:
-        weights: By name, float32: see `shapes`.
+        weights: Of the generator, by name, float32: see `shapes`.
+        head: Of the accuracy head, by name, float32: see `fedcompress.masks.head`.
         mean: Of each feature over the archive, which is subtracted, (features,).
         deviation: Of each feature, which it is divided by.
         about: What it was trained on and how, as plain values.
     """
 
     weights: Mapping[str, Array]
+    head: Mapping[str, Array]
     mean: Array
     deviation: Array
     about: Mapping[str, Any]
 
     def probabilities(self, described: Described, sparsity: float, noise: Array) -> NDArray[np.float64]:
-        """Returns how likely each channel is to be kept, (channels,); they sum up to the number that was asked for.
+        """Returns how likely each channel is to be kept, (..., channels); they sum up to the number that was asked for.
 
         Args:
             described: The network.
             sparsity: Fraction of the channels that go.
-            noise: Of `noise_of`; zeros for the typical draw.
+            noise: Of `noise_of`, (..., layers, NOISE); zeros for the typical draw.
         """
         return _sigmoid(self.budgeted(described, sparsity, noise))
 
     def draw(
-        self, described: Described, sparsity: float, rng: np.random.Generator, floor: int = 1
+        self, described: Described, sparsity: float, rng: np.random.Generator, floor: int = 1, tries: int = TRIES
     ) -> NDArray[np.bool_]:
         """Returns a mask (channels,) that keeps as many channels as were asked for.
+
+        Args:
+            described: The network.
+            sparsity: Fraction of the channels that go.
+            rng: Draws.
+            floor: Channels that each layer keeps in any case.
+            tries: Masks of which it is the one that the head foretells most of.
 
         Raises:
             InputError: The floor leaves no room for the sparsity.
         """
         kept = kept_of(described.widths, sparsity, floor)
-        values = self.budgeted(described, sparsity, noise_of(described, rng)) + rng.logistic(size=sum(described.widths))
-        return largest(values, described, kept, floor)
+        noise = np.array([noise_of(described, rng) for _ in range(tries)])
+        values = self.budgeted(described, sparsity, noise) + rng.logistic(size=(tries, sum(described.widths)))
+        masks = np.array([largest(of_draw, described, kept, floor) for of_draw in values])
+        best: NDArray[np.bool_] = masks[np.argmax(self.foretold(described, sparsity, masks))]
+        return best
+
+    def foretold(self, described: Described, sparsity: float, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Returns the part of the dense accuracy that masks (masks, channels) come to, as far as the head knows."""
+        return foretold(self.head, self._seen(described, sparsity), described.widths, masks)
 
     def budgeted(self, described: Described, sparsity: float, noise: Array) -> NDArray[np.float64]:
         """Returns the logits of `probabilities`."""
         values = self._logits(described, sparsity, noise)
         return values + shift(values, kept_of(described.widths, sparsity, 0))
 
+    def _seen(self, described: Described, sparsity: float) -> Array:
+        features = (described.features - self.mean) / self.deviation
+        return np.concatenate([features, np.full((len(features), 1), sparsity)], axis=1)
+
     def _logits(self, described: Described, sparsity: float, noise: Array) -> NDArray[np.float64]:
         w, layer_of = self.weights, described.layer_of
-        features = (described.features - self.mean) / self.deviation
-        seen = np.concatenate([features, np.full((len(features), 1), sparsity)], axis=1)
-        own = np.maximum(seen @ w["channel"] + w["channel bias"], 0)
+        own = np.maximum(self._seen(described, sparsity) @ w["channel"] + w["channel bias"], 0)
         layers = _means(own, described)
         beside = layers @ w["layer"] + layers.mean(axis=0) @ w["network"] + noise @ w["noise"] + w["second bias"]
-        own = np.maximum(own @ w["own"] + beside[layer_of], 0)
-        logits = own @ w["logit"] + (_means(own, described) @ w["logit of the layer"])[layer_of]
-        return np.asarray(logits[:, 0], np.float64)
+        own = np.maximum(own @ w["own"] + beside[..., layer_of, :], 0)
+        logits = own @ w["logit"] + (_means(own, described) @ w["logit of the layer"])[..., layer_of, :]
+        return np.asarray(logits[..., 0], np.float64)
 
     def written(self) -> bytes:
         """Returns it as a file: a compressed NumPy archive."""
         about = json.dumps({"version": VERSION, "features": FEATURES, **self.about}, sort_keys=True)
         file = BytesIO()
-        named: dict[str, Any] = {f"weight {name}": array.astype(np.float32) for name, array in self.weights.items()}
+        parts = {"weight": self.weights, "head": self.head}
+        named: dict[str, Any] = {
+            f"{p} {name}": a.astype(np.float32) for p, part in parts.items() for name, a in part.items()
+        }
         np.savez_compressed(file, about=np.array(about), mean=self.mean, deviation=self.deviation, **named)
         return file.getvalue()
 
@@ -137,13 +161,18 @@ def read_proposer(path: Path) -> Proposer:
             f"proposer {path}: is of version {version}, expected version {VERSION}; train it anew with: "
             "fedcompress masks train."
         )
-    weights = {name: arrays.get(f"weight {name}", np.zeros(0)) for name in shapes()}
-    expected = {**shapes(), "mean": (len(FEATURES),), "deviation": (len(FEATURES),)}
-    received = {**weights, "mean": arrays.get("mean", np.zeros(0)), "deviation": arrays.get("deviation", np.zeros(0))}
+    expected = {f"weight {name}": shape for name, shape in shapes().items()}
+    expected |= {f"head {name}": shape for name, shape in head_shapes().items()}
+    expected |= {"mean": (len(FEATURES),), "deviation": (len(FEATURES),)}
     for name, shape in expected.items():
-        if received[name].shape != shape or not np.isfinite(received[name]).all():
+        received = arrays.get(name, np.zeros(0))
+        if received.shape != shape or not np.isfinite(received).all():
             raise InputError(f"proposer {path}: its {name!r} are damaged; train it anew.")
-    return Proposer(weights, received["mean"], received["deviation"], about)
+    weights, head = (
+        {name: arrays[f"{part} {name}"] for name in names}
+        for part, names in (("weight", shapes()), ("head", head_shapes()))
+    )
+    return Proposer(weights, head, arrays["mean"], arrays["deviation"], about)
 
 
 def noise_of(described: Described, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -170,13 +199,20 @@ def kept_of(widths: tuple[int, ...], sparsity: float, floor: int) -> int:
     return kept
 
 
-def shift(logits: NDArray[np.float64], kept: int) -> float:
-    """Returns by how much logits have to be shifted so that their probabilities sum up to `kept`."""
-    low, high = -_LIMIT - float(logits.max()), _LIMIT - float(logits.min())
+def least_of(widths: tuple[int, ...], sparsity: float, floor: int) -> int:
+    """Returns how many channels a mask keeps, or as many as the floor keeps in any case."""
+    return max(round((1.0 - sparsity) * sum(widths)), sum(min(floor, width) for width in widths), 1)
+
+
+def shift(logits: NDArray[np.float64], kept: int) -> NDArray[np.float64]:
+    """Returns by how much logits (..., channels) have to be shifted so that their probabilities sum up to `kept`."""
+    low = -_LIMIT - logits.max(axis=-1, keepdims=True)
+    high = _LIMIT - logits.min(axis=-1, keepdims=True)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if _sigmoid(logits + middle).sum() < kept else (low, middle)
-    return (low + high) / 2
+        few = _sigmoid(logits + middle).sum(axis=-1, keepdims=True) < kept
+        low, high = np.where(few, middle, low), np.where(few, high, middle)
+    return np.asarray((low + high) / 2)
 
 
 def largest(values: NDArray[Any], described: Described, kept: int, floor: int) -> NDArray[np.bool_]:
@@ -192,9 +228,9 @@ def largest(values: NDArray[Any], described: Described, kept: int, floor: int) -
 
 
 def _means(values: Array, described: Described) -> Array:
-    """Returns the mean over each layer's channels, (layers, ...)."""
+    """Returns the mean over each layer's channels, (..., layers, n), of values (..., channels, n)."""
     starts = np.concatenate([[0], np.cumsum(described.widths)[:-1]])
-    return np.asarray(np.add.reduceat(values, starts, axis=0) / np.array(described.widths)[:, None])
+    return np.asarray(np.add.reduceat(values, starts, axis=-2) / np.array(described.widths)[:, None])
 
 
 def _sigmoid(values: Array) -> NDArray[np.float64]:

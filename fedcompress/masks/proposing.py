@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +15,7 @@ from fedcompress.data.dataset import cache_folder
 from fedcompress.errors import InputError
 from fedcompress.masks import ranking
 from fedcompress.masks.features import Described
-from fedcompress.masks.proposer import Proposer, noise_of, read_proposer
+from fedcompress.masks.proposer import TRIES, Proposer, largest, least_of, noise_of, read_proposer
 from fedcompress.masks.ranking import Count
 from fedcompress.models import channels
 from fedcompress.models.architecture import ModelSpec
@@ -78,8 +79,9 @@ def proposed(
     count: Count,
     floor: int,
     nested: bool = False,
+    tries: int = TRIES,
 ) -> Kept:
-    """Returns a draw.
+    """Returns a draw: of several the one of which the accuracy head foretells most.
 
     Args:
         proposer: What proposes.
@@ -90,20 +92,35 @@ def proposed(
         count: What it is a fraction of.
         floor: Channels that each layer keeps in any case.
         nested: Whether equal states of `rng` give masks for two sparsities that lie one inside the other.
+        tries: How many the head chooses from.
     """
-    noise, chance = noise_of(described, rng), rng.logistic(size=sum(described.widths))
+    noise = np.array([noise_of(described, rng) for _ in range(tries)])
+    chance = rng.logistic(size=(tries, sum(described.widths)))
 
-    def order_at(of_channels: float) -> Order:
-        values = proposer.budgeted(described, of_channels, noise) + chance
+    def values_at(of_channels: float, which: slice | int) -> NDArray[np.float64]:
+        return proposer.budgeted(described, of_channels, noise[which]) + chance[which]
+
+    def order_at(of_channels: float, which: int) -> Order:
+        values = values_at(of_channels, which)
         return ranking.removal_order(np.split(values, np.cumsum(described.widths)[:-1]), floor)
 
+    def kept_by(which: int) -> Kept:
+        of_channels = sparsity
+        for _ in range(FIXED_POINT if count == "weights" else 1):
+            kept = ranking.prefix_kept(spec, order_at(of_channels, which), sparsity, count)
+            of_channels = ranking.reached(spec, kept, "channels")
+        return kept
+
+    def foretold_at(of_channels: float) -> NDArray[np.float64]:
+        kept = least_of(described.widths, of_channels, floor)
+        masks = [largest(values, described, kept, floor) for values in values_at(of_channels, slice(None))]
+        return proposer.foretold(described, of_channels, np.array(masks))
+
+    looked_at = JUDGED if nested else (ranking.reached(spec, kept_by(0), "channels"),)
+    best = int(np.argmax(np.mean([foretold_at(of) for of in looked_at], axis=0)))
     if nested:
-        return ranking.prefix_kept(spec, _nested(described, order_at), sparsity, count)
-    of_channels = sparsity
-    for _ in range(FIXED_POINT if count == "weights" else 1):
-        kept = ranking.prefix_kept(spec, order_at(of_channels), sparsity, count)
-        of_channels = ranking.reached(spec, kept, "channels")
-    return kept
+        return ranking.prefix_kept(spec, _nested(described, partial(order_at, which=best)), sparsity, count)
+    return kept_by(best)
 
 
 def _nested(described: Described, order_at: Callable[[float], Order]) -> Order:

@@ -120,7 +120,9 @@ class ModelSpec:
             keras.backend.reset_uids()  # so that layers, and with them exported files, are named alike every time
             inputs = keras.Input(self.input_shape)
             features = self.architecture.features(inputs)
-            logits = keras.layers.Dense(self.classes, name=HEAD, trainable=not self.reuses_head)(features)
+            # Logits are float32 even where layers compute in half precision, and so is what is computed from them.
+            head = keras.layers.Dense(self.classes, name=HEAD, trainable=not self.reuses_head, dtype="float32")
+            logits = head(features)
             return plainly_grouped(keras.Model(inputs, logits, name=re.sub(r"\W", "_", self.name)))
 
     def feature_extractor(self, model: Any) -> Any:

@@ -18,6 +18,8 @@ from fedcompress.models.normalised import plainly_grouped
 from fedcompress.wire.content import Arrays
 
 SUFFIXES = (".keras", ".h5")
+_KEPT = ("InputLayer",)
+"""Kinds of layers that take what comes as it is."""
 
 
 class SavedModel(ModelSpec):
@@ -50,7 +52,7 @@ class SavedModel(ModelSpec):
 
     def build(self, seed: int = 0) -> Any:
         with keras.seeded(seed):
-            config = deepcopy(self._config)  # some layers change what they are made from
+            config = _computing(deepcopy(self._config))  # some layers change what they are made from
             return plainly_grouped(keras.Model.from_config(config))
 
     def _problems(self, model: Any, path: Path) -> None:
@@ -94,6 +96,24 @@ def _ending_in_head(config: dict[str, Any]) -> dict[str, Any]:
     last["name"] = last["config"]["name"] = HEAD
     last["config"] |= {"activation": "linear", "dtype": "float32"}
     config["output_layers"][0][0] = HEAD
+    return config
+
+
+def _computing(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the configuration with the policy in force for layers that were saved with float32, but for the head."""
+    policy = keras.mixed_precision.global_policy().name
+    if policy == "float32":
+        return config
+
+    def changed(item: Any) -> None:
+        if isinstance(item, dict):
+            inner = item.get("config")
+            if isinstance(inner, dict) and inner.get("dtype") == "float32" and item.get("class_name") not in _KEPT:
+                inner["dtype"] = policy
+        for part in item.values() if isinstance(item, dict) else item if isinstance(item, list | tuple) else ():
+            changed(part)
+
+    changed([layer for layer in config["layers"] if layer["name"] != HEAD])
     return config
 
 

@@ -48,7 +48,8 @@ def adjusted(model: Any, *, factor: float = 1.0, masked: bool = False) -> Any:
 
         def call(layer: Any, x: Any) -> Any:
             if layer.name in masks_of:
-                x = x * masks_of[layer.name]
+                mask = masks_of[layer.name]
+                x = x * (mask if mask.dtype == x.dtype else keras.tf.cast(mask, x.dtype))
             if layer.name not in weighted:
                 return layer(x)
             activation, layer.activation = layer.activation, keras.activations.linear

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 from fedcompress import __version__
+from fedcompress.glossary import MEANINGS
 from fedcompress.page import library
 from fedcompress.page.blocks import Panel, Section, grouped
 from fedcompress.page.figures import literal
@@ -45,6 +46,7 @@ def html(
         lead=lead,
         emphasis=emphasis or {},
         grouped=grouped,
+        meanings=MEANINGS,
         plot_id=lambda panel: ids[id(panel)],
         figures=json.dumps(figures, separators=(",", ":")).replace("<", "\\u003c"),
         plotly=library.packed(traces) if figures else "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from math import cos, pi
+from math import cos, inf, pi
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class CurvePoint:
         epoch: From 1, within the phase.
         loss: Mean over the epoch.
         validation: Accuracy after it.
+        validation_loss: Mean cross-entropy after it, on the same examples.
         sparsity: Fraction of zeros after it.
         layers: The same for each prunable tensor.
     """
@@ -43,6 +44,7 @@ class CurvePoint:
     validation: float
     sparsity: float
     layers: tuple[float, ...]
+    validation_loss: float = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +56,24 @@ class Fitted(Trained):
     """
 
     validation: float = float("nan")
+
+
+class _Waiting:
+    """Says when a training has converged, by `patience` and `min_delta`."""
+
+    def __init__(self, settings: RecipeTraining) -> None:
+        self._settings = settings
+        self._best, self._waited = inf, 0
+
+    def in_vain(self, loss: float) -> bool:
+        """Takes in the validation loss of an epoch, and says whether there has been no gain for too long."""
+        if not self._settings.patience:
+            return False
+        if loss < self._best - self._settings.min_delta:
+            self._best, self._waited = loss, 0
+        else:
+            self._waited += 1
+        return self._waited >= self._settings.patience
 
 
 def random_numbers(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
@@ -157,6 +177,7 @@ class Bench:
         """
         spec, epochs = spec or self.spec, epochs or self.training.epochs
         compression = compression or self.default_compression(epochs, masked=masks is not None)
+        waiting = _Waiting(self.training)
         fixed, fitted = masks, Fitted(weights, masks or [], float("nan"), 0, weights)
         for epoch in range(1, epochs + 1):
             trainer = Trainer(spec, compression, self.training, epoch, partial(self.rng, epoch=epoch))
@@ -172,14 +193,16 @@ class Bench:
             )
             if masks is None and compression.frozen(epoch + 1):
                 fixed = trained.masks or None
-            fitted = Fitted(**vars(trained), validation=self.validate(trained.weights, spec))
+            scored = evaluate(spec, trained.weights, self.data.validation)
+            fitted = Fitted(**vars(trained), validation=scored.accuracy)
             layers = tuple(masking.sparsity(trained.weights, [i]) for i in spec.prunable)
             total = masking.sparsity(trained.weights, spec.kernels)
-            point = CurvePoint(phase, epoch, trained.loss, fitted.validation, total, layers)
+            point = CurvePoint(phase, epoch, trained.loss, scored.accuracy, total, layers, scored.loss)
             self.curve.append(point)
             if self._progress:
                 self._progress(point)
-            if until and until(point):
+            settled = compression.target(epoch) == compression.target(epochs)
+            if (until and until(point)) or (settled and waiting.in_vain(scored.loss)):
                 break
         return fitted
 

@@ -15,7 +15,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from fedcompress.scenario.document import Document
-from fedcompress.scenario.sections import MOST_RUNS, Fraction, Name, Positive, Section, TrainingSettings
+from fedcompress.scenario.sections import (
+    MOST_RUNS,
+    Fraction,
+    Name,
+    Positive,
+    Section,
+    TrackingSettings,
+    TrainingSettings,
+)
 
 
 class RecipeData(Section):
@@ -37,17 +45,26 @@ class RecipeTraining(TrainingSettings):
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="cosine: the learning rate falls to zero along half a cosine"
     )
+    patience: int = Field(
+        0,
+        ge=0,
+        description="epochs in a row without a gain of validation loss after which a training ends, counted from its "
+        "final sparsity on; 0: it never ends early",
+    )
+    min_delta: float = Field(0.0, ge=0.0, description="of validation loss, up to which a gain is none")
 
 
 class ExperimentSettings(Section):
     """`[[experiments]]`: one method with its parameters, or, with `each`, one experiment for every value.
 
-    `each` maps a parameter, or "model", to a list of values; with several keys, every combination is an experiment.
+    `each` maps a parameter, "model" or "dataset" to a list of values; with several keys, every combination is an
+    experiment.
     """
 
     name: Name | None = Field(None, min_length=1, pattern=r"^[^/\\\x00-\x1f]+$", description="default: what differs")
     method: str = Field("plain", description="name of a method")
     model: str | None = Field(None, description="instead of the recipe's")
+    dataset: str | None = Field(None, description="instead of that of [data]")
     epochs: Positive | None = Field(None, description="instead of [training] epochs")
     params: dict[str, Any] = Field(default_factory=dict, description="the method's own parameters")
     each: dict[str, list[Any]] = Field(default_factory=dict, description="parameter -> values, an experiment for each")
@@ -61,21 +78,17 @@ class ExperimentSettings(Section):
     @property
     def label(self) -> str:
         """The name, or what there is to tell it by."""
-        parts = [self.method, *([self.model] if self.model else []), *_named(self.params)]
+        parts = [self.method, *filter(None, (self.model, self.dataset)), *_named(self.params)]
         return self.name or " ".join(parts)
 
     def single(self) -> Iterator[ExperimentSettings]:
         """Yields the experiments of `each`, or this one."""
         for values in product(*self.each.values()):
             chosen = dict(zip(self.each, values, strict=True))
-            model = chosen.pop("model", self.model)
-            label = (
-                " ".join([self.name, *([model] if "model" in self.each else []), *_named(chosen)])
-                if self.name
-                else None
-            )
-            table = self.model_dump(exclude={"each"})
-            yield ExperimentSettings(**table | {"name": label, "model": model, "params": self.params | chosen})
+            own = {key: chosen.pop(key) for key in ("model", "dataset") if key in chosen}
+            label = " ".join([self.name, *own.values(), *_named(chosen)]) if self.name else None
+            table = self.model_dump(exclude={"each"}) | own
+            yield ExperimentSettings(**table | {"name": label, "params": self.params | chosen})
 
 
 def _named(params: Mapping[str, Any]) -> list[str]:
@@ -95,6 +108,10 @@ class Recipe(Document):
         True, description="convert results of the first seed to TFLite, as float and as int8, and time both"
     )
     training: RecipeTraining = Field(default_factory=RecipeTraining)
+    tracking: TrackingSettings | None = None
+    summary: bool = Field(
+        False, description="close with layers, neurons, method, bits, sparsity, accuracies and size of each model"
+    )
     experiments: tuple[ExperimentSettings, ...] = Field(min_length=1, strict=False)
 
     @model_validator(mode="after")
@@ -110,6 +127,12 @@ class Recipe(Document):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds have to differ from each other")
         return self
+
+    def table(self) -> dict[str, Any]:
+        table = super().table()
+        if self.training.precision == "float32":  # so that a digest is the same as before there was this key
+            del table["training"]["precision"]
+        return table
 
     @property
     def digest(self) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from fedcompress.recipes.measuring import measured
 from fedcompress.recipes.method import Method
 from fedcompress.recipes.recipe import ExperimentSettings, Recipe
 from fedcompress.recipes.table import Row
+from fedcompress.recipes.tracking import TaskTrackers
 from fedcompress.results.run.directory import RunDirectory
+from fedcompress.tracking.trackers import check_installed
 
 WEIGHTLESS = frozenset({"BatchNormalization", "GroupNormalization", "LayerNormalization", "Normalization", "Rescaling"})
 """Layers whose few weights nobody compresses."""
@@ -51,6 +54,7 @@ class Task:
         settings: Of the experiment.
         method: Made with the experiment's parameters.
         spec: The experiment's model.
+        dataset: Name of the experiment's data set.
         seed: Of everything that is random.
         is_first: Whether the seed is the recipe's first: what does not depend on seeds is done for that one alone.
     """
@@ -59,6 +63,7 @@ class Task:
     settings: ExperimentSettings
     method: Method
     spec: ModelSpec
+    dataset: str
     seed: int
     is_first: bool
 
@@ -87,25 +92,34 @@ class Session:
     def __init__(self, recipe: Recipe, plugins: Plugins | None = None, data_dir: Path | None = None) -> None:
         self.recipe = recipe
         self._plugins = plugins or Plugins()
-        self._memory: dict[Any, Any] = {}
         settings, problems = recipe.plan(), []
-        if problem := self._plugins.check("datasets", recipe.data.dataset):
-            problems.append(f"data.dataset: {problem}")
+        names = list(dict.fromkeys(s.dataset or recipe.data.dataset for s in settings))
+        for name in names:
+            if problem := self._plugins.check("datasets", name):
+                problems.append(f"data.dataset: {problem}")
+        if recipe.tracking is not None:
+            check_installed(recipe.tracking)
         models = {name for s in settings if not (name := s.model or recipe.model).endswith(SUFFIXES)}
         for folder, wanted in (("methods", {s.method for s in settings}), ("models", models)):
             problems += [p for name in sorted(wanted) if (p := self._plugins.check(folder, name))]
         methods = [None if problems else self._method(s, problems) for s in settings]
         if problems:
             raise InputError(problems)
-        dataset = load_dataset(
-            recipe.data.dataset, data_dir=data_dir, classes=recipe.data.classes, plugins=self._plugins
-        )
-        self.data_digest = dataset.digest
-        self._model = partial(named_model, dataset=dataset, plugins=self._plugins)
-        self._splits = {seed: split(dataset, recipe.data, partial(random_numbers, seed)) for seed in recipe.seeds}
+        load = partial(load_dataset, data_dir=data_dir, classes=recipe.data.classes, plugins=self._plugins)
+        datasets = {name: load(name) for name in names}
+        digests = [dataset.digest for dataset in datasets.values()]
+        self.data_digest = digests[0] if len(digests) == 1 else sha256("".join(digests).encode()).hexdigest()
+        self._models = {n: partial(named_model, dataset=d, plugins=self._plugins) for n, d in datasets.items()}
+        self._memories: dict[str, dict[Any, Any]] = {name: {} for name in names}
+        self._splits = {
+            (name, seed): split(dataset, recipe.data, partial(random_numbers, seed))
+            for name, dataset in datasets.items()
+            for seed in recipe.seeds
+        }
         self.tasks = [
-            Task(number, s, method, self._model(s.model or recipe.model), seed, seed == recipe.seeds[0])
+            Task(number, s, method, self._models[name](s.model or recipe.model), name, seed, seed == recipe.seeds[0])
             for number, (s, method) in enumerate(zip(settings, methods, strict=True), 1)
+            for name in [s.dataset or recipe.data.dataset]
             for seed in recipe.seeds
             if method is not None
         ]
@@ -141,8 +155,9 @@ class Session:
         training, epochs = self.recipe.training, task.settings.epochs
         if epochs is not None:
             training = training.model_copy(update={"epochs": epochs})
-        data = self._splits[task.seed]
-        return Bench(task.spec, data, task.seed, training, model=self._model, memory=self._memory, progress=progress)
+        data, model = self._splits[task.dataset, task.seed], self._models[task.dataset]
+        memory = self._memories[task.dataset]
+        return Bench(task.spec, data, task.seed, training, model=model, memory=memory, progress=progress)
 
     def run(self, directory: RunDirectory, observer: Observer) -> list[Row]:
         """Runs every task that is not finished in the directory, and returns all rows.
@@ -165,7 +180,14 @@ class Session:
         return self.rows(directory)
 
     def _run(self, task: Task, directory: RunDirectory, observer: Observer) -> None:
-        bench = self.bench(task, observer.epoch_done)
+        trackers = TaskTrackers(self.recipe, task.stem, directory, observer.epoch_done)
+        with trackers:
+            trackers.rows = self._outcomes(task, self.bench(task, trackers.epoch_done), directory, observer)
+        missing = {"missing": trackers.missing} if trackers.missing else {}
+        directory.write_json(_file(task), {"finished": True, "rows": trackers.rows, **missing})
+
+    def _outcomes(self, task: Task, bench: Bench, directory: RunDirectory, observer: Observer) -> list[Row]:
+        """Returns the rows of a task; each is on disk, in an unfinished file, as soon as it is there."""
         rows: list[Row] = []
         started = time.perf_counter()
         for outcome in task.method.run(bench):
@@ -177,7 +199,7 @@ class Session:
                 outcome,
                 bench,
                 task.settings,
-                self.recipe.data.dataset,
+                task.dataset,
                 directory.path / "models" / stem,
                 to_tflite=self.recipe.tflite and task.is_first,
             )
@@ -185,7 +207,7 @@ class Session:
             directory.write_json(_file(task), {"finished": False, "rows": rows})
             observer.outcome(rows[-1])
             started = time.perf_counter()
-        directory.write_json(_file(task), {"finished": True, "rows": rows})
+        return rows
 
     def rows(self, directory: RunDirectory) -> list[Row]:
         """Returns the rows of all tasks that are finished, and one for each that failed."""

@@ -67,6 +67,22 @@ def result_table(title: str, rows: Sequence[Row]) -> FittedTable:
     return FittedTable(title, columns, cells, "\n".join(caption))
 
 
+def summary_table(title: str, rows: Sequence[Row]) -> FittedTable:
+    """Returns a row per experiment and step: what the network is, what was done to it, and what came of it."""
+    columns = ["data", "layers", "neurons", "method", "bits", "sparsity", "train", "valid.", "test", "size"]
+    cells = [_summarised(group) for group in over_seeds(measured(rows))]
+    note = "neurons: units, or filters, of each layer with weights; size: the .h5 file after deflate"
+    return FittedTable(title, columns, cells, "\n".join([note, *problems(rows)]))
+
+
+def _summarised(group: Sequence[Row]) -> tuple[str, ...]:
+    first = group[0]
+    widths = str(first["layers"]).split()[1::2]
+    method = " ".join(filter(None, (first["method"], first["step"])))
+    figures = _cells(group, timed=False)[1:7]
+    return (first["data"], str(len(widths)), "-".join(widths), method, *figures)
+
+
 def _cells(group: Sequence[Row], *, timed: bool) -> tuple[str, ...]:
     first = group[0]
     return (

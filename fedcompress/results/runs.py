@@ -123,6 +123,15 @@ class RunResult:
             raise InputError(f"{path}: groups, labels and accuracies are not of the same clients; {EXPECTED}.")
         return table
 
+    @cached_property
+    def confusion(self) -> dict[str, list[list[int]]]:
+        """`confusion.json`: group -> for each class, how many of its test examples its devices' models took for which
+        class; empty where it was not recorded."""
+        if not (self.path / "confusion.json").exists():
+            return {}
+        table = RunDirectory(self.path).read_json("confusion.json")
+        return checked(self.path / "confusion.json", table, dict.fromkeys(table, list))
+
     def _checked(self, name: str, wanted: Wanted) -> dict[str, Any]:
         return checked(self.path / name, RunDirectory(self.path).read_json(name), wanted)
 

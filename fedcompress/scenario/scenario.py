@@ -153,6 +153,8 @@ class Scenario(Document):
             del table["data"]["partition_params"]
         if self.data.normalise == "none":
             del table["data"]["normalise"]
+        if self.training.precision == "float32":
+            del table["training"]["precision"]
         if self.evaluation.judged == DEFAULT:
             del table["evaluation"]["judged"]
         if self.sweep is not None:
@@ -183,10 +185,11 @@ class Scenario(Document):
 
 
 def deciding(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a scenario's table, of whatever version, without what decides no result: trackers and TFLite files."""
+    """Returns a scenario's table, of whatever version, without what decides no result: trackers and files of models."""
     decisive = {key: value for key, value in table.items() if key != "tracking"}
     if isinstance(evaluation := decisive.get("evaluation"), Mapping):
-        decisive["evaluation"] = {key: value for key, value in evaluation.items() if key != "tflite"}
+        files = ("tflite", "client_models")
+        decisive["evaluation"] = {key: value for key, value in evaluation.items() if key not in files}
     return decisive
 
 

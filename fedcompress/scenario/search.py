@@ -76,8 +76,8 @@ class SearchSettings(Section):
 
     @property
     def dimensions(self) -> dict[str, Dimension]:
-        """Dotted key -> what is tried of it."""
-        return dict(_dimensions(self.space, ""))
+        """Dotted key -> what is tried of it, sorted: a file that is written anew has another order."""
+        return dict(sorted(_dimensions(self.space, "")))
 
     @model_validator(mode="after")
     def _can_be_searched(self) -> Self:

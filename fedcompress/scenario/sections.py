@@ -244,6 +244,11 @@ class TrainingSettings(Section):
     optimizer: Literal["adam", "sgd", "momentum"] = Field("adam", description="its state starts anew in each round")
     learning_rate: float = Field(0.001, gt=0.0, description="constant within a round")
     learning_rate_decay: float = Field(1.0, gt=0.0, le=1.0, description="factor from one round to the next")
+    precision: Literal["float32", "mixed"] = Field(
+        "float32",
+        description="what layers compute in; mixed: bfloat16, or on a GPU that lacks it (before Ampere) float16 with a "
+        "scaled loss. Weights, their updates and the wire stay float32, and so does whatever is no training",
+    )
 
 
 class AugmentationSettings(Section):
@@ -396,6 +401,11 @@ class EvaluationSettings(Section):
     )
     own_every: Positive = Field(
         1, description="rounds between tests, on the whole test set, of clients' own models where they have such"
+    )
+    client_models: bool = Field(
+        False,
+        description="write the model of each client at the end, models/clients/NN.keras: the one that it keeps, or "
+        "what its device runs; it changes no result",
     )
     tflite: bool = Field(True, description="convert the final models to TFLite; it changes no result")
 

@@ -19,6 +19,7 @@ from fedcompress.errors import InputError, first_line
 from fedcompress.experiment import Experiment
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.runs import flat_settings
+from fedcompress.scenario.sections import TrackingSettings
 from fedcompress.strategy import State
 from fedcompress.tracking.base import Scalars, Tracked, Tracker
 
@@ -47,76 +48,37 @@ _GROUP = (
 
 def check(experiment: Experiment) -> None:
     """Raises InputError if the library of a tracker that the scenario names is not installed."""
-    settings = experiment.scenario.tracking
-    for name in settings.trackers if settings else ():
+    if experiment.scenario.tracking is not None:
+        check_installed(experiment.scenario.tracking)
+
+
+def check_installed(settings: TrackingSettings) -> None:
+    """Raises InputError if the library of a tracker is not installed."""
+    for name in settings.trackers:
         if importlib.util.find_spec(name) is None:
             raise InputError(f'tracking: {name} is not installed; pip install "fedcompress[{name}]".')
 
 
-class Trackers:
-    """The trackers that the scenario names, for the length of a run or of what is left of it; none by default.
-
-    A tracker that fails says so once, on standard error, and is done without: it never costs the run.
+class GuardedTrackers:
+    """Trackers whose faults stay theirs: one that fails says so once, on standard error, and is done without.
 
     Args:
-        experiment: The run's.
-        directory: Of the run.
         missing: Takes a line for each tracker that has failed.
     """
 
-    def __init__(self, experiment: Experiment, directory: RunDirectory, missing: list[str]) -> None:
-        self._experiment, self._directory, self._missing = experiment, directory, missing
+    def __init__(self, missing: list[str]) -> None:
+        self.missing = missing
         self._trackers: dict[str, Tracker] = {}
-        self._summary: Mapping[str, Any] = {}
 
-    def __enter__(self) -> Trackers:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._each(lambda tracker: tracker.close(_of_summary(self._summary), completed=kind is None))
-
-    def begin(self, first_round: int) -> None:
-        """Starts the trackers at the round that comes next."""
-        settings = self._experiment.scenario.tracking
-        if settings is None:
-            return
+    def start(self, settings: TrackingSettings, tracked: Tracked, first_round: int) -> None:
+        """Starts the trackers that a scenario or a recipe names."""
         for name in settings.trackers:
             with self._guarded(name):
                 kind = getattr(importlib.import_module(f"fedcompress.tracking.{name}"), CLASSES[name])
-                self._trackers[name] = kind(settings, self._tracked(), first_round)
+                self._trackers[name] = kind(settings, tracked, first_round)
 
-    def round(self, row: Mapping[str, Any], clients: Sequence[Mapping[str, Any]], state: State) -> None:
-        """Sends a round's scalars.
-
-        Args:
-            row: Of `rounds.jsonl`.
-            clients: Rows of `clients.jsonl` of the round.
-            state: Of the server strategy after the round.
-        """
-        scalars = cache(lambda: _finite({**_of_round(row), **_of_groups(clients), **dict(self._of_layers(state))}))
-        self._each(lambda tracker: tracker.log(row["round"], scalars()))
-
-    def finished(self, summary: Mapping[str, Any]) -> None:
-        """Takes the final figures, which are sent when the run is over."""
-        self._summary = summary
-
-    def _tracked(self) -> Tracked:
-        path = self._directory.path
-        began = self._directory.read_json("provenance.json").get("start", "")
-        key = sha256(f"{path.resolve()}/{began}".encode()).hexdigest()[:16]
-        scenario = self._experiment.scenario
-        return Tracked(path.name, scenario.name, key, dict(flat_settings(scenario.table())), path / FOLDER)
-
-    def _of_layers(self, state: State) -> Iterable[tuple[str, float]]:
-        """Zeros of each layer of what the first client of each group would deploy."""
-        for name, group in self._experiment.groups.items():
-            client = self._experiment.clients[group.clients[0]]
-            weights = self._experiment.tier(state, group) or self._experiment.server.deployed(state, client)
-            if weights is not None:
-                for position, layer in self._experiment.deployed_model(state, group).kernels.items():
-                    yield f"sparsity {name}/{layer}", float(np.mean(weights[position] == 0))
-
-    def _each(self, act: Callable[[Tracker], None]) -> None:
+    def each(self, act: Callable[[Tracker], None]) -> None:
+        """Does something with each tracker that has not failed."""
         for name, tracker in list(self._trackers.items()):
             with self._guarded(name):
                 act(tracker)
@@ -129,7 +91,76 @@ class Trackers:
             self._trackers.pop(name, None)
             line = f"tracking: {name} failed and is left out: {type(error).__name__}: {first_line(error)}"
             print(f"warning: {line}", file=sys.stderr)
-            self._missing.append(line)
+            self.missing.append(line)
+
+
+class Trackers(GuardedTrackers):
+    """The trackers that the scenario names, for the length of a run or of what is left of it; none by default.
+
+    A tracker never costs the run.
+
+    Args:
+        experiment: The run's.
+        directory: Of the run.
+        missing: Takes a line for each tracker that has failed.
+    """
+
+    def __init__(self, experiment: Experiment, directory: RunDirectory, missing: list[str]) -> None:
+        super().__init__(missing)
+        self._experiment, self._directory = experiment, directory
+        self._summary: Mapping[str, Any] = {}
+
+    def __enter__(self) -> Trackers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.each(lambda tracker: tracker.close(_of_summary(self._summary), completed=kind is None))
+
+    def begin(self, first_round: int) -> None:
+        """Starts the trackers at the round that comes next."""
+        settings = self._experiment.scenario.tracking
+        if settings is not None:
+            self.start(settings, self._tracked(), first_round)
+
+    def round(self, row: Mapping[str, Any], clients: Sequence[Mapping[str, Any]], state: State) -> None:
+        """Sends a round's scalars.
+
+        Args:
+            row: Of `rounds.jsonl`.
+            clients: Rows of `clients.jsonl` of the round.
+            state: Of the server strategy after the round.
+        """
+        scalars = cache(lambda: finite({**_of_round(row), **_of_groups(clients), **dict(self._of_layers(state))}))
+        self.each(lambda tracker: tracker.log(row["round"], scalars()))
+
+    def finished(self, summary: Mapping[str, Any]) -> None:
+        """Takes the final figures, which are sent when the run is over."""
+        self._summary = summary
+
+    def _tracked(self) -> Tracked:
+        scenario = self._experiment.scenario
+        config, path = dict(flat_settings(scenario.table())), self._directory.path
+        return Tracked(path.name, scenario.name, key_of(self._directory), config, path / FOLDER)
+
+    def _of_layers(self, state: State) -> Iterable[tuple[str, float]]:
+        """Zeros of each layer of what the first client of each group would deploy."""
+        for name, group in self._experiment.groups.items():
+            client = self._experiment.clients[group.clients[0]]
+            weights = self._experiment.tier(state, group) or self._experiment.server.deployed(state, client)
+            if weights is not None:
+                for position, layer in self._experiment.deployed_model(state, group).kernels.items():
+                    yield f"sparsity {name}/{layer}", float(np.mean(weights[position] == 0))
+
+
+def key_of(directory: RunDirectory, part: str = "") -> str:
+    """Returns what tells a run apart from all others, and is the same whenever it goes on.
+
+    Args:
+        directory: Of the run.
+        part: Of it, if it is tracked in parts.
+    """
+    began = directory.read_json("provenance.json").get("start", "")
+    return sha256(f"{directory.path.resolve()}/{part}{began}".encode()).hexdigest()[:16]
 
 
 def _of_summary(summary: Mapping[str, Any]) -> Scalars:
@@ -143,7 +174,7 @@ def _of_summary(summary: Mapping[str, Any]) -> Scalars:
     of_groups = {
         f"final group {name}/{key}": group.get(key) for name, group in summary["groups"].items() for key in _GROUP
     }
-    return _finite({**of_run, **of_groups})
+    return finite({**of_run, **of_groups})
 
 
 def _of_round(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,6 +204,6 @@ def _of_groups(clients: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return scalars
 
 
-def _finite(scalars: Mapping[str, Any]) -> dict[str, float]:
+def finite(scalars: Mapping[str, Any]) -> dict[str, float]:
     """Leaves out what was not measured."""
     return {name: float(value) for name, value in scalars.items() if value is not None and isfinite(value)}

@@ -17,6 +17,7 @@ from fedcompress.models.random_layers import RandomLayers
 from fedcompress.scenario.sections import AugmentationSettings
 from fedcompress.training.augmentation import augmented, seeds
 from fedcompress.training.objectives import Objective
+from fedcompress.training.precision import steps_in
 from fedcompress.training.rates import Cosine, of_steps
 from fedcompress.wire.content import Arrays
 from fedcompress.wire.vector import joined, sizes_of, split
@@ -137,6 +138,7 @@ class TrainingLoop:
         objective: Any objective of the class and key to be compiled for.
         optimizer: "adam", "sgd" or "momentum".
         augmentation: What images go through before each step.
+        precision: What layers compute in, "float32", "bfloat16" or "float16"; weights are float32 in any case.
     """
 
     def __init__(
@@ -146,14 +148,16 @@ class TrainingLoop:
         objective: Objective,
         optimizer: str,
         augmentation: AugmentationSettings | None = None,
+        precision: str = "float32",
     ) -> None:
-        with keras.LOCK:
+        with keras.computing("float32" if precision == "float32" else f"mixed_{precision}"):
             base = spec.build()
             self._model = objective.outputs(wrapping.wrap(base))
             self._random = RandomLayers(self._model, spec.name)
             self._weights = base.weights
             self._trainable = base.trainable_variables
             self._optimizer = make_optimizer(optimizer, self._trainable)
+            self._steps = steps_in(precision)
             self._wrapping = wrapping
             self._objective = objective
             self._augmentation = augmentation
@@ -177,6 +181,7 @@ class TrainingLoop:
         tf = keras.tf
         assign(self._weights, weights)
         reset(self._optimizer, unless=continued)
+        self._steps.begin(continued)
         self._wrapping.begin(inputs)
         variables = self._trainable
 
@@ -192,11 +197,9 @@ class TrainingLoop:
                 with self._wrapping.step():
                     losses = self._objective.loss(self._model, batch, labels, beside, constants)
                 _check_losses(losses, self._objective)
-                loss = tf.reduce_mean(losses)
-            gradients = self._objective.gradients(variables, tape.gradient(loss, variables), constants)
-            self._optimizer.apply_gradients(
-                zip(gradients, variables, strict=True), experimental_aggregate_gradients=False
-            )
+                loss = self._steps.scaled(tf.reduce_mean(losses))
+            gradients = self._steps.unscaled(tape.gradient(loss, variables))
+            self._steps.apply(self._optimizer, self._objective.gradients(variables, gradients, constants), variables)
             return index + 1, total + tf.reduce_sum(losses)
 
         steps = tf.size(edges) - 1
@@ -215,7 +218,7 @@ class TrainingLoop:
         per_step = [of_rows(order), of_rows(edges), of_rows(rates)]
         fixed = [[of_shape(a) for a in part] if isinstance(part, list) else of_shape(part) for part in rest]
         signature = [of_shape(weights), of_rows(x), of_rows(y), *beside, *per_step, *fixed]
-        with keras.LOCK:
+        with keras.building(), keras.LOCK:
             function = keras.tf.function(self._train, input_signature=signature, autograph=False)
             return self._random.bind(function.get_concrete_function())
 

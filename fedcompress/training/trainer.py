@@ -22,6 +22,7 @@ from fedcompress.scenario.sections import AugmentationSettings, TrainingSettings
 from fedcompress.training import work
 from fedcompress.training.loop import Trained, TrainingLoop, scaled
 from fedcompress.training.objectives import CrossEntropy, Objective
+from fedcompress.training.precision import half
 from fedcompress.training.rates import Cosine
 from fedcompress.wire.content import Arrays
 
@@ -31,7 +32,7 @@ PREDICTION_BATCH = 1000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy and mean cross-entropy, and which examples were right.
+    """Accuracy and mean cross-entropy, which examples were right, and which class each was taken for.
 
     A model whose loss is not finite names the first class throughout: its accuracy is NaN, not the share of that class.
     """
@@ -39,6 +40,7 @@ class Evaluation:
     accuracy: float
     loss: float
     correct: NDArray[np.bool_]
+    predicted: NDArray[np.int64]
 
 
 class Predictor:
@@ -65,7 +67,7 @@ class Predictor:
             def forward(x: Any) -> Any:
                 return self._output(scaled(x), training=False)
 
-            with keras.LOCK:
+            with keras.building(), keras.LOCK:
                 function = keras.tf.function(forward, input_signature=signature, autograph=False)
                 self._compiled[dtype] = self._random.bind(function.get_concrete_function())
         return self._compiled[dtype]
@@ -102,18 +104,19 @@ def evaluate(
         threads: Their number.
     """
     if not len(examples):
-        return Evaluation(float("nan"), float("nan"), np.zeros(0, bool))
+        return Evaluation(float("nan"), float("nan"), np.zeros(0, bool), np.zeros(0, np.int64))
     # Parts end where batches end, so that every example is in the same batch whatever the number of threads.
     length = PREDICTION_BATCH * ceil(len(examples) / PREDICTION_BATCH / threads)
     parts = [examples.x[i : i + length] for i in range(0, len(examples), length)]
     mapped = (pool.map if pool else map)(lambda x: predict(spec, weights, x), parts)
     logits = np.concatenate(list(mapped)).astype(np.float64)
-    correct = logits.argmax(axis=1) == examples.y
+    predicted = logits.argmax(axis=1)
+    correct = predicted == examples.y
     with np.errstate(invalid="ignore"):
         top = logits.max(axis=1, keepdims=True)
         log_sum = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))
         loss = float(np.mean(log_sum - logits[np.arange(len(logits)), examples.y]))
-    return Evaluation(float(correct.mean()) if np.isfinite(loss) else float("nan"), loss, correct)
+    return Evaluation(float(correct.mean()) if np.isfinite(loss) else float("nan"), loss, correct, predicted)
 
 
 class Trainer:
@@ -200,10 +203,10 @@ class Trainer:
         counts = self.compression.counts(weights, self.spec, self.round_number)
         compression = keeping(self.compression, masks)
         augmentation = self._augmentation if len(self.spec.input_shape) == 3 else None
-        of_data = examples.x.dtype.str, augmentation
-        key = ("train", self.spec.key, compression.key, objective.key, settings.optimizer, *of_data)
+        how = settings.optimizer, augmentation, half() if settings.precision == "mixed" else "float32"
+        key = ("train", self.spec.key, compression.key, objective.key, examples.x.dtype.str, *how)
         loop: TrainingLoop = keras.compiled(
-            key, lambda: TrainingLoop(self.spec, compression.wrapping(), objective, settings.optimizer, augmentation)
+            key, lambda: TrainingLoop(self.spec, compression.wrapping(), objective, *how)
         )
         trained = loop.run(
             weights,

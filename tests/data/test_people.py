@@ -17,8 +17,10 @@ from scipy.io import savemat
 from fedcompress.data import cifar100_source
 from fedcompress.data.dataset import CIFAR100, Dataset
 from fedcompress.data.datasets import hf
-from fedcompress.data.loading import load_dataset
+from fedcompress.data.federated import federate
+from fedcompress.data.loading import load_dataset, select_classes
 from fedcompress.data.partition import Pool, divided
+from fedcompress.data.partitions.feature import Feature
 from fedcompress.data.partitions.natural import Natural, NaturalParams
 from fedcompress.data.said import parted
 from fedcompress.errors import InputError
@@ -41,28 +43,32 @@ def written(order: dict[str, list[int]]) -> dict[str, list[np.ndarray]]:
     return {writer: [character(next(numbers)) for _ in labels] for writer, labels in order.items()}
 
 
-def leaf(folder: Path) -> None:
+def leaf(folder: Path, order: dict[str, list[int]] = WRITERS) -> None:
     """As LEAF's preprocessing leaves it: a file of several users in each of train and test."""
     for part in ("train", "test"):
         (folder / part).mkdir(parents=True)
-        data = {w: {"x": [i.ravel().tolist() for i in written(WRITERS)[w]], "y": WRITERS[w]} for w in WRITERS}
-        table = {"users": list(WRITERS), "num_samples": [2, 1], "user_data": data}
+        data = {w: {"x": [i.ravel().tolist() for i in written(order)[w]], "y": order[w]} for w in order}
+        table = {"users": list(order), "num_samples": list(map(len, order.values())), "user_data": data}
         (folder / part / f"all_data_0_niid_0_keep_0_{part}_9.json").write_text(json.dumps(table))
 
 
-def tff(folder: Path) -> None:
+def tff(folder: Path, order: dict[str, list[int]] = WRITERS) -> None:
     for part in ("train", "test"):
         with h5py.File(folder / f"fed_emnist_{part}.h5", "w") as file:
-            for writer, images in written(WRITERS).items():
+            for writer, images in written(order).items():
                 group = file.create_group(f"examples/{writer}")
-                group["pixels"], group["label"] = np.stack(images), np.array(WRITERS[writer], np.int32)
+                group["pixels"], group["label"] = np.stack(images), np.array(order[writer], np.int32)
 
 
-def mat(folder: Path) -> None:
+def mat(folder: Path, order: dict[str, list[int]] = WRITERS) -> None:
     """Bright on black, and each image column by column."""
-    images = np.stack([i for of in written(WRITERS).values() for i in of])
+    images = np.stack([i for of in written(order).values() for i in of])
     columns = np.rint((1 - images) * 255).astype(np.uint8).transpose(0, 2, 1).reshape(-1, 784)
-    part = {"images": columns, "labels": np.array([[3], [61], [10]]), "writers": np.array([[7], [7], [9]])}
+    labels, writers = (
+        np.concatenate(list(order.values())),
+        np.repeat(range(7, 7 + 2 * len(order), 2), list(map(len, order.values()))),
+    )
+    part = {"images": columns, "labels": labels[:, None], "writers": writers[:, None]}
     savemat(folder / "emnist-byclass.mat", {"dataset": {"train": part, "test": part, "mapping": np.zeros((62, 2))}})
 
 
@@ -191,10 +197,10 @@ def test_people_with_few_examples_are_merged_or_dropped_and_that_is_said() -> No
     assert sorted(map(len, merged)) == [1, 1, 4]
     assert {1, 2, 3, 4} in merged
     assert people_of(natural(2, "drop"), of) == [{0}, {5}]
-    assert list(natural(3).notes(of)) == [
+    assert list(natural(3).notes(of))[:-1] == [
         "data.partition: 4 of 6 people have fewer than 5 examples and are merged with each other."
     ]
-    assert list(natural(1, "drop").notes(of)) == [
+    assert list(natural(1, "drop").notes(of))[:-1] == [
         "data.partition: 4 of 6 people have fewer than 5 examples and are dropped.",
         "data.partition: 1 clients are drawn from 6 people; others are left out.",
     ]
@@ -209,3 +215,70 @@ def test_more_people_than_clients_are_drawn_from_and_fewer_are_refused() -> None
     nobodys = Pool(Dataset("x", np.zeros((9, 2)), np.arange(9) % 2, np.zeros((2, 2)), np.arange(2), 2), np.arange(9))
     with pytest.raises(InputError, match="partition natural: needs a data set that says whose each example is"):
         divided(natural(1), "natural", nobodys, np.random.default_rng(3))
+
+
+def people(sizes: tuple[int, ...], **more: Any) -> Dataset:
+    """So many training examples of each person, and three test examples of each of persons 1, 2 and of a stranger."""
+    ids = np.repeat(np.arange(len(sizes)), sizes)
+    x, y = np.zeros((len(ids), 2), np.float32), np.arange(len(ids)) % 2
+    test = np.repeat([1, 2, 77], 3)
+    return Dataset("people", x, y, np.zeros((9, 2), np.float32), np.arange(9) % 2, 2, ids, test_client_ids=test, **more)
+
+
+def test_people_are_tested_on_their_own_examples() -> None:
+    """Person 0 has none, and is tested on its label mix, on any of the nine."""
+    dataset = people((8, 8, 8))
+    assert dataset.test_client_ids is not None
+    assert dataset.test_client_ids.tolist() == [1, 1, 1, 2, 2, 2, -1, -1, -1]
+    data = federate(dataset, natural(3), seed=1)
+    assert [data.test_part(client).tolist() for client in (1, 2)] == [[0, 1, 2], [3, 4, 5]]
+    assert len(data.test_part(0)) > 3
+    limited = federate(dataset, natural(3), seed=1, test_limit=2)
+    assert len(limited.test_part(1)) == 2 and set(limited.test_part(1)) <= {0, 1, 2}
+
+
+def test_people_without_test_examples_of_their_own_are_said() -> None:
+    dataset = people((8, 8, 8))
+    silent = Dataset("people", dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test, 2, dataset.client_ids)
+    text = "data.partition: the data set does not say whose each test example is: clients are tested on their label mix"
+    assert any(note.startswith(text) for note in federate(silent, natural(3), seed=1).notes)
+    assert not any(note.startswith(text) for note in federate(dataset, natural(3), seed=1).notes)
+
+
+def test_whose_test_examples_are_survives_a_choice_of_classes() -> None:
+    chosen = select_classes(people((8, 8, 8)), [1, 0])
+    assert chosen.test_client_ids is not None
+    assert chosen.test_client_ids.tolist() == [1, 1, 1, 2, 2, 2, -1, -1, -1]
+
+
+@pytest.mark.parametrize("ids", [[1, 2], ["a"] * 9])
+def test_whose_test_examples_are_has_to_fit(ids: list[Any]) -> None:
+    plain = people((8, 8, 8))
+    arrays = (plain.x_train, plain.y_train, plain.x_test, plain.y_test, 2)
+    with pytest.raises(
+        InputError, match=r"test_client_ids are .* expected what client_ids are, one for each test example"
+    ):
+        Dataset("people", *arrays, plain.client_ids, test_client_ids=np.array(ids))
+
+
+def test_npz_may_say_whose_test_examples_are(tmp_path: Path) -> None:
+    plain = people((8, 8, 8))
+    arrays = {name: getattr(plain, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    np.savez(tmp_path / "a.npz", **arrays, client_train=plain.client_ids, client_test=np.repeat([1, 2, 77], 3))
+    loaded = load_dataset(f"npz:{tmp_path}/a.npz").test_client_ids
+    assert loaded is not None and loaded.tolist() == [1, 1, 1, 2, 2, 2, -1, -1, -1]
+    np.savez(tmp_path / "b.npz", **arrays, client_test=np.repeat([1, 2, 77], 3))
+    with pytest.raises(InputError, match="has the array client_test, but not client_ids or client_train"):
+        load_dataset(f"npz:{tmp_path}/b.npz")
+
+
+def test_clients_that_differ_in_brightness_are_tested_on_as_bright_examples() -> None:
+    """Two clients, of dark and of bright examples; the test set has both, in each class."""
+    bright = np.tile(np.repeat([10, 200], 20), 2).astype(np.uint8)
+    x, y = np.broadcast_to(bright[:, None, None, None], (80, 2, 2, 1)), np.repeat([0, 1], 40)
+    dataset = Dataset("shades", x, y, x[::2], y[::2], 2)
+    settings = DataSettings(clients=2, partition="feature", alpha=1e-9, server_validation=0.0)
+    data = federate(dataset, Feature(Feature.Params(), settings), seed=1)
+    for client, shade in enumerate((10, 200)):
+        assert set(np.unique(data.train(client).x)) == set(np.unique(data.test(client).x)) == {shade}
+        assert np.bincount(data.test(client).y).tolist() == [10, 10]

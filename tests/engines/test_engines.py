@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fedcompress import engines
 from fedcompress.engines import engine_of
+from fedcompress.engines.cluster import Connection
 from fedcompress.engines.engine import LiveRun, LocalEngine
+from fedcompress.errors import InputError
 from fedcompress.options import ENGINES, Options
 from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
@@ -84,3 +87,25 @@ def test_a_grid_is_closed_however_the_rounds_end(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="in a round"):
         engine.run(run, rounds)
     assert len(closed) == 2
+
+
+@pytest.mark.parametrize(
+    ("offered", "message"),
+    [
+        (
+            {"CPU": 4.0},
+            "the cluster has 0; leave --gpus-per-worker out, or see what `fedcompress doctor` says of GPUs.",
+        ),
+        ({"CPU": 4.0, "GPU": 1.0}, "the cluster has 1; lower --workers."),
+    ],
+)
+def test_gpus_that_a_cluster_does_not_have(offered: dict[str, float], message: str) -> None:
+    connection = Connection.__new__(Connection)
+    connection._options = Options("ray", 2, gpus_per_worker=1.0)
+    connection.ray = SimpleNamespace(cluster_resources=lambda: offered)
+    with pytest.raises(InputError) as error:
+        connection._check_room()
+    assert str(error.value) == f"engine ray: 2 workers of 1 GPU each asked for, but {message}"
+    connection._options = Options("ray", 2, gpus_per_worker=0.5)
+    offered["GPU"] = 1.0
+    connection._check_room()

@@ -7,7 +7,7 @@ import pytest
 
 from fedcompress import keras
 from fedcompress.errors import InputError
-from fedcompress.masks.features import FEATURES, POSITION, describe
+from fedcompress.masks.features import FEATURES, POSITION, chain, describe
 from fedcompress.models.architecture import Architecture, ModelSpec
 from fedcompress.models.architectures.lenet5 import LeNet5
 
@@ -86,3 +86,14 @@ def test_a_network_that_cannot_be_followed_is_refused_by_its_layer() -> None:
     spec = ModelSpec("branching", Branching(), (8, 8, 1), 10)
     with pytest.raises(InputError, match="'branching': channels of layer 'dense' are tied to those of others"):
         describe(spec, spec.template, X, Y)
+
+
+class Grouped(Architecture):
+    def features(self, inputs):  # type: ignore[no-untyped-def]
+        x = keras.layers.GroupNormalization(2)(keras.layers.Conv2D(4, 3, name="maps")(inputs))
+        return keras.layers.Flatten()(x)
+
+
+def test_channels_that_are_normalised_in_groups_are_refused_by_their_layer() -> None:
+    with pytest.raises(InputError, match=r"'grouped': channels of layer 'maps' are tied .* or normalised in groups"):
+        chain(ModelSpec("grouped", Grouped(), (8, 8, 1), 10))

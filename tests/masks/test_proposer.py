@@ -11,6 +11,7 @@ import pytest
 
 from fedcompress.errors import InputError
 from fedcompress.masks.features import FEATURES, Described
+from fedcompress.masks.head import HIDDEN, head_shapes
 from fedcompress.masks.proposer import NOISE, Proposer, kept_of, largest, noise_of, read_proposer, shapes, shift
 
 RNG = np.random.default_rng(0)
@@ -19,8 +20,11 @@ NETWORK = Described((4, 3, 12), RNG.standard_normal((19, len(FEATURES))).astype(
 
 def proposer(**about: Any) -> Proposer:
     rng = np.random.default_rng(1)
-    weights = {name: rng.standard_normal(shape).astype(np.float32) / 4 for name, shape in shapes().items()}
-    return Proposer(weights, np.zeros(len(FEATURES)), np.ones(len(FEATURES)), about)
+    weights, head = (
+        {name: rng.standard_normal(shape).astype(np.float32) / 4 for name, shape in part.items()}
+        for part in (shapes(), head_shapes())
+    )
+    return Proposer(weights, head, np.zeros(len(FEATURES)), np.ones(len(FEATURES)), about)
 
 
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.8])
@@ -33,6 +37,20 @@ def test_probabilities_sum_up_to_what_was_asked_and_draws_keep_it(sparsity: floa
     assert len({mask.tobytes() for mask in draws}) > 1
     again = made.draw(NETWORK, sparsity, np.random.default_rng(3))
     assert again.tobytes() == draws[3].tobytes()
+
+
+def test_a_draw_is_the_try_of_which_the_head_foretells_most() -> None:
+    """A head that counts what the widest layer keeps, and a generator without a preference: 10 stay, 2 by the floor."""
+    weights = {name: np.zeros(shape, np.float32) for name, shape in shapes().items()}
+    head = {name: np.zeros(shape, np.float32) for name, shape in head_shapes().items()}
+    head["layer"][-3, 0] = head["network"][HIDDEN, 0] = head["part"][0, 0] = 1.0
+    made = Proposer(weights, head, np.zeros(len(FEATURES)), np.ones(len(FEATURES)), {})
+    widest = [
+        max(int(k.sum()) for k in NETWORK.kept(made.draw(NETWORK, 0.5, np.random.default_rng(1), tries=tries)))
+        for tries in (1, 200)
+    ]
+    assert widest[0] < 8
+    assert widest[1] == 8
 
 
 def test_the_order_of_a_layers_channels_says_nothing() -> None:
@@ -67,6 +85,8 @@ def test_it_is_a_small_file_that_says_the_same_when_it_is_read(tmp_path: Path) -
     again = read_proposer(tmp_path / "proposer")
     zeros = np.zeros((3, NOISE))
     assert np.array_equal(again.probabilities(NETWORK, 0.5, zeros), made.probabilities(NETWORK, 0.5, zeros))
+    masks = np.eye(19, dtype=bool)
+    assert np.array_equal(again.foretold(NETWORK, 0.5, masks), made.foretold(NETWORK, 0.5, masks))
     assert again.about == {"networks": 3}
 
 
@@ -77,10 +97,10 @@ def test_what_is_no_proposer_is_refused_in_one_line(tmp_path: Path) -> None:
     path.write_text("something else")
     with pytest.raises(InputError, match="cannot be read"):
         read_proposer(path)
-    about = {"version": 2, "features": FEATURES}
+    about = {"version": 1, "features": FEATURES}
     np.savez(tmp_path / "other", about=np.array(json.dumps(about)))
-    with pytest.raises(InputError, match="is of version 2, expected version 1"):
+    with pytest.raises(InputError, match="is of version 1, expected version 2"):
         read_proposer(tmp_path / "other.npz")
-    np.savez(tmp_path / "empty", about=np.array(json.dumps({**about, "version": 1})))
-    with pytest.raises(InputError, match="'channel' are damaged"):
+    np.savez(tmp_path / "empty", about=np.array(json.dumps({**about, "version": 2})))
+    with pytest.raises(InputError, match="'weight channel' are damaged"):
         read_proposer(tmp_path / "empty.npz")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,58 @@ def test_a_model_with_a_counter_is_compressed(call: Callable[..., Any], tmp_path
     mean, variance, count = written.layers[1].get_weights()
     assert (mean, variance) == (normalisation.mean.numpy(), normalisation.variance.numpy())
     assert (count.dtype, count) == (np.int64, 40 * 64)
+
+
+SUMMARY = """
+name = "summary"
+model = "mini-cnn"
+summary = true
+tflite = false
+data = { dataset = "digits", examples = 200 }
+training = { epochs = 3, schedule = "constant", patience = 2, min_delta = 100.0 }
+tracking = { trackers = ["tensorboard"] }
+
+[[experiments]]
+each = { dataset = ["digits", "npz:other.npz"] }
+
+[[experiments]]
+method = "magnitude"
+params = { sparsity = 0.5, epochs = 6, ramp = 0.4 }
+"""
+
+
+def test_a_summary_of_data_sets_whose_trainings_end_once_they_gain_nothing(
+    call: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A gain of 100 is none: dense trainings end with the third epoch, the second without one; that of pruning, whose
+    ramp ends with the second of six, with the fourth."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    rng = np.random.default_rng(0)
+    other = {f"{kind}_train": values for kind, values in _examples(rng, 300).items()}
+    np.savez("other.npz", **other, **{f"{kind}_test": values for kind, values in _examples(rng, 50).items()})
+    Path("summary.toml").write_text(SUMMARY)
+    done = call("compress", "summary.toml", "--out", "found")
+    assert done.code == 0, done.err
+    assert re.search(r"digits +3 +4-4-10 +plain +32 ", done.out)
+    assert re.search(r"npz:other.npz +3 +4-4-10 +plain +32 ", done.out)
+    assert re.search(r"digits +3 +4-4-10 +magnitude +32 +0\.5", done.out)
+    files = sorted((tmp_path / "found" / "experiments").glob("*.json"))
+    curves = [json.loads(file.read_text())["rows"][0]["curve"] for file in files]
+    assert [[point["epoch"] for point in curve] for curve in curves] == [[1, 2, 3], [1, 2, 3], [1, 2, 3, 1, 2, 3, 4]]
+    pruning = curves[-1][3:]
+    events = EventAccumulator(str(tmp_path / "found" / "tracking" / files[-1].stem / "tensorboard")).Reload()
+    tracked = {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    assert tracked["prune/validation_loss"] == pytest.approx([point["validation_loss"] for point in pruning])
+    for number in (1, 2, 3):
+        expected = [point["layers"][number - 1] for point in pruning]
+        assert tracked[f"sparsity prune/layer {number}"] == pytest.approx(expected)
+    assert tracked["final/sparsity"] == pytest.approx([json.loads(files[-1].read_text())["rows"][0]["sparsity"]])
+
+
+def _examples(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+    return {"x": rng.integers(0, 256, (count, 8, 8, 1), np.uint8), "y": np.arange(count) % 10}
 
 
 def test_what_is_finished_is_not_repeated(call: Callable[..., Any], tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ TINY: dict[str, Any] = {
     "data": {"dataset": "digits", "examples": 150},
     "teacher": {"epochs": 2, "batch_size": 50},
     "dataset": {"pairs": 120},
-    "student": {"epochs": 2, "batch_size": 40, "rho": 3.0, "gamma_rate": 0.1},
+    "student": {"epochs": 2, "batch_size": 40, "rho": 1.0, "gamma_rate": 0.1},
     "compress": {"tflite": False},
     "private": {"epochs": 2, "batch_size": 50, "discriminator_steps": 2},
     "figures": {"samples": 100},

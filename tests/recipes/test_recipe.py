@@ -25,6 +25,13 @@ def test_each_is_an_experiment_for_every_combination() -> None:
     assert [e.model for e in recipe.plan()] == [None, "mlp:8", "mlp:8", "mlp:4", "mlp:4"]
 
 
+def test_an_experiment_may_be_of_a_data_set_of_its_own() -> None:
+    sets = ["digits", "npz:other.npz"]
+    recipe = parse({"name": "as it is", "each": {"dataset": sets}}, {"dataset": "digits"}, {"method": "plain"})
+    assert [e.label for e in recipe.plan()] == ["as it is digits", "as it is npz:other.npz", "plain digits", "plain"]
+    assert [e.dataset for e in recipe.plan()] == [*sets, "digits", None]
+
+
 def test_a_named_experiment_of_several_values() -> None:
     recipe = parse({"name": "ladder", "method": "magnitude", "each": {"sparsity": [0.1, 0.5]}})
     assert [experiment.label for experiment in recipe.plan()] == ["ladder sparsity 0.1", "ladder sparsity 0.5"]

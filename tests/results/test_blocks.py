@@ -76,6 +76,8 @@ def test_a_table_for_latex(call: Call, make_sweep: Make, tmp_path: Path) -> None
     assert r"50 \% & " in text
     assert r"a\_b & " in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\toprule") >= 2
+    assert text.count("% Made with fedcompress 0.1.0") == text.count(r"\end{tabular}")
+    assert "table by: fedcompress compare sweep --out table.tex" in text
     for line in text.splitlines():
         if line.endswith(r"\\"):
             assert not any(sign in line for sign in "±▲▼≈")

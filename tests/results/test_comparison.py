@@ -241,7 +241,10 @@ def test_files(make_sweep: Make, tmp_path: Path) -> None:
     assert (accuracy["pairs"], accuracy["verdict"]) == ("2", "within noise")
     markdown = paths[1].read_text()
     assert "| &lt;b&gt;\\|one | 0.8500 |" in markdown
+    origin = "Made with fedcompress 0.1.0, commit c0ffee, python 3.11.7; runs by: fedcompress run made-up.toml"
+    assert markdown.count(f"\n{origin}\n") == len(tables.text_tables(comparison))
     html = paths[2].read_text()
+    assert html.count(f"{origin}.") == len(tables.text_tables(comparison))
     assert "&lt;b&gt;|one" in html
     assert "<b>|one" not in html
     figures = json.loads(paths[3].read_text())["figures"]
@@ -281,7 +284,8 @@ def test_the_command(call: Callable[..., Any], make_sweep: Make) -> None:
     done = call("compare", sweep, "--target", 0.75)
     assert done.code == 0
     assert "within noise" in done.out
-    assert "worse 0.7103 to 0.8097 0.0200 3" in " ".join(done.out.split())
+    assert re.search(r"worse 0\.\d+ 0\.7103 to 0\.8097 3\b", " ".join(done.out.split()))
+    assert done.out.endswith(f"table by: fedcompress compare {sweep} --target 0.75\n")
     printed = json.loads(call("compare", sweep, "--json").out)
     assert {row["figure"]: row["verdict"] for row in printed["figures"] if row["variant"] == "better"}[
         "accuracy"
@@ -352,3 +356,17 @@ def test_without_digests_data_sets_are_told_by_their_names(make_run: Make) -> No
     other = make_run("other", settings={"data": {"dataset": "mnist", "clients": 4}})
     with pytest.raises(InputError, match=r"runs of different data sets: digits, mnist; compare"):
         check_same_task(find_runs([old, other]).runs)
+
+
+def test_several_comparisons_have_corrected_p_values(make_sweep: Make, tmp_path: Path) -> None:
+    """Of a single one there is nothing to correct."""
+    finals = {"base": (0.8, 0.81, 0.83), "close": (0.81, 0.81, 0.82), "far": (0.9, 0.92, 0.93)}
+    comparison = compare(find_runs([make_sweep("three", finals)]))
+    first = tables.accuracy_table(comparison)
+    corrected = comparison.corrected("deployed_accuracy")
+    place = first.columns.index("p (Holm)")
+    assert [row[place] for row in first.rows] == ["-", "1.000", f"{corrected['far']:.3f}"]
+    assert first.columns[place - 1 :] == ("verdict", "p (Holm)", "95 % interval", "seeds")
+    assert "After Holm's correction for 2 comparisons there remain: far." in first.caption
+    two = compare(find_runs([make_sweep("two", {name: finals[name] for name in ("base", "far")})]))
+    assert "p (Holm)" not in tables.accuracy_table(two).columns

@@ -77,7 +77,7 @@ def test_a_report_begins_with_it(make_run: Make) -> None:
         "Accuracy of the clients' own models 0.9500 on each client's own distribution after 2 rounds"
         in text.replace("&#39;", "'")
     )
-    tiles = re.findall(r"<dt[^>]*>(.*?)</dt>", page)
+    tiles = re.findall(r"<dt><abbr[^>]*>(.*?)</abbr></dt>", page)
     assert tiles[:2] == ["own models", "deployed accuracy"]
     plots = re.findall(r"<h3[^>]*>(.*?)</h3>", page)
     assert plots[0].replace("&#39;", "'") == "The clients' own models over rounds"

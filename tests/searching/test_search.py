@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,17 @@ def test_a_space_that_leads_nowhere_is_refused_before_anything_runs(
         search.begin(Scenario.parse(searched, {"search.space": space}), tmp_path / "found", Options())
     assert caught.value.problems[0].startswith(problem)
     assert not (tmp_path / "found").exists()
+
+
+def test_the_order_of_a_space_does_not_matter(searched: dict[str, Any]) -> None:
+    """A scenario that is written and read again, as for resume, has lists before tables."""
+    scenario = Scenario.parse(searched, {"search.space": {**SPACE, "groups.dense.client": ["sgd", "fedprox"]}})
+    again = Scenario.parse(tomllib.loads(scenario.toml()))
+    assert scenario.search is not None
+    assert again.search is not None
+    assert list(scenario.search.space) != list(again.search.space)
+    assert list(scenario.search.dimensions) == list(again.search.dimensions)
+    assert list(again.search.dimensions) == ["groups.dense.client", "training.epochs", RATE]
 
 
 def asked(settings: SearchSettings, count: int, value: Callable[[dict[str, Any]], float]) -> list[Trial]:

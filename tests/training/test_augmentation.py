@@ -96,8 +96,9 @@ def test_same_digest_on_threads_and_after_an_interruption_and_another_without_au
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "mixed"])
 @pytest.mark.parametrize("engine", ["ray", "superlink"])
-def test_same_digest_elsewhere(engine: str, tmp_path: Path) -> None:
-    made = residual()
+def test_same_digest_elsewhere(engine: str, precision: str, tmp_path: Path) -> None:
+    made = residual(training={"batch_size": 16, "precision": precision})
     one = outcome(made, tmp_path / "one")["all"]
     assert run_one(made.scenario, tmp_path / engine, Options(engine=engine, workers=2))["model_digest"] == one

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from fedcompress.compression.pruning import Masked
 from fedcompress.compression.scheduled import Scheduled, ScheduleParams
 from fedcompress.data.federated import Examples
-from fedcompress.masks.features import describe
+from fedcompress.masks.features import chain, describe
 from fedcompress.masks.proposer import Proposer
 from fedcompress.masks.proposing import best_draw, located, problem_of_proposer
 from fedcompress.masks.ranking import (
@@ -171,5 +171,6 @@ class Channel(Masked, Scheduled):
     def check(self, spec: ModelSpec) -> None:
         if self.params.score == "gan":
             _ = self._proposer  # whose file has to be there
+            chain(spec)
         if self.sparsity > 0:
             check_sparsity(spec, self.sparsity, self.params.floor, self.params.count)

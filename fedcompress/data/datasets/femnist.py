@@ -21,7 +21,9 @@ class Femnist(DatasetSource):
                 train, test = found
                 images = train.images[..., None], test.images[..., None]
                 return Dataset(
-                    "femnist", images[0], train.labels, images[1], test.labels, CLASSES, client_ids=train.writers
+                    *("femnist", images[0], train.labels, images[1], test.labels, CLASSES),
+                    client_ids=train.writers,
+                    test_client_ids=test.writers,
                 )
         install = (
             f"--data-dir DIR, where DIR holds LEAF's folders train and test of JSON files, {' and '.join(H5.values())} "

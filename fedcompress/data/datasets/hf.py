@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from io import BytesIO
 from typing import Any, Protocol
 
 import numpy as np
@@ -79,11 +80,14 @@ def convert(name: str, splits: Mapping[str, Table], said: Mapping[str, str] | No
         raise InputError(f"Data set {name!r} has the splits {have}; expected {expected}.")
     x_train, y_train = _arrays(name, splits[train], said)
     x_test, y_test = _arrays(name, splits[test], said)
-    owners = None
+    owners, of_test = None, None
     if "client" in said:
         column = _column(name, splits[train], (said["client"],))
         owners = np.array([str(owner) for owner in splits[train][column]])
-    return Dataset(name, x_train, y_train, x_test, y_test, int(max(y_train.max(), y_test.max(), 0)) + 1, owners)
+        if column in splits[test].column_names:
+            of_test = np.array([str(owner) for owner in splits[test][column]])
+    classes = int(max(y_train.max(), y_test.max(), 0)) + 1
+    return Dataset(name, x_train, y_train, x_test, y_test, classes, client_ids=owners, test_client_ids=of_test)
 
 
 def _arrays(name: str, table: Table, said: Mapping[str, str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -108,7 +112,9 @@ def _column(name: str, table: Table, known: Sequence[str]) -> str:
 
 
 def _pixels(image: Any) -> NDArray[Any]:
-    """Returns the pixels of an image object, an array or nested lists."""
+    """Returns the pixels of an image object, an encoded one, an array or nested lists."""
+    if isinstance(image, Mapping) and image.get("bytes"):  # of files that do not say what their columns are
+        image = import_module("PIL.Image").open(BytesIO(image["bytes"]))
     if hasattr(image, "convert") and image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode in ("1", "I;16", "LA") else "RGB")
     pixels = np.asarray(image)

@@ -17,13 +17,16 @@ from ..said import found
 
 OWNERS = ("client_ids", "client_train")
 """Names of the array that says whose each training example is."""
+TEST_OWNERS = "client_test"
+"""Name of the array that says whose each test example is."""
 
 
 class Npz(DatasetSource):
     """From the arrays x_train, y_train, x_test and y_test of a file written by `np.savez`.
 
     Inputs and labels are as `Dataset` describes them, or labels of shape (n, 1). The labels must be exactly 0..k-1. An
-    array client_ids or client_train, if there is one, says whose each training example is.
+    array client_ids or client_train, if there is one, says whose each training example is, and client_test the same of
+    test examples.
     A relative FILE is looked for in the current folder, then in --data-dir and $FEDCOMPRESS_DATA_DIR.
     """
 
@@ -32,10 +35,13 @@ class Npz(DatasetSource):
     def load(self, roots: DataRoots) -> Dataset:
         """Returns the data set; see `DatasetSource.load`."""
         path = self._path(roots)
-        x_train, y_train, x_test, y_test, *owners = read_npz(path, NPZ_ARRAYS, OWNERS)
+        x_train, y_train, x_test, y_test, *owners, of_test = read_npz(path, NPZ_ARRAYS, (*OWNERS, TEST_OWNERS))
         name = f"npz:{self.argument}"
         y_train, y_test = _as_labels(y_train), _as_labels(y_test)
-        return Dataset(name, x_train, y_train, x_test, y_test, _classes(name, y_train, y_test), _owners(name, owners))
+        classes, of_train = _classes(name, y_train, y_test), _owners(name, owners)
+        if of_test is not None and of_train is None:
+            raise InputError(f"Data set {name!r} has the array {TEST_OWNERS}, but not {' or '.join(OWNERS)}.")
+        return Dataset(name, x_train, y_train, x_test, y_test, classes, client_ids=of_train, test_client_ids=of_test)
 
     def fingerprint(self, roots: DataRoots) -> Hashable:
         """Returns the file's path, time and size."""

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from ...errors import InputError
 from ...parameters import Params
+from ..dataset import Dataset
 from ..partition import Partition, Pool
 from ..splits import Indices
 
@@ -53,6 +54,14 @@ class Natural(Partition):
         bounds = np.cumsum(np.bincount(of_example + 1, minlength=clients + 1))
         return np.split(order[bounds[0] :], bounds[1:-1] - bounds[0])
 
+    def own_tests(
+        self, dataset: Dataset, held: Sequence[Indices], rng: np.random.Generator
+    ) -> Sequence[Indices] | None:
+        """The test examples of the people whose training examples a client has."""
+        if dataset.client_ids is None or dataset.test_client_ids is None:
+            return None
+        return [np.flatnonzero(np.isin(dataset.test_client_ids, dataset.client_ids[part])) for part in held]
+
     def notes(self, pool: Pool) -> Iterable[str]:
         sizes = np.bincount(_owners(pool))
         people, least = int((sizes > 0).sum()), self.settings.least(len(pool))
@@ -62,6 +71,11 @@ class Natural(Partition):
         if people - small > self.settings.clients:
             clients = self.settings.clients
             yield f"data.partition: {clients:,} clients are drawn from {people:,} people; others are left out."
+        if pool.dataset.test_client_ids is None:
+            yield (
+                "data.partition: the data set does not say whose each test example is: clients are tested on their "
+                "label mix, not on their own people's examples."
+            )
 
 
 def _owners(pool: Pool) -> Indices:

@@ -1,4 +1,4 @@
-// Unpacks plotly.js after the page is readable, and draws each plot when it comes near the screen.
+// Unpacks plotly.js after the page is readable, and draws the plots: those near the screen first, then the others.
 (() => {
   "use strict";
   const figures = JSON.parse(document.getElementById("figures").textContent);
@@ -88,19 +88,33 @@
   };
   const ready = () => (library ??= unpack());
 
-  // One plot after the other: each is seen before the next is drawn.
-  let queue = Promise.resolve();
-  const enqueue = (plot) => {
-    queue = queue.then(ready).then(() => draw(plot)).catch(console.error).then(() => new Promise((next) => setTimeout(next)));
+  // The page counts as loaded once all plots are drawn, so that what captures or prints it waits for them: a frame
+  // whose document is open is still loading.
+  const frame = document.createElement("iframe");
+  frame.hidden = true;
+  document.body.append(frame);
+  frame.contentDocument.open();
+  const loaded = () => {
+    frame.contentDocument?.close();
+    frame.remove();
   };
-  const watcher = new IntersectionObserver((entries) => {
-    for (const entry of entries.filter((item) => item.isIntersecting)) {
-      watcher.unobserve(entry.target);
-      enqueue(entry.target);
+  // One plot after the other: each is seen before the next is drawn, and scrolling goes before those far away.
+  const pause = (far) => new Promise((next) => (far && window.requestIdleCallback ? requestIdleCallback(next, { timeout: 200 }) : setTimeout(next)));
+  const drawAll = async () => {
+    const left = new Set(plots);
+    const distance = (plot) => {
+      const box = plot.getBoundingClientRect();
+      return Math.max(box.top - innerHeight, -box.bottom, 0);
+    };
+    await ready();
+    while (left.size) {
+      const next = [...left].reduce((a, b) => (distance(b) < distance(a) ? b : a));
+      left.delete(next);
+      await pause(distance(next) > 200);
+      if (!drawn.has(next)) await draw(next);
     }
-  }, { rootMargin: "200px" });
-  requestAnimationFrame(() => plots.forEach((plot) => watcher.observe(plot)));
-  (window.requestIdleCallback ?? setTimeout)(ready);
+  };
+  requestAnimationFrame(() => drawAll().catch(console.error).finally(loaded));
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   // Print shows everything: all plots, and what is folded.

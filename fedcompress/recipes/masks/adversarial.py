@@ -3,8 +3,10 @@
 The generator is that of `fedcompress.masks.proposer`, here with gradients: a draw is a hard mask going forward and
 sigmoid((logit + noise) / temperature) going back (straight-through). The discriminator is a set encoder on features and
 mask with two outputs: whether a mask is one of the archive's good ones, and what part of the dense network's accuracy
-it comes to when it is retrained, whose gradient trains the generator as well. Two draws of a network are to differ by
-the more the more their noise does: the mode-seeking term of Mao et al. 2019, eq. 3.
+it comes to when it is retrained, whose gradient trains the generator as well. The generator also learns good masks by
+their likelihood: of two draws of noise the nearer one, as in implicit maximum likelihood (Li & Malik 2018), so that
+noise covers what there is. Two draws of a network are to differ by the more the more their noise does: the mode-seeking
+term of Mao et al. 2019, eq. 3.
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ from numpy.typing import NDArray
 from fedcompress import keras
 from fedcompress.errors import InputError
 from fedcompress.masks.features import FEATURES, POSITION
-from fedcompress.masks.proposer import HIDDEN, NOISE, Proposer, shapes
+from fedcompress.masks.head import head_shapes
+from fedcompress.masks.proposer import Proposer, shapes
+from fedcompress.recipes.masks.graphs import discriminate, generate, noise
 from fedcompress.recipes.masks.settings import Learning
 from fedcompress.recipes.masks.trials import Network
 from fedcompress.training.loop import make_optimizer
 
 PARTS = 20
 """Of a training: after each, the held-out networks are looked at."""
-TEMPERATURE = 0.5
-BISECTIONS = 30
-_FAR = 1e4
-"""Larger than any logit."""
+AVERAGED = 0.4
+"""Part of the training over which weights are averaged."""
 
 Array = NDArray[Any]
 
@@ -104,12 +106,16 @@ def learn(
     if not table.good.any() or table.good.all():
         raise InputError("the archive has no masks to tell apart: expected several for each network and sparsity.")
     gan = _Gan(table, settings, rng)
-    curve = []
+    curve, found = [], []
     for part in np.array_split(np.arange(settings.steps), min(PARTS, settings.steps)):
         losses = gan.train(len(part), rng)
         correlation, foretold = gan.judged(unseen, rng)
         curve.append(Point(int(part[-1]) + 1, *losses, correlation, foretold))
         progress(curve[-1])
+        found.append(gan.weights)
+    # Averaged over the last part of the way, as both networks go around what they aim at (Izmailov et al. 2018).
+    last = found[-max(round(AVERAGED * len(found)), 1) :]
+    generator, head = ({n: np.mean([w[part][n] for w in last], axis=0) for n in last[0][part]} for part in (0, 1))
     about = {
         "learned": [list(network.source) for network in learned],
         "held_out": [list(network.source) for network in held],
@@ -117,7 +123,7 @@ def learn(
         "settings": settings.model_dump(mode="json"),
         "correlation": curve[-1].correlation if np.isfinite(curve[-1].correlation) else None,
     }
-    return Proposer(gan.generator, mean, deviation, about), curve
+    return Proposer(generator, head, mean, deviation, about), curve
 
 
 def _normalisation(networks: Sequence[Network], settings: Learning) -> tuple[Array, Array]:
@@ -168,7 +174,7 @@ class _Gan:
         self._table, self._settings = table, settings
         with keras.LOCK:
             self._g = {name: tf.Variable(_drawn(shape, rng)) for name, shape in shapes().items()}
-            self._d = {name: tf.Variable(_drawn(shape, rng)) for name, shape in _discriminator_shapes().items()}
+            self._d = {name: tf.Variable(_drawn(shape, rng)) for name, shape in head_shapes().items()}
             self._variables = list(self._g.values()), list(self._d.values())
             self._optimizers = [
                 make_optimizer("adam", variables, learning_rate=settings.learning_rate, beta_1=0.5)
@@ -183,9 +189,10 @@ class _Gan:
             ).get_concrete_function()
 
     @property
-    def generator(self) -> Mapping[str, Array]:
-        """Its weights, by name."""
-        return {name: variable.numpy() for name, variable in self._g.items()}
+    def weights(self) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+        """Those of the generator and of the discriminator with its head, by name."""
+        generator, head = ({n: variable.numpy() for n, variable in part.items()} for part in (self._g, self._d))
+        return generator, head
 
     def train(self, steps: int, rng: np.random.Generator) -> tuple[float, float, float]:
         """Goes on for so many steps, and returns the mean losses of discriminator, accuracy head and generator.
@@ -207,10 +214,10 @@ class _Gan:
         tf = keras.tf
         features, member = (tf.constant(a[table.network]) for a in (table.features, table.member))
         sparsity, kept = tf.constant(table.sparsity), tf.constant(table.kept)
-        foretold = tf.sigmoid(self._discriminate(features, member, sparsity, tf.constant(table.mask))[1]).numpy()
-        z, chance = _noise(rng.integers(0, 2**31, 2).astype(np.int32), tf.shape(member))
-        mask, _ = self._generate(features, member, sparsity, kept, z, chance)
-        drawn = tf.sigmoid(self._discriminate(features, member, sparsity, mask)[1]).numpy()
+        foretold = tf.sigmoid(discriminate(self._d, features, member, sparsity, tf.constant(table.mask))[1]).numpy()
+        z, chance = noise(rng.integers(0, 2**31, 2).astype(np.int32), tf.shape(member))
+        mask, _ = generate(self._g, features, member, sparsity, kept, z, chance)
+        drawn = tf.sigmoid(discriminate(self._d, features, member, sparsity, mask)[1]).numpy()
         varied = min(np.std(foretold), np.std(table.part)) > 0
         return float(np.corrcoef(foretold, table.part)[0, 1]) if varied else float("nan"), float(drawn.mean())
 
@@ -232,26 +239,31 @@ class _Gan:
         tf, settings = keras.tf, self._settings
         features, member, masks, network, sparsity, kept, _ = self._data
 
-        def of(rows: Any) -> tuple[Any, Any, Any]:
-            return tf.gather(features, tf.gather(network, rows)), tf.gather(member, tf.gather(network, rows)), rows
+        def of(rows: Any, offset: int) -> tuple[Any, Any, Any]:
+            found = tf.gather(features, tf.gather(network, rows))
+            found += settings.blur * tf.random.stateless_normal(tf.shape(found), seed + offset)
+            return found, tf.gather(member, tf.gather(network, rows)), rows
 
-        x, layers, _ = of(real)
+        x, layers, _ = of(real, 3)
         asked, number = tf.gather(sparsity, real), tf.gather(kept, real)
-        z, chance = _noise(seed, tf.shape(layers))
-        other_z, other_chance = _noise(seed + 7919, tf.shape(layers))
+        z, chance = noise(seed, tf.shape(layers))
+        other_z, other_chance = noise(seed + 7919, tf.shape(layers))
         with tf.GradientTape(watch_accessed_variables=False) as outer:
             outer.watch(self._variables[0])
-            mask, keep = self._generate(x, layers, asked, number, z, chance)
-            _, other_keep = self._generate(x, layers, asked, number, other_z, other_chance)
+            mask, logits = generate(self._g, x, layers, asked, number, z, chance)
+            _, other = generate(self._g, x, layers, asked, number, other_z, other_chance)
             with outer.stop_recording():
                 verdict, head = self._update_discriminator(
-                    (x, layers, asked, tf.gather(masks, real)), tf.stop_gradient(mask), of(every)
+                    (x, layers, asked, tf.gather(masks, real)), tf.stop_gradient(mask), of(every, 4)
                 )
-            good, part_of = self._discriminate(x, layers, asked, mask)
-            distance = tf.reduce_sum(tf.abs(keep - other_keep), axis=1) / number
+            good, part_of = discriminate(self._d, x, layers, asked, mask)
+            distance = tf.reduce_sum(tf.abs(tf.sigmoid(logits) - tf.sigmoid(other)), axis=1) / number
+            # Of two draws' noise the one that is nearer to a good mask learns to give it, so that others stay free.
+            surprise = [_surprise(tf.gather(masks, real), found) / number for found in (logits, other)]
             apart = tf.reduce_mean(tf.abs(z - other_z), axis=[1, 2])
             loss = settings.adversarial * tf.reduce_mean(tf.nn.softplus(-good))
             loss += settings.accuracy * tf.reduce_mean(tf.nn.softplus(-part_of))
+            loss += settings.likelihood * tf.reduce_mean(tf.minimum(*surprise))
             loss += settings.diversity * tf.reduce_mean(apart / (distance + 0.1))
         gradients = outer.gradient(loss, self._variables[0])
         self._apply(0, gradients)
@@ -266,9 +278,9 @@ class _Gan:
         x_real, layers_real, asked, good = real
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._variables[1])
-            of_real, _ = self._discriminate(x_real, layers_real, asked, good)
-            of_fake, _ = self._discriminate(x_real, layers_real, asked, fake)
-            of_every, foretold = self._discriminate(x, layers, tf.gather(sparsity, rows), tf.gather(masks, rows))
+            of_real, _ = discriminate(self._d, x_real, layers_real, asked, good)
+            of_fake, _ = discriminate(self._d, x_real, layers_real, asked, fake)
+            of_every, foretold = discriminate(self._d, x, layers, tf.gather(sparsity, rows), tf.gather(masks, rows))
             # Masks of the archive that are not good are no less fake than draws.
             is_good = tf.gather(self._good, rows)
             verdict = tf.reduce_mean(tf.nn.softplus(-of_real)) + tf.reduce_mean(tf.nn.softplus(of_fake)) / 2
@@ -284,64 +296,6 @@ class _Gan:
         pairs = zip(gradients, self._variables[which], strict=True)
         self._optimizers[which].apply_gradients(pairs, experimental_aggregate_gradients=False)
 
-    def _generate(self, x: Any, member: Any, sparsity: Any, kept: Any, z: Any, chance: Any) -> tuple[Any, Any]:
-        """Returns draws and keep probabilities, (batch, channels) each.
-
-        Args:
-            x: Features, (batch, channels, features).
-            member: (batch, layers, channels).
-            sparsity: Asked for, (batch,).
-            kept: Channels to keep, (batch,).
-            z: Noise, (batch, layers, NOISE).
-            chance: Logistic noise, (batch, channels).
-        """
-        tf, w = keras.tf, self._g
-        there = tf.reduce_sum(member, axis=1)
-        seen = tf.concat([x, tf.broadcast_to(sparsity[:, None, None], [*tf.unstack(tf.shape(x)[:2]), 1])], axis=2)
-        own = tf.nn.relu(seen @ w["channel"] + w["channel bias"])
-        layers, real = _means(own, member)
-        network = tf.reduce_sum(layers * real, axis=1, keepdims=True) / tf.reduce_sum(real, axis=1, keepdims=True)
-        beside = layers @ w["layer"] + network @ w["network"] + z @ w["noise"] + w["second bias"]
-        own = tf.nn.relu(own @ w["own"] + _of_channels(beside, member))
-        logits = (own @ w["logit"] + _of_channels(_means(own, member)[0] @ w["logit of the layer"], member))[..., 0]
-        logits = _budgeted(tf.where(there > 0, logits, -_FAR), kept)
-        keep = tf.sigmoid(logits)
-        drawn = tf.where(there > 0, logits + chance, -_FAR)
-        hard = _hard(drawn, member, kept)
-        soft = tf.sigmoid(drawn / TEMPERATURE)
-        return soft + tf.stop_gradient(hard - soft), keep
-
-    def _discriminate(self, x: Any, member: Any, sparsity: Any, mask: Any) -> tuple[Any, Any]:
-        """Returns logits, (batch,) each: of being good, and of the part of the dense accuracy."""
-        tf, w = keras.tf, self._d
-        seen = tf.concat([x, tf.broadcast_to(sparsity[:, None, None], [*tf.unstack(tf.shape(x)[:2]), 1])], axis=2)
-        own = tf.nn.relu(seen @ w["channel"] + w["channel bias"])
-        kept = own * mask[..., None]
-        count = tf.linalg.matvec(member, mask)[..., None]
-        means, real = _means(own, member)
-        survivors = (member @ kept) / (count + 0.1)
-        size = tf.reduce_sum(member, axis=2, keepdims=True)
-        numbers = tf.concat([tf.math.log1p(count), count / (size + 1e-3), tf.exp(-count)], axis=2)
-        of_layer = tf.concat([means, survivors, means - survivors, numbers], axis=2)
-        layers = tf.nn.relu(of_layer @ w["layer"] + w["layer bias"])
-        mean = tf.reduce_sum(layers * real, axis=1) / tf.reduce_sum(real, axis=1)
-        most = tf.reduce_max(layers * real, axis=1)
-        whole = tf.nn.relu(tf.concat([mean, most], axis=1) @ w["network"] + w["network bias"])
-        return (whole @ w["good"])[:, 0], (whole @ w["part"])[:, 0]
-
-
-def _discriminator_shapes() -> dict[str, tuple[int, ...]]:
-    return {
-        "channel": (len(FEATURES) + 1, HIDDEN),
-        "channel bias": (HIDDEN,),
-        "layer": (3 * HIDDEN + 3, HIDDEN),
-        "layer bias": (HIDDEN,),
-        "network": (2 * HIDDEN, HIDDEN),
-        "network bias": (HIDDEN,),
-        "good": (HIDDEN, 1),
-        "part": (HIDDEN, 1),
-    }
-
 
 def _drawn(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
     """Returns initial weights: biases of zeros, kernels by He et al. 2015."""
@@ -350,57 +304,6 @@ def _drawn(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float
     return np.asarray(rng.standard_normal(shape) * np.sqrt(2.0 / shape[0]), np.float32)
 
 
-def _noise(seed: Any, shape: Any) -> tuple[Any, Any]:
-    """Returns noise of layers, half of it the same for all of them, and logistic noise of channels."""
-    tf = keras.tf
-    batch, layers, count = shape[0], shape[1], shape[2]
-    shared = tf.random.stateless_normal([batch, 1, NOISE // 2], seed)
-    own = tf.random.stateless_normal([batch, layers, NOISE // 2], seed + 1)
-    uniform = tf.random.stateless_uniform([batch, count], seed + 2, 1e-6, 1 - 1e-6)
-    z = tf.concat([tf.broadcast_to(shared, [batch, layers, NOISE // 2]), own], axis=2)
-    return z, tf.math.log(uniform) - tf.math.log1p(-uniform)
-
-
-def _means(values: Any, member: Any) -> tuple[Any, Any]:
-    """Returns means over each layer's channels, (batch, layers, n), and which layers there are, (batch, layers, 1)."""
-    tf = keras.tf
-    size = tf.reduce_sum(member, axis=2, keepdims=True)
-    return (member @ values) / tf.maximum(size, 1.0), tf.cast(size > 0, tf.float32)
-
-
-def _of_channels(layers: Any, member: Any) -> Any:
-    """Returns for each channel what its layer has, (batch, channels, n)."""
-    return keras.tf.matmul(member, layers, transpose_a=True)
-
-
-def _budgeted(logits: Any, kept: Any) -> Any:
-    """Returns logits shifted so that their probabilities sum up to what is kept, (batch,).
-
-    The shift is found without gradients; one step of Newton's method from there gives it the implicit function's.
-    """
-    tf = keras.tf
-    there = logits > -_FAR / 2
-    low = -40.0 - tf.reduce_max(logits, axis=1)
-    high = 40.0 - tf.reduce_min(tf.where(there, logits, _FAR), axis=1)
-    fixed = tf.stop_gradient(logits)
-    low, high = tf.stop_gradient(low), tf.stop_gradient(high)
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        few = tf.reduce_sum(tf.sigmoid(fixed + middle[:, None]), axis=1) < kept
-        low, high = tf.where(few, middle, low), tf.where(few, high, middle)
-    shift = (low + high) / 2
-    probabilities = tf.sigmoid(logits + shift[:, None])
-    slope = tf.stop_gradient(tf.reduce_sum(probabilities * (1 - probabilities), axis=1) + 1e-3)
-    shift -= (tf.reduce_sum(probabilities, axis=1) - tf.stop_gradient(tf.reduce_sum(probabilities, axis=1))) / slope
-    return logits + tf.where(there, shift[:, None], 0.0)
-
-
-def _hard(drawn: Any, member: Any, kept: Any) -> Any:
-    """Returns masks of the largest values, as many as are kept, with the best channel of each layer among them."""
-    tf = keras.tf
-    best = tf.reduce_max(tf.where(member > 0, drawn[:, None, :], -2 * _FAR), axis=2, keepdims=True)
-    first = tf.reduce_any((drawn[:, None, :] >= best) & (member > 0), axis=1)
-    ranked = drawn + tf.where(first, 2 * _FAR, 0.0)
-    descending = tf.sort(ranked, axis=1, direction="DESCENDING")
-    least = tf.gather(descending, tf.cast(kept, tf.int32)[:, None] - 1, batch_dims=1)
-    return tf.cast(ranked >= least, tf.float32)
+def _surprise(mask: Any, logits: Any) -> Any:
+    """Returns minus the logarithm of the probability of masks, (batch,)."""
+    return keras.tf.reduce_sum(keras.tf.nn.sigmoid_cross_entropy_with_logits(labels=mask, logits=logits), axis=1)

@@ -13,19 +13,21 @@ from numpy.typing import NDArray
 
 from fedcompress.data.loading import load_dataset
 from fedcompress.errors import InputError
-from fedcompress.masks import ranking
-from fedcompress.masks.features import Described, describe
-from fedcompress.masks.proposer import kept_of, largest
+from fedcompress.masks.features import Described, chain, describe
+from fedcompress.masks.proposer import kept_of
 from fedcompress.masks.proposing import restricted
 from fedcompress.models import channels
-from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins
-from fedcompress.recipes.bench import Bench, random_numbers
+from fedcompress.recipes.bench import Bench, Fitted, random_numbers
 from fedcompress.recipes.loading import named_model, split
-from fedcompress.recipes.masks.settings import Criterion, MaskRecipe, Source, Trying
+from fedcompress.recipes.masks.criteria import bred, masked_by, mixed
+from fedcompress.recipes.masks.settings import MaskRecipe, Source, Trying
 from fedcompress.recipes.masks.trials import Network, Trial, Trials
 from fedcompress.recipes.recipe import RecipeData
 from fedcompress.wire.content import Arrays
+
+PARENTS = 6
+"""Masks, the best so far, from which others are bred."""
 
 
 def bench_of(recipe: MaskRecipe, source: Source, data_dir: Path | None = None, plugins: Sequence[Path] = ()) -> Bench:
@@ -49,7 +51,7 @@ def check(recipe: MaskRecipe, data_dir: Path | None = None, plugins: Sequence[Pa
         if source.seed == recipe.seeds[0]:
             try:
                 spec = bench_of(recipe, source, data_dir, plugins).spec
-                widths = tuple(layer.channels for layer in spec.channels[:-1])
+                widths = tuple(layer.channels for layer in chain(spec)[:-1])
                 kept_of(widths, max(recipe.trying.sparsities), recipe.trying.floor)
             except InputError as error:
                 problems += [p if source.model in p else f"model {source.model!r}: {p}" for p in error.problems]
@@ -112,54 +114,42 @@ def tried(recipe: MaskRecipe, source: Source, data_dir: Path | None = None, plug
     bench = bench_of(recipe, source, data_dir, plugins)
     weights = bench.dense()
     described = describe(bench.spec, weights, bench.data.train.x, bench.data.train.y)
-    trials, seen = [], set()
-    for sparsity in recipe.trying.sparsities:
-        for criterion in recipe.trying.criteria:
-            for draw in range(recipe.trying.draws):
-                rng = bench.rng(f"mask {criterion} {sparsity:g}", draw)
-                strength = draw / max(recipe.trying.draws - 1, 1)
-                mask = masked_by(criterion, bench.spec, weights, described, sparsity, recipe.trying, rng, strength)
-                if (key := (sparsity, mask.tobytes())) not in seen:
-                    seen.add(key)
-                    trials.append(retrained(bench, weights, described, mask, criterion, sparsity, recipe.trying))
+    trials = [
+        trial
+        for sparsity in recipe.trying.sparsities
+        for trial in tried_at(sparsity, bench, weights, described, recipe.trying)
+    ]
     layers = tuple(layer.name for layer in bench.spec.channels[:-1])
     chance = 1.0 / bench.spec.classes
     return Network(source, layers, described, bench.validate(weights), chance, tuple(trials))
 
 
-def masked_by(
-    criterion: Criterion,
-    spec: ModelSpec,
-    weights: Arrays,
-    described: Described,
-    sparsity: float,
-    trying: Trying,
-    rng: np.random.Generator,
-    strength: float = 1.0,
-) -> NDArray[np.bool_]:
-    """Returns the mask (channels,) of a criterion, whose scores are randomised a little: by channel and by layer.
+def tried_at(sparsity: float, bench: Bench, weights: Arrays, described: Described, trying: Trying) -> list[Trial]:
+    """Tries the masks of one sparsity: of each criterion, then mixed ones, then those that are bred from the best."""
+    kept = kept_of(described.widths, sparsity, trying.floor)
+    found: dict[bytes, Trial] = {}
 
-    Args:
-        criterion: What ranks channels.
-        spec: The network.
-        weights: Its weights.
-        described: Its channels.
-        sparsity: Fraction of the channels that goes.
-        trying: How much scores are randomised, and the floor.
-        rng: Draws.
-        strength: Factor of the noise; with 0 the mask is the criterion's own.
-    """
-    score: ranking.Score = "l1" if criterion == "equal" else criterion
-    scores = ranking.scores(spec, weights, score, rng)
-    if criterion == "equal":  # by their rank inside the layer, so that each layer keeps the same part
-        scores = [(np.argsort(np.argsort(values)) + 0.5) / values.size for values in scores]
-    if criterion != "random":
-        scores = [
-            values
-            * np.exp(strength * (trying.jitter * rng.standard_normal(values.size) + trying.layer_jitter * rng.normal()))
-            for values in scores
-        ]
-    return largest(np.concatenate(scores), described, kept_of(described.widths, sparsity, trying.floor), trying.floor)
+    def attempt(criterion: str, mask: NDArray[np.bool_]) -> None:
+        if mask.tobytes() not in found:
+            found[mask.tobytes()] = retrained(bench, weights, described, mask, criterion, sparsity, trying)
+
+    own = {
+        criterion: masked_by(criterion, bench.spec, weights, described, sparsity, trying, bench.rng("own"), 0.0)
+        for criterion in ("lamp", "equal")
+    }
+    for criterion in trying.criteria:
+        for draw in range(trying.draws):
+            rng = bench.rng(f"mask {criterion} {sparsity:g}", draw)
+            strength = draw / max(trying.draws - 1, 1)
+            attempt(criterion, masked_by(criterion, bench.spec, weights, described, sparsity, trying, rng, strength))
+    for draw in range(trying.mixed):
+        rng = bench.rng(f"mask mixed {sparsity:g}", draw)
+        attempt("mixed", mixed(described, list(own.values()), kept, trying.floor, rng))
+    for draw in range(trying.bred):
+        best = sorted(found.values(), key=lambda trial: -trial.accuracy)[:PARENTS]
+        rng = bench.rng(f"mask bred {sparsity:g}", draw)
+        attempt("bred", bred([trial.mask for trial in best], described, kept, trying.floor, rng))
+    return list(found.values())
 
 
 def retrained(
@@ -172,10 +162,20 @@ def retrained(
     trying: Trying,
 ) -> Trial:
     """Retrains a network under a mask; the examples come in the same order for each."""
-    kept = described.kept(mask)
-    masks, start = channels.masks_of(bench.spec, kept), restricted(bench.spec, weights, kept)
-    before = bench.validate(start)
-    fitted = bench.train(
-        start, masks=masks, phase="retraining", epochs=trying.epochs, learning_rate=trying.learning_rate
-    )
+    before = bench.validate(restricted(bench.spec, weights, described.kept(mask)))
+    fitted = fitted_under(mask, bench, weights, described, trying)
     return Trial(criterion, sparsity, mask, before, fitted.validation)
+
+
+def fitted_under(
+    mask: NDArray[np.bool_], bench: Bench, weights: Arrays, described: Described, trying: Trying
+) -> Fitted:
+    """Returns what the retraining of a network under a mask comes to."""
+    kept = described.kept(mask)
+    return bench.train(
+        restricted(bench.spec, weights, kept),
+        masks=channels.masks_of(bench.spec, kept),
+        phase="retraining",
+        epochs=trying.epochs,
+        learning_rate=trying.learning_rate,
+    )

@@ -15,6 +15,7 @@ from fedcompress.scenario.sections import Fraction, Name, Positive, Section
 
 Criterion = Literal["l1", "equal", "lamp", "random"]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+Some = Annotated[int, Field(ge=0)]
 
 
 class Source(NamedTuple):
@@ -45,6 +46,12 @@ class Trying(Section):
     draws: Positive = Field(
         5, description="masks of each criterion and sparsity: its own, and others that are randomised more and more"
     )
+    mixed: Some = Field(
+        20, description="masks of each sparsity by features of channels in random proportions, with random layer widths"
+    )
+    bred: Some = Field(
+        20, description="masks of each sparsity that are bred from those that retrained best so far on the same network"
+    )
     jitter: float = Field(0.3, ge=0.0, description="largest standard deviation of noise on the logarithm of scores")
     layer_jitter: float = Field(0.5, ge=0.0, description="the same, one draw for all channels of a layer")
     floor: Positive = Field(1, description="channels that each layer keeps in any case")
@@ -61,7 +68,11 @@ class Learning(Section):
     good: Share = Field(0.25, description="the best part of each network's masks at a sparsity: those that are real")
     adversarial: float = Field(0.3, ge=0.0, description="weight of the discriminator's verdict on draws")
     accuracy: float = Field(3.0, ge=0.0, description="weight of the accuracy that the head foretells of draws")
+    likelihood: float = Field(1.0, ge=0.0, description="weight of how unlikely the archive's good masks are as draws")
     diversity: float = Field(0.02, ge=0.0, description="weight of the mode-seeking term between two draws")
+    blur: float = Field(
+        0.1, ge=0.0, description="noise on normalised features while it learns, against learning networks by heart"
+    )
     held_out: Share = Field(0.15, description="part of the networks that is not learned from")
     features: Literal["all", "position"] = Field(
         "all", description="position: only where a channel is, not what it is like"

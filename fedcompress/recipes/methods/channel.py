@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from fedcompress.compression.archive import Archive, entry
 from fedcompress.errors import InputError
 from fedcompress.masks import ranking
-from fedcompress.masks.features import describe
+from fedcompress.masks.features import chain, describe
 from fedcompress.masks.proposer import Proposer
 from fedcompress.masks.proposing import best_draw, located, problem_of_proposer
 from fedcompress.models import channels
@@ -85,6 +85,7 @@ class PruneChannels(Method):
         try:
             if self.params.score == "gan":
                 _ = self._proposer  # whose file has to be there
+                chain(bench.spec)
             ranking.check_sparsity(bench.spec, self.params.rungs[-1], self.params.floor, self.params.count)
             if archive := self._archive():
                 for rung in self.params.rungs if self.params.reuse else ():

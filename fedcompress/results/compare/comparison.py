@@ -12,6 +12,7 @@ from fedcompress.errors import FedcompressError, InputError, suggestion
 from fedcompress.results.compare.caveats import caveats
 from fedcompress.results.compare.condition import Condition, Name
 from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, Figure, figures_of, judged_by, target_figures
+from fedcompress.results.compare.made_with import made_with
 from fedcompress.results.compare.statistics import ANY, BETWEEN_SHARES, Difference, Interval, holm
 from fedcompress.results.runs import FoundRuns, RunResult
 from fedcompress.units import counted
@@ -123,6 +124,8 @@ class Comparison:
         block: What its runs have in common beside others, as in "data.partition = iid"; empty if there are no blocks.
         chosen: Names of the figures that were asked for; empty for those that are shown anyway.
         judged: Name of the figure that all variants are judged by, as their scenarios say.
+        made_with: Versions and commands of the runs.
+        command: That made the comparison; empty where none did.
     """
 
     rows: tuple[Row, ...]
@@ -134,6 +137,8 @@ class Comparison:
     block: str = ""
     chosen: tuple[str, ...] = ()
     judged: str = DEPLOYED
+    made_with: str = ""
+    command: str = ""
 
     def figure(self, name: str) -> Figure:
         """Returns a figure by its name."""
@@ -150,6 +155,11 @@ class Comparison:
         """What variants are judged by; the global model if no run has measured that."""
         tested = any(row.cells[self.judged].values for row in self.rows)
         return self.figure(self.judged if tested else GLOBAL)
+
+    @property
+    def origin(self) -> str:
+        """What stands under its tables: versions and commands."""
+        return f"Made with {self.made_with}" + (f"; table by: {self.command}" if self.command else "")
 
     @property
     def baseline_row(self) -> Row:
@@ -227,7 +237,8 @@ def compare(found: FoundRuns, *, baseline: str | None = None, target: float | No
     )
     judged, differing = judged_by(found.runs)
     warnings = (*differing, *caveats(found.runs))
-    return Comparison(rows, figures, name, target, warnings, found.missing, judged=judged)
+    made = made_with(found.runs)
+    return Comparison(rows, figures, name, target, warnings, found.missing, judged=judged, made_with=made)
 
 
 def _values(figure: Figure, runs: Sequence[RunResult]) -> dict[int, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ CLASSES = {
 FORMATS = (".csv", ".md", ".html", ".json")
 """Those that a directory gets."""
 SINGLE = (*FORMATS, ".tex")
+_P_PLACE = 4
+"""Column of the corrected p-value, behind the verdict."""
 
 
 _WRITTEN: dict[str, Callable[[float], str]] = {
@@ -99,8 +102,20 @@ def accuracy_table(comparison: Comparison) -> TextTable:
     if _cut(comparison, [name]):
         captions.append("Intervals end at 0 and 1.")
     short = "own data" if judged is None else judged.short
-    columns = ("variant", short, "difference", "verdict", "95 % interval", "std", "seeds")
-    return TextTable(_capital(comparison.headline.title), columns, tuple(rows), " ".join(captions))
+    corrected = comparison.corrected(name)
+    columns = ["variant", short, "difference", "verdict", "95 % interval", "std", "seeds"]
+    if len(corrected) > 1:
+        captions.append("p (Holm): of a t-test, after that correction.")
+        columns = [*columns[:_P_PLACE], "p (Holm)", "95 % interval", "seeds"]  # a column more would not fit 80
+        rows = [
+            (*cells[:_P_PLACE], _p(corrected.get(row.variant)), cells[_P_PLACE], cells[-1])
+            for row, cells in zip(comparison.rows, rows, strict=True)
+        ]
+    return TextTable(_capital(comparison.headline.title), tuple(columns), tuple(rows), " ".join(captions))
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _seen(comparison: Comparison, figure: Figure) -> Iterator[str]:
@@ -138,8 +153,8 @@ def figure_table(comparison: Comparison, name: str) -> TextTable:
                 _figure(cell),
                 difference.interval.text(signed, written) if difference else "-",
                 cell.verdict,
-                "-" if p is None else f"{p:.3f}",
-                "-" if row.variant not in corrected else f"{corrected[row.variant]:.3f}",
+                _p(p),
+                _p(corrected.get(row.variant)),
                 str(len(row.seeds)),
             )
         )
@@ -300,6 +315,9 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     return {
         "baseline": comparison.baseline,
         "target": comparison.target,
+        "judged": comparison.headline.name,
+        "made_with": comparison.made_with,
+        "command": comparison.command,
         "warnings": list(comparison.warnings),
         "missing": list(comparison.missing),
         "figures": records(comparison),
@@ -309,7 +327,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 def to_markdown(comparison: Comparison) -> str:
     """Returns the tables that a person reads as Markdown."""
     parts = [f"## {_markdown(comparison.block)}\n"] if comparison.block else []
-    parts += [markdown(table) for table in text_tables(comparison)]
+    parts += [f"{markdown(table)}\n{_markdown(comparison.origin)}\n" for table in text_tables(comparison)]
     warned = "".join(f"- {_markdown(text)}\n" for text in notes(comparison))
     return "\n".join([*parts, warned] if warned else parts)
 
@@ -323,23 +341,24 @@ def markdown(table: TextTable) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    """Returns the tables as LaTeX for the package booktabs, each with its caption, versions in a comment in front."""
+    """Returns the tables as LaTeX for the package booktabs, each with its caption, and versions in a comment below."""
     lines = ["% by fedcompress compare; needs \\usepackage{booktabs}"]
     lines += [f"% {text}" for text in notes(comparison)]
     for table in text_tables(comparison):
         title = f"{comparison.block}: {table.title}" if comparison.block else table.title
-        rows = [" & ".join(map(_latex, row)) + r" \\" for row in table.rows]
+        rows = [" & ".join(map(in_latex, row)) + r" \\" for row in table.rows]
         lines += [
             r"\begin{table}",
             r"  \centering",
-            rf"  \caption{{{_latex(f'{title}. {table.caption}')}}}",
+            rf"  \caption{{{in_latex(f'{title}. {table.caption}')}}}",
             rf"  \begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
             r"    \toprule",
-            "    " + " & ".join(map(_latex, table.columns)) + r" \\",
+            "    " + " & ".join(map(in_latex, table.columns)) + r" \\",
             r"    \midrule",
             *(f"    {row}" for row in rows),
             r"    \bottomrule",
             r"  \end{tabular}",
+            f"  % {' '.join(comparison.origin.split())}",
             r"\end{table}",
         ]
     return "\n".join(lines) + "\n"
@@ -359,7 +378,7 @@ _LATEX = {
 }
 
 
-def _latex(text: str) -> str:
+def in_latex(text: str) -> str:
     """Returns text in which no sign is markup; a minus before a digit is one in print, too."""
     escaped = "".join(_LATEX.get(sign, sign) for sign in " ".join(text.split()))
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)
@@ -377,7 +396,9 @@ def to_html(comparisons: Sequence[Comparison]) -> str:
     baselines = ", ".join(dict.fromkeys(comparison.baseline for comparison in comparisons))
     sections = []
     for number_, comparison in enumerate(comparisons):
-        blocks: list[Block] = [Warnings(comparison.warnings, comparison.missing), *text_tables(comparison)]
+        blocks: list[Block] = [Warnings(comparison.warnings, comparison.missing)]
+        for table in text_tables(comparison):
+            blocks.append(replace(table, caption=" ".join(filter(None, [table.caption, f"{comparison.origin}."]))))
         title = comparison.block or f"Compared with {comparison.baseline}"
         anchor = f"tables-{number_}" if number_ else "tables"
         heading = len(comparisons) > 1

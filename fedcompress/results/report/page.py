@@ -84,7 +84,7 @@ def _sections(shown: Shown, problems: list[str]) -> Iterator[Section]:
 
     def place(module: ModuleType) -> float:
         """Where a section stands: that of what the runs are judged by, before those of other accuracies."""
-        return first - 0.5 if getattr(module, "JUDGED_BY", None) == judged else float(module.PLACE)
+        return first - 0.5 if judged in getattr(module, "JUDGED_BY", ()) else float(module.PLACE)
 
     for module in sorted(modules, key=place):
         section = _section(module, shown, problems)

@@ -129,7 +129,7 @@ def _tiles(shown: Shown) -> list[tuple[str, str, str]]:
         ("up", size(up), over(up, [run.summary["dense_uplink_bytes"] for run in runs])),
         ("down", size(down), over(down, [run.summary["dense_downlink_bytes"] for run in runs])),
         ("a client's model", size(means["model_bytes"]), "deflated"),
-        ("time", duration(means["seconds"] or 0.0), _failures(runs)),
+        ("time", duration(means["seconds"] or 0.0), f"{_failures(runs)}{_graphs(runs)}"),
         *([("on its devices", duration(taken), "from a model, not measured")] if taken is not None else []),
     ]
 
@@ -162,6 +162,12 @@ def _tiles_of_many(shown: Shown) -> list[tuple[str, str, str]]:
 
 def _failures(runs: Sequence[RunResult]) -> str:
     return counted(sum(int(run.rounds["failures"].sum()) for run in runs), "failure")
+
+
+def _graphs(runs: Sequence[RunResult]) -> str:
+    """Says how long clients built graphs, in all runs; nothing of runs that did not measure it."""
+    seconds = sum(float(run.summary.get("graph_seconds", 0.0)) for run in runs)
+    return f"; building graphs {duration(seconds)}" if seconds >= 1 else ""
 
 
 def _warnings_of(runs: Sequence[RunResult]) -> list[str]:

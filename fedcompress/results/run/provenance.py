@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from fedcompress.experiment import Experiment
 from fedcompress.rows import Provenance
+from fedcompress.training.precision import half
 
 _PACKAGES = ("fedcompress", "flwr", "ray", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
 
@@ -21,14 +22,18 @@ def provenance(experiment: Experiment, options: Mapping[str, Any], command: Sequ
     """Returns versions, commit, machine, engine, command, digests of data and plug-ins, seed, start.
 
     `data_digest` is of the data as it was divided, so seeds differ in it; `dataset_digest` is of the data set alone.
+    Where precision is mixed, `precision` says what layers computed in.
     """
     made_with = provenance_of(experiment.data.digest, experiment.plugins.digest, options, command)
-    return {
+    found: Provenance = {
         **made_with,
         "dataset_digest": experiment.data.dataset.digest,
         "seed": experiment.scenario.seed,
         "scenario_digest": experiment.scenario.digest,
     }
+    if experiment.scenario.training.precision == "mixed":
+        found["precision"] = half()
+    return found
 
 
 def provenance_of(

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedcompress.devices import ModelledTotals
 from fedcompress.distillation.slimming import GENERATOR_MASK
@@ -25,6 +26,7 @@ from fedcompress.stopping import Stopped
 from fedcompress.wire.ledger import ENVELOPE, Totals, Transfer
 
 PRIVACY = "privacy.jsonl"
+CONFUSION = "confusion.json"
 _KEPT = ("sparsity_target", "sparsity", "parameters", "dense_bytes", "compressed_bytes")
 
 
@@ -148,6 +150,7 @@ class Recorder:
             "events": list(record.events),
             **({"epsilon": self.accounts.largest} if self._has_ledger else {}),
             **self._of_generator(record.transfers),
+            "graph_seconds": sum(row.get("graph_seconds") or 0.0 for row in record.clients),
         }
         return cast(RoundRow, {**row, **modelled.round(record.modelled_seconds), **record.notes})
 
@@ -190,7 +193,7 @@ class Recorder:
         }
 
     def _client_row(self, row: ClientRow) -> dict[str, Any]:
-        blank = dict.fromkeys(("examples", "train_loss", "accuracy", *_KEPT, "seconds"))
+        blank = dict.fromkeys(("examples", "train_loss", "accuracy", *_KEPT, "seconds", "graph_seconds"))
         return {**blank, **row}
 
     def federation(self, accuracies: Sequence[float] | None = None) -> None:
@@ -210,6 +213,11 @@ class Recorder:
         if accuracies is not None and self.scores.own:
             table["own"] = list(self.scores.own)
         self._directory.write_text("federation.json", json.dumps(finite(table)) + "\n")
+
+    def confusion(self, counts: Mapping[str, NDArray[np.int64]]) -> None:
+        """Writes `confusion.json`: group -> for each class, how many of its examples were taken for which class."""
+        table = {name: matrix.tolist() for name, matrix in counts.items()}
+        self._directory.write_text(CONFUSION, json.dumps(table) + "\n")
 
     def summary(
         self,
@@ -250,6 +258,7 @@ class Recorder:
             "bytes_by_content": {**totals.to_dict()["by_content"]},
             "groups": {name: self._group(name) for name in self._experiment.groups},
             "seconds": self.seconds,
+            "graph_seconds": sum(row.get("graph_seconds", 0.0) for row in self.rounds),
             "model_digest": digest,
             "warnings": list(self._experiment.warnings),
         }

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from fedcompress import keras
 from fedcompress.errors import InputError
 from fedcompress.masks.features import FEATURES, Described
 from fedcompress.masks.proposer import NOISE
 from fedcompress.recipes.masks.adversarial import _Gan, _normalisation, _table, learn
+from fedcompress.recipes.masks.graphs import discriminate, generate
 from fedcompress.recipes.masks.settings import Learning, Source
 from fedcompress.recipes.masks.trials import Network, Trial
 
@@ -45,16 +47,21 @@ def test_the_graphs_generator_is_the_proposers() -> None:
     table = _table(NETWORKS, SETTINGS, mean, deviation)
     gan = _Gan(table, SETTINGS, np.random.default_rng(0))
     proposer, _ = learn(NETWORKS, Learning(steps=1, batch=2), np.random.default_rng(0))
-    made = type(proposer)(gan.generator, mean, deviation, {})
+    made = type(proposer)(*gan.weights, mean, deviation, {})
     z = np.random.default_rng(1).standard_normal((6, 2, NOISE)).astype(np.float32)
     kept = np.array([8, 8, 8, 8, 8, 6], np.float32)
-    mask, keep = gan._generate(
-        table.features, table.member, np.full(6, 0.5, np.float32), kept, z, np.zeros((6, 16), np.float32)
+    mask, logits = generate(
+        gan._g, table.features, table.member, np.full(6, 0.5, np.float32), kept, z, np.zeros((6, 16), np.float32)
     )
     assert mask.numpy().round().sum(axis=1).tolist() == kept.tolist()
+    keep = keras.tf.sigmoid(logits)
+    half = np.full(6, 0.5, np.float32)
+    part = keras.tf.sigmoid(discriminate(gan._d, table.features, table.member, half, mask)[1]).numpy()
     for at, found in enumerate(NETWORKS):
         expected = made.probabilities(found.described, 0.5, z[at])
         assert keep.numpy()[at, : expected.size] == pytest.approx(expected, abs=1e-4)
+        of_mask = mask.numpy()[at : at + 1, : expected.size].round().astype(bool)
+        assert made.foretold(found.described, 0.5, of_mask) == pytest.approx(part[at : at + 1], abs=1e-4)
     assert keep.numpy()[5, 12:].tolist() == [0.0] * 4
 
 

@@ -15,7 +15,7 @@ from fedcompress.units import number, size
 if TYPE_CHECKING:
     import pandas as pd
 
-TITLE, PLACE, JUDGED_BY = "The global model", 22, "accuracy"
+TITLE, PLACE, JUDGED_BY = "The global model", 22, ("accuracy",)
 _DEVICES = {
     "deployed_accuracy": "deployed",
     "deployed_worst": "worst group",

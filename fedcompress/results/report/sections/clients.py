@@ -46,7 +46,9 @@ def clients(shown: Shown) -> Panel:
     layout["xaxis"]["range"] = [0, 100]
     shade = {"type": "rect", "xref": "x", "yref": "paper", "x0": 0, "x1": 10, "y0": 0, "y1": 1, "layer": "below"}
     layout["shapes"] = [{**shade, "line": {"width": 0}, "fillcolor": colour(1, 0.12)}]
-    note = "Each client's deployed model, on test examples with the label mix of its own data. Shaded: the worst tenth."
+    note = (
+        "Each client's deployed model, on test examples that are distributed as its own data. Shaded: the worst tenth."
+    )
     return Panel("Each client on its own distribution", note, plotted(data, layout), table)
 
 

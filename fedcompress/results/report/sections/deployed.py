@@ -15,7 +15,7 @@ from fedcompress.units import number
 if TYPE_CHECKING:
     import pandas as pd
 
-TITLE, PLACE, JUDGED_BY = "What devices run", 20, "deployed_accuracy"
+TITLE, PLACE, JUDGED_BY = "What devices run", 20, ("deployed_accuracy",)
 TEXT = "Deployed models on the test set, by which nothing is chosen, in the rounds in which they were tested."
 DEPLOYED, GLOBAL = "deployed_accuracy", "global model"
 MOST_GROUPS = 8

@@ -10,7 +10,7 @@ from fedcompress.results.compare.figures import OWN, PERSONAL
 from fedcompress.results.report.shown import Shown, over_seeds
 from fedcompress.units import number
 
-TITLE, PLACE = "Clients on their own distributions", 18
+TITLE, PLACE, JUDGED_BY = "Clients on their own distributions", 24, (OWN, PERSONAL)
 TEXT = "Means over clients, each on test examples of its own distribution, by which nothing is chosen."
 PLOTS = {
     OWN: ("The clients' own models over rounds", "Of the model that each client keeps.", "own models"),

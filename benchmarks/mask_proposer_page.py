@@ -1,0 +1,117 @@
+"""docs/results/mask-proposer.md: what `benchmarks.mask_proposer` measured, written by command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from fedcompress.recipes.masks.trials import STUCK
+from fedcompress.results.compare.statistics import SHARE, Difference, Interval
+
+Row = dict[str, Any]
+FIRST = 10
+"""Draws of a method among which the best is reported."""
+PROPOSED, LIKE = "GAN", ("L1", "L1, equal shares", "LAMP")
+"""The proposer, and what needs no search and no draws either."""
+TITLES = {
+    "initialisations": "New initialisations of an architecture that is in the archive",
+    "data": "The same architecture on a data set that is not in the archive",
+    "architecture": "An architecture that is not in the archive",
+}
+COLUMNS = (
+    "masks by",
+    "networks",
+    "mean of draws",
+    f"best of {FIRST}",
+    "best of all",
+    "stuck",
+    "distance",
+    "ms to a mask",
+)
+LEAD = """# Masks that a GAN proposes
+
+Test accuracy after two epochs of retraining, the same for every mask, on networks that no proposer has seen: LeNet-5 on
+digits or Fashion-MNIST (1,150 training images). ± is half of the 95 % interval over networks (Student's t). Each
+network has proposers of its own, trained anew on the archive of digits networks. "Mean of draws" is what a single mask
+comes to. Of several masks the one that is best on validation examples is reported, which takes as many retrainings as
+there are masks; `search` takes as many as the archive has of one network. "Stuck": part of the masks that come to at
+most a fifth of what the dense network has above chance. "Distance": mean number of channels in which two draws differ.
+Milliseconds are of the processor, without retraining; those of `search` are its retrainings.
+
+"""
+
+
+def page(rows: Sequence[Row]) -> str:
+    """Returns the page of the rows that there are."""
+    text = LEAD
+    for case in dict.fromkeys(row["case"] for row in rows):
+        text += f"## {TITLES[case]}\n\n"
+        of_case = [row for row in rows if row["case"] == case]
+        dense = {row["seed"]: row["dense"] for row in of_case}
+        text += f"Dense: {_interval(list(dense.values()))} on {len(dense)} networks.\n\n"
+        for sparsity in sorted({row["sparsity"] for row in of_case}, reverse=True):
+            found = [row for row in of_case if row["sparsity"] == sparsity]
+            text += f"### {sparsity:.0%} of the channels gone\n\n{_table(found)}\n{verdict(found)}\n\n"
+    return text.rstrip() + "\n"
+
+
+def _table(rows: Sequence[Row]) -> str:
+    lines = [COLUMNS, tuple("---" for _ in COLUMNS), *_lines(rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _lines(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
+    for method in dict.fromkeys(row["method"] for row in rows):
+        of = [row for row in rows if row["method"] == method]
+        several, more = len(of[0]["test"]) > 1, len(of[0]["test"]) > FIRST
+        yield (
+            method,
+            str(len(of)),
+            _interval([fmean(row["test"]) for row in of]),
+            _interval([best(row, FIRST) for row in of]) if several else "",
+            f"{_interval([best(row) for row in of])} of {len(of[0]['test'])}" if more else "",
+            f"{fmean(stuck(row) for row in of):.2f}",
+            f"{fmean(distance(row['masks']) for row in of):.1f}" if several else "",
+            f"{fmean(row['milliseconds'] for row in of):,.1f}",
+        )
+
+
+def _interval(values: Sequence[float]) -> str:
+    return Interval.of(values, SHARE).text(lambda value: f"{value:.3f}")
+
+
+def best(row: Row, first: int | None = None) -> float:
+    """Returns the test accuracy of the mask that is best on validation examples, of the first so many."""
+    return float(row["test"][int(np.argmax(row["validation"][:first]))])
+
+
+def stuck(row: Row) -> float:
+    """Returns the part of a row's masks that are stuck, see `fedcompress.recipes.masks.trials`."""
+    most = row["chance"] + STUCK * (row["dense"] - row["chance"])
+    return fmean(accuracy <= most for accuracy in row["test"])
+
+
+def distance(masks: Sequence[str]) -> float:
+    """Returns the mean Hamming distance between two masks, in channels."""
+    return fmean(sum(a != b for a, b in zip(one, other, strict=True)) for one, other in combinations(masks, 2))
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """Returns a sentence on the mean of the proposer's draws against the best score."""
+    means = {
+        method: {row["seed"]: fmean(row["test"]) for row in rows if row["method"] == method}
+        for method in (PROPOSED, *LIKE)
+    }
+    if not all(means.values()):
+        return "Not finished."
+    other = max(LIKE, key=lambda method: fmean(means[method].values()))
+    difference = Difference.of(means[PROPOSED], means[other])
+    words = {True: "more" if difference.interval.mean > 0 else "less", False: "within noise", None: "one network only"}
+    return (
+        f"A draw of the proposer less {other}, the best of the scores: {difference.interval.signed(digits=3)} "
+        f"({words[difference.resolved]})."
+    )
