@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 
 from benchmarks.mask_proposer_page import page
 from benchmarks.report import console, print_machine
+from fedcompress.masks.drawing import kept_of
 from fedcompress.masks.features import Described, describe
-from fedcompress.masks.proposer import TRIES, Proposer, kept_of, read_proposer
+from fedcompress.masks.proposer import TRIES, Proposer, read_proposer
 from fedcompress.recipes.bench import Bench
 from fedcompress.recipes.masks.adversarial import learn
 from fedcompress.recipes.masks.collecting import bench_of, fitted_under, tried_at

@@ -12,11 +12,13 @@ import pytest
 import tomli_w
 
 from fedcompress import keras
+from fedcompress.launch import resume_one, run_one
 from fedcompress.masks.features import FEATURES
 from fedcompress.masks.head import head_shapes
 from fedcompress.masks.proposer import Proposer, shapes
 from fedcompress.models import channels
 from fedcompress.recipes.masks.trials import Trials
+from fedcompress.results.run.recorder import Observer
 from fedcompress.training.trainer import evaluate
 from federating import experiment, run
 
@@ -151,8 +153,17 @@ def test_a_recipe_of_compress_takes_a_proposer(call: Call, tmp_path: Path) -> No
     assert "`fedcompress masks train quick`" in refused(call("compress", written(tmp_path / "without.toml", table)))
 
 
+class Breaks(Observer):
+    """Interrupts a run after the round in which its masks are chosen."""
+
+    def round_done(self, row: dict[str, Any]) -> None:
+        if row["round"] == 2:
+            raise KeyboardInterrupt
+
+
 def test_a_federation_takes_a_proposer(tmp_path: Path) -> None:
-    """A mask is chosen once, after the dense round, and kept; those of two groups are nested."""
+    """A mask is chosen once, after the dense round, and kept; those of two groups are nested. Workers and a resume
+    change nothing."""
     made_proposer(tmp_path / "made.npz")
     proposer = str(tmp_path / "made.npz")
     params = {"score": "gan", "proposer": proposer, "draws": 2, "begin_round": 1, "nested": True, "count": "channels"}
@@ -179,6 +190,11 @@ def test_a_federation_takes_a_proposer(tmp_path: Path) -> None:
     assert [compression.frozen(number) for number in (1, 2, 4)] == [False, True, True]
     summary, _, _ = run(made, tmp_path / "run")
     assert np.isfinite(summary["accuracy"])
+    two, _, _ = run(made, tmp_path / "two", workers=2)
+    with pytest.raises(KeyboardInterrupt):
+        run_one(made.scenario, tmp_path / "cut", observer=Breaks())
+    resumed = resume_one(tmp_path / "cut", report=False)
+    assert two["model_digest"] == resumed["model_digest"] == summary["model_digest"]
 
 
 def test_a_federation_without_what_a_proposer_needs(call: Call, tiny: dict[str, Any], tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ The generator of a GAN (`fedcompress.recipes.masks.adversarial` trains it) as pl
 milliseconds. A set encoder: each channel goes through the same small network, which sees the channel, the mean over its
 layer, and noise; so it fits any number of layers and channels. A budget layer shifts the logits until the expected
 number of channels kept is what was asked. A draw keeps those with the largest sums of logit and logistic noise, as many
-as asked, which are Bernoulli draws given their sum; each layer keeps its `floor` best ones in any case.
+as asked, which are Bernoulli draws given their sum; each layer keeps its `floor` best ones in any case. Of several such
+masks the accuracy head of the discriminator chooses one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from fedcompress.errors import InputError
 from fedcompress.files import open_to_read
+from fedcompress.masks.drawing import kept_of, largest
 from fedcompress.masks.features import FEATURES, Described
 from fedcompress.masks.head import HIDDEN, foretold, head_shapes
 
@@ -29,7 +31,9 @@ VERSION = 2
 NOISE = 8
 """Numbers of noise for each layer, the first half of which all layers share."""
 TRIES = 32
-"""Masks of which a draw is the one that the head foretells most of."""
+"""Masks of which a draw is the one that the accuracy head foretells most of."""
+TEMPERATURE = 0.5
+"""Of the logistic noise of a draw, which is 1 in training: likelier masks are better ones."""
 BISECTIONS = 50
 _LIMIT = 40.0
 """Of the shift that the budget layer looks for, beyond the largest logit."""
@@ -91,14 +95,14 @@ class Proposer:
             sparsity: Fraction of the channels that go.
             rng: Draws.
             floor: Channels that each layer keeps in any case.
-            tries: Masks of which it is the one that the head foretells most of.
+            tries: Masks of the generator of which it is the one that the head foretells most of.
 
         Raises:
             InputError: The floor leaves no room for the sparsity.
         """
         kept = kept_of(described.widths, sparsity, floor)
         noise = np.array([noise_of(described, rng) for _ in range(tries)])
-        values = self.budgeted(described, sparsity, noise) + rng.logistic(size=(tries, sum(described.widths)))
+        values = self.budgeted(described, sparsity, noise) + chance_of(described, rng, tries)
         masks = np.array([largest(of_draw, described, kept, floor) for of_draw in values])
         best: NDArray[np.bool_] = masks[np.argmax(self.foretold(described, sparsity, masks))]
         return best
@@ -182,26 +186,9 @@ def noise_of(described: Described, rng: np.random.Generator) -> NDArray[np.float
     return noise
 
 
-def kept_of(widths: tuple[int, ...], sparsity: float, floor: int) -> int:
-    """Returns how many channels a mask keeps.
-
-    Raises:
-        InputError: The floor leaves no room for the sparsity.
-    """
-    total, least = sum(widths), sum(min(floor, width) for width in widths)
-    kept = max(round((1.0 - sparsity) * total), 1)
-    if kept < least:
-        most = np.floor((1 - least / total) * 1e4) / 1e4
-        raise InputError(
-            f"sparsity {sparsity:g} of {total} channels keeps {kept}, but floor = {floor} keeps {least} in "
-            f"{len(widths)} layers; the most is {most:.4f}. Lower sparsity or floor."
-        )
-    return kept
-
-
-def least_of(widths: tuple[int, ...], sparsity: float, floor: int) -> int:
-    """Returns how many channels a mask keeps, or as many as the floor keeps in any case."""
-    return max(round((1.0 - sparsity) * sum(widths)), sum(min(floor, width) for width in widths), 1)
+def chance_of(described: Described, rng: np.random.Generator, draws: int) -> NDArray[np.float64]:
+    """Returns what is added to the logits of draws, (draws, channels)."""
+    return TEMPERATURE * rng.logistic(size=(draws, sum(described.widths)))
 
 
 def shift(logits: NDArray[np.float64], kept: int) -> NDArray[np.float64]:
@@ -213,18 +200,6 @@ def shift(logits: NDArray[np.float64], kept: int) -> NDArray[np.float64]:
         few = _sigmoid(logits + middle).sum(axis=-1, keepdims=True) < kept
         low, high = np.where(few, middle, low), np.where(few, high, middle)
     return np.asarray((low + high) / 2)
-
-
-def largest(values: NDArray[Any], described: Described, kept: int, floor: int) -> NDArray[np.bool_]:
-    """Returns the mask of so many channels with the largest values, among them the `floor` best of each layer."""
-    order = np.argsort(-values, kind="stable")
-    layer_of = described.layer_of
-    first = np.zeros(values.size, bool)
-    for layer in range(len(described.widths)):
-        first[order[layer_of[order] == layer][:floor]] = True
-    mask = first.copy()
-    mask[order[~first[order]][: kept - int(first.sum())]] = True
-    return mask
 
 
 def _means(values: Array, described: Described) -> Array:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from fedcompress.data.dataset import cache_folder
 from fedcompress.errors import InputError
 from fedcompress.masks import ranking
+from fedcompress.masks.drawing import largest, least_of
 from fedcompress.masks.features import Described
-from fedcompress.masks.proposer import TRIES, Proposer, largest, least_of, noise_of, read_proposer
+from fedcompress.masks.proposer import TRIES, Proposer, chance_of, noise_of, read_proposer
 from fedcompress.masks.ranking import Count
 from fedcompress.models import channels
 from fedcompress.models.architecture import ModelSpec
@@ -95,7 +96,7 @@ def proposed(
         tries: How many the head chooses from.
     """
     noise = np.array([noise_of(described, rng) for _ in range(tries)])
-    chance = rng.logistic(size=(tries, sum(described.widths)))
+    chance = chance_of(described, rng, tries)
 
     def values_at(of_channels: float, which: slice | int) -> NDArray[np.float64]:
         return proposer.budgeted(described, of_channels, noise[which]) + chance[which]

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from fedcompress.errors import InputError
+from fedcompress.masks.drawing import kept_of, largest
 from fedcompress.masks.features import FEATURES, Described
 from fedcompress.masks.head import HIDDEN, head_shapes
-from fedcompress.masks.proposer import NOISE, Proposer, kept_of, largest, noise_of, read_proposer, shapes, shift
+from fedcompress.masks.proposer import NOISE, Proposer, noise_of, read_proposer, shapes, shift
 
 RNG = np.random.default_rng(0)
 NETWORK = Described((4, 3, 12), RNG.standard_normal((19, len(FEATURES))).astype(np.float32))
@@ -45,12 +46,14 @@ def test_a_draw_is_the_try_of_which_the_head_foretells_most() -> None:
     head = {name: np.zeros(shape, np.float32) for name, shape in head_shapes().items()}
     head["layer"][-3, 0] = head["network"][HIDDEN, 0] = head["part"][0, 0] = 1.0
     made = Proposer(weights, head, np.zeros(len(FEATURES)), np.ones(len(FEATURES)), {})
-    widest = [
-        max(int(k.sum()) for k in NETWORK.kept(made.draw(NETWORK, 0.5, np.random.default_rng(1), tries=tries)))
-        for tries in (1, 200)
-    ]
-    assert widest[0] < 8
-    assert widest[1] == 8
+
+    def widest(tries: int) -> int:
+        mask = made.draw(NETWORK, 0.5, np.random.default_rng(1), tries=tries)
+        assert mask.sum() == 10
+        return max(int(k.sum()) for k in NETWORK.kept(mask))
+
+    assert widest(1) < 8
+    assert widest(200) == 8
 
 
 def test_the_order_of_a_layers_channels_says_nothing() -> None:

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from fedcompress.data.loading import load_dataset
 from fedcompress.errors import InputError
+from fedcompress.masks.drawing import bred, kept_of
 from fedcompress.masks.features import Described, chain, describe
-from fedcompress.masks.proposer import kept_of
 from fedcompress.masks.proposing import restricted
 from fedcompress.models import channels
 from fedcompress.plugins import Plugins
 from fedcompress.recipes.bench import Bench, Fitted, random_numbers
 from fedcompress.recipes.loading import named_model, split
-from fedcompress.recipes.masks.criteria import bred, masked_by, mixed
+from fedcompress.recipes.masks.criteria import masked_by, mixed
 from fedcompress.recipes.masks.settings import MaskRecipe, Source, Trying
 from fedcompress.recipes.masks.trials import Network, Trial, Trials
 from fedcompress.recipes.recipe import RecipeData

@@ -1,4 +1,4 @@
-"""What chooses the masks that are tried: criteria that are randomised, features in random proportions, breeding."""
+"""What chooses the masks that are tried, beside breeding: randomised criteria, features in random proportions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.masks import ranking
-from fedcompress.masks.features import FEATURES, POSITION, Described, rank
-from fedcompress.masks.proposer import kept_of, largest
+from fedcompress.masks.drawing import kept_of, largest
+from fedcompress.masks.features import POSITION, Described, rank
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.recipes.masks.settings import Criterion, Trying
 from fedcompress.wire.content import Arrays
@@ -21,9 +21,6 @@ SPREAD = 0.4
 """Standard deviation of the logarithm of a layer's share in a mixed mask."""
 CONCENTRATION = 1.5
 """Of the Dirichlet distribution that layer widths of a mixed mask come from where no criterion gives them."""
-RANK = FEATURES.index("rank of the filter")
-NEWCOMERS = 3
-"""Most channels that a bred mask may have which neither of its parents has."""
 
 
 def masked_by(
@@ -98,17 +95,3 @@ def apportioned(shares: NDArray[np.float64], widths: Sequence[int], kept: int, f
     for _ in range(kept - int(counts.sum())):
         counts[np.argmax(np.where(counts < size, wanted - counts, -np.inf))] += 1
     return counts
-
-
-def bred(parents: Sequence[Mask], described: Described, kept: int, floor: int, rng: np.random.Generator) -> Mask:
-    """Returns a mask of what two of the parents both keep, a part of what one keeps, and some that neither does.
-
-    Newcomers are channels with large weights rather than others: their chance grows with the rank in their layer.
-    """
-    one, other = (parents[int(i)] for i in rng.integers(len(parents), size=2))
-    values = one.astype(float) + other + 0.6 * rng.random(one.size)
-    chances = described.features[:, RANK].astype(np.float64) ** 3 * ~(one | other)
-    count = min(int(rng.integers(1, NEWCOMERS + 1)), int((chances > 0).sum()))
-    if count:
-        values[rng.choice(one.size, count, replace=False, p=chances / chances.sum())] = 3.0
-    return largest(values, described, kept, floor)

@@ -50,12 +50,12 @@ def why_stuck(networks: Sequence[Network]) -> str:
     if not counts[True] or not counts[False]:
         return "No mask stays stuck." if counts[False] else "Every mask stays stuck."
     total = len(counts[True]) + len(counts[False])
+    single = {is_stuck: fmean(count == 1 for count in found) for is_stuck, found in counts.items()}
     return (
         f"{len(counts[True])} of {total} masks stay stuck: retrained, they have at most a fifth of what the dense "
         f"network has above chance. Their narrowest layer keeps {fmean(counts[True]):.1f} channels in the mean, that "
-        f"of masks that recover {fmean(counts[False]):.1f}; a layer of a single channel have "
-        f"{fmean(c == 1 for c in counts[True]):.0%} of the stuck ones and {fmean(c == 1 for c in counts[False]):.0%} "
-        "of the others."
+        f"of masks that recover {fmean(counts[False]):.1f}. {single[True]:.0%} of the stuck ones have a layer of a "
+        f"single channel, and {single[False]:.0%} of the others."
     )
 
 

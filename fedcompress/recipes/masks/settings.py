@@ -71,7 +71,7 @@ class Learning(Section):
     likelihood: float = Field(1.0, ge=0.0, description="weight of how unlikely the archive's good masks are as draws")
     diversity: float = Field(0.02, ge=0.0, description="weight of the mode-seeking term between two draws")
     blur: float = Field(
-        0.1, ge=0.0, description="noise on normalised features while it learns, against learning networks by heart"
+        0.2, ge=0.0, description="standard deviation of noise on normalised features in training, against overfitting"
     )
     held_out: Share = Field(0.15, description="part of the networks that is not learned from")
     features: Literal["all", "position"] = Field(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedcompress.masks.drawing import bred
 from fedcompress.masks.features import FEATURES, Described
-from fedcompress.recipes.masks.criteria import apportioned, bred, mixed
+from fedcompress.recipes.masks.criteria import apportioned, mixed
 
 RNG = np.random.default_rng(0)
 NETWORK = Described((4, 3, 12), RNG.random((19, len(FEATURES))).astype(np.float32))
