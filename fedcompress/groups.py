@@ -44,7 +44,7 @@ class Group:
         return self.settings.name
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)  # there may be 100,000
 class ClientInfo:
     """What a server strategy knows of a client.
 

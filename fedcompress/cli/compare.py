@@ -42,7 +42,7 @@ def command(args: CompareArguments) -> None:
     if args.explain and not args.json:
         explain(words(comparisons))
     if not args.json:
-        console().print(comparisons[0].origin, style="dim", soft_wrap=True)
+        console().print(comparisons[0].origin, style="dim", soft_wrap=not sys.stdout.isatty())
     if failed := [str(failure) for failure in failures if failure]:
         raise ComparisonError("\n".join(failed))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from ..errors import InputError
 
 Indices = NDArray[np.int64]
+_NONE: Final[Indices] = np.empty(0, np.int64)
+"""Of many clients the one array."""
+_NONE.flags.writeable = False
 
 
 def _stratified(labels: NDArray[Any], count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -68,7 +71,8 @@ def split_validation(
         Indices for training and for validation, each sorted.
     """
     drawn = _held_out(labels[indices], fraction, rng)
-    return indices[~drawn], indices[drawn]
+    held_out = indices[drawn]
+    return indices[~drawn], held_out if held_out.size else _NONE
 
 
 def largest_remainder(weights: NDArray[np.int64], total: int) -> NDArray[np.int64]:

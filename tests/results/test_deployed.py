@@ -251,7 +251,7 @@ def test_the_page_begins_with_it(make_run: Make) -> None:
     run = make_run("run", (0.5, 0.8), deployed={"dense": (0.5, 0.8), "half": (None, 0.6)}, personal=0.9)
     page, problems = make_page(find_runs([run]))
     assert problems == []
-    tiles = re.findall(r"<dt>(.*?)</dt><dd>(.*?)<small>", page)
+    tiles = re.findall(r"<dt>(?:<abbr[^>]*>)?(.*?)(?:</abbr>)?</dt><dd>(.*?)<small>", page)
     assert tiles[:4] == [
         ("deployed accuracy", "0.7000"),
         ("worst group", "0.6000"),
