@@ -110,7 +110,7 @@ def _scenario(found: FoundRuns) -> Iterable[str]:
     yield _made_with([run.provenance for run in runs], what, sorted({run.seed for run in runs}), seconds)
     yield markdown(groups_table(found))
     yield markdown(_seeds(found))
-    yield to_markdown(compare(found))
+    yield to_markdown(compare(found), origin=False)
     yield markdown(_contents(found))
 
 

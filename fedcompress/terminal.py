@@ -52,7 +52,7 @@ class ProgressDisplay(ProgressLine, Observer):
         self._down += row["downlink_bytes"]
         failed = f", {row['failures']} failed" if row["failures"] else ""
         first, *others = _how_it_goes(row, self._judged)
-        status = [f"{first}{failed}", *others, f"so far up {size(self._up)}, down {size(self._down)}"]
+        status = [f"{first}{failed}", f"so far up {size(self._up)}, down {size(self._down)}", *others]
         self.update(row["round"], status)
         for event in row.get("events", ()):
             self.say(f"round {row['round']}: {event}")

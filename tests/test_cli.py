@@ -507,7 +507,7 @@ def test_a_run_from_start_to_end(tiny_file: Path, tmp_path: Path) -> None:
     assert done.stdout.count("\n") == 1
     summary = json.loads(done.stdout)
     sent = r"so far up [\d.]+ kB, down [\d.]+ kB"
-    progress = r"round {}/2: deployed 0\.\d{{4}}, global 0\.\d{{4}}, " + sent + r", [\d.]+ s, left \d+ s"
+    progress = r"round {}/2: deployed 0\.\d{{4}}, " + sent + r", global 0\.\d{{4}}, [\d.]+ s, left \d+ s"
     expected = [r"tiny: 2 rounds, 3 clients", progress.format(1), progress.format(2), r"results: out"]
     lines = done.stderr.splitlines()
     assert len(lines) == len(expected), done.stderr

@@ -123,13 +123,13 @@ def test_where_all_devices_run_the_global_model_there_is_one_accuracy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("deployed", "said"),
-    [(0.88, "deployed 0.8800, global 0.9290"), (None, "global 0.9290"), (0.929, "accuracy 0.9290")],
+    ("deployed", "first", "last"),
+    [(0.88, "deployed 0.8800", ", global 0.9290"), (None, "global 0.9290", ""), (0.929, "accuracy 0.9290", "")],
 )
-def test_the_line_of_a_round(deployed: float | None, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_line_of_a_round(deployed: float | None, first: str, last: str, capsys: pytest.CaptureFixture[str]) -> None:
     display = ProgressDisplay("quickstart")
     display.begin(15)
     of_all: Any = {"accuracy": 0.929, "deployed_accuracy": deployed}
     row: Any = {"round": 1, **of_all, "groups": {"all": of_all}, "failures": 0, "seconds": 1.0}
     display.round_done({**row, "uplink_bytes": 10, "downlink_bytes": 10, "events": []})
-    assert f"round 1/15: {said}, so far up 10 B, down 10 B, 1.0 s" in capsys.readouterr().err
+    assert f"round 1/15: {first}, so far up 10 B, down 10 B{last}, 1.0 s" in capsys.readouterr().err

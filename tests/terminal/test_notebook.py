@@ -33,7 +33,7 @@ def test_a_run_is_one_output_that_changes(tiny_file: Path) -> None:
     outputs: list[list[Any]] = [cell.outputs for cell in notebook.cells]
 
     (output,) = outputs[1]
-    done = r"tiny: 4/4 rounds, deployed 0\.\d{4}, global 0\.\d{4}, so far up [\d.]+ kB, down [\d.]+ kB, \d+ s"
+    done = r"tiny: 4/4 rounds, deployed 0\.\d{4}, so far up [\d.]+ kB, down [\d.]+ kB, global 0\.\d{4}, \d+ s"
     assert (output.output_type, set(output.data)) == ("display_data", {"text/plain"})
     assert re.fullmatch(done, output.data["text/plain"])
 
@@ -45,5 +45,5 @@ def test_a_run_is_one_output_that_changes(tiny_file: Path) -> None:
     shown = json.loads(outputs[3][0].text)
     counts = [text.split(": ")[1].split(" ")[0] for text in shown if text.startswith("tiny")]
     assert list(dict.fromkeys(counts)) == ["0/4", "1/4", "2/4", "3/4", "4/4"]  # after "importing TensorFlow"
-    first = r"1/4 rounds, deployed 0\.\d{4}, global 0\.\d{4}, so far up [\d.]+ kB, down [\d.]+ kB, \d+ s, left \d+ s$"
+    first = r"1/4 rounds, deployed 0\.\d{4}, so far up [\d.]+ kB, down [\d.]+ kB, global 0\.\d{4}, \d+ s, left \d+ s$"
     assert re.search(first, shown[1])

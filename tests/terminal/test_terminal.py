@@ -75,7 +75,7 @@ def test_a_run(ran: Session, folder: Path) -> None:
     assert counts(ran, "rounds", ROUNDS) == list(range(ROUNDS + 1))
     live = [line for line in ran.screen if line.startswith("tiny ")]
     summary = RunDirectory(folder / "run").read_json("summary.json")
-    bytes_ = f"up {size(summary['uplink_bytes'])}, down {size(summary['downlink_bytes'])}"
+    bytes_ = f"so far up {size(summary['uplink_bytes'])}, down {size(summary['downlink_bytes'])}"
     assert len(live) == 1
     assert f"{ROUNDS}/{ROUNDS}" in live[0]
     assert bytes_ in live[0]
@@ -190,7 +190,7 @@ def test_compare_and_report(ran: Session, folder: Path, columns: int) -> None:
         "accuracy",
         "difference",
         "verdict",
-        "std",
+        "(Holm)",
         "seeds",
         "tenth",
         "up",

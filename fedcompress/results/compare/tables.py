@@ -324,10 +324,11 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def to_markdown(comparison: Comparison) -> str:
-    """Returns the tables that a person reads as Markdown."""
+def to_markdown(comparison: Comparison, *, origin: bool = True) -> str:
+    """Returns the tables that a person reads as Markdown, each with what it was made with, unless a page says that."""
     parts = [f"## {_markdown(comparison.block)}\n"] if comparison.block else []
-    parts += [f"{markdown(table)}\n{_markdown(comparison.origin)}\n" for table in text_tables(comparison)]
+    made_with = f"\n{_markdown(comparison.origin)}\n" if origin else ""
+    parts += [f"{markdown(table)}{made_with}" for table in text_tables(comparison)]
     warned = "".join(f"- {_markdown(text)}\n" for text in notes(comparison))
     return "\n".join([*parts, warned] if warned else parts)
 
