@@ -298,7 +298,7 @@ def test_completions() -> None:
     """Of commands, options and engines, as a shell asks for them."""
     for words, expected in {
         "fedcompress co": "compare compress",
-        "fedcompress resume --": "--json --help",
+        "fedcompress resume --": "--json --explain --help",
         "fedcompress run --engine ": "inline ray superlink",
     }.items():
         asked = {

@@ -235,7 +235,8 @@ BAD = [
     (
         {"wire.downlink_values": "x"},
         [
-            "wire.downlink_values: unknown value type 'x'. Known: clustered, float16, float32, int4, int8, ternary.",
+            "wire.downlink_values: unknown value type 'x'. Known: clustered, codebooks, float16, float32, int4, int8, "
+            "ternary.",
         ],
     ),
     ({"server.model": "big"}, ["server.model: unknown model 'big'. Did you mean 'big-cnn'?"]),

@@ -49,7 +49,7 @@ def test_a_model_that_cannot_be_converted_costs_its_file(call: Callable[..., Any
     assert (summary["status"], summary["missing"]) == ("completed", missing)
     assert [group["tflite_bytes"] for group in summary["groups"].values()] == [None, None]
     assert all(group["h5_bytes"] > 0 for group in summary["groups"].values())
-    assert sorted(path.name for path in Path("found/models").iterdir()) == ["dense.h5", "pruned.h5"]
+    assert sorted(path.name for path in Path("found/models").iterdir()) == ["dense.h5", "models.json", "pruned.h5"]
     page = Path("found/report.html").read_text(encoding="utf-8")
     assert "<li>No models/dense.tflite: TFLite cannot convert the model" in page
 

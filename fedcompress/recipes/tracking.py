@@ -39,20 +39,18 @@ class TaskTrackers(GuardedTrackers):
 
     def __enter__(self) -> TaskTrackers:
         if self._recipe.tracking is not None:
-            path = self._directory.path
-            config = dict(flat_settings(self._recipe.table()))
-            key = key_of(self._directory, f"{self._stem}/")
-            tracked = Tracked(f"{path.name}-{self._stem}", self._recipe.name, key, config, path / FOLDER / self._stem)
-            self.start(self._recipe.tracking, tracked, 1)
+            self.start(self._recipe.tracking, self._tracked, 1)
         return self
+
+    def _tracked(self) -> Tracked:
+        path, config = self._directory.path, dict(flat_settings(self._recipe.table()))
+        key = key_of(self._directory, f"{self._stem}/")
+        return Tracked(f"{path.name}-{self._stem}", self._recipe.name, key, config, path / FOLDER / self._stem)
 
     def epoch_done(self, point: CurvePoint) -> None:
         """Sends an epoch; its number counts on from one training of the experiment to the next."""
         self._epochs += 1
-        layers = {f"sparsity {point.phase}/layer {i}": s for i, s in enumerate(point.layers, 1)}
-        figures = ("loss", "validation", "validation_loss", "sparsity")
-        scalars = finite({**{f"{point.phase}/{name}": getattr(point, name) for name in figures}, **layers})
-        self.each(lambda tracker: tracker.log(self._epochs, scalars))
+        self.each(lambda tracker: tracker.log(self._epochs, _of_epoch(point)))
         self._then(point)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -66,3 +64,9 @@ def _of_rows(rows: list[Row]) -> dict[str, float]:
         group = f"final {row['step']}".rstrip()
         final |= {f"{group}/{name}": row.get(name) for name in _FINAL}
     return finite(final)
+
+
+def _of_epoch(point: CurvePoint) -> dict[str, float]:
+    layers = {f"sparsity {point.phase}/layer {i}": s for i, s in enumerate(point.layers, 1)}
+    figures = ("loss", "validation", "validation_loss", "sparsity")
+    return finite({**{f"{point.phase}/{name}": getattr(point, name) for name in figures}, **layers})

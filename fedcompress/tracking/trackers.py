@@ -70,12 +70,12 @@ class GuardedTrackers:
         self.missing = missing
         self._trackers: dict[str, Tracker] = {}
 
-    def start(self, settings: TrackingSettings, tracked: Tracked, first_round: int) -> None:
-        """Starts the trackers that a scenario or a recipe names."""
+    def start(self, settings: TrackingSettings, tracked: Callable[[], Tracked], first_round: int) -> None:
+        """Starts the trackers that a scenario or a recipe names; `tracked` says what they track."""
         for name in settings.trackers:
             with self._guarded(name):
                 kind = getattr(importlib.import_module(f"fedcompress.tracking.{name}"), CLASSES[name])
-                self._trackers[name] = kind(settings, tracked, first_round)
+                self._trackers[name] = kind(settings, tracked(), first_round)
 
     def each(self, act: Callable[[Tracker], None]) -> None:
         """Does something with each tracker that has not failed."""
@@ -120,7 +120,7 @@ class Trackers(GuardedTrackers):
         """Starts the trackers at the round that comes next."""
         settings = self._experiment.scenario.tracking
         if settings is not None:
-            self.start(settings, self._tracked(), first_round)
+            self.start(settings, self._tracked, first_round)
 
     def round(self, row: Mapping[str, Any], clients: Sequence[Mapping[str, Any]], state: State) -> None:
         """Sends a round's scalars.

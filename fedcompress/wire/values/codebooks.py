@@ -8,6 +8,7 @@ than a byte can tell apart, such as a layer that was not clustered, gets centroi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import lgamma, log
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _MOST: Final = 255
 """Values of an array beside zero."""
 _ITERATIONS: Final = 20
+_PART: Final = 1 << 16
 
 
 @dataclass(unsafe_hash=True)
@@ -51,7 +53,11 @@ class Codebooks(ValueType):
         table = np.full((len(counts), 1 + _MOST), np.nan, np.float32)  # an index beyond the codebook is refused as such
         table[:, 0] = 0
         table[:, 1:][np.arange(_MOST) < counts[:, np.newaxis]] = values
-        restored: Floats = table[np.repeat(np.arange(len(counts)), sizes), symbols]
+        restored = np.empty(symbols.size, np.float32)
+        shapes = [(size,) for size in sizes.tolist()]
+        for book, indices, made in zip(table, split(symbols, shapes), split(restored, shapes), strict=True):
+            for start in range(0, len(made), _PART):  # what is looked up is a copy
+                made[start : start + _PART] = book[indices[start : start + _PART]]
         return restored
 
     def write_side(self, side: Side) -> bytes:
@@ -70,6 +76,12 @@ class Codebooks(ValueType):
 
     def most_side_bytes(self, arrays: int) -> int:
         return arrays * (1 + 4 * _MOST)
+
+    def side_bits(self, side: Side) -> float:
+        """Of ascending values, the order says nothing: k of them have log2(k!) bits less than any k."""
+        counts, values = side
+        orders = sum(lgamma(1 + count) / log(2) for count in counts.tolist())
+        return 8.0 * counts.size + 32.0 * values.size - orders
 
 
 def codebook_of(values: Floats) -> Floats:
