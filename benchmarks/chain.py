@@ -7,8 +7,8 @@ float, one seed at five values of rho; mnist-5k with one seed; and the recipe `r
 Students of a seed share its teacher. A folder per chain in DIR: what is finished in it is not done again, and what was
 interrupted goes on. `--plan` says what there is to do. The page is written from what is finished.
 
-Measured on one core of a busy machine (AVX-512, 1 intra-op thread): 7.3 ms of processor time for an image of the
-teacher, so an epoch of Fashion-MNIST (54,000 images) some 6.6 min and a teacher of 10 epochs 66 min. A pair of the
+Measured on one core of a busy machine (AVX-512, 1 intra-op thread): 5.7 ms of processor time for an image of the
+teacher, so an epoch of Fashion-MNIST (54,000 images) some 5.1 min and a teacher of 10 epochs 51 min. A pair of the
 student costs as much as it computes with all channels until they are taken out, and the rounding besides: an estimate
 is 8 ms, so 2.7 min for an epoch of 20,000 pairs.
 """

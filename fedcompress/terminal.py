@@ -51,12 +51,25 @@ class ProgressDisplay(ProgressLine, Observer):
         self._up += row["uplink_bytes"]
         self._down += row["downlink_bytes"]
         failed = f", {row['failures']} failed" if row["failures"] else ""
-        first, *others = _how_it_goes(row, self._judged)
+        first, *others = self._accuracies(row)
         status = [f"{first}{failed}", f"so far up {size(self._up)}, down {size(self._down)}", *others]
         self.update(row["round"], status)
         for event in row.get("events", ()):
             self.say(f"round {row['round']}: {event}")
         self.note(f"round {row['round']}/{self._total}: {', '.join(status)}, {row['seconds']:.1f} s, left {self.left}")
+
+    def _accuracies(self, row: RoundRow) -> list[str]:
+        """Returns what is shown of a round's accuracies, what matters most first."""
+        return _how_it_goes(row, self._judged)
+
+
+class TrialDisplay(ProgressDisplay):
+    """That of a run in a search: it shows accuracies on validation data alone, as nothing is chosen by the test set."""
+
+    def _accuracies(self, row: RoundRow) -> list[str]:
+        tested = {"deployed": row.get("deployed_validation_accuracy"), "global": row.get("validation_accuracy")}
+        known = [f"{name} on validation {number(value)}" for name, value in tested.items() if not _unknown(value)]
+        return known or ["training"]
 
 
 class SweepDisplay(ProgressLine, Watcher):

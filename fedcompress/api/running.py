@@ -24,7 +24,7 @@ from fedcompress.searching import search as searching
 from fedcompress.searching.trials import TABLE, Trial
 from fedcompress.sweep.jobs import Watcher
 from fedcompress.sweep.sweep import begin, carry_out
-from fedcompress.terminal import ProgressDisplay, SweepDisplay, told_of_trial
+from fedcompress.terminal import ProgressDisplay, SweepDisplay, TrialDisplay, told_of_trial
 from fedcompress.units import counted
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def search(
 
     with new_directory(loaded.name, None if out is None else Path(out)) as path:
         searching.begin(loaded, path, options)
-        result = searching.carry_out(loaded, path, options, partial(_display, progress), told)
+        result = searching.carry_out(loaded, path, options, partial(_display, progress, kind=TrialDisplay), told)
     return Search(path, result.scenario, result.best.params, result.best.accuracy or 0.0)
 
 
@@ -202,8 +202,10 @@ def _prepared(
     return load_scenario(source, dotted, seed), Options(engine, workers, folder, tuple(map(Path, plugins)))
 
 
-def _display(progress: bool, label: str) -> AbstractContextManager[Observer]:
-    return ProgressDisplay(label) if progress else nullcontext(Observer())
+def _display(
+    progress: bool, label: str, kind: type[ProgressDisplay] = ProgressDisplay
+) -> AbstractContextManager[Observer]:
+    return kind(label) if progress else nullcontext(Observer())
 
 
 def _announced(observer: Observer) -> AbstractContextManager[None]:

@@ -22,7 +22,7 @@ from fedcompress.scenario import Scenario
 from fedcompress.searching import search
 from fedcompress.searching.trials import Trial
 from fedcompress.sweep.sweep import SweepResult, begin, carry_out
-from fedcompress.terminal import ProgressDisplay, SweepDisplay, summary_table, told_of_trial
+from fedcompress.terminal import ProgressDisplay, SweepDisplay, TrialDisplay, summary_table, told_of_trial
 from fedcompress.units import counted
 
 
@@ -77,7 +77,7 @@ def show_search(scenario: Scenario, path: Path, options: Options, *, as_json: bo
     def told(trial: Trial, best: Trial | None) -> None:
         print(told_of_trial(trial, best, scenario), file=sys.stderr)
 
-    result = search.carry_out(scenario, path, options, ProgressDisplay, told)
+    result = search.carry_out(scenario, path, options, TrialDisplay, told)
     if as_json:
         best = {
             "trial": result.best.number,

@@ -130,9 +130,12 @@ class Recipe(Document):
 
     def table(self) -> dict[str, Any]:
         table = super().table()
-        if self.training.precision == "float32":  # so that a digest is the same as before there was this key
-            del table["training"]["precision"]
-        return table
+        training = table["training"]
+        later = {"precision": "float32", "patience": 0, "min_delta": 0.0}
+        table["training"] = {key: value for key, value in training.items() if (key, value) not in later.items()}
+        if not self.summary:
+            del table["summary"]
+        return table  # so that a digest is the same as before there were these keys
 
     @property
     def digest(self) -> str:

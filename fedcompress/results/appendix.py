@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fedcompress.results.compare.caveats import data_sets
+from fedcompress.results.compare.made_with import command_of
 from fedcompress.results.runs import FoundRuns, RunResult
 from fedcompress.units import counted
 
@@ -35,7 +36,7 @@ def paragraph(found: FoundRuns) -> str:
         f"{_each(found.variants)}.",
         f"The data are {', '.join(data_sets(runs))} (SHA-256 {digests}), over {clients}.",
         f"They ran on {_all(runs, _machine)}, with the engine {_all(runs, _engine)}, {_when(runs)}.",
-        f"Commands: {'; '.join(_distinct(runs, _command))}.",
+        f"Commands: {'; '.join(_distinct(runs, command_of))}.",
         f"SHA-256 of the final weights: {', '.join(f'{_named(run)} {_digest(run)}' for run in runs)}.",
     ]
     return " ".join(sentences)
@@ -83,13 +84,6 @@ def _engine(run: RunResult) -> str:
 def _when(runs: Sequence[RunResult]) -> str:
     days = sorted(str(run.provenance.get("start"))[:10] for run in runs)
     return f"on {days[0]}" if days[0] == days[-1] else f"from {days[0]} to {days[-1]}"
-
-
-def _command(run: RunResult) -> str:
-    """The command as it was typed, but for where the program is."""
-    program, *arguments = map(str, run.provenance.get("command") or [""])
-    name = program if program.startswith("fedcompress.") else "fedcompress"
-    return " ".join([name, *arguments])
 
 
 def _named(run: RunResult) -> str:

@@ -29,7 +29,9 @@ def spec(bits: int = 32, name: str = "slim") -> SlimSpec:
 
 
 def teacher() -> Gan:
-    return TEACHER.initial(np.random.default_rng(1))
+    """One whose kernels are as large as trained ones: those of an untrained one make images that hardly vary."""
+    gan = TEACHER.initial(np.random.default_rng(1))
+    return Gan([3.0 * array for array in gan.generator], gan.discriminator)
 
 
 def with_channels_off(generator: Arrays) -> Arrays:
@@ -62,7 +64,7 @@ def test_what_is_left_of_it_makes_the_same_images(bits: int) -> None:
         render(replace(s, bits=32), weights, Z, LABELS) for s, weights in ((spec(name="small"), masked), (small, plain))
     ]
     assert np.abs(images[0] - images[1]).max() <= 1e-5
-    assert images[0].std() > 0.02
+    assert images[0].std() > 0.05
     assert np.abs(render(spec(bits), student, Z, LABELS) - render(small, plain, Z, LABELS)).max() <= 1e-2
 
 

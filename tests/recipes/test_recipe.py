@@ -13,8 +13,19 @@ from fedcompress.recipes.recipe import Recipe
 from fedcompress.recipes.runner import Session
 
 
+BEFORE = "902cf7e731b00744e18392cfad5392596fa33b164c60a357ad6186a940a768db"
+"""Computed by the version that had none of them."""
+
+
 def parse(*experiments: dict[str, Any], **keys: Any) -> Recipe:
     return Recipe.parse({"name": "tiny", "experiments": list(experiments), **keys})
+
+
+def test_a_recipe_without_later_keys_has_the_digest_that_it_had_before_them() -> None:
+    """Recipes that an earlier version has begun go on."""
+    recipe = parse({"method": "plain"}, data={"dataset": "digits"})
+    assert recipe.digest == BEFORE
+    assert parse({"method": "plain"}, data={"dataset": "digits"}, training={"patience": 2}).digest != BEFORE
 
 
 def test_each_is_an_experiment_for_every_combination() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fedcompress.terminal import ProgressDisplay, summary_table
+from fedcompress.terminal import ProgressDisplay, TrialDisplay, summary_table
 
 GROUP = {"clients": 5, "sparsity": 0.0, "upload_bytes": 100.0, "dense_upload_bytes": 200.0, "compressed_bytes": 50.0}
 
@@ -133,3 +133,22 @@ def test_the_line_of_a_round(deployed: float | None, first: str, last: str, caps
     row: Any = {"round": 1, **of_all, "groups": {"all": of_all}, "failures": 0, "seconds": 1.0}
     display.round_done({**row, "uplink_bytes": 10, "downlink_bytes": 10, "events": []})
     assert f"round 1/15: {first}, so far up 10 B, down 10 B{last}, 1.0 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("deployed", "said"),
+    [
+        (0.7, "deployed on validation 0.7000, so far up 10 B, down 10 B, global on validation 0.8000"),
+        (None, "global on validation 0.8000, so far up 10 B, down 10 B"),
+    ],
+)
+def test_the_line_of_a_round_of_a_search_says_nothing_of_the_test_set(
+    deployed: float | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    display = TrialDisplay("trial 1 seed 101")
+    display.begin(15)
+    of_test: Any = {"accuracy": 0.929, "deployed_accuracy": 0.929, "groups": {}}
+    of_validation: Any = {"validation_accuracy": 0.8, "deployed_validation_accuracy": deployed}
+    row: Any = {"round": 1, **of_test, **of_validation, "failures": 0, "seconds": 1.0}
+    display.round_done({**row, "uplink_bytes": 10, "downlink_bytes": 10, "events": []})
+    assert f"round 1/15: {said}, 1.0 s" in capsys.readouterr().err

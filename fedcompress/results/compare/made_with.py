@@ -23,9 +23,15 @@ def made_with(runs: Sequence[RunResult]) -> str:
     )
     if commits:
         parts.insert(1, f"commit {' / '.join(commits)}")
-    commands = dict.fromkeys(shlex.join(map(str, run.provenance.get("command", ()))) for run in runs)
+    commands = dict.fromkeys(map(command_of, runs))
     made_by = " and ".join(commands) if len(commands) <= MOST_COMMANDS else counted(len(commands), "command")
     return f"{', '.join(parts)}; runs by: {made_by}"
+
+
+def command_of(run: RunResult) -> str:
+    """Returns the command of a run as it was typed, but for where the program is."""
+    program, *arguments = map(str, run.provenance.get("command") or [""])
+    return shlex.join([program if program.startswith("fedcompress.") else "fedcompress", *arguments])
 
 
 def _versions(runs: Sequence[RunResult], package: str) -> str:
