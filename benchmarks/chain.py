@@ -34,7 +34,7 @@ from fedcompress.page.blocks import TextTable
 from fedcompress.recipes.generate import launch
 from fedcompress.recipes.generate.display import ChainDisplay
 from fedcompress.recipes.generate.recipe import STEPS, GeneratorRecipe
-from fedcompress.results.compare.tables import markdown
+from fedcompress.results.compare.formats import markdown
 from fedcompress.scenario.gallery import named
 
 Row = dict[str, Any]

@@ -38,10 +38,12 @@ from fedcompress.generators.quality import (
     grid_png,
     kernel_distance,
 )
+from fedcompress.generators.sampling import balanced_labels, sample
 from fedcompress.generators.spec import Gan, GanSpec
-from fedcompress.generators.training import TrainedGan, balanced_labels, sample, train
+from fedcompress.generators.training import TrainedGan, train
 from fedcompress.plugins import Plugins
-from fedcompress.scenario.sections import SLIM_BETA, SLIM_BITS, SLIM_FROM, SLIM_RHO, DataSettings, PublicSettings
+from fedcompress.scenario.public import SLIM_BETA, SLIM_BITS, SLIM_FROM, SLIM_RHO, PublicSettings
+from fedcompress.scenario.sections import DataSettings
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.codec import Encoding
 from fedcompress.wire.content import Arrays

@@ -23,10 +23,10 @@ from fedcompress.distillation.embedded import MeanEmbedding, make_embedding
 from fedcompress.generators.judge import classifier
 from fedcompress.generators.matching import Target, match
 from fedcompress.generators.quality import accuracy_score, collapsed, grid_png
+from fedcompress.generators.sampling import balanced_labels, sample
 from fedcompress.generators.spec import GanSpec
-from fedcompress.generators.training import balanced_labels, sample
 from fedcompress.privacy.accounting import epsilon_of
-from fedcompress.scenario.sections import EmbeddingSettings, PrivacySettings
+from fedcompress.scenario.public import EmbeddingSettings, PrivacySettings
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.content import Arrays
 

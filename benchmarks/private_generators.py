@@ -31,8 +31,8 @@ from fedcompress.data.loading import load_dataset
 from fedcompress.generators.judge import classifier
 from fedcompress.generators.private_training import DpSgd, train_privately
 from fedcompress.generators.quality import accuracy_score, collapsed, grid_png
+from fedcompress.generators.sampling import balanced_labels, sample
 from fedcompress.generators.spec import Gan, GanSpec
-from fedcompress.generators.training import balanced_labels, sample
 from fedcompress.privacy.accounting import Release, epsilon_of, noise_for
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.content import Arrays

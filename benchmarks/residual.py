@@ -29,7 +29,7 @@ from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.cost import multiply_adds
 from fedcompress.page.blocks import TextTable
 from fedcompress.plugins import Plugins
-from fedcompress.results.compare.tables import markdown
+from fedcompress.results.compare.formats import markdown
 from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.trainer import Trainer, predict
 from fedcompress.wire.content import Arrays

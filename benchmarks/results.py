@@ -24,8 +24,8 @@ from fedcompress.errors import InputError
 from fedcompress.page.blocks import TextTable
 from fedcompress.recipes.table import label, measured, over_seeds, problems
 from fedcompress.results.compare.comparison import compare
+from fedcompress.results.compare.formats import markdown, to_markdown
 from fedcompress.results.compare.statistics import SHARE, Interval
-from fedcompress.results.compare.tables import markdown, to_markdown
 from fedcompress.results.deployed import deployed_accuracy, deployed_worst
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.runs import FoundRuns, find_runs

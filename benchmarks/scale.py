@@ -23,7 +23,7 @@ from benchmarks.engines import FEDCOMPRESS
 from benchmarks.process import ROOT, Watched, watch
 from benchmarks.report import Asked, console, print_asked, print_machine, write
 from fedcompress.page.blocks import TextTable
-from fedcompress.results.compare.tables import markdown
+from fedcompress.results.compare.formats import markdown
 
 SCENARIO = ROOT / "benchmarks" / "scale.toml"
 FEW, COHORT = 100, 100

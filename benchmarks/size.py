@@ -23,7 +23,7 @@ from benchmarks.report import Asked, console, machine, print_asked, print_machin
 from benchmarks.stages import STAGES, metered
 from fedcompress.experiment import Experiment
 from fedcompress.page.blocks import TextTable
-from fedcompress.results.compare.tables import markdown
+from fedcompress.results.compare.formats import markdown
 from fedcompress.results.run.recorder import Observer
 from fedcompress.rows import RoundRow
 from fedcompress.scenario import Scenario

@@ -30,8 +30,8 @@ from fedcompress.errors import FedcompressError
 from fedcompress.launch import start_or_resume
 from fedcompress.options import Options
 from fedcompress.page.blocks import TextTable
+from fedcompress.results.compare.formats import markdown
 from fedcompress.results.compare.statistics import AMOUNT, SHARE, Interval
-from fedcompress.results.compare.tables import markdown
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.new_directory import RUNS
 from fedcompress.scenario import Scenario

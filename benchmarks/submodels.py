@@ -44,8 +44,8 @@ from fedcompress.models import channels
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.page.blocks import TextTable
 from fedcompress.plugins import Plugins
+from fedcompress.results.compare.formats import markdown
 from fedcompress.results.compare.statistics import Difference, Interval
-from fedcompress.results.compare.tables import markdown
 from fedcompress.scenario import Scenario
 from fedcompress.strategy import State
 from fedcompress.training.trainer import evaluate

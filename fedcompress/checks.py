@@ -19,7 +19,8 @@ from fedcompress.models.architecture import Architecture
 from fedcompress.parameters import checked_params
 from fedcompress.plugins import KINDS, GroupUse, Plugins, Use
 from fedcompress.scenario import Scenario
-from fedcompress.scenario.sections import GroupSettings, PrivacySettings, PublicSettings
+from fedcompress.scenario.public import PrivacySettings, PublicSettings
+from fedcompress.scenario.sections import GroupSettings
 from fedcompress.strategy import ServerStrategy
 from fedcompress.wire.payload import WireFormat
 

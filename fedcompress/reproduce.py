@@ -243,7 +243,7 @@ def _written(row: Mapping[str, Any]) -> dict[str, str]:
 
 def page_of(tables: Sequence[TextTable]) -> str:
     """Returns a page of such tables as Markdown."""
-    from fedcompress.results.compare.tables import markdown
+    from fedcompress.results.compare.formats import markdown
 
     head = "# Papers\n\nPublished tables beside ours, written from the runs by `python -m benchmarks.papers`."
     verdicts = (

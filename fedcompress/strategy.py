@@ -23,7 +23,7 @@ from fedcompress.distillation.public import needed_action
 from fedcompress.groups import ClientInfo, Group
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.privacy.accounts import Accounts
-from fedcompress.scenario.sections import PUBLIC_SOURCES
+from fedcompress.scenario.public import PUBLIC_SOURCES
 from fedcompress.training.trainer import Trainer
 from fedcompress.wire.content import Arrays, Content, Payload
 

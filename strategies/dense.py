@@ -18,7 +18,7 @@ from pydantic import Field
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.data_free import MULTIPLE, DataFree, Synthesiser, fits
 from fedcompress.distillation.ensemble import Logits, mean_logits
-from fedcompress.generators.training import as_pixels, balanced_labels
+from fedcompress.generators.sampling import as_pixels, balanced_labels
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.strategy import Arrays, Federation, Reply, State

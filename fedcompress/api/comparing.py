@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fedcompress.api.runs import Run, Sweep
 from fedcompress.errors import InputError, shown
 from fedcompress.progress import console
-from fedcompress.results.compare import tables
+from fedcompress.results.compare import formats, tables
 from fedcompress.results.compare.blocks import compare_blocks
 from fedcompress.results.compare.caveats import check_same_task
 from fedcompress.results.compare.comparison import Comparison
@@ -42,7 +42,7 @@ class Compared:
         interval, p-value, p-value after Holm's correction, verdict."""
         import pandas as pd
 
-        return pd.DataFrame(tables.all_records(self.comparisons))
+        return pd.DataFrame(formats.all_records(self.comparisons))
 
     @property
     def verdicts(self) -> dict[str, str]:
@@ -56,7 +56,7 @@ class Compared:
         Raises:
             InputError: The format is unknown, or it cannot be written.
         """
-        return tables.write(self.comparisons, Path(path))
+        return formats.write(self.comparisons, Path(path))
 
     def figure(self, name: str) -> Any:
         """Returns a plot of the runs' report as a plotly figure; see `Run.figure`."""
@@ -68,7 +68,7 @@ class Compared:
             for comparison in self.comparisons:
                 if comparison.block:
                     screen.print(f"{comparison.block}, against {comparison.baseline}")
-                screen.print(tables.render_terminal(tables.text_tables(comparison)))
+                screen.print(formats.render_terminal(tables.text_tables(comparison)))
         notes = dict.fromkeys(note for comparison in self.comparisons for note in tables.notes(comparison))
         return "\n".join([captured.get().rstrip(), *notes])
 

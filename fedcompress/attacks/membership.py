@@ -22,8 +22,8 @@ from fedcompress.data.federated import Examples
 from fedcompress.errors import InputError
 from fedcompress.generators.judge import classifier
 from fedcompress.generators.quality import features, fitted
+from fedcompress.generators.sampling import balanced_labels, sample
 from fedcompress.generators.spec import GanSpec
-from fedcompress.generators.training import balanced_labels, sample
 from fedcompress.seeding import SERVER, generator
 from fedcompress.training.loop import scaled
 from fedcompress.wire.content import Arrays

@@ -14,7 +14,7 @@ from fedcompress.cli.output import explain, resumable, show, tell
 from fedcompress.errors import RunError
 from fedcompress.launch import run_one
 from fedcompress.options import Options
-from fedcompress.results.compare import tables
+from fedcompress.results.compare import formats
 from fedcompress.results.run.new_directory import new_directory
 from fedcompress.results.run.recorder import Observer
 from fedcompress.rows import Summary
@@ -64,7 +64,7 @@ def show_sweep(name: str, result: SweepResult, *, as_json: bool, explains: bool 
     if result.comparison is None:
         show(table, f"no run of {counted(len(result.rows), 'variant')} is completed", as_json=as_json)
     else:
-        show_comparison(result.comparison, table | {"comparison": tables.to_json(result.comparison)}, as_json=as_json)
+        show_comparison(result.comparison, table | {"comparison": formats.to_json(result.comparison)}, as_json=as_json)
         if explains and not as_json:
             explain(words([result.comparison]))
     if result.problems:

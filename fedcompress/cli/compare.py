@@ -11,7 +11,7 @@ from typing import Any
 from fedcompress.cli.arguments import CompareArguments
 from fedcompress.cli.output import explain, show
 from fedcompress.progress import console
-from fedcompress.results.compare import tables
+from fedcompress.results.compare import formats, tables
 from fedcompress.results.compare.blocks import compare_blocks
 from fedcompress.results.compare.caveats import check_same_task
 from fedcompress.results.compare.comparison import Comparison, ComparisonError
@@ -34,9 +34,9 @@ def command(args: CompareArguments) -> None:
             condition = Condition(args.fail_if, [figure.name for figure in comparison.figures])
             failures.append(comparison.failure(condition))
     if args.out is not None:
-        tables.write(comparisons, args.out)
+        formats.write(comparisons, args.out)
     if len(comparisons) == 1:
-        show_comparison(comparisons[0], tables.to_json(comparisons[0]), as_json=args.json)
+        show_comparison(comparisons[0], formats.to_json(comparisons[0]), as_json=args.json)
     else:
         _show_several(comparisons, as_json=args.json)
     if args.explain and not args.json:
@@ -57,18 +57,18 @@ def words(comparisons: Sequence[Comparison]) -> Iterator[str]:
 def _show_several(comparisons: Sequence[Comparison], *, as_json: bool) -> None:
     """Prints comparisons one below the other, each note once."""
     if as_json:
-        show(tables.all_as_json(comparisons), "", as_json=True)
+        show(formats.all_as_json(comparisons), "", as_json=True)
     else:
         screen = console()
         for comparison in comparisons:
             screen.rule(f"{comparison.block}  against {comparison.baseline}".strip())
-            screen.print(tables.render_terminal(tables.text_tables(comparison)))
+            screen.print(formats.render_terminal(tables.text_tables(comparison)))
     for note in dict.fromkeys(note for comparison in comparisons for note in tables.notes(comparison)):
         print(note, file=sys.stderr)
 
 
 def show_comparison(comparison: Comparison, table: Mapping[str, Any], *, as_json: bool) -> None:
     """Prints a comparison with its notes; `table` is what a program gets instead."""
-    show(table, tables.render_terminal(tables.text_tables(comparison)), as_json=as_json)
+    show(table, formats.render_terminal(tables.text_tables(comparison)), as_json=as_json)
     for note in tables.notes(comparison):
         print(note, file=sys.stderr)

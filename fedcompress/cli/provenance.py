@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedcompress.cli.arguments import ProvenanceArguments
 from fedcompress.results.appendix import paragraph
-from fedcompress.results.compare.tables import in_latex
+from fedcompress.results.compare.formats import in_latex
 from fedcompress.results.runs import find_runs
 
 

@@ -11,7 +11,7 @@ from fedcompress.cli.output import resumable, show
 from fedcompress.errors import InputError, RunError
 from fedcompress.options import Options
 from fedcompress.reproduce import FOLDER, Reproduction
-from fedcompress.results.compare.tables import markdown, render_terminal
+from fedcompress.results.compare.formats import markdown, render_terminal
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.new_directory import RUNS
 from fedcompress.scenario import Scenario

@@ -24,7 +24,7 @@ from fedcompress.generators.spec import GanSpec
 from fedcompress.privacy.accounting import Release, epsilon_of, noise_for
 from fedcompress.privacy.accounts import promise
 from fedcompress.privacy.noise import source_of
-from fedcompress.scenario.sections import EmbeddingSettings, PrivacySettings
+from fedcompress.scenario.public import EmbeddingSettings, PrivacySettings
 from fedcompress.wire.content import Arrays, ArraySpec, Content
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from fedcompress.generators.spec import Gan, GanSpec
 from fedcompress.privacy.accounting import Release, epsilon_of, noise_for
 from fedcompress.privacy.accounts import TOLERANCE
 from fedcompress.privacy.noise import source_of
-from fedcompress.scenario.sections import PrivacySettings, PublicSettings
+from fedcompress.scenario.public import PrivacySettings, PublicSettings
 
 if TYPE_CHECKING:
     from fedcompress.groups import ClientInfo

@@ -13,7 +13,7 @@ from fedcompress.data.federated import Examples
 from fedcompress.distillation.embedded import COUNTS, EMBED, STEPS, with_releases
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, SEED, PublicSource
 from fedcompress.models.architecture import ModelSpec
-from fedcompress.scenario.sections import PublicSettings
+from fedcompress.scenario.public import PublicSettings
 from fedcompress.wire.content import Arrays, ArraySpec, Content, Payload, weights_content
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from fedcompress.generators.spec import Gan
 from fedcompress.generators.training import TrainedGan
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.scenario import Scenario
-from fedcompress.scenario.sections import SLIM_BETA, SLIM_BITS, SLIM_FROM, SLIM_RHO, PublicSettings
+from fedcompress.scenario.public import SLIM_BETA, SLIM_BITS, SLIM_FROM, SLIM_RHO, PublicSettings
 from fedcompress.wire.content import Arrays, ArraySpec, Content
 from fedcompress.wire.shipped import SHIPPED
 

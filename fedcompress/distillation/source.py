@@ -14,9 +14,9 @@ from fedcompress.distillation.embedded import EMBEDDING, MeanEmbedding, make_emb
 from fedcompress.distillation.privately import PrivateTraining
 from fedcompress.distillation.slimming import GENERATOR_MASK, SlimTraining
 from fedcompress.errors import InputError
+from fedcompress.generators.sampling import balanced_labels, sample
 from fedcompress.generators.spec import GanSpec
-from fedcompress.generators.training import balanced_labels, sample
-from fedcompress.scenario.sections import PrivacySettings, PublicSettings
+from fedcompress.scenario.public import PrivacySettings, PublicSettings
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.content import Arrays, ArraySpec, Content, Payload
 

@@ -20,8 +20,9 @@ from fedcompress.data.federated import Examples
 from fedcompress.errors import InputError
 from fedcompress.generators.layers import RecordedLayers, clipped_sum
 from fedcompress.generators.networks import Networks, initial
+from fedcompress.generators.sampling import training_cost
 from fedcompress.generators.spec import Gan, GanSpec
-from fedcompress.generators.training import DECAY, WARM_UP, training_cost
+from fedcompress.generators.training import DECAY, WARM_UP
 from fedcompress.privacy.accounting import Release
 from fedcompress.privacy.sampling import poisson_samples
 from fedcompress.training import work

@@ -17,10 +17,11 @@ import numpy as np
 
 from fedcompress import keras
 from fedcompress.data.federated import Examples
+from fedcompress.generators.sampling import training_cost
 from fedcompress.generators.slim_compact import GAMMAS, SCALED, SlimCompactSpec, plain_of, scaled
 from fedcompress.generators.slim_training import ProximalLoop, distance, turned_off
 from fedcompress.generators.spec import Gan
-from fedcompress.generators.training import TrainedGan, check_losses, training_cost
+from fedcompress.generators.training import TrainedGan, check_losses
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.training import work
 from fedcompress.wire.content import Arrays

@@ -12,7 +12,7 @@ from math import inf
 from typing import Any
 
 from fedcompress.privacy.accounting import Release, epsilon_of
-from fedcompress.scenario.sections import PrivacySettings
+from fedcompress.scenario.public import PrivacySettings
 
 NOT_COVERED = "models, predictions, metrics and numbers of examples"
 """What leaves clients beside releases, and no epsilon covers."""

@@ -14,6 +14,7 @@ from fedcompress.errors import cut, located
 from fedcompress.judged import DEFAULT, JudgedName
 from fedcompress.scenario.document import Document
 from fedcompress.scenario.gallery import named
+from fedcompress.scenario.public import PrivacySettings, PublicSettings
 from fedcompress.scenario.search import SearchSettings
 from fedcompress.scenario.sections import (
     AugmentationSettings,
@@ -23,8 +24,6 @@ from fedcompress.scenario.sections import (
     GroupSettings,
     Name,
     Positive,
-    PrivacySettings,
-    PublicSettings,
     ServerSettings,
     StopSettings,
     SweepSettings,

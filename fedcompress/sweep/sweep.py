@@ -12,7 +12,7 @@ from fedcompress.engines import engine_of
 from fedcompress.errors import InputError
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
-from fedcompress.results.compare import tables
+from fedcompress.results.compare import formats
 from fedcompress.results.compare.comparison import Comparison, compare
 from fedcompress.results.report import write_report
 from fedcompress.results.run.directory import RunDirectory, as_csv, as_json
@@ -134,7 +134,7 @@ def conclude(path: Path) -> Comparison:
     """
     runs = find_runs([path])
     comparison = compare(runs)
-    tables.write(comparison, path)
+    formats.write(comparison, path)
     with optional(f"{path}/report.html"):
         write_report(runs)
     return comparison

@@ -19,7 +19,7 @@ from fedcompress.options import Options
 from fedcompress.privacy.accounting import Release, epsilon_of
 from fedcompress.privacy.accounts import NOT_COVERED, Accounts
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.scenario.sections import PrivacySettings
+from fedcompress.scenario.public import PrivacySettings
 from fedcompress.seeding import generator
 from federating import experiment, federation, run
 

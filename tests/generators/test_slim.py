@@ -11,10 +11,11 @@ from fedcompress import keras
 from fedcompress.data.federated import Examples
 from fedcompress.errors import InputError
 from fedcompress.generators.packed import pack, unpack
+from fedcompress.generators.sampling import render
 from fedcompress.generators.slim import GAMMAS, SlimSpec, of_reference, on, sliced
 from fedcompress.generators.slim_training import Slimming, begun, slim_epoch
 from fedcompress.generators.spec import Gan, GanSpec
-from fedcompress.generators.training import GanState, render, train_epoch
+from fedcompress.generators.training import GanState, train_epoch
 from fedcompress.generators.training import begun as begun_plain
 from fedcompress.wire.content import Arrays
 

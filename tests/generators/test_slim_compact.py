@@ -9,6 +9,7 @@ import pytest
 
 from fedcompress.data.federated import Examples
 from fedcompress.generators.packed import packed_arrays
+from fedcompress.generators.sampling import render
 from fedcompress.generators.slim_compact import (
     GAMMAS,
     MASKED,
@@ -24,7 +25,6 @@ from fedcompress.generators.slim_compact import (
 )
 from fedcompress.generators.slim_locally import Pull, train_slim
 from fedcompress.generators.spec import Gan
-from fedcompress.generators.training import render
 from fedcompress.wire.content import Arrays
 
 SHAPE, CLASSES = (8, 8, 1), 4

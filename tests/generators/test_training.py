@@ -15,8 +15,9 @@ from fedcompress.data.loading import load_dataset
 from fedcompress.generators import training
 from fedcompress.generators.judge import classifier
 from fedcompress.generators.quality import accuracy_score, collapsed
+from fedcompress.generators.sampling import balanced_labels, sample
 from fedcompress.generators.spec import NAMES, Gan, GanSpec
-from fedcompress.generators.training import TrainedGan, balanced_labels, sample, train
+from fedcompress.generators.training import TrainedGan, train
 from graphs import all_kinds, kinds_in_loops
 
 SPEC = GanSpec("compact", (8, 8, 1), 10)

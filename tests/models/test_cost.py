@@ -12,8 +12,9 @@ from fedcompress import keras
 from fedcompress.compression.kinds.none import NoCompression
 from fedcompress.compression.size import measure
 from fedcompress.data.federated import Examples
+from fedcompress.generators.sampling import sample
 from fedcompress.generators.spec import GanSpec
-from fedcompress.generators.training import sample, train
+from fedcompress.generators.training import train
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.architectures.medium_cnn import MediumCNN
 from fedcompress.models.cost import UncountedError, cost, multiply_adds

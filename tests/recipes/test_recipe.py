@@ -12,7 +12,6 @@ from fedcompress.errors import InputError
 from fedcompress.recipes.recipe import Recipe
 from fedcompress.recipes.runner import Session
 
-
 BEFORE = "902cf7e731b00744e18392cfad5392596fa33b164c60a357ad6186a940a768db"
 """Computed by the version that had none of them."""
 

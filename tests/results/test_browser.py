@@ -13,7 +13,7 @@ import pytest
 from fedcompress.data.plot import write_plot
 from fedcompress.generators.png import write_png
 from fedcompress.recipes import page as recipe_page
-from fedcompress.results.compare import tables
+from fedcompress.results.compare import formats
 from fedcompress.results.compare.comparison import compare
 from fedcompress.results.report import write_report
 from fedcompress.results.runs import find_runs
@@ -143,7 +143,7 @@ def test_long_names_fit_the_screen(
 ) -> None:
     names = [f"{LONG[kind]}{n}" for n in (1, 2)]
     found = find_runs([make_sweep("sweep", dict(zip(names, [(0.80, 0.84), (0.70, 0.71)], strict=True)), (1, 2))])
-    comparison, *_ = tables.write(compare(found), tmp_path / "comparison.html")
+    comparison, *_ = formats.write(compare(found), tmp_path / "comparison.html")
     for path in (write_report(found, tmp_path / "report.html", target=0.5), comparison):
         page = open_page(path, width)
         draw_all(page)
@@ -161,7 +161,7 @@ def test_a_comparison(
     open_page: Callable[..., Any], make_sweep: Make, tmp_path: Path, width: int, height: int, scheme: str
 ) -> None:
     found = find_runs([make_sweep("sweep", {"iid": (0.80, 0.84, 0.81), "skewed": (0.70, 0.71, 0.74)})])
-    (path,) = tables.write(compare(found, target=0.5), tmp_path / "comparison.html")
+    (path,) = formats.write(compare(found, target=0.5), tmp_path / "comparison.html")
     page = open_page(path, width, height, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate(CUT_OFF) == []

@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from fedcompress.errors import InputError
-from fedcompress.results.compare import tables
+from fedcompress.results.compare import formats, tables
 from fedcompress.results.compare.caveats import check_same_task
 from fedcompress.results.compare.comparison import Comparison, compare
 from fedcompress.results.runs import find_runs
@@ -233,7 +233,7 @@ def test_files(make_sweep: Make, tmp_path: Path) -> None:
     comparison = compare(
         find_runs([make_sweep("sweep", {"<b>|one": (0.8, 0.9), "two": (0.8, 0.91)}, (1, 2))]), target=0.5
     )
-    paths = tables.write(comparison, tmp_path / "out")
+    paths = formats.write(comparison, tmp_path / "out")
     assert [path.name for path in paths] == ["comparison.csv", "comparison.md", "comparison.html", "comparison.json"]
     (accuracy, *_) = [row for row in rows_of(paths[0]) if (row["variant"], row["figure"]) == ("two", "accuracy")]
     assert float(accuracy["mean"]) == pytest.approx(0.855)
@@ -250,15 +250,15 @@ def test_files(make_sweep: Make, tmp_path: Path) -> None:
     figures = json.loads(paths[3].read_text())["figures"]
     assert len(figures) == 2 * len(comparison.figures)
     single = tmp_path / "mine.csv"
-    assert tables.write(comparison, single) == [single]
+    assert formats.write(comparison, single) == [single]
     assert rows_of(single) == rows_of(paths[0])
     with pytest.raises(InputError, match=r"mine\.pdf: expected a directory, or a file ending in \.csv, \.md"):
-        tables.write(comparison, tmp_path / "mine.pdf")
+        formats.write(comparison, tmp_path / "mine.pdf")
     for device in ("/dev/null", "/dev/full"):
         with pytest.raises(
             InputError, match=f"--out {device}: is a device; name a directory, or a file ending in .csv"
         ):
-            tables.write(comparison, Path(device))
+            formats.write(comparison, Path(device))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_files(make_sweep: Make, tmp_path: Path) -> None:
     ],
 )
 def test_nothing_in_a_name_is_markup(make_sweep: Make, name: str, written: str) -> None:
-    text = tables.to_markdown(compare(find_runs([make_sweep("sweep", {name: (0.8,), "second": (0.9,)}, (1,))])))
+    text = formats.to_markdown(compare(find_runs([make_sweep("sweep", {name: (0.8,), "second": (0.9,)}, (1,))])))
     first, *rest = text.split("\n\n")[1].splitlines()
     assert (first.count(" | "), [line.startswith(f"| {written} | ") for line in rest[1:]]) == (6, [True, False])
     assert f"Differences to {written}, " in text

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 
 from fedcompress import api
 from fedcompress.errors import InputError
-from fedcompress.results.compare import tables
+from fedcompress.results.compare import formats, tables
 from fedcompress.results.compare.comparison import Comparison, compare
 from fedcompress.results.deployed import deployed_accuracy, deployed_worst
 from fedcompress.results.report import sections, write_report
@@ -91,12 +91,12 @@ def test_a_terminal_begins_with_it(make_sweep: Make, tmp_path: Path, columns: in
 
 
 def test_files_begin_with_it(sweep: Comparison, tmp_path: Path) -> None:
-    (path,) = tables.write(sweep, tmp_path / "comparison.csv")
+    (path,) = formats.write(sweep, tmp_path / "comparison.csv")
     with path.open() as file:
         rows = [row for row in csv.DictReader(file) if row["variant"] == "second"]
     assert [row["figure"] for row in rows][:4] == list(sweep.rows[0].cells)[:4]
     assert (rows[0]["verdict"], float(rows[0]["difference"])) == ("worse", pytest.approx(-0.11))
-    assert tables.to_json(sweep)["figures"][0]["figure"] == "deployed_accuracy"
+    assert formats.to_json(sweep)["figures"][0]["figure"] == "deployed_accuracy"
 
 
 def test_one_group_needs_no_column_of_its_own(make_run: Make) -> None:

@@ -14,9 +14,9 @@ from fedcompress.data.federated import Examples
 from fedcompress.generators.export import as_keras, inputs_of
 from fedcompress.generators.packed import pack
 from fedcompress.generators.quality import grid_png
+from fedcompress.generators.sampling import as_pixels, sampling_cost
 from fedcompress.generators.slim import SMALL, SlimSpec
 from fedcompress.generators.spec import GanSpec
-from fedcompress.generators.training import as_pixels, sampling_cost
 from fedcompress.recipes.generate.folder import Row
 from fedcompress.recipes.generate.pairs import Pairs
 from fedcompress.recipes.generate.workshop import Workshop

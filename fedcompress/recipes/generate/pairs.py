@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.data.federated import Examples
+from fedcompress.generators.sampling import SAMPLING_BATCH, as_pixels, balanced_labels, render
 from fedcompress.generators.spec import GanSpec
-from fedcompress.generators.training import SAMPLING_BATCH, as_pixels, balanced_labels, render
 from fedcompress.recipes.generate.folder import Tree
 from fedcompress.wire.content import Arrays
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from fedcompress import keras
 from fedcompress.errors import RunError
+from fedcompress.generators.sampling import render
 from fedcompress.generators.slim import LAYERS, SlimSpec, on, sliced
-from fedcompress.generators.training import render
 from fedcompress.recipes.generate.folder import Row
 from fedcompress.recipes.generate.measuring import EXPORT, as_small, exported, figures, grid, judged, unrounded
 from fedcompress.recipes.generate.workshop import Workshop
