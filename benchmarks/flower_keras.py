@@ -21,20 +21,14 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
-from benchmarks.bare import BATCH, FILTERS, RATE, TEST_BATCH, arguments, read_images
+from benchmarks.bare import BATCH, RATE, TEST_BATCH, arguments, build, read_images
 
 client = ClientApp()
 
 
-def load_model() -> Any:
+def load_model(name: str) -> Any:
     """Returns a new compiled model."""
-    layers = tf_keras.layers
-    model = tf_keras.Sequential([tf_keras.Input((28, 28, 1))])
-    for filters in FILTERS:
-        model.add(layers.Conv2D(filters, 3, padding="same", activation="relu"))
-        model.add(layers.MaxPooling2D(2, padding="same"))
-    model.add(layers.Flatten())
-    model.add(layers.Dense(10))
+    model = build(name)
     model.compile(
         optimizer=tf_keras.optimizers.Adam(RATE),
         loss=tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -61,9 +55,10 @@ def load_data(folder: str, partition: int, partitions: int) -> Any:
 def train(message: Message, context: Context) -> Message:
     """Trains on the client's own images."""
     tf_keras.backend.clear_session()
-    folder = str(message.content["config"]["data"])
+    config = message.content["config"]
+    folder = str(config["data"])
     x, y = load_data(folder, context.node_config["partition-id"], context.node_config["num-partitions"])
-    model = load_model()
+    model = load_model(str(config["model"]))
     model.set_weights(message.content["arrays"].to_numpy_ndarrays())
     history = model.fit(x, y, epochs=1, batch_size=BATCH, verbose=0)
     metrics = MetricRecord({"num-examples": len(x), "train_loss": history.history["loss"][-1]})
@@ -79,7 +74,7 @@ def make_server(args: Namespace) -> ServerApp:
     def main(grid: Grid, context: Context) -> None:
         x_test, y_test = read_images(args.data, "t10k")
         x_test = x_test.astype(np.float32) / 255.0
-        model = load_model()
+        model = load_model(args.model)
         if args.initial:
             with np.load(args.initial) as arrays:
                 model.set_weights(list(arrays.values()))
@@ -104,7 +99,7 @@ def make_server(args: Namespace) -> ServerApp:
         strategy.start(
             grid=grid,
             initial_arrays=ArrayRecord(model.get_weights()),
-            train_config=ConfigRecord({"data": str(args.data)}),
+            train_config=ConfigRecord({"data": str(args.data), "model": args.model}),
             num_rounds=args.rounds,
             evaluate_fn=evaluate,
         )

@@ -2,7 +2,8 @@
 
     python -m benchmarks.size [NAME ...] [--rounds N] [--page]
 
-Each case is a federation in this process, on one worker; the first round, in which graphs are traced, does not count.
+Each case is a federation in this process, on one worker; the first round, in which graphs are traced, does not count,
+nor does what a run does once, after its last round.
 Seconds are of the processor, so that other work on the machine matters less. A finished case is kept in `--runs` and
 not run again; with `--page`, docs/results/size.md is written from them, and from what `python -m benchmarks.codecs`
 has left there in `codecs.json`.
@@ -20,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.federations import finished
 from benchmarks.report import Asked, console, machine, print_asked, print_machine
-from benchmarks.stages import STAGES, metered
+from benchmarks.stages import STAGES, Meter, metered
 from fedcompress.experiment import Experiment
 from fedcompress.page.blocks import TextTable
 from fedcompress.results.compare.formats import markdown
@@ -79,29 +80,32 @@ def scenario(model: str, case: str, rounds: int) -> Scenario:
     )
 
 
-class _AfterTheFirst(Observer):
-    """Begins to count after the first round."""
+class _BetweenRounds(Observer):
+    """Counts from the end of the first round to that of the last: what a run does after it, it does once."""
 
-    def __init__(self, begin: Any) -> None:
-        self._begin = begin
+    def __init__(self, meter: Meter, last: int) -> None:
+        self._meter = meter
+        self._last = last
+        self.seconds: dict[str, float] = {}
 
     def round_done(self, row: RoundRow) -> None:
         if row["round"] == 1:
-            self._begin()
+            self._meter.reset()
+        if row["round"] == self._last:
+            self.seconds = self._meter.seconds
 
 
 def measure(model: str, case: str, rounds: int) -> dict[str, Any]:
     """Runs a case and returns its figures, a round and client each."""
     with metered("fedavg") as meter:
-        experiment = Experiment.load(scenario(model, case, rounds + 1))
-        run = finished(experiment, _AfterTheFirst(meter.reset))
-        seconds = meter.seconds
+        between = _BetweenRounds(meter, rounds + 1)
+        run = finished(Experiment.load(scenario(model, case, rounds + 1)), between)
     crossed = sum(row["wire_bytes"] for row in run.ledger if row["round"] > 1)
     return {
         "model": model,
         "case": case,
         "rounds": rounds,
-        "seconds": {name: value / rounds / CLIENTS for name, value in seconds.items()},
+        "seconds": {name: value / rounds / CLIENTS for name, value in between.seconds.items()},
         "bytes": crossed / rounds / CLIENTS,
         "digest": run.summary["model_digest"],
         "machine": machine(),

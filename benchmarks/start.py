@@ -1,4 +1,7 @@
-"""Writes the weights that a scenario starts from, so that others can start from the same: `start SCENARIO FILE.npz`."""
+"""Writes the weights that a scenario starts from, so that others can start from the same.
+
+python -m benchmarks.start SCENARIO FILE.npz DATA_DIR MODEL
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from fedcompress.experiment import Experiment
 from fedcompress.scenario import Scenario
 
 
-def main(scenario: Path, file: Path, data_dir: Path | None) -> None:
-    """Writes the initial global model of the scenario's first group, array by array."""
-    experiment = Experiment.load(Scenario.load(scenario), data_dir=data_dir)
+def main(scenario: Path, file: Path, data_dir: Path, model: str) -> None:
+    """Writes the initial global model of the scenario, whose only group is `all`, with a network, array by array."""
+    experiment = Experiment.load(Scenario.load(scenario, {"groups.all.model": model}), data_dir=data_dir)
     nobody: Any = None  # the initial state of these strategies does not depend on the clients
     state = experiment.server.initial(nobody)
     weights = experiment.server.global_model(state, next(iter(experiment.groups.values())))
@@ -23,4 +26,4 @@ def main(scenario: Path, file: Path, data_dir: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])

@@ -5,7 +5,8 @@ FedAvg, and writes `thirty-fold.md` (tables) and `thirty-fold.html` (accuracy ov
 target is FedAvg's final test accuracy less one point; a variant's bytes are counted to the first round that reaches it,
 up and down, envelopes included. The ratio is FedAvg's bytes over the variant's, paired by seed; its mean is geometric,
 with the 95 % interval of Student's t on the logarithms. A seed in which a variant never reaches the target leaves its
-ratio undefined.
+ratio undefined. With more than two variants, the last one is also held against the best of those between: whichever
+reaches the target of the first with the fewest bytes, seed by seed.
 
     fedcompress run scenarios/thirty-fold.toml --out runs/thirty-fold
     python -m benchmarks.thirty_fold runs/thirty-fold
@@ -43,7 +44,8 @@ class Curve:
         total: Bytes until then, up and down.
         contents: Wire bytes of everything but envelopes, in the whole run.
         bound: Their entropy bound.
-        envelopes: Bytes of envelopes.
+        envelopes: Bytes of envelopes: what a message has beside its contents, which is Flower's records and ours.
+        messages: How many there were.
     """
 
     accuracy: np.ndarray
@@ -51,6 +53,7 @@ class Curve:
     contents: int
     bound: int
     envelopes: int
+    messages: int
 
     def target(self, rounds: int | None = None) -> float:
         """Returns what is to be reached: the accuracy after these rounds, all by default, less what may be lost."""
@@ -104,6 +107,7 @@ def _curve(run: Path) -> Curve:
         wire,
         sum(row["bound_bytes"] for row in contents),
         int(total.sum()) - wire,
+        len(ledger) - len(contents),
     )
 
 
@@ -175,10 +179,34 @@ def tables(curves: dict[str, dict[int, Curve]]) -> str:
         ]
         parts += [_markdown(head, rows), _verdict(ratios)]
         parts += [f"The same, had {base} ended after fewer rounds:", _shorter(list(pairs.values()))]
+    if len(others) > 1:
+        parts += [_against_best(curves[base], {name: curves[name] for name in others[:-1]}, others[-1], curves)]
     heading = "Megabytes to an accuracy of the global model, mean over the seeds that reach it (how many do):"
     parts += [heading, _front(curves)]
     parts += ["Distance to the entropy bound, whole runs, contents without envelopes:", _bounds(curves)]
     return "\n\n".join(parts) + "\n"
+
+
+def _against_best(
+    base: dict[int, Curve], between: dict[str, dict[int, Curve]], last: str, curves: dict[str, dict[int, Curve]]
+) -> str:
+    """How the last variant stands against the best of those between it and the baseline, seed by seed."""
+    ratios: list[float | None] = []
+    best: dict[str, int] = dict.fromkeys(between, 0)
+    for seed in sorted(base.keys() & curves[last]):
+        target = base[seed].target()
+        needs = {name: runs[seed].bytes_to(target) for name, runs in between.items() if seed in runs}
+        reached = {name: value for name, value in needs.items() if value is not None}
+        least = curves[last][seed].bytes_to(target)
+        if not reached:
+            continue
+        first = min(reached, key=reached.__getitem__)
+        best[first] += 1
+        ratios.append(None if least is None else reached[first] / least)
+    if not ratios:
+        return f"None of {', '.join(between)} reaches the target: {last} is not held against them."
+    which = ", ".join(f"{name} in {count}" for name, count in best.items() if count)
+    return f"{last} against the best of {', '.join(between)} (the best: {which}): {_verdict(ratios)}"
 
 
 def _when(curve: Curve, target: float) -> str:
@@ -228,7 +256,9 @@ def _front(curves: dict[str, dict[int, Curve]]) -> str:
 def _bounds(curves: dict[str, dict[int, Curve]]) -> str:
     rows = []
     for name, runs in curves.items():
-        wire, bound, rest = (sum(getattr(c, key) for c in runs.values()) for key in ("contents", "bound", "envelopes"))
+        wire, bound, rest, messages = (
+            sum(getattr(c, key) for c in runs.values()) for key in ("contents", "bound", "envelopes", "messages")
+        )
         rows.append(
             [
                 name,
@@ -236,9 +266,11 @@ def _bounds(curves: dict[str, dict[int, Curve]]) -> str:
                 size(bound),
                 f"{wire / bound:.3f}",
                 f"{rest / (wire + rest):.1%}",
+                f"{rest / messages:.0f} of {(wire + rest) / messages:,.0f}",
             ]
         )
-    return _markdown(["", "sent", "bound", "sent / bound", "envelopes, of all bytes"], rows)
+    head = ["", "sent", "bound", "sent / bound", "envelopes, of all bytes", "bytes of an envelope, of a message"]
+    return _markdown(head, rows)
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -8,14 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import chain, counts, engines, gpu, mask_proposer, mask_proposer_page, strategies, submodels
+from benchmarks import bare, chain, counts, engines, gpu, mask_proposer, mask_proposer_page, strategies, submodels
 from benchmarks.process import ROOT, watch
 from fedcompress import keras
 from fedcompress.experiment import Experiment
+from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins
+from fedcompress.training.trainer import predict
 
 FOLDER = engines.DEBIAN
 WRITER = """
@@ -95,6 +98,20 @@ def test_what_is_measured_is_not_run_again_and_rates_are_chosen_on_validation(
     again = submodels.Runs(tmp_path / "rows.jsonl", case)
     assert again.reported("fjord", again.rate_of("fjord"), 1) == runs.reported("fjord", 0.03, 1)
     assert len(ran) == 13
+
+
+@pytest.mark.parametrize("name", sorted(bare.NETWORKS))
+def test_the_bare_loop_has_the_networks_that_it_is_compared_on(name: str) -> None:
+    """Written down once more, with the weights in the same order: the same logits of the same images."""
+    spec = ModelSpec(name, Plugins().architecture(name), (28, 28, 1), 10)
+    rng = np.random.default_rng(1)
+    weights = [np.abs(rng.normal(0.5, 0.3, array.shape)).astype(np.float32) for array in spec.template]
+    images = rng.integers(0, 256, (8, 28, 28, 1)).astype(np.uint8)
+    model = bare.build(name)
+    model.set_weights(weights)
+    logits = predict(spec, weights, images)
+    assert np.abs(logits).max() > 0.1
+    np.testing.assert_allclose(model(images.astype(np.float32) / 255.0), logits, rtol=1e-4)
 
 
 @pytest.mark.slow

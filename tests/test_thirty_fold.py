@@ -72,3 +72,25 @@ def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text(json.dumps({"variants": [{"variant": "dense"}]}))
     with pytest.raises(InputError, match="expected finished runs of two variants"):
         read(tmp_path)
+
+
+def test_the_last_variant_is_held_against_the_best_of_those_between(sweep: Path) -> None:
+    """To 0.79: half after 2 rounds of 1,000 bytes, eighth after 3 of 260 (780) in seed 1 and never in seed 2."""
+    names = ["dense", "half", "eighth", "small"]
+    (sweep / "sweep.json").write_text(json.dumps({"variants": [{"variant": name} for name in names]}))
+    for seed in (1, 2):
+        run(sweep, "half", seed, [0.5, 0.79], 490)
+        run(sweep, "eighth", seed, [0.5, 0.7, 0.79 if seed == 1 else 0.7], 120)
+    text = tables(read(sweep))
+    middle = math.sqrt(780 / 400 * 2000 / 500)
+    assert "small against the best of half, eighth (the best: half in 1, eighth in 1): " in text
+    assert f"**{middle:.1f} times fewer bytes** (2 seeds" in text
+    assert "| small | 800 B | 400 B | 2.000 | 20.0% | 10 of 50 |" in text
+
+
+def test_none_between_reaches_the_target(sweep: Path) -> None:
+    (sweep / "sweep.json").write_text(
+        json.dumps({"variants": [{"variant": name} for name in ("dense", "half", "small")]})
+    )
+    run(sweep, "half", 1, [0.5, 0.6], 490)
+    assert "None of half reaches the target" in tables(read(sweep))
