@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -305,9 +306,13 @@ class Experiment:
         if problems := [*dict.fromkeys(unsupported), *problems]:
             raise InputError(problems)
 
-    def contents(self, group: Group) -> dict[str, Content]:
+    def contents(self, group: Group) -> Mapping[str, Content]:
         """Declares every content that may cross between the server and a group."""
-        return self.wire.declared(self._declared(group))
+        return self._contents(group.name)
+
+    @cached_property
+    def _contents(self) -> Callable[[str], Mapping[str, Content]]:
+        return cache(lambda name: MappingProxyType(self.wire.declared(self._declared(self.groups[name]))))
 
     def _declared(self, group: Group) -> dict[str, Content]:
         public = self.public.contents if self.public else {}

@@ -20,6 +20,7 @@ from flwr.common.serde import (
 )
 from flwr.common.serde_utils import metadata_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
+from flwr.proto.recorddict_pb2 import Array as ProtoArray
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 
 
@@ -40,9 +41,8 @@ class Crossing:
         """Returns a message as it crosses."""
         if not message.has_content():
             return cls(message_to_proto(message))
-        emptied, arrays = _emptied(message.content)
-        metadata = metadata_to_proto(message.metadata)
-        return cls(ProtoMessage(metadata=metadata, content=recorddict_to_proto(emptied)), arrays)
+        content, arrays = _emptied(message.content)
+        return cls(ProtoMessage(metadata=metadata_to_proto(message.metadata), content=content), arrays)
 
     @property
     def message(self) -> Message:
@@ -70,15 +70,23 @@ def _crossing(frame: bytes, data: Sequence[bytes]) -> Crossing:
     return Crossing(message, _arrays(message.content, data))
 
 
-def _emptied(records: RecordDict) -> tuple[RecordDict, list[Array]]:
-    """Returns records without the data of their arrays, and these."""
-    emptied, arrays = RecordDict(), list[Array]()
+def _emptied(records: RecordDict) -> tuple[ProtoRecordDict, list[Array]]:
+    """Returns records as Flower serialises them, without the data of their arrays, and these."""
+    frame, arrays = ProtoRecordDict(), list[Array]()
     for key, record in records.items():
         if isinstance(record, ArrayRecord):
-            arrays += record.values()
-            record = ArrayRecord({name: Array(a.dtype, a.shape, a.stype, b"") for name, a in record.items()})
-        emptied[key] = record
-    return emptied, arrays
+            item = frame.items.add(key=key)
+            item.array_record.SetInParent()
+            for name, array in record.items():
+                item.array_record.items.add(key=name).value.MergeFrom(_declared(array))
+                arrays.append(array)
+        else:
+            frame.items.extend(recorddict_to_proto(RecordDict({key: record})).items)
+    return frame, arrays
+
+
+def _declared(array: Array) -> ProtoArray:
+    return ProtoArray(dtype=array.dtype, shape=array.shape, stype=array.stype)
 
 
 def _fill(records: RecordDict, arrays: Sequence[Array]) -> None:
