@@ -221,8 +221,8 @@ class EvaluationSettings(Section):
     judged: JudgedName = Field(
         "deployed",
         description="by which accuracy a run is judged in verdicts, plots, tables and early stop: deployed is that of "
-        "what devices run; global, of the global model; own, of the models that clients keep, each on its own "
-        "distribution; personal, of what devices run after one more local epoch, each on its client's own distribution",
+        "what devices run; global, of the global model; own, of the models that clients keep (if none keeps one, of what "
+        "devices run), each on its own distribution; personal, of what devices run after one more local epoch, each on its client's own distribution",
     )
     deployed_every: Positive | None = Field(
         None,
@@ -240,7 +240,7 @@ class EvaluationSettings(Section):
         0, ge=0, description="rounds between tests of every trained client model on its own distribution; 0: never"
     )
     own_every: Positive = Field(
-        1, description="rounds between tests, on the whole test set, of clients' own models where they have such"
+        1, description="rounds between tests of clients' own models, where they have such or are judged by them"
     )
     client_models: bool = Field(
         False,
