@@ -147,7 +147,7 @@ def test_a_client_that_keeps_a_model_unknown_to_the_strategy_is_said(tmp_path: P
     """By its class before the run; or, if that says nothing, after the first round in which it returns one, once."""
     said = (
         "groups.all: client 'saying' keeps a model of its own, of which strategy 'fedavg' knows nothing: as "
-        "deployed the global model is scored. To judge by the clients' models, set evaluation.judged = \"own\"."
+        'deployed the global model is scored. To judge by the clients\' models, set evaluation.judged = "own".'
     )
     assert said in experiment(headed("saying")).warnings
     assert said not in experiment(headed("saying"), evaluation__judged="own").warnings
