@@ -6,8 +6,8 @@ the model computes with the centroids of its weights, the loss is the cross-entr
 is half as large. The server says how many clusters a layer has. What is sent has that many distinct values in each
 kernel, and crosses as codebooks (`fedcompress/wire/values/codebooks.py`).
 
-A round needs enough steps for weights to get from one centroid to another, or rounding takes back what was learned: with
-8 clusters, Adam at 0.001 and 2 epochs of 9 steps nothing is learned in five rounds; with 4 epochs of 17 steps it is.
+A round needs steps enough for weights to get from one centroid to another, or rounding takes back what was learned:
+with 8 clusters, Adam at 0.001 and 2 epochs of 9 steps nothing was learned in four rounds, with 4 epochs of 17 it was.
 
 The score is the effective rank of the embeddings of the client's validation examples, whose labels are not looked at
 (Roy & Vetterli 2007; Garrido et al. 2023, "RankMe"): exp of the entropy of their singular values, which are made to sum

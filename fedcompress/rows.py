@@ -46,7 +46,7 @@ class RoundRow(TypedDict):
         groups: Group -> its accuracies.
         personal_accuracy: Where it is asked for: of what devices run after one more local epoch, on each client's own
             distribution, the mean over clients; `personal_worst10` over their worst tenth.
-        personal_validation_accuracy: Where the run is ended by it: the same on clients' own validation examples.
+        personal_validation_accuracy: Where the run is judged or ended by it: the same on own validation examples.
         own_accuracy: Where the run goes by it: of the models that clients keep, each on its own distribution, the mean
             over clients; `own_worst10` over their worst tenth, `own_validation_accuracy` on own validation examples.
         clients: That did what they were asked.

@@ -67,7 +67,8 @@ class TrialDisplay(ProgressDisplay):
     """That of a run in a search: it shows accuracies on validation data alone, as nothing is chosen by the test set."""
 
     def _accuracies(self, row: RoundRow) -> list[str]:
-        tested = {"deployed": row.get("deployed_validation_accuracy"), "global": row.get("validation_accuracy")}
+        columns: Mapping[str, Any] = row
+        tested = {judged.short: columns.get(judged.validation) for judged in JUDGED.values()}
         known = [f"{name} on validation {number(value)}" for name, value in tested.items() if not _unknown(value)]
         return known or ["training"]
 

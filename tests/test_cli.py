@@ -551,6 +551,16 @@ def test_a_run_from_start_to_end(tiny_file: Path, tmp_path: Path) -> None:
     assert Scenario.parse(tomllib.loads(resolved.toml())) == resolved
 
 
+def test_the_scenario_in_a_run_directory_gives_the_same_bits(call: Call, tiny_file: Path, tmp_path: Path) -> None:
+    """What the options of the first run changed is in it, too."""
+    changed = ["--seed", 4, "--set", "training.learning_rate=0.02", "--set", "rounds=1"]
+    assert call("run", tiny_file, *changed, "--out", "first").code == 0
+    assert call("run", "first/scenario.toml", "--out", "again").code == 0
+    first, again = (RunDirectory(tmp_path / name).read_json("summary.json") for name in ("first", "again"))
+    assert (again["seed"], again["model_digest"]) == (4, first["model_digest"])
+    assert "identical" in call("compare", "first", "again").out
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_keeps_the_finished_rounds(tiny_file: Path, tmp_path: Path, sent: int, code: int) -> None:
     command = [PROGRAM, "run", "tiny.toml", "--out", "out", "--set", "rounds=500", "--set", "training.epochs=20"]

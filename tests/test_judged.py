@@ -98,6 +98,13 @@ def test_a_run_ends_by_personal_accuracy_on_own_validation_data(tmp_path: Path) 
     assert directory.rows("rounds")[-1]["personal_validation_accuracy"] >= 0.05
 
 
+def test_what_a_run_is_judged_by_is_measured_on_validation_data_as_well(tmp_path: Path) -> None:
+    """A search of settings goes by it."""
+    made = experiment(DATA, rounds=1, evaluation__judged="personal", evaluation__personal_every=1)
+    _, directory, _ = run(made, tmp_path / "run")
+    assert 0 < directory.rows("rounds")[-1]["personal_validation_accuracy"] <= 1
+
+
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "personal of own models": (
         DITTO,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,14 @@ def test_mlflow_with_a_resumed_run(tmp_path: Path) -> None:
         assert [metric.step for metric in sent] == [2, 3]
         assert [metric.value for metric in sent] == pytest.approx(values[1:])
     assert run.data.metrics["final/accuracy"] == pytest.approx(summary["accuracy"])
+
+
+def test_a_tracker_is_named_on_the_command_line(call: Callable[..., Any], tiny_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    done = call("run", tiny_file, "--track", "tensorboard", "--set", "rounds=1", "--out", "out")
+    assert done.code == 0, done.err
+    (events,) = (tmp_path / "out" / "tracking" / "tensorboard").glob("events.out.tfevents.*")
+    assert b"round/accuracy" in events.read_bytes()
 
 
 def test_nothing_is_tracked_by_default(tmp_path: Path) -> None:

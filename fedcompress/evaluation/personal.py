@@ -31,7 +31,7 @@ def personal_accuracy(
         return nan, nan
     data, scenario = experiment.data, experiment.scenario
     accuracy = evaluate(spec, trained, data.test(client.partition)).accuracy
-    if scenario.stops_by != "personal" or not len(validation := data.validation(client.partition)):
+    if not scenario.judges_personal or not len(validation := data.validation(client.partition)):
         return accuracy, nan
     return accuracy, evaluate(spec, trained, validation).accuracy
 

@@ -86,7 +86,7 @@ class Scenario(Document):
     @model_validator(mode="after")
     def _criteria_can_be_judged(self) -> Self:
         stop, by = self.stop, self.stops_by
-        if "personal" in (self.evaluation.judged, by) and not self.evaluation.personal_every:
+        if self.judges_personal and not self.evaluation.personal_every:
             key = "evaluation.judged" if self.evaluation.judged == "personal" else "stop.by"
             raise ValueError(
                 f'{key}: received "personal", but evaluation.personal_every is 0, so that it is never measured; set '
@@ -123,8 +123,15 @@ class Scenario(Document):
             return self
         if self.sweep is not None:
             raise ValueError("search: there is a sweep as well; search first, and sweep what is best")
-        if not self.data.server_validation:
-            raise ValueError("search: is by validation data, but data.server_validation is 0")
+        by, judged = self.searches_by, self.evaluation.judged
+        if by in ("own", "personal") and by != judged:
+            raise ValueError(
+                f'search.by: received "{by}", but the run is judged by "{judged}", so that it is not measured; set '
+                f'evaluation.judged = "{by}" as well'
+            )
+        key = "validation" if by in ("own", "personal") else "server_validation"
+        if not getattr(self.data, key):
+            raise ValueError(f"search: is by validation data, but data.{key} is 0")
         if self.seed in search.seeds:
             raise ValueError(
                 f"search.seeds: received {self.seed}, the scenario's own seed; what was searched on is not to be "
@@ -141,9 +148,19 @@ class Scenario(Document):
         return self.stop.by or ("global" if judged == "deployed" else judged)  # deployed is not tested in each round
 
     @property
+    def searches_by(self) -> JudgedName | None:
+        """By which accuracy settings are chosen: what `[search]` says, or what the run is judged by; None without."""
+        return None if self.search is None else self.search.by or self.evaluation.judged
+
+    @property
     def judges_own(self) -> bool:
         """Whether something goes by the models that clients keep."""
         return "own" in (self.evaluation.judged, self.stops_by)
+
+    @property
+    def judges_personal(self) -> bool:
+        """Whether something goes by what devices run after one more local epoch."""
+        return "personal" in (self.evaluation.judged, self.stops_by)
 
     def table(self) -> dict[str, Any]:
         table = super().table()

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from fedcompress.errors import shown
+from fedcompress.judged import JudgedName
 from fedcompress.scenario.sections import MOST_RUNS, Positive, Section
 
 Scalar = bool | int | float | str
@@ -63,8 +64,10 @@ class SearchSettings(Section):
         min_length=1, strict=False, description="each trial runs once with each; results are reported on other seeds"
     )
     trials: Positive = Field(20, description="settings that are tried")
-    by: Literal["deployed", "global"] = Field(
-        "deployed", description="whose validation accuracy after the last round, mean over seeds: as for [stop]"
+    by: JudgedName | None = Field(
+        None,
+        description="whose validation accuracy after the last round, mean over seeds; default: evaluation.judged, "
+        "which has to be the same where it is own or personal",
     )
     sampler: Literal["tpe", "random"] = Field(
         "tpe", description="tree-structured Parzen estimator, after 10 random trials (Bergstra et al. 2011), or random"

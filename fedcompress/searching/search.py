@@ -14,6 +14,7 @@ from fedcompress import launch
 from fedcompress.engines import engine_of
 from fedcompress.errors import InputError, RunError, located
 from fedcompress.experiment import Experiment
+from fedcompress.judged import JUDGED, Judged
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.results.run.directory import RunDirectory, as_json
@@ -27,7 +28,6 @@ from fedcompress.sweep.sweep import runner_of
 from fedcompress.units import counted
 
 BEST = "best.toml"
-_COLUMNS = {"deployed": "deployed_validation_accuracy", "global": "validation_accuracy"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def carry_out(
             raise InputError(problems)
         finished = [Outcome(job, job.finished) for job in jobs if job.finished]
         outcomes = [*finished, *run([job for job in jobs if not job.finished])]
-        made[-1] = _over(made[-1], outcomes, settings)
+        made[-1] = _over(made[-1], outcomes, _judged(scenario))
         trials.write(path, made)
         told(made[-1], trials.best(made))
     return _concluded(scenario, path, made)
@@ -117,6 +117,11 @@ def _settings(scenario: Scenario) -> SearchSettings:
     return scenario.search
 
 
+def _judged(scenario: Scenario) -> Judged:
+    assert scenario.searches_by is not None
+    return JUDGED[scenario.searches_by]
+
+
 def _tried(scenario: Scenario, settings: Mapping[str, Any]) -> Scenario:
     """Returns the scenario of a trial, without `[search]`."""
     table = scenario.table()
@@ -142,14 +147,14 @@ def _check(scenario: Scenario, options: Options) -> None:
             engine.check(len(experiment.clients))
 
 
-def _over(trial: Trial, outcomes: Sequence[Outcome], settings: SearchSettings) -> Trial:
+def _over(trial: Trial, outcomes: Sequence[Outcome], judged: Judged) -> Trial:
     """Returns a trial with the accuracies of its runs, or with the reason why it has none."""
     problems = [f"seed {outcome.job.scenario.seed}: {outcome.problem}" for outcome in outcomes if not outcome.summary]
     if problems:
         return replace(trial, state="failed", problem="; ".join(problems))
-    found = {str(outcome.job.scenario.seed): _accuracy(outcome.job.path, _COLUMNS[settings.by]) for outcome in outcomes}
+    found = {str(outcome.job.scenario.seed): _accuracy(outcome.job.path, judged.validation) for outcome in outcomes}
     if not all(map(isfinite, found.values())):
-        return replace(trial, state="failed", problem=f"{settings.by} models have no validation accuracy")
+        return replace(trial, state="failed", problem=f"there is no {judged.validation.replace('_', ' ')}")
     return replace(trial, state="completed", accuracies=found)
 
 
@@ -167,8 +172,8 @@ def _concluded(scenario: Scenario, path: Path, made: Sequence[Trial]) -> SearchR
     chosen, settings = _tried(scenario, best.params), _settings(scenario)
     seeds = ", ".join(map(str, settings.seeds))
     header = (
-        f"# Best of {counted(len(made), 'trial')}, trial {best.number}: {settings.by} accuracy {best.accuracy:.4f} on "
-        f"the server's validation data, mean over seeds {seeds}.\n# {best.settings}\n# Report it on other seeds.\n"
+        f"# Best of {counted(len(made), 'trial')}, trial {best.number}: {_judged(scenario).title} {best.accuracy:.4f} "
+        f"on validation data, mean over seeds {seeds}.\n# {best.settings}\n# Report it on other seeds.\n"
     )
     text = header + tomli_w.dumps(chosen.model_dump(mode="json", exclude_none=True, exclude_defaults=True))
     RunDirectory(path).write_text(BEST, text)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +69,23 @@ def test_run_directories(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert set(completed(monkeypatch, "resume", "")) == {"runs/first", "runs/second", "runs/"}
     assert completed(monkeypatch, "compare", "new", "=", "runs/f") == ["runs/first"]
     assert completed(monkeypatch, "report", "runs/s") == ["runs/second"]
+
+
+IN_BASH = """
+fedcompress --install-completion > told || exit 1
+. ~/.bashrc
+COMP_WORDS=(fedcompress run quick) COMP_CWORD=2
+_fedcompress_completion fedcompress
+echo "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_in_a_new_bash_after_it_was_installed(tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "HOME": str(tmp_path), "PATH": path}
+    done = subprocess.run(["bash", "-c", IN_BASH], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "quickstart\n"), done.stderr
 
 
 def test_every_argument_and_option_has_help() -> None:

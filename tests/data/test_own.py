@@ -12,9 +12,12 @@ import pytest
 from PIL import Image
 
 from fedcompress.data.dataset import Dataset
+from fedcompress.data.datasets import hf
 from fedcompress.data.loading import load_dataset
 from fedcompress.data.notices import notices
 from fedcompress.errors import InputError
+from fedcompress.results.run.directory import RunDirectory
+from tests.data.test_sources import FakeTable
 
 
 @pytest.fixture(autouse=True)
@@ -183,3 +186,56 @@ def test_what_is_unusual_is_said(x: Any, normalise: str, said: list[str]) -> Non
     found = list(notices(Dataset("own", x, labels, x, labels, 2), normalise))
     assert len(found) == len(said)
     assert all(part in text for part, text in zip(said, found, strict=True))
+
+
+def whose(count: int) -> dict[str, list[Any]]:
+    """Returns labels, clients and images of 8 x 8 pixels: half of the examples are eva's, the rest kim's and max's."""
+    names = [["eva", "kim", "eva", "max"][i % 4] for i in range(count)]
+    return {
+        "label": [i % 3 for i in range(count)],
+        "user": names,
+        "image": [np.full((8, 8), 5 * i, np.uint8) for i in range(count)],
+    }
+
+
+def as_table(monkeypatch: pytest.MonkeyPatch) -> str:
+    rows = whose(48)
+    pixels = {f"p{i}": [x.flat[i] for x in rows["image"]] for i in range(64)}
+    split = ["train"] * 36 + ["test"] * 12
+    pd.DataFrame({"label": rows["label"], "user": rows["user"], "split": split, **pixels}).to_csv("o.csv", index=False)
+    return "csv:o.csv?client=user&shape=8x8"
+
+
+def as_folders(monkeypatch: pytest.MonkeyPatch) -> str:
+    for split, count in (("train", 36), ("test", 12)):
+        rows = whose(count)
+        for i, (label, user) in enumerate(zip(rows["label"], rows["user"], strict=True)):
+            picture(Path(f"own/{split}/{user}/{label}/{i}.png"), 5 * i)
+    return "folder:own?client=folder"
+
+
+def as_at_hugging_face(monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the library would download is given to it."""
+
+    class Library:
+        @staticmethod
+        def load_dataset(name: str) -> dict[str, FakeTable]:
+            assert name == "me/own"
+            return {"train": FakeTable(**whose(36)), "test": FakeTable(**whose(12))}
+
+    monkeypatch.setattr(hf, "find_spec", lambda _: True)
+    monkeypatch.setattr(hf, "import_module", lambda _: Library)
+    return "hf:me/own?client=user"
+
+
+@pytest.mark.parametrize("prepare", [as_table, as_folders, as_at_hugging_face])
+def test_a_run_on_ones_own_data_with_a_client_for_each_person(
+    call: Callable[..., Any], tiny_file: Path, monkeypatch: pytest.MonkeyPatch, prepare: Callable[..., str]
+) -> None:
+    """18 of 36 examples are one person's, 9 each of the two others'; nothing is held back."""
+    name = prepare(monkeypatch)
+    settings = [f"data.dataset={name}", "data.partition=natural", "data.server_validation=0", "data.validation=0"]
+    done = call("run", tiny_file, "--out", "out", *(w for s in (*settings, "rounds=1") for w in ("--set", s)))
+    assert done.code == 0, done.err
+    rows = RunDirectory(Path("out")).rows("clients")
+    assert sorted(row["examples"] for row in rows) == [9, 9, 18]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import fedcompress
 from fedcompress import keras
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
@@ -66,6 +68,18 @@ def test_a_frozen_backbone_crosses_once_and_its_head_learns(suffix: str, tmp_pat
     assert learned + frozen < first < learned + frozen + header
     assert len(crossed) == 5
     assert all(learned < size < learned + header for size in crossed.values())
+
+
+def test_a_file_is_named_on_the_command_line(call: Callable[..., Any], tiny_file: Path) -> None:
+    """5,994 parameters; the backbone of what a dense device runs is the saved one."""
+    backbone = saved(Path("mine.keras")).get_layer("backbone").get_weights()[0]
+    settings = ["rounds=1", *(f"groups.{group}.model=file:mine.keras" for group in ("dense", "pruned"))]
+    done = call("run", tiny_file, "--out", "out", *(word for said in settings for word in ("--set", said)))
+    assert done.code == 0, done.err
+    run = fedcompress.load("out")
+    assert isinstance(run, fedcompress.Run)
+    assert run.summary["groups"]["dense"]["parameters"] == 5994
+    assert np.array_equal(run.model("dense").get_layer("backbone").get_weights()[0], backbone)
 
 
 def test_what_a_file_cannot_be_is_said_before_the_run(tmp_path: Path) -> None:

@@ -46,3 +46,8 @@ def test_of_many_classes_the_mistakes_are_listed() -> None:
     matrix = np.diag(np.full(16, 9.0))
     matrix[3, 5], matrix[4, 2] = 2, 7
     assert classes.confusion("x", matrix).table.rows == (("4", "2", "7"), ("3", "5", "2"))
+
+
+def test_of_few_classes_each_has_its_number_on_the_axis() -> None:
+    few, many = (classes.by_class({"x": np.eye(n)}).figure["layout"]["xaxis"] for n in (10, 100))
+    assert (few.get("dtick"), many.get("dtick")) == (1, None)

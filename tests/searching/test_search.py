@@ -15,6 +15,7 @@ import tomli_w
 
 import fedcompress
 from fedcompress.errors import InputError, RunError
+from fedcompress.judged import JUDGED, JudgedName
 from fedcompress.options import Options
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.recorder import Observer
@@ -54,8 +55,8 @@ def told_nothing(*_: Any) -> None:
 class Runner:
     """Pretends to run: writes what is read of a run. It is interrupted, or fails, where it is told to."""
 
-    def __init__(self, interrupted: str = "", failing: str = "") -> None:
-        self.interrupted, self.failing = interrupted, failing
+    def __init__(self, interrupted: str = "", failing: str = "", column: str = "deployed_validation_accuracy") -> None:
+        self.interrupted, self.failing, self.column = interrupted, failing, column
         self.ran: list[str] = []
 
     def __call__(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
@@ -68,7 +69,8 @@ class Runner:
                 continue
             job.path.mkdir()
             directory = RunDirectory(job.path)
-            row = {"accuracy": 0.99, "validation_accuracy": 0.1, "deployed_validation_accuracy": accuracy(job)}
+            columns = [judged.validation for judged in JUDGED.values()]
+            row = {"accuracy": 0.99, **dict.fromkeys(columns, 0.1), self.column: accuracy(job)}
             directory.append("rounds", [row])
             summary: Any = {"status": "completed"}
             directory.write_json("summary.json", summary)
@@ -95,12 +97,26 @@ def test_the_best_is_chosen_by_validation_data(
     written = Scenario.load(tmp_path / "found" / "best.toml")
     assert written == result.scenario == Scenario.parse({**searched, "search": None}, dict(result.best.params))
     assert result.toml.startswith(
-        "# Best of 4 trials, trial 3: deployed accuracy 0.5050 on the server's validation data, mean over seeds 101, "
-        "102.\n# training.learning_rate=0.05, training.epochs=2\n# Report it on other seeds.\nname = "
+        "# Best of 4 trials, trial 3: deployed accuracy 0.5050 on validation data, mean over seeds 101, 102.\n"
+        "# training.learning_rate=0.05, training.epochs=2\n# Report it on other seeds.\nname = "
     )
     rows = (tmp_path / "found" / "trials.csv").read_text(encoding="utf-8").splitlines()
     assert rows[0] == "trial,training.learning_rate,training.epochs,state,validation_accuracy,problem"
     assert rows[3].startswith("3,0.05,2,completed,0.505")
+
+
+@pytest.mark.usefixtures("listed")
+@pytest.mark.parametrize("judged", ["own", "personal"])
+def test_a_search_goes_by_what_the_run_is_judged_by(
+    judged: JudgedName, searched: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched["server"] = {"strategy": "ditto" if judged == "own" else "fedavg"}
+    searched["groups"] = [{"name": "all", "model": "mini-cnn", "client": "ditto" if judged == "own" else "sgd"}]
+    searched["evaluation"] = {"judged": judged, "personal_every": 1}
+    runner = Runner(column=f"{judged}_validation_accuracy")
+    result = carried_out(searched, tmp_path / "found", monkeypatch, runner)
+    assert (result.best.number, result.best.accuracy) == (3, pytest.approx(0.505))
+    assert f"trial 3: {JUDGED[judged].title} 0.5050 on validation data, mean" in result.toml
 
 
 @pytest.mark.usefixtures("listed")
@@ -169,6 +185,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no seeds": ({"search.seeds": []}, "search.seeds: received []"),
     "a seed twice": ({"search.seeds": [101, 101]}, "search: seeds have to differ"),
     "no validation data": ({"data.server_validation": 0.0}, "search: is by validation data, but data.server"),
+    "no validation data of clients": (
+        {"evaluation.judged": "personal", "evaluation.personal_every": 1, "data.validation": 0.0},
+        "search: is by validation data, but data.validation is 0",
+    ),
+    "by what is not measured": (
+        {"search.by": "own"},
+        'search.by: received "own", but the run is judged by "deployed", so that it is not measured; set '
+        'evaluation.judged = "own" as well',
+    ),
     "a sweep as well": ({"sweep.seeds": [1, 2]}, "search: there is a sweep as well"),
     "an empty space": ({"search.space": {}}, "search: space: is empty"),
     "a value": ({"search.space": {RATE: 0.1}}, f"search: space.{RATE}: received 0.1; expected a list of values, as in"),

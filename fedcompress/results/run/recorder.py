@@ -178,7 +178,7 @@ class Recorder:
         measured: dict[str, Sequence[float]] = (
             {"personal": scores.personal} if scenario.evaluation.personal_every else {}
         )
-        on_validation = {"personal": scores.personal_validation} if scenario.stops_by == "personal" else {}
+        on_validation = {"personal": scores.personal_validation} if scenario.judges_personal else {}
         if scenario.judges_own:
             measured["own"], on_validation["own"] = scores.own, scores.own_validation
         over = {name: over_clients(of) for name, of in measured.items()}

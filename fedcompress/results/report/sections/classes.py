@@ -18,7 +18,7 @@ TEXT = "What devices run, on the test set after the last round; of several seeds
 MOST_MATRICES = 6
 """Matrices that are drawn."""
 MOST_CELLS = 15
-"""Classes up to which the numbers of a matrix are a table of their own."""
+"""Classes up to which each has its number on an axis, and the numbers of a matrix are a table of their own."""
 
 Matrices = Mapping[str, NDArray[np.float64]]
 
@@ -62,6 +62,8 @@ def by_class(matrices: Matrices) -> Panel:
     classes = len(next(iter(columns.values())))
     rows = tuple((str(c), *(number(float(values[c])) for values in columns.values())) for c in range(classes))
     layout = axes("class", "accuracy")
+    if classes <= MOST_CELLS:
+        layout["xaxis"] |= {"tickmode": "linear", "dtick": 1}  # or every other class has no number
     return Panel(
         "Accuracy by class",
         "Of the examples of each class, the share that is recognised.",
