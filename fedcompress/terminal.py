@@ -150,7 +150,8 @@ def summary_table(summary: Summary) -> FittedTable:
         caption += f"\non the groups' devices {modelled['seconds']:,.1f} s and {modelled['joules']:,.1f} J, {ABOUT}"
     own = summary.get("own")
     if own:
-        caption += f"\nown models, or what devices run if none is kept, on own distributions (own): {_over_clients(own)}"
+        whose = "own models, or what devices run if none is kept, on own distributions (own)"
+        caption += f"\n{whose}: {_over_clients(own)}"
     measured = ("deployed", *(["own"] if own else []), *(["personal"] if personal else []), "global")
     last = () if personal or own else ("deflated",)
     columns = ("group", "clients", *measured, "sparsity", "upload", "of dense", *last)
