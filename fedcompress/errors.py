@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 MOST_PROBLEMS, MOST_CHARACTERS = 20, 4000
@@ -79,7 +81,15 @@ def prepared(what: str) -> Iterator[None]:
     except (FedcompressError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise InputError(f"{what}: cannot be prepared: {described(error)}.") from error
+        raise InputError(f"{what}: cannot be prepared: {described(error)}.{_raised_at(error)}") from error
+
+
+def _raised_at(error: BaseException) -> str:
+    """Returns `" Raised at mine.py:5."`, the deepest place that is neither ours nor of what is installed, if any is."""
+    installed = sysconfig.get_paths()
+    others = (str(Path(__file__).parent), *(installed[name] for name in ("stdlib", "purelib", "platlib")), "<")
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(others)]
+    return f" Raised at {Path(places[-1].filename).name}:{places[-1].lineno}." if places else ""
 
 
 class RunError(FedcompressError):

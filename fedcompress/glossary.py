@@ -13,7 +13,8 @@ _OWN_DATA = (
     "accuracy of each client's deployed model on test examples that are distributed as its own data: mean over clients"
 )
 _OWN_MODELS = (
-    "accuracy of the model that each client keeps, on test examples distributed as its own data: mean over clients"
+    "accuracy of the model that each client keeps, or of what devices run if no client keeps one, on test examples "
+    "distributed as its own data: mean over clients"
 )
 _PERSONAL = (
     "accuracy of what a device runs after one more local epoch, on test examples distributed as its client's data: "

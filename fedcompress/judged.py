@@ -46,7 +46,8 @@ JUDGED: Mapping[JudgedName, Judged] = {
         "own_validation_accuracy",
         "accuracy of the clients' own models",
         "own models",
-        "Mean over clients of the models that they keep, each on test examples of its own distribution",
+        "Mean over clients of the models that they keep, or where no client of a run keeps one, of what their devices "
+        "run, each on test examples of its own distribution",
     ),
     "personal": Judged(
         "personal_accuracy",

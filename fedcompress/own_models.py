@@ -43,13 +43,7 @@ class OwnModels:
         judged, by = self.scenario.evaluation.judged, self.scenario.stops_by
         asked = {"evaluation.judged": judged} | ({"stop.by": by} if by and by != judged else {})
         for key, name in asked.items():
-            if name == "own" and not self.kept:
-                yield (
-                    f'{key}: received "own", but under strategy {self.scenario.server.strategy!r} no client keeps a '
-                    f'model of its own; set {key} = "deployed", use a strategy whose clients keep one, such as ditto '
-                    "or fedper, or say keeps_model = True in the class of a client that returns one as Result.model."
-                )
-            elif name == "own" and self.tiers:
+            if name == "own" and self.tiers:
                 yield (
                     f'{key}: received "own", but with server.params.tiers devices run the models of their tiers; set '
                     f'{key} = "deployed".'
@@ -70,7 +64,14 @@ class OwnModels:
                 f"which the server never sees; they have no personal accuracy{until}."
             )
         kept = self.kept
-        if evaluation.judged == "own" and len(kept) < len(self.groups):
+        if self.scenario.judges_own and not kept:
+            key = "evaluation.judged" if evaluation.judged == "own" else "stop.by"
+            yield (
+                f"{key}: under strategy {self.scenario.server.strategy!r} no client keeps a model of its "
+                "own, so that own is the accuracy of what its device runs, on its own distribution. A class of clients "
+                "that return one as Result.model says keeps_model = True."
+            )
+        elif evaluation.judged == "own" and len(kept) < len(self.groups):
             yield (
                 f"evaluation.judged: clients of {', '.join(kept)} alone keep models of their own; the run is judged by "
                 "these, and says nothing of the others."
@@ -86,11 +87,17 @@ class OwnModels:
 
     def scored_without(self, group: str) -> str:
         """Says what is scored of a group whose clients keep models that its server strategy knows nothing of."""
+        client = self.groups[group].client
+        evaluation = self.scenario.evaluation
+        scored = "deployed and as personal" if evaluation.personal_every else "deployed"
+        needed = [
+            *(['evaluation.judged = "own"'] if evaluation.judged != "own" else []),
+            *(["keeps_model = True in the client's class"] if not client.keeps_model else []),
+        ]
         return (
             f"groups.{group}: client {self.groups[group].settings.client!r} keeps a model of its own, of which "
-            f"strategy {self.scenario.server.strategy!r} knows nothing: as deployed the global model is scored. To "
-            "judge by the clients' models, set evaluation.judged = \"own\", and keeps_model = True in the client's "
-            "class."
+            f"strategy {self.scenario.server.strategy!r} knows nothing: as {scored} the global model is scored. To "
+            f"judge by the clients' models, set {' and '.join(needed)}."
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -84,6 +85,7 @@ def run_rounds(
                 if experiment.tiers is not None:
                     state = experiment.tiers.after(fed, before, state)
             _tell_of_kept_models(fed, experiment, recorder)
+            _tell_of_failures(fed, experiment, recorder)
             evaluator.check(state, number)
             recorder.note(fed.record)
             scores = evaluator.score(state, recorder.latest, number)
@@ -127,6 +129,23 @@ def _tell_of_kept_models(fed: Federation, experiment: Experiment, recorder: Reco
     for group in sorted(fed.record.keeping.difference(experiment.own_models.known)):
         if (text := one_line(experiment.own_models.scored_without(group))) not in told:
             fed.event(text)
+
+
+def _tell_of_failures(fed: Federation, experiment: Experiment, recorder: Recorder) -> None:
+    """Says, once in a run for each group, why the first of its clients that failed did so."""
+    told = [event for row in recorder.rounds for event in row["events"]]
+    for name, group in experiment.groups.items():
+        rows = [row for row in fed.record.clients if row["group"] == name and row["status"] in ("failed", "refused")]
+        begins = f"clients of group {name!r} failed"
+        if not rows or any(event.startswith(begins) for event in told):
+            continue
+        clients = len({row["client"] for row in rows})
+        reason = re.sub(r"^round .*?\): ", "", str(rows[0]["error"])).partition("; the server had sent")[0]
+        fed.event(
+            f"{begins}, {clients} of {len(group.clients)}: client {rows[0]['client']} in {rows[0]['action']!r} by "
+            f"{one_line(reason, 300)}; clients.jsonl has all, and fedcompress run --debug stops at the first and "
+            "shows where"
+        )
 
 
 def _concluded(evaluator: Evaluator, recorder: Recorder, state: State) -> Summary:

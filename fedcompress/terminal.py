@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import isclose, isfinite
 from typing import Any, Self
 
 from fedcompress.devices import ABOUT
@@ -150,7 +150,8 @@ def summary_table(summary: Summary) -> FittedTable:
         caption += f"\non the groups' devices {modelled['seconds']:,.1f} s and {modelled['joules']:,.1f} J, {ABOUT}"
     own = summary.get("own")
     if own:
-        caption += f"\nthe models that clients keep, each on its own distribution (own): {_over_clients(own)}"
+        whose = "own models, or what devices run if none is kept, on own distributions (own)"
+        caption += f"\n{whose}: {_over_clients(own)}"
     measured = ("deployed", *(["own"] if own else []), *(["personal"] if personal else []), "global")
     last = () if personal or own else ("deflated",)
     columns = ("group", "clients", *measured, "sparsity", "upload", "of dense", *last)
@@ -215,8 +216,12 @@ def _how_it_went(summary: Summary) -> list[str]:
 
 
 def _same_for_devices(groups: Mapping[str, Any]) -> bool:
-    """Whether the devices of each group have the global model's accuracy: a mean may hide that they do not."""
-    return all(group.get("deployed_accuracy") == group["accuracy"] for group in groups.values())
+    """Whether the devices of each group have the global model's accuracy: a mean over groups may hide that they do not.
+
+    Means over clients that are equal may differ in their last bit.
+    """
+    pairs = [(group.get("deployed_accuracy"), group["accuracy"]) for group in groups.values()]
+    return all(a == b or (a is not None and b is not None and isclose(a, b)) for a, b in pairs)
 
 
 def _of_dense(summary: Summary) -> str:

@@ -401,7 +401,7 @@ def test_a_model_that_does_not_fit_the_data_is_refused(tiny: Table, tmp_path: Pa
     x, y = np.zeros((60, 5), np.float32), np.arange(60) % 2
     np.savez(tmp_path / "table.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     made = load(tiny, {"data.dataset": f"npz:{tmp_path / 'table.npz'}"})
-    with pytest.raises(InputError, match=r"model 'mini-cnn' does not fit .*, whose examples are 5:"):
+    with pytest.raises(InputError, match=r"model 'mini-cnn' does not fit .*, whose examples are rows of 5 features"):
         made.check_models()
 
 

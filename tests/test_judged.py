@@ -106,19 +106,6 @@ def test_what_a_run_is_judged_by_is_measured_on_validation_data_as_well(tmp_path
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "own without": (
-        DATA,
-        {"evaluation__judged": "own"},
-        "evaluation.judged: received \"own\", but under strategy 'fedavg' no client keeps a model of its own; set "
-        'evaluation.judged = "deployed", use a strategy whose clients keep one, such as ditto or fedper, or say '
-        "keeps_model = True in the class of a client that returns one as Result.model.",
-    ),
-    "ended by own without": (
-        DATA,
-        {"stop": {"by": "own", "target": 0.5}},
-        "stop.by: received \"own\", but under strategy 'fedavg' no client keeps a model of its own; set stop.by = ",
-    ),
-    "own unsaid": (headed("headed"), {"evaluation__judged": "own"}, 'evaluation.judged: received "own", but under'),
     "personal of own models": (
         DITTO,
         {"evaluation__judged": "personal", "evaluation__personal_every": 1},
@@ -167,16 +154,18 @@ def test_a_client_that_keeps_a_model_unknown_to_the_strategy_is_said(tmp_path: P
     """By its class before the run; or, if that says nothing, after the first round in which it returns one, once."""
     said = (
         "groups.all: client 'saying' keeps a model of its own, of which strategy 'fedavg' knows nothing: as "
-        'deployed the global model is scored. To judge by the clients\' models, set evaluation.judged = "own", and '
-        "keeps_model = True in the client's class."
+        'deployed the global model is scored. To judge by the clients\' models, set evaluation.judged = "own".'
     )
     assert said in experiment(headed("saying")).warnings
     assert said not in experiment(headed("saying"), evaluation__judged="own").warnings
+    both = said.replace("as deployed", "as deployed and as personal")
+    assert both in experiment(headed("saying"), evaluation__personal_every=1).warnings
     unsaid = experiment(headed("headed"), rounds=2)
     assert not any("keeps a model" in text for text in unsaid.warnings)
     _, directory, _ = run(unsaid, tmp_path / "run")
     told = [[text for text in row["events"] if "keeps a model" in text] for row in directory.rows("rounds")]
-    assert told == [[said.replace("saying", "headed")], []]
+    unsaid_yet = " and keeps_model = True in the client's class."
+    assert told == [[said.replace("saying", "headed").removesuffix(".") + unsaid_yet], []]
 
 
 def test_a_run_can_be_judged_by_models_that_the_strategy_does_not_know(tmp_path: Path) -> None:
@@ -188,6 +177,25 @@ def test_a_run_can_be_judged_by_models_that_the_strategy_does_not_know(tmp_path:
     assert summary["own"]["mean"] == pytest.approx(np.mean(own))
     assert directory.read_json("federation.json")["own"] == own
     assert summary["own"] != summary["clients"]
+
+
+def test_where_no_client_keeps_a_model_own_is_what_devices_run(tmp_path: Path) -> None:
+    """So that a plain federation is compared, by one figure, with one whose clients keep models."""
+    made = experiment({**DATA, **PRUNING}, rounds=2, evaluation__judged="own", stop={"target": 0.99})
+    made.check_models()
+    text = (
+        "evaluation.judged: under strategy 'fedavg' no client keeps a model of its own, so that own is the accuracy of "
+        "what its device runs, on its own distribution. A class of clients that return one as Result.model says "
+        "keeps_model = True."
+    )
+    assert text in made.warnings
+    assert text.replace("evaluation.judged", "stop.by") in experiment(DATA, stop={"by": "own", "target": 0.5}).warnings
+    summary, directory, _ = run(made, tmp_path / "run")
+    assert summary["own"] == summary["clients"]
+    for row in directory.rows("rounds"):
+        assert 0 < row["own_worst10"] <= row["own_accuracy"] < 1 and 0 < row["own_validation_accuracy"] < 1
+    plain, _, _ = run(experiment({**DATA, **PRUNING}, rounds=2), tmp_path / "plain")
+    assert (plain["model_digest"], plain["clients"]) == (summary["model_digest"], summary["clients"])
 
 
 def test_that_only_some_clients_keep_models_is_said() -> None:

@@ -25,13 +25,13 @@ class Failing(Params):
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        (Failing, "KeyError: 3"),
-        (dict, "AttributeError: type object 'dict' has no attribute 'model_validate'"),
+        (Failing, "KeyError: 3. Raised at test_parameters.py:22."),
+        (dict, "AttributeError: type object 'dict' has no attribute 'model_validate'."),
     ],
 )
 def test_parameters_that_cannot_be_checked_are_an_error_of_the_plug_in(kind: Any, reason: str) -> None:
     problems: list[str] = []
     with pytest.raises(InputError) as caught:
         checked_params(kind, {"size": 3}, "server.params", problems)
-    assert str(caught.value) == f"server.params: cannot be prepared: {reason}."
+    assert str(caught.value) == f"server.params: cannot be prepared: {reason}"
     assert problems == []

@@ -357,8 +357,11 @@ def test_a_plug_in_that_exits_before_the_run_is_bad_input(
     ("raised", "message"),
     [
         ("ValueError", "model 'odd' does not fit 'digits', whose examples are 8x8x1: ValueError"),
-        ("KeyError('a')", "model 'odd': cannot be prepared: KeyError: 'a'."),
-        ("AttributeError('no attribute')", "model 'odd': cannot be prepared: AttributeError: no attribute."),
+        ("KeyError('a')", "model 'odd': cannot be prepared: KeyError: 'a'. Raised at odd.py:4."),
+        (
+            "AttributeError('no attribute')",
+            "model 'odd': cannot be prepared: AttributeError: no attribute. Raised at odd.py:4.",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_built_is_bad_input(
@@ -734,6 +737,7 @@ def test_every_kind_states_its_own_problems(
     with pytest.raises(InputError) as caught:
         resolved(made, Plugins((tmp_path,)))
     failed = f"{KINDS[kind].name} {says.split()[0]!r}: cannot be prepared: ZeroDivisionError: division by zero."
+    failed += f" Raised at odd.py:{text.splitlines().index('        1 / 0') + 1}." if fails else ""
     assert caught.value.problems == [failed if fails else says]
 
 

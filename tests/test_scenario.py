@@ -109,6 +109,9 @@ def test_later_overrides_see_earlier_ones() -> None:
 BAD = [
     ("", {}, ["name: is missing."]),
     ("ronds = 3", {}, ["ronds: unknown key. Did you mean 'rounds'?"]),
+    ("learning_rate = 1", {}, ["learning_rate: unknown key. Did you mean 'training.learning_rate'?"]),
+    ("clients = 4", {}, ["clients: unknown key. Did you mean 'data.clients'?"]),
+    ("data.sparsity = 0.5", {}, ["data.sparsity: unknown key. Did you mean 'groups.NAME.sparsity'?"]),
     ("rounds = 0", {}, ["rounds: received 0; input should be greater than or equal to 1."]),
     ("rounds = 3.5", {}, ["rounds: received 3.5; input should be a valid integer."]),
     ("rounds = '3'", {}, ["rounds: received '3'; input should be a valid integer."]),

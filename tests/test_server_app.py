@@ -15,7 +15,7 @@ from fedcompress.options import Options
 from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
-from federating import PLUGINS, experiment
+from federating import PLUGINS, experiment, run
 
 OPTIONS = Options(plugins=(PLUGINS,))
 TABLE: dict[str, Any] = {
@@ -206,3 +206,20 @@ def test_input_errors_of_a_strategy_stay_what_they_are(tmp_path: Path) -> None:
     made = scenario(server__strategy="relay", groups__bad__client="relay")
     with pytest.raises(InputError):
         run_one(made, tmp_path / "run", OPTIONS)
+
+
+def test_why_clients_failed_is_said_once_for_each_group(tmp_path: Path) -> None:
+    groups: list[dict[str, Any]] = [
+        {"name": "good", "share": 0.5, "model": "mini-cnn"},
+        {"name": "bad", "share": 0.5, "model": "mini-cnn", "client": "faulty"},
+    ]
+    groups[1]["params"] = {"fault": "raise", "everywhere": True}
+    _, directory, _ = run(experiment({**TABLE, "groups": groups}, rounds=2), tmp_path / "run")
+    first, second = directory.rows("rounds")
+    (client,) = (row["client"] for row in directory.rows("clients") if row["round"] == 1 and row["status"] == "failed")
+    (said,) = first["events"]
+    assert said == (
+        f"clients of group 'bad' failed, 1 of 1: client {client} in 'train' by RuntimeError: sensor unplugged; "
+        "clients.jsonl has all, and fedcompress run --debug stops at the first and shows where"
+    )
+    assert second["failures"] == 1 and second["events"] == []

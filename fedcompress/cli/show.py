@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from fedcompress.cli.discovery import ShowArguments
-from fedcompress.data.plot import render_plot, render_table, write_plot
+from fedcompress.data.plot import render_people, render_plot, render_table, write_plot
 from fedcompress.errors import InputError, located
 from fedcompress.experiment import Experiment
 from fedcompress.files import check_output, read_text
@@ -40,6 +40,8 @@ def command(args: ShowArguments) -> None:
         distribution = experiment.data.distribution
         screen.print(render_table(distribution))
         screen.print(render_plot(distribution, columns=screen.width))
+        if (people := experiment.data.people) is not None:
+            screen.print(render_people(people))
         for note in experiment.data.notes:
             print(f"note: {note}")
         if args.plot is not None:

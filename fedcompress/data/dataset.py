@@ -52,6 +52,7 @@ class Dataset:
         test_client_ids: (n,) likewise of the test examples, under the same names; numbered as those, -1 for whoever has
             no training example.
         published: What its pixels are like, as literature has it; None where there is no such thing.
+        people: Names of those numbers, as `client_ids` had them; found by itself.
 
     Raises:
         InputError: An array is not as described above; the message lists every problem.
@@ -66,6 +67,7 @@ class Dataset:
     client_ids: NDArray[Any] | None = None
     published: Statistics | None = None
     test_client_ids: NDArray[Any] | None = None
+    people: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         problems: list[str] = []
@@ -96,7 +98,9 @@ class Dataset:
                     "strings, one for each training example."
                 )
             else:
-                object.__setattr__(self, "client_ids", read_only(np.unique(ids, return_inverse=True)[1]))
+                names, numbers = np.unique(ids, return_inverse=True)
+                object.__setattr__(self, "client_ids", read_only(numbers))
+                object.__setattr__(self, "people", read_only(names if self.people is None else self.people[names]))
         if problems:
             raise InputError(problems)
 

@@ -70,6 +70,18 @@ class FederatedData:
         """Number of clients."""
         return len(self.train_parts)
 
+    @property
+    def people(self) -> list[list[str]] | None:
+        """Whose examples each client holds, by name; None if nothing says so, or somebody's are at two clients."""
+        ids, names = self.dataset.client_ids, self.dataset.people
+        if ids is None or names is None:
+            return None
+        held = [np.unique(ids[np.concatenate(of)]) for of in zip(self.train_parts, self.validation_parts, strict=True)]
+        together = np.concatenate(held)
+        if len(np.unique(together)) < len(together):
+            return None
+        return [[str(name) for name in names[of]] for of in held]
+
     def train(self, client: int) -> Examples:
         """Returns what a client trains on."""
         return self._training_set(self.train_parts[self._checked(client)])

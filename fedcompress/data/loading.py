@@ -147,4 +147,5 @@ def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
         None if dataset.client_ids is None else dataset.client_ids[train],
         dataset.published,
         None if dataset.test_client_ids is None else dataset.test_client_ids[test],
+        dataset.people,
     )

@@ -31,12 +31,29 @@ SHADES = " ░▒▓█"
 MOST_CLASSES = 20
 """With more classes than this, there is no room for a column each."""
 
+_PEOPLE = 5
+"""People of a client that are named."""
+
 LEAST_BAR = 8
 """Characters of the longest bar, beside shades of classes."""
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 COLOURS = ("blue", "orange1", "green", "red", "purple", "yellow4", "magenta", "grey50", "cyan", "gold3")
+
+
+def render_people(people: Sequence[Sequence[str]]) -> FittedTable:
+    """Returns a table of whose examples each client holds, of some clients and of each some people."""
+    shown = _shown(len(people))
+    rows = [(str(client), str(len(names)), _some(names)) for client, names in enumerate(people[:shown])]
+    if shown < len(people):
+        rows.append((f"{len(people) - shown:,} more", str(sum(map(len, people[shown:]))), ""))
+    return FittedTable("Whose examples each client holds", ("client", "people", "who"), rows)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _PEOPLE:,} more" if len(names) > _PEOPLE else ""
+    return f"{', '.join(names[:_PEOPLE])}{more}"
 
 
 def render_table(distribution: NDArray[np.int64], names: Sequence[str] | None = None) -> FittedTable:

@@ -109,7 +109,7 @@ class Evaluator:
                 scores[group.name] = replace(
                     scores[group.name], personal=over["mean"], personal_worst10=over["worst10"]
                 )
-        own, own_validation = self._own(rows)
+        own, own_validation = self._own(state, rows, tested=final or self.schedule.own(number))
         for group in groups if own else ():
             over = over_clients([own[partition] for partition in group.clients])
             scores[group.name] = replace(scores[group.name], own=over["mean"], own_worst10=over["worst10"])
@@ -127,17 +127,38 @@ class Evaluator:
             own_validation,
         )
 
-    def _own(self, rows: Rows) -> tuple[Sequence[float], float]:
+    def _own(self, state: State, rows: Rows, *, tested: bool) -> tuple[Sequence[float], float]:
         """Accuracy of every client's own model on its own distribution, and the mean on own validation examples.
 
-        NaN for clients that keep none, or have not trained one yet; nothing where the run does not go by it.
+        NaN for clients that keep none, or have not trained one yet; nothing where the run does not go by it. If no
+        client keeps one, that of what its device runs, so that runs can be compared with those whose clients do.
+
+        Args:
+            state: After the round.
+            rows: The clients' latest rows, in which the models that they keep are scored.
+            tested: Whether what devices run is to be scored where no client keeps a model.
         """
         if not self._experiment.scenario.judges_own:
             return (), nan
         kept = [p for name in self._experiment.own_models.kept for p in self._experiment.groups[name].clients]
+        if not kept:
+            return self._own_of_devices(state, rows) if tested else ((), nan)
         accuracies = dict(zip(kept, on_own_distributions(kept, rows), strict=True))
         validation = over_clients(on_own_distributions(kept, rows, "local_validation_accuracy"))["mean"]
         return [accuracies.get(client.partition, nan) for client in self._experiment.clients], validation
+
+    def _own_of_devices(self, state: State, rows: Rows) -> tuple[Sequence[float], float]:
+        """What `_own` returns, of what each client's device runs."""
+        validation = []
+        for client in self._experiment.clients:
+            weights = self._offered.deployed(state, client)
+            examples = self._experiment.data.validation(client.partition)
+            if weights is None or not len(examples):
+                validation.append(nan)
+                continue
+            spec = self._offered.deployed_model(state, self._experiment.groups[client.group])
+            validation.append(evaluate(spec, weights, examples).accuracy)
+        return self.clients(state, rows), over_clients(validation)["mean"]
 
     def _of_global(self, state: State, group: Group, rows: Rows) -> tuple[float, float, float]:
         """Test accuracy and loss, validation accuracy."""

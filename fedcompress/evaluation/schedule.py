@@ -38,7 +38,7 @@ class Schedule:
     def __init__(self, experiment: Experiment) -> None:
         settings = experiment.scenario.evaluation
         self._last = experiment.scenario.rounds
-        self._personal = settings.personal_every
+        self._personal, self._own = settings.personal_every, settings.own_every
         self._deployed = settings.deployed_every or (1 if share_of_round(experiment) <= CHEAP else FIFTH)
 
     def deployed(self, number: int) -> bool:
@@ -54,9 +54,13 @@ class Schedule:
         """Whether personal accuracy is measured at all."""
         return bool(self._personal)
 
+    def own(self, number: int) -> bool:
+        """Says whether, where clients keep no models, what devices run is scored in their place after a round."""
+        return self._due(number, self._own)
+
     def complete(self, number: int) -> bool:
         """Says whether all that is ever measured is measured after a round."""
-        return self.deployed(number) and (self.personal(number) or not self.asks_personal)
+        return self.deployed(number) and self.own(number) and (self.personal(number) or not self.asks_personal)
 
     def _due(self, number: int, every: int) -> bool:
         return number == self._last or number % every == 0

@@ -20,6 +20,7 @@ from fedcompress.models.kinds import kinds_of
 from fedcompress.models.normalised import plainly_grouped
 from fedcompress.models.random_layers import RandomLayers
 from fedcompress.models.ties import Tied, trace
+from fedcompress.units import counted
 from fedcompress.wire.content import Arrays, Content, Kind, weights_content
 
 if TYPE_CHECKING:
@@ -238,6 +239,8 @@ class ModelSpec:
                 self._check_layers()
             except (ValueError, TypeError) as error:
                 shape = "x".join(map(str, self.input_shape))
+                if len(self.input_shape) == 1:
+                    shape = f'rows of {counted(int(shape), "feature")} (for which there is "mlp:64")'
                 raise InputError(
                     f"model {self.name!r} does not fit {data!r}, whose examples are {shape}: {first_line(error)}"
                 ) from error

@@ -23,8 +23,8 @@ from fedcompress.errors import InputError
 
 EXPANSION = 100
 """How many times its own size a file may declare to hold; Keras compresses nothing, other tools compress weights."""
-_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
-_MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}
+_CONFIG, _WEIGHTS, _METADATA = "config.json", "model.weights.h5", "metadata.json"
+_MEMBERS = {_METADATA, _CONFIG, _WEIGHTS}
 _MODULES = {None, "builtins", "keras", "tf_keras"}
 """Where a name may be looked up; of a dotted name, the first part."""
 _PLAIN = {"__tensor__", "__numpy__", "__bytes__", "__tuple__", "__ellipsis__", "TensorShape"}
@@ -86,15 +86,21 @@ def _check(path: Path) -> None:
         raise unreadable(path, "it is no file" if path.exists() else "there is no such file")
     if str(path).endswith(".keras") and zipfile.is_zipfile(path):  # as load_model decides
         with zipfile.ZipFile(path) as archive:
-            config = json.loads(_of_archive(archive, path))
+            config, saved_by = json.loads(_of_archive(archive, path)), _version(archive)
             config.pop("compile_config", None)  # which a loader that does not compile leaves alone
     else:
         with h5py.File(path, "r") as file:
             _check_container(file, path.stat().st_size, path)
-            config = json.loads(file.attrs.get("model_config", "null"))
+            config, saved_by = json.loads(file.attrs.get("model_config", "null")), str(file.attrs.get("keras_version"))
     if not isinstance(config, dict):
         raise unreadable(path, "it holds no configuration of a model")
     for where, problem in _problems(config, ()):
+        if saved_by.startswith("3."):
+            raise InputError(
+                f"model {path}: was saved by Keras {saved_by[:20]}; expected a file of tf_keras (Keras 2). Build the "
+                "model again with `import tf_keras as keras`, give it the weights "
+                "(new.set_weights(old.get_weights())), and save that."
+            )
         at = f"in layer {'/'.join(where)!r}, " if where else ""
         raise InputError(
             f"model {path}: {at}{problem}; it is not loaded, since that could run code or open files. Expected layers, "
@@ -113,6 +119,12 @@ def _of_archive(archive: zipfile.ZipFile, path: Path) -> bytes:
     with h5py.File(io.BytesIO(weights), "r") as file:
         _check_container(file, len(weights), path)
     return archive.read(_CONFIG)
+
+
+def _version(archive: zipfile.ZipFile) -> str:
+    """Returns the version of Keras that saved a `.keras` archive, as it says; empty if it does not."""
+    said = json.loads(archive.read(_METADATA)) if _METADATA in archive.namelist() else None
+    return str(said.get("keras_version", "")) if isinstance(said, dict) else ""
 
 
 def _check_container(file: Any, size: int, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -41,7 +42,7 @@ def _problems(errors: Iterable[Any], table: Mapping[str, Any], kind: type[Sectio
     for item in errors:
         where = _location(item["loc"], table)
         if item["type"] == "extra_forbidden":
-            yield f"{where}: unknown key.{suggestion(str(item['loc'][-1]), _known_keys(item['loc'], kind))}"
+            yield f"{where}: unknown key.{_meant(item['loc'], kind)}"
         elif item["type"] == "missing":
             yield f"{where}: is missing."
         elif item["type"] == "value_error":
@@ -71,6 +72,23 @@ def _location(loc: tuple[int | str, ...], table: Mapping[str, Any]) -> str:
         named = isinstance(part, int) and isinstance(node, Mapping) and "name" in node
         parts.append(str(node["name"]) if named else str(part))
     return ".".join(parts)
+
+
+def _meant(loc: tuple[int | str, ...], kind: type[Section]) -> str:
+    """Says which key may have been meant: one like it in the same place, or one called so in another section."""
+    known, name = _known_keys(loc, kind), str(loc[-1])
+    elsewhere = [dotted for dotted in _in_sections(kind) if dotted.rpartition(".")[2] == name]
+    if elsewhere and not get_close_matches(name, known):
+        return f" Did you mean {' or '.join(map(repr, elsewhere))}?"
+    return suggestion(name, known)
+
+
+def _in_sections(kind: type[Section]) -> Iterable[str]:
+    """Yields the keys of the sections, `training.epochs`, and of each group, `groups.NAME.model`."""
+    for name, field in kind.model_fields.items():
+        section = _section(field.annotation)
+        if section is not Section and name not in ("sweep", "search"):
+            yield from (f"{name}{'.NAME' if name == 'groups' else ''}.{key}" for key in section.model_fields)
 
 
 def _known_keys(loc: tuple[int | str, ...], kind: type[Section]) -> list[str]:

@@ -40,7 +40,9 @@ MOST_RUNS = 10_000
 class DataSettings(Section):
     """`[data]`: which examples there are and who holds them."""
 
-    dataset: str = Field("mnist-5k", description="name of a data set, npz:FILE, or hf:NAME")
+    dataset: str = Field(
+        "mnist-5k", description="name of a data set, csv:FILE, parquet:FILE, npz:FILE, folder:DIR, or hf:NAME"
+    )
     classes: tuple[int, ...] | None = Field(None, strict=False, description="keep only these labels, as in [6, 9]")
     examples: Positive | None = Field(None, description="training examples that are used, drawn with their label mix")
     clients: Positive = Field(10, description="number of clients")
@@ -221,8 +223,9 @@ class EvaluationSettings(Section):
     judged: JudgedName = Field(
         "deployed",
         description="by which accuracy a run is judged in verdicts, plots, tables and early stop: deployed is that of "
-        "what devices run; global, of the global model; own, of the models that clients keep, each on its own "
-        "distribution; personal, of what devices run after one more local epoch, each on its client's own distribution",
+        "what devices run; global, of the global model; own, of the models that clients keep (if none keeps one, of "
+        "what devices run), each on its own distribution; personal, of what devices run after one more local epoch, "
+        "each on its client's own distribution",
     )
     deployed_every: Positive | None = Field(
         None,
@@ -240,7 +243,7 @@ class EvaluationSettings(Section):
         0, ge=0, description="rounds between tests of every trained client model on its own distribution; 0: never"
     )
     own_every: Positive = Field(
-        1, description="rounds between tests, on the whole test set, of clients' own models where they have such"
+        1, description="rounds between tests of clients' own models, where they have such or are judged by them"
     )
     client_models: bool = Field(
         False,

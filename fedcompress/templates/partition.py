@@ -32,7 +32,7 @@ class TemplateName(Partition):
         """Returns the positions in the pool that each client gets, client 0 first.
 
         At hand are pool.labels, pool.client_ids (or None) and self.settings, the keys of `[data]`; random numbers come
-        from `rng` alone.
+        from `rng` alone. Clients are tested on their label mix; a method own_tests says otherwise.
         """
         order = rng.permutation(len(pool))
         sizes = np.linspace(1.0, self.params.ratio, self.settings.clients)

@@ -2,7 +2,8 @@
 
 A server strategy says what the server does in a round. This one is federated averaging (McMahan et al. 2017, Algorithm
 1) that goes only a part of the way to the mean, for groups of one architecture without masks; to build on averaging
-under masks, derive from `strategies.fedavg.FedAvg`. What else there is to use: fedcompress/strategy.py, on one page.
+under masks, derive from `strategies.fedavg.FedAvg`. What else there is to use: "Write a server strategy" in the
+documentation.
 """
 
 from __future__ import annotations

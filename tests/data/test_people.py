@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,24 @@ def test_people_with_few_examples_are_merged_or_dropped_and_that_is_said() -> No
         "data.partition: 4 of 6 people have fewer than 5 examples and are dropped.",
         "data.partition: 1 clients are drawn from 6 people; others are left out.",
     ]
+
+
+def test_whose_examples_a_client_holds_is_known_by_name() -> None:
+    """Also of the classes that are kept; not where somebody's examples are at two clients."""
+    names = np.repeat(["zoe", "ann", "bob"], 20)
+    labels = np.arange(60) % 2
+    labels[40:] = 2  # bob has one class alone
+    data = Dataset("x", np.zeros((60, 2)), labels, np.zeros((3, 2)), np.arange(3), 3, names)
+    assert data.people is not None and data.people.tolist() == ["ann", "bob", "zoe"]
+    kept = select_classes(data, [0, 1])
+    assert kept.people is not None and kept.people.tolist() == ["ann", "zoe"]
+    settings = DataSettings(clients=3, partition="natural", minimum=2, server_validation=0.0)
+    federated = federate(data, Natural(NaturalParams(), settings), seed=1)
+    assert federated.people is not None and sorted(federated.people) == [["ann"], ["bob"], ["zoe"]]
+    for client, (name,) in enumerate(federated.people):
+        assert set(names[federated.train_parts[client]]) == {name}
+    shared = replace(federated, train_parts=(np.arange(30), np.arange(30, 60)), validation_parts=(np.arange(0),) * 2)
+    assert shared.people is None
 
 
 def test_more_people_than_clients_are_drawn_from_and_fewer_are_refused() -> None:

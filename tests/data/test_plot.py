@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from fedcompress.data.plot import render_plot, render_table, write_plot
+from fedcompress.data.plot import render_people, render_plot, render_table, write_plot
 
 
 def text(renderable: Any) -> str:
@@ -26,6 +26,13 @@ def test_table() -> None:
     for row in (["client", "cat", "dog", "examples"], ["0", "1,500", "·", "1,500"], ["1", "20", "3", "23"]):
         assert row in cells
     assert ["all", "1,520", "3", "1,523"] in cells
+
+
+def test_people() -> None:
+    shown = text(render_people([["ann"], [f"w{i}" for i in range(7)]]))
+    assert re.search(r"^0 +1 +ann", shown, re.MULTILINE)
+    assert re.search(r"^1 +7 +w0, w1, w2, w3, w4 and 2 more", shown, re.MULTILINE)
+    assert re.search(r"^15 more +15 *$", text(render_people([["x"]] * 35)), re.MULTILINE)
 
 
 def test_many_clients_are_summed_up() -> None:

@@ -159,6 +159,27 @@ def test_what_is_on_no_list_is_refused_by_name(
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_of_keras_3_is_said_to_be_one(tmp_path: Path, suffix: str) -> None:
+    """Each of its layers names a class that Keras 2 lacks, which is not what its author can change."""
+    path = forged(saved(digits(), tmp_path / f"model.{suffix}"), _layer(class_name="DTypePolicy"))
+    if suffix == "h5":
+        with h5py.File(path, "r+") as file:
+            file.attrs["keras_version"] = "3.15.1"
+    else:
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in {**members, "metadata.json": b'{"keras_version": "3.15.1"}'}.items():
+                archive.writestr(name, content)
+    with pytest.raises(InputError) as error:
+        reading.read(path)
+    assert str(error.value) == (
+        f"model {path}: was saved by Keras 3.15.1; expected a file of tf_keras (Keras 2). Build the model again with "
+        "`import tf_keras as keras`, give it the weights (new.set_weights(old.get_weights())), and save that."
+    )
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
 def test_models_of_built_in_layers_are_read(tmp_path: Path, suffix: str) -> None:
     layers, tf = keras.layers, keras.tf
     inputs = keras.Input((8, 8, 1))

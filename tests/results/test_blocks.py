@@ -73,6 +73,7 @@ def test_a_table_for_latex(call: Call, make_sweep: Make, tmp_path: Path) -> None
     make_sweep("sweep", {"50 %": VALUES["one"], "a_b": VALUES["worse"]})
     assert call("compare", "sweep", "--out", "table.tex").code == 0
     text = (tmp_path / "table.tex").read_text()
+    assert text.startswith("% by fedcompress compare; needs \\usepackage{booktabs,amssymb}\n")
     assert r"50 \% & " in text
     assert r"a\_b & " in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\toprule") >= 2

@@ -50,6 +50,19 @@ def test_lines_bands_and_shapes_are_drawn() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
 
 
+def test_a_legend_is_as_wide_as_the_figure_and_names_all() -> None:
+    names = [f"{client} partition={partition}" for client in ("plain", "headed") for partition in ("iid", "shard")]
+    lines = [line(name, number, [1, 2], [0.1, 0.2]) for number, name in enumerate([*names, "local", "central"])]
+    for width in (3.5, 7.16):
+        figure = draw(panel(plotted(lines, axes("round", "clients on their own distributions"))), width)
+        (legend,) = figure.legends
+        (drawn,) = figure.axes
+        figure.canvas.draw()
+        assert legend.get_window_extent().x0 >= 0 and legend.get_window_extent().x1 <= figure.bbox.width
+        assert [text.get_text() for text in legend.get_texts()] == [*names, "local", "central"]
+        assert ("\n" in drawn.get_ylabel()) == (width < 5)
+
+
 def test_bars_lie_behind_each_other() -> None:
     figure = draw(panel(stacked(["up", "down"], {"weights": [3.0, 2.0], "mask": [1.0, 4.0]}, "megabytes")), 7.16)
     (drawn,) = figure.axes

@@ -55,7 +55,7 @@ def test_runs_that_are_judged_differently_are_judged_by_what_all_have(make_run: 
     assert comparison.headline.name == "clients_mean"
     assert comparison.warnings[0] == (
         "runs are judged by different figures (deployed, own); here all are judged by clients on their own "
-        "distributions."
+        'distributions. To judge all by one, set evaluation.judged alike: by "own" plain clients can be judged, too.'
     )
     assert tables.text_tables(comparison)[0].columns[1] == "own data"
     assert compared_globally(make_run).headline.name == "deployed_accuracy"

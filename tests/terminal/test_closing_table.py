@@ -124,7 +124,12 @@ def test_where_all_devices_run_the_global_model_there_is_one_accuracy() -> None:
 
 @pytest.mark.parametrize(
     ("deployed", "first", "last"),
-    [(0.88, "deployed 0.8800", ", global 0.9290"), (None, "global 0.9290", ""), (0.929, "accuracy 0.9290", "")],
+    [
+        (0.88, "deployed 0.8800", ", global 0.9290"),
+        (None, "global 0.9290", ""),
+        (0.929, "accuracy 0.9290", ""),
+        (0.929 + 1e-16, "accuracy 0.9290", ""),  # a mean over clients that are equal
+    ],
 )
 def test_the_line_of_a_round(deployed: float | None, first: str, last: str, capsys: pytest.CaptureFixture[str]) -> None:
     display = ProgressDisplay("quickstart")

@@ -81,8 +81,8 @@ class Natural(Partition):
 def _owners(pool: Pool) -> Indices:
     if pool.client_ids is None:
         raise InputError(
-            "partition natural: needs a data set that says whose each example is, as femnist does, "
-            "hf:NAME?client=COLUMN, or an array client_ids in an npz file."
+            "partition natural: needs a data set that says whose each example is, as femnist does, a "
+            "table (csv:FILE?client=COLUMN, and likewise parquet: and hf:), or an array client_ids in an npz file."
         )
     return np.unique(pool.client_ids, return_inverse=True)[1].astype(np.int64)
 

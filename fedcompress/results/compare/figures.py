@@ -116,7 +116,10 @@ def judged_by(runs: Sequence[RunResult]) -> tuple[str, list[str]]:
         return JUDGED[names[0]].figure, []
     figure = "clients_mean" if {"own", "personal"} & set(names) else DEPLOYED
     (title,) = (f.title for f in (*_OF_DEVICES, *_OTHERS) if f.name == figure)
-    return figure, [f"runs are judged by different figures ({', '.join(names)}); here all are judged by {title}."]
+    same = ' To judge all by one, set evaluation.judged alike: by "own" plain clients can be judged, too.'
+    advice = same if "own" in names else ""
+    said = f"runs are judged by different figures ({', '.join(names)}); here all are judged by {title}."
+    return figure, [f"{said}{advice}"]
 
 
 def common_groups(runs: Sequence[RunResult]) -> list[str]:

@@ -86,8 +86,8 @@ def markdown(table: TextTable) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    """Returns the tables as LaTeX for the package booktabs, each with its caption, and versions in a comment below."""
-    lines = ["% by fedcompress compare; needs \\usepackage{booktabs}"]
+    """Returns the tables as LaTeX, each with its caption, and versions in a comment below; on top, its packages."""
+    lines = ["% by fedcompress compare; needs \\usepackage{booktabs,amssymb}"]
     lines += [f"% {text}" for text in notes(comparison)]
     for table in text_tables(comparison):
         title = f"{comparison.block}: {table.title}" if comparison.block else table.title

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,6 +53,10 @@ STYLE: Mapping[str, Any] = {
 }
 _MOST_NAMED = 6
 """Entries of a legend in one row of two columns' width."""
+_ROWS, _ROW = 2, 0.15
+"""Rows of a legend that a figure has room for; inches of a further one."""
+_LETTERS = 12
+"""Letters of a vertical title for each inch of a figure's height: a longer one is broken."""
 
 
 def draw(panel: Panel, width: float) -> Any:
@@ -85,10 +90,22 @@ def draw(panel: Panel, width: float) -> Any:
     _shapes(axes, layout)
     _axes(axes, layout)
     if layout.get("showlegend"):
-        names = len(axes.get_legend_handles_labels()[1])
-        columns = max(1, min(names, round(_MOST_NAMED * width / 7)))
-        figure.legend(loc="outside upper left", ncols=columns, handlelength=2.2, columnspacing=1.2)
+        _legend(figure, len(axes.get_legend_handles_labels()[1]))
     return figure
+
+
+def _legend(figure: Any, names: int) -> None:
+    """Puts a legend above the plot, in as many columns as the figure is wide enough for; it grows by further rows."""
+    columns = max(1, min(names, round(_MOST_NAMED * figure.get_figwidth() / 7)))
+    while True:
+        legend = figure.legend(loc="outside upper left", ncols=columns, handlelength=2.2, columnspacing=1.2)
+        wide = legend.get_window_extent(figure.canvas.get_renderer()).width > figure.bbox.width
+        if not wide or columns == 1:
+            break
+        legend.remove()
+        columns -= 1
+    further = max(0, -(-names // columns) - _ROWS)
+    figure.set_figheight(figure.get_figheight() + further * _ROW)
 
 
 def _height(panel: Panel, width: float) -> float:
@@ -160,7 +177,10 @@ def _axes(axes: Any, layout: Json) -> None:
     """Titles, ends and directions."""
     for name, axis, limits in (("xaxis", axes.xaxis, axes.set_xlim), ("yaxis", axes.yaxis, axes.set_ylim)):
         said = layout.get(name, {})
-        axis.set_label_text(said.get("title", {}).get("text", ""))
+        title = said.get("title", {}).get("text", "")
+        if name == "yaxis":
+            title = textwrap.fill(title, round(_LETTERS * axes.figure.get_figheight()))
+        axis.set_label_text(title)
         if "range" in said:
             limits(*said["range"])
         elif said.get("rangemode") == "tozero":

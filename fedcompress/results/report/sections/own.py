@@ -13,7 +13,11 @@ from fedcompress.units import number
 TITLE, PLACE, JUDGED_BY = "Clients on their own distributions", 24, (OWN, PERSONAL)
 TEXT = "Means over clients, each on test examples of its own distribution, by which nothing is chosen."
 PLOTS = {
-    OWN: ("The clients' own models over rounds", "Of the model that each client keeps.", "own models"),
+    OWN: (
+        "The clients' own models over rounds",
+        "Of the model that each client keeps; of what devices run if none keeps one.",
+        "own models",
+    ),
     PERSONAL: (
         "Personal accuracy over rounds",
         "Of what each device runs, after one more epoch on its client's data.",
