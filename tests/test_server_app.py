@@ -142,7 +142,7 @@ def wrong(what: str, **overrides: Any) -> Scenario:
 
 HOLDS = "use arrays of numbers, numbers, strings, None, and lists, tuples and dicts of them"
 KEPT = "round 2: server strategy 'wrong' returned what cannot be kept: state"
-KEYS = "keys have to be strings, other than __array__ and __tuple__; received"
+KEYS = "keys have to be strings, other than __array__, __empty__, __tuple__; received"
 FAILED = "round 2: server strategy 'wrong' failed:"
 SHAPES = "global_model of group 'all': server strategy 'wrong' returned"
 WRONG = {

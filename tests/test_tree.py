@@ -41,6 +41,20 @@ def test_round_trip(tmp_path: Path, tree: Any) -> None:
     assert same(load_tree(tmp_path / "tree.npz"), tree)
 
 
+def test_arrays_without_elements_take_no_entry_of_the_file(tmp_path: Path) -> None:
+    tree = {
+        "masks": {str(client): np.zeros(0, np.uint8) for client in range(5)},
+        "wide": np.zeros((3, 0, 2), np.float32),
+    }
+    tree |= {"record": np.zeros(0, [("a", np.float32)])}
+    save_tree(tmp_path / "tree.npz", tree)
+    with np.load(tmp_path / "tree.npz") as stored:
+        assert sorted(stored) == ["a0", "digest", "shape"]
+    found = load_tree(tmp_path / "tree.npz")
+    assert same(found, tree)
+    assert found["wide"].shape == (3, 0, 2)
+
+
 @pytest.mark.parametrize("tree", [{"f": object()}, {1: 2}, [{"x": {2, 3}}], b"bytes"])
 def test_what_cannot_be_kept_is_refused_by_its_place(tmp_path: Path, tree: Any) -> None:
     with pytest.raises(TypeError, match="state"):

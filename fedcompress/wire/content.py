@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -125,17 +126,22 @@ class Content:
                 f"float arrays, which are {list(self.lossy)}."
             )
 
-    @property
+    @cached_property
     def constants(self) -> tuple[int, ...]:
         """Positions of the arrays that never change."""
         return tuple(i for i, spec in enumerate(self.arrays) if spec.kind == "constant")
 
-    @property
+    @cached_property
     def lossy(self) -> tuple[int, ...]:
         """Positions of the arrays that a wire format may round, or leave some of out."""
         return tuple(i for i, spec in enumerate(self.arrays) if spec.lossy)
 
-    @property
+    @cached_property
+    def unmasked(self) -> Content:
+        """The same where its mask is not sent with it."""
+        return replace(self, mask=None, masked=())
+
+    @cached_property
     def is_mask(self) -> bool:
         """Whether the content is a mask itself: bool arrays and nothing else."""
         return bool(self.arrays) and all(spec.dtype == "bool" for spec in self.arrays)

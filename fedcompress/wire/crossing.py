@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from flwr.app import Array, ArrayRecord, Message, RecordDict
+from flwr.app.message.message import make_message
 from flwr.common.serde import (
     message_from_proto,
     message_to_proto,
+    recorddict_from_proto,
     recorddict_to_proto,
 )
-from flwr.common.serde_utils import metadata_to_proto
+from flwr.common.serde_utils import metadata_from_proto, metadata_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.proto.recorddict_pb2 import Array as ProtoArray
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
@@ -47,10 +49,9 @@ class Crossing:
     @property
     def message(self) -> Message:
         """The message that arrives: another one, whose arrays have the same data."""
-        message = message_from_proto(self.frame)
-        if message.has_content():
-            _fill(message.content, self.arrays)
-        return message
+        if not self.frame.HasField("content"):
+            return message_from_proto(self.frame)
+        return make_message(metadata_from_proto(self.frame.metadata), _filled(self.frame.content, self.arrays))
 
     @property
     def size(self) -> int:
@@ -89,12 +90,18 @@ def _declared(array: Array) -> ProtoArray:
     return ProtoArray(dtype=array.dtype, shape=array.shape, stype=array.stype)
 
 
-def _fill(records: RecordDict, arrays: Sequence[Array]) -> None:
-    """Undoes `_emptied`."""
-    rest = iter(arrays)
-    for record in records.array_records.values():
-        for name in list(record):
-            record[name] = copy(next(rest))
+def _filled(frame: ProtoRecordDict, arrays: Sequence[Array]) -> RecordDict:
+    """Undoes `_emptied`: the arrays are others, with the same data."""
+    records, rest = RecordDict(), iter(arrays)
+    for item in frame.items:
+        if item.HasField("array_record"):
+            record = ArrayRecord()
+            for entry in item.array_record.items:
+                record[entry.key] = copy(next(rest))  # with what this process knows of it
+            records[item.key] = record
+        else:
+            records.update(recorddict_from_proto(ProtoRecordDict(items=[item])))
+    return records
 
 
 def _arrays(frame: ProtoRecordDict, data: Sequence[bytes]) -> list[Array]:

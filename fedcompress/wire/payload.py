@@ -266,7 +266,7 @@ def present(names: Iterable[str], contents: Contents) -> dict[str, Content]:
     if unknown := sorted(sent - contents.keys()):
         raise PayloadError(f"{', '.join(unknown)} is not declared; known are {', '.join(contents) or 'none'}.")
     return {
-        name: content if content.mask in sent else replace(content, mask=None, masked=())
+        name: content if content.mask is None or content.mask in sent else content.unmasked
         for name, content in contents.items()
         if name in sent
     }

@@ -119,7 +119,7 @@ class Recorder:
         row = self.row(number, record, scores, started)
         self._choose(number, scores)
         self.seconds += row["seconds"]
-        self._directory.append("ledger", map(asdict, record.transfers))
+        self._directory.append("ledger", map(vars, record.transfers))
         self._directory.append("clients", map(self._client_row, record.clients))
         self._directory.append("rounds", [row])
         if self._has_ledger:
