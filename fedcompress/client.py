@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -137,7 +138,7 @@ class ClientStrategy:
     @classmethod
     def actions(cls) -> frozenset[str]:
         """Returns the names of the actions."""
-        return frozenset(name for name in dir(cls) if getattr(getattr(cls, name), "is_action", False))
+        return _actions(cls)
 
     @classmethod
     def problems_in(cls, use: Use) -> Iterable[str]:
@@ -160,3 +161,8 @@ class ClientStrategy:
     def contents(cls, model: ModelSpec) -> Mapping[str, Content]:
         """Declares every content that this client sends or receives, given its model."""
         return model.contents
+
+
+@cache
+def _actions(kind: type[ClientStrategy]) -> frozenset[str]:
+    return frozenset(name for name in dir(kind) if getattr(getattr(kind, name), "is_action", False))
