@@ -114,10 +114,10 @@ def test_one_command_sets_up_and_the_next_one_runs(tmp_path: Path) -> None:
     """What make would do, in a checkout where nothing is set up yet."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
-    # Under `make test` the outer make hands its own flags down, and this one would say which folder it enters and leaves.
+    # Under `make test` the outer make hands its own flags down: this one would say which folder it enters and leaves.
     alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-    told = subprocess.run(["make", "-n", "demo"], cwd=tmp_path, capture_output=True, text=True, check=True, env=alone).stdout
-    *setup, run = told.splitlines()
+    told = subprocess.run(["make", "-n", "demo"], cwd=tmp_path, capture_output=True, text=True, check=True, env=alone)
+    *setup, run = told.stdout.splitlines()
     assert any(line.endswith("-m venv .venv") for line in setup)
     assert any(line.endswith("-c constraints.txt -e '.[dev]'") for line in setup)
     assert run == ".venv/bin/fedcompress run scenarios/quickstart.toml"
