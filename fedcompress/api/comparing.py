@@ -60,7 +60,7 @@ class Compared:
 
     def figure(self, name: str) -> Any:
         """Returns a plot of the runs' report as a plotly figure; see `Run.figure`."""
-        return interactive(named_panel(panels(self.runs), name))
+        return interactive(named_panel(panels(self.runs), name)[1])
 
     def __repr__(self) -> str:
         screen = console()

@@ -99,7 +99,7 @@ class Run(RunResult):
         Raises:
             InputError: None has; the message lists them.
         """
-        return interactive(named_panel(panels(FoundRuns((self,), self.path)), name))
+        return interactive(named_panel(panels(FoundRuns((self,), self.path)), name)[1])
 
     def _models(self) -> dict[str, Path]:
         """Group, or "server" -> file of its model, for those that have one."""
@@ -158,7 +158,7 @@ class Sweep(list[Run]):
 
     def figure(self, name: str) -> Any:
         """Returns a plot of the sweep's report as a plotly figure; see `Run.figure`."""
-        return interactive(named_panel(panels(FoundRuns(tuple(self), self.path)), name))
+        return interactive(named_panel(panels(FoundRuns(tuple(self), self.path)), name)[1])
 
     def __repr__(self) -> str:
         lacking = f", {len(self.missing)} not completed" if self.missing else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields
 from functools import wraps
@@ -89,6 +89,15 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+def _hint(error: click.ClickException, words: Sequence[str]) -> str:
+    """Returns what was meant, where a key and its value were given apart."""
+    if isinstance(error, click.UsageError) and "unexpected extra argument" in error.format_message():
+        for option, key, value in zip(words, words[1:], words[2:], strict=False):
+            if option in ("--set", "--param") and "=" not in key and not value.startswith("-"):
+                return f". Did you mean {option} {key}={value}?"
+    return ""
+
+
 @_ended_by_signals()
 def main() -> None:
     """Runs the command line; every expected failure is one clear message and an exit code."""
@@ -108,7 +117,7 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except click.ClickException as error:
-        print(f"error: {error.format_message()}", file=sys.stderr)
+        print(f"error: {error.format_message()}{_hint(error, sys.argv)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.errno in NO_ROOM and error.filename is None:

@@ -135,6 +135,10 @@ class ReportArguments:
         Path | None,
         Option(metavar="DIR", help="Draw the plots for a paper as well: SVG, PDF, PNG, one and two columns wide."),
     ] = None
+    plot: Annotated[
+        list[str],
+        Option(metavar="NAME", help="Draw for --figures this plot alone, by words of its title; may be repeated."),
+    ] = field(default_factory=list)
     target: Target = None
     baseline: Baseline = None
 

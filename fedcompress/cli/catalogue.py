@@ -8,6 +8,7 @@ from pathlib import Path
 from fedcompress.errors import InputError, suggestion
 from fedcompress.plugins import KINDS, Plugins
 from fedcompress.plugins.describing import docstring, summary
+from fedcompress.plugins.interfaces import INTERFACES, interface
 from fedcompress.scenario.gallery import header, shipped
 from fedcompress.scenario.overrides import read_toml
 from fedcompress.units import counted
@@ -21,7 +22,7 @@ FILES: Mapping[str, str] = {
 """Kinds that are files of TOML, with the command that takes one."""
 FOLDERS: Mapping[str, str] = {"reproductions": "papers"}
 """Where the files of a kind are, if not in a folder of its name."""
-KINDS_OF_ALL = (*KINDS, "devices", *FILES)
+KINDS_OF_ALL = (*KINDS, "devices", *FILES, "interfaces")
 """In the order of `fedcompress list`."""
 _SHOWN = 4
 """Variants of a sweep that its line names."""
@@ -49,6 +50,8 @@ class Catalogue:
             from fedcompress.devices import DEVICES
 
             return list(DEVICES)
+        if kind == "interfaces":
+            return list(INTERFACES)
         if kind not in FILES:
             raise InputError(f"list {kind}: unknown.{suggestion(kind, KINDS_OF_ALL)}")
         files = sorted(path.stem for path in shipped(FOLDERS.get(kind, kind)))
@@ -60,6 +63,8 @@ class Catalogue:
             return summary(docstring(self._plugins, kind, name), name)
         if kind == "devices":
             return _of_device(name)
+        if kind == "interfaces":
+            return summary(interface(name).text, name)
         path = file_of(kind, name)
         if path is None:
             return "Size of a generator, for [public] gan and [student] of a chain."

@@ -1,9 +1,10 @@
-"""`fedcompress describe`: all about a model, strategy, data set, ... or about one that ships as a file."""
+"""`fedcompress describe`: all about a model, strategy, data set, ..., one that ships as a file, or an interface."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from textwrap import indent
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,6 +16,7 @@ from fedcompress.cli.prose import definitions, paragraphs, wrapped
 from fedcompress.errors import InputError, suggestion
 from fedcompress.plugins import KINDS, Plugins
 from fedcompress.plugins.describing import papers, summary
+from fedcompress.plugins.interfaces import INTERFACES, imported_from, interface
 from fedcompress.progress import console
 from fedcompress.scenario.gallery import header
 from fedcompress.scenario.keys import keys_of
@@ -60,6 +62,8 @@ def _lines(plugins: Plugins, kind: str, name: str, width: int | None) -> Iterato
         yield from _of_plugin(plugins, kind, name, width)
     elif kind == "devices":
         yield from _of_device(name, width)
+    elif kind == "interfaces":
+        yield from _of_interface(name, width)
     elif file_of(kind, name) is None:
         yield f"{name}: size of a generator"
         yield ""
@@ -95,6 +99,34 @@ def _of_plugin(plugins: Plugins, kind: str, name: str, width: int | None) -> Ite
         yield from key_lines(_WRITTEN[kind][1], keys_of(parameters.model_json_schema()), width)
     else:
         yield "No parameters."
+
+
+def _of_interface(name: str, width: int | None) -> Iterator[str]:
+    said = interface(name)
+    yield f"{name}: interface"
+    yield ""
+    yield paragraphs(said.text, width)
+    yield ""
+    yield f"Import: from {imported_from(name)} import {name}"
+    if known := [base for base in said.bases if base in INTERFACES]:
+        yield f"Has as well what is in: {', '.join(known)}"
+    if said.signature:
+        yield wrapped(f"Called: {said.signature}", width)
+    if said.attributes:
+        yield "\nAttributes"
+        for field, text in said.attributes.items():
+            yield from _member(field, text, width)
+    if said.methods:
+        yield "\nMethods"
+        for signature, text in said.methods.items():
+            yield from _member(signature, text, width)
+
+
+def _member(head: str, text: str, width: int | None) -> Iterator[str]:
+    """Yields what is called how, and its docstring below."""
+    yield wrapped(head, width, 2)
+    if text:
+        yield indent(paragraphs(text, None if width is None else width - 6), " " * 6)
 
 
 def _of_device(name: str, width: int | None) -> Iterator[str]:

@@ -39,7 +39,7 @@ class ListArguments:
         Argument(
             metavar="[KIND]",
             help="strategies, clients, models, methods, datasets, compression, values, partitions, devices, scenarios, "
-            "recipes, generators or reproductions; default: the names of all of them.",
+            "recipes, generators, reproductions or interfaces; default: the names of all of them.",
             autocompletion=completion.kinds,
         ),
     ] = None
@@ -49,10 +49,15 @@ class ListArguments:
 
 @dataclass(frozen=True)
 class DescribeArguments:
-    """Say all about a strategy, model, data set, device, scenario, ...: meaning, paper, use and parameters."""
+    """Say all about a strategy, model, data set, device, scenario, ..., or about a class that plug-ins are written
+    against: meaning, paper, use, parameters, methods."""
 
     name: Annotated[
-        str, Argument(help="As in a scenario: fedprox, dirichlet, lenet5, quickstart.", autocompletion=completion.names)
+        str,
+        Argument(
+            help="As in a scenario: fedprox, dirichlet, lenet5, quickstart; or as in code: ServerStrategy, Trainer.",
+            autocompletion=completion.names,
+        ),
     ]
     kind: Annotated[
         str | None,

@@ -7,6 +7,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fedcompress.cli.catalogue import KINDS_OF_ALL, Catalogue
 from fedcompress.cli.doctor import gpus
 from fedcompress.plugins import Plugins
 from fedcompress.plugins.describing import papers
+from fedcompress.plugins.interfaces import INTERFACES, imported_from, interface
 from fedcompress.scenario import Scenario
 from fedcompress.scenario.gallery import shipped
 from fedcompress.scenario.keys import sections_of
@@ -51,6 +53,40 @@ def test_a_plug_in_that_does_not_import_is_listed(call: Call, tmp_path: Path) ->
         path.write_text(text)
     lines = call("list", "models", "--plugins", "mine").out.splitlines()
     assert {"own            Of a file.", "bare           Of a class."} <= set(lines)
+
+
+def test_every_interface_is_there_and_says_all_of_itself() -> None:
+    """It can be imported from where it says, and no method of it is without a text."""
+    for name in INTERFACES:
+        assert hasattr(import_module(imported_from(name)), name), name
+        assert [head for head, text in interface(name).methods.items() if not text] == [], name
+
+
+def test_interfaces_are_those_of_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    classes = set(re.findall(r"^::: fedcompress\.[\w.]*\.([A-Z]\w*)$", page, re.MULTILINE))
+    listed = re.findall(r"^::: fedcompress\.[a-z_.]+\n    options: .*members: \[(.*)\]\}$", page, re.MULTILINE)
+    of_modules = {name for names in listed for name in names.split(", ") if not name.endswith("Error")}
+    assert (len(classes) >= 3, len(of_modules) >= 20) == (True, True)
+    assert classes | of_modules - {"State"} <= INTERFACES.keys()
+
+
+def test_describe_an_interface(tmp_path: Path) -> None:
+    seen = run_in_terminal([PROGRAM, "describe", "Federation"], tmp_path)
+    lines = seen.screen
+    assert lines[0] == "Federation: interface"
+    assert "Import: from fedcompress.strategy import Federation" in lines
+    assert "  cohort(fraction: float) -> list[ClientInfo]" in lines
+    assert "      Runs an action on clients and returns their good replies, client 0 first," in lines
+    assert "          action: Name of the action, or of each client's." in lines
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("words", [("--set", "rounds", "3"), ("--set", "data.alpha", "0.5", "--seed", "1")])
+def test_a_key_and_its_value_apart(call: Call, words: tuple[str, ...]) -> None:
+    done = call("run", "quickstart", *words)
+    assert done.code == 2
+    assert done.err.endswith(f"Did you mean --set {words[1]}={words[2]}?\n")
 
 
 def test_describe_a_plug_in(call: Call) -> None:

@@ -99,9 +99,9 @@ def test_a_heatmap_and_points_with_intervals() -> None:
 
 def test_names_of_plots() -> None:
     known = {"deployed-accuracy-over-rounds": panel({}, "first"), "global-accuracy-over-bytes": panel({}, "second")}
-    assert named_panel(known, "accuracy").title == "first"
-    assert named_panel(known, "Bytes accuracy").title == "second"
-    assert named_panel(known, "global-accuracy-over-bytes").title == "second"
+    assert named_panel(known, "accuracy")[1].title == "first"
+    assert named_panel(known, "Bytes accuracy")[1].title == "second"
+    assert named_panel(known, "global-accuracy-over-bytes")[1].title == "second"
     for name in ("accurac", "", "--"):
         with pytest.raises(InputError, match=r"Known: deployed-accuracy-over-rounds, global-accuracy-over-bytes\."):
             named_panel(known, name)
@@ -122,8 +122,30 @@ def test_figures_of_a_run(
     written = sorted((tmp_path / "figures").rglob("*.*"))
     assert {path.name for path in written} == {f"{name}.svg", f"{name}.pdf", f"{name}.png"}
     before = [path.read_bytes() for path in written]
-    files.write_figures(find_runs([tmp_path / "found"]), tmp_path / "figures")
+    monkeypatch.setattr(files, "panels", lambda *_, **__: drawn)
+    files.write_figures(find_runs([tmp_path / "found"]), tmp_path / "figures", names=[name])
     assert [path.read_bytes() for path in written] == before
     (tmp_path / "file").write_text("", encoding="utf-8")
     done = call("report", "found", "--figures", "file")
     assert (done.code, done.err) == (2, "error: --figures file: is a file; name a directory.\n")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            ["--figures", "figures", "--plot", "acuracy"],
+            "--plot: no plot of these runs has 'acuracy' in its title.",
+        ),
+        (["--plot", "accuracy"], "--plot: says which plots are drawn for a paper; --figures DIR says where to."),
+    ],
+)
+def test_plots_that_cannot_be_drawn(
+    call: Callable[..., Any], make_run: Callable[..., Path], tmp_path: Path, more: list[str], said: str
+) -> None:
+    make_run("found")
+    done = call("report", "found", *more)
+    assert done.code == 2
+    assert done.err.startswith(f"error: {said}")
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "figures").exists()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fedcompress.errors import InputError
 from fedcompress.files import check_output
 from fedcompress.page.blocks import Panel
 from fedcompress.results.figures.drawing import STYLE, draw
-from fedcompress.results.figures.panels import panels
+from fedcompress.results.figures.panels import named_panel, panels
 from fedcompress.results.runs import FoundRuns
 
 WIDTHS: Mapping[str, float] = {"one-column": 3.5, "two-column": 7.16}
@@ -18,20 +18,24 @@ SUFFIXES = (".svg", ".pdf", ".png")
 _DOTS_PER_INCH = 300
 
 
-def write_figures(found: FoundRuns, folder: Path, *, baseline: str | None = None) -> list[Path]:
-    """Writes each plot of the runs' report in each width and format; returns the files.
+def write_figures(
+    found: FoundRuns, folder: Path, *, baseline: str | None = None, names: Sequence[str] = ()
+) -> list[Path]:
+    """Writes plots of the runs' report in each width and format; returns the files.
 
     Args:
         found: Runs; those that failed may be among them.
         folder: Gets a folder for each width.
         baseline: Variant that the others are compared with.
+        names: Of the plots, or words of their titles; empty for all.
 
     Raises:
-        InputError: It cannot be written, or a run cannot be read.
+        InputError: It cannot be written, a run cannot be read, or no plot has such a name.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--figures {folder}: is a file; name a directory.")
-    drawn = panels(found, baseline=baseline)
+    known = panels(found, baseline=baseline)
+    drawn = dict(named_panel(known, name, "--plot") for name in names) if names else known
     try:
         return [
             path

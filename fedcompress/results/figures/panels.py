@@ -24,19 +24,24 @@ def panels(found: FoundRuns, *, baseline: str | None = None) -> dict[str, Panel]
     return named
 
 
-def named_panel(known: Mapping[str, Panel], name: str) -> Panel:
-    """Returns the plot of a name, or else the first in whose name all its words are.
+def named_panel(known: Mapping[str, Panel], name: str, asked: str = "figure") -> tuple[str, Panel]:
+    """Returns the plot of a name, or else the first in whose name all its words are, with its name.
+
+    Args:
+        known: All of them.
+        name: That is asked for.
+        asked: Where, for the message.
 
     Raises:
         InputError: There is none.
     """
     if name in known:
-        return known[name]
+        return name, known[name]
     words = _words(name)
     for candidate, panel in known.items():
         if words and set(words) <= set(candidate.split("-")):
-            return panel
-    raise InputError(f"figure: no plot of these runs has {name!r} in its title. Known: {', '.join(known) or 'none'}.")
+            return candidate, panel
+    raise InputError(f"{asked}: no plot of these runs has {name!r} in its title. Known: {', '.join(known) or 'none'}.")
 
 
 def _words(text: str) -> list[str]:

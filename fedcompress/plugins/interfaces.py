@@ -1,0 +1,119 @@
+"""What plug-ins and notebooks are written against, as its source says it; nothing is imported for that."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fedcompress.plugins.sources import spec_of
+
+_IN: Mapping[str, Sequence[str]] = {
+    "fedcompress.client": ("ClientStrategy", "Result", "action"),
+    "fedcompress.strategy": ("ServerStrategy", "Federation", "Reply"),
+    "fedcompress.groups": ("ClientInfo", "Group"),
+    "fedcompress.parameters": ("Params",),
+    "fedcompress.training.trainer": ("Trainer", "Evaluation"),
+    "fedcompress.training.loop": ("Trained",),
+    "fedcompress.training.objectives": ("Objective",),
+    "fedcompress.data.federated": ("Examples",),
+    "fedcompress.wire.content": ("Content", "ArraySpec"),
+    "fedcompress.wire.value_type": ("ValueType",),
+    "fedcompress.models.architecture": ("Architecture", "ModelSpec"),
+    "fedcompress.compression.base": ("Compression", "Wrapping"),
+    "fedcompress.data.dataset": ("Dataset", "DatasetSource", "DataRoots"),
+    "fedcompress.data.partition": ("Partition", "Pool"),
+    "fedcompress.recipes.method": ("Method", "Outcome"),
+    "fedcompress.api.running": ("run", "run_all", "search", "Search"),
+    "fedcompress.api.runs": ("load", "Run", "Sweep"),
+    "fedcompress.api.comparing": ("compare", "Compared"),
+}
+INTERFACES: Mapping[str, str] = {name: module for module, names in _IN.items() for name in names}
+"""Name -> module in which it is written: those of the page Python API."""
+_PUBLIC = "fedcompress.api."
+"""Modules of what is imported from `fedcompress` itself."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A class, or a function, as its source has it.
+
+    Attributes:
+        text: Its docstring.
+        bases: Names of the classes that it is derived from.
+        signature: Of a function, or of what makes an instance where the class says so; else empty.
+        attributes: Name, with its type, -> meaning; empty where only the docstring says it.
+        methods: Signature -> docstring, of public methods in their order.
+    """
+
+    text: str
+    bases: Sequence[str]
+    signature: str
+    attributes: Mapping[str, str]
+    methods: Mapping[str, str]
+
+
+def imported_from(name: str) -> str:
+    """Returns the module that users import an interface from."""
+    module = INTERFACES[name]
+    return "fedcompress" if module.startswith(_PUBLIC) else module
+
+
+def interface(name: str) -> Interface:
+    """Returns what the source says of one of `INTERFACES`."""
+    node = _definitions(INTERFACES[name])[name]
+    text = ast.get_docstring(node) or ""
+    if not isinstance(node, ast.ClassDef):
+        return Interface(text, (), _signature(node), {}, {})
+    methods = [part for part in node.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)]
+    begins = next((_signature(part, name) for part in methods if part.name == "__init__"), "")
+    public = [part for part in methods if not part.name.startswith("_")]
+    properties = {f"{part.name}{_of_type(part.returns)}": _text(part) for part in public if _is_property(part)}
+    return Interface(
+        text,
+        [ast.unparse(base) for base in node.bases],
+        begins,
+        dict(_fields(node)) | properties,
+        {_signature(part): _text(part) for part in public if not _is_property(part)},
+    )
+
+
+@lru_cache
+def _definitions(module: str) -> Mapping[str, ast.ClassDef | ast.FunctionDef]:
+    """Returns the classes and functions of a module, by name."""
+    spec = spec_of(module)
+    source = getattr(spec.loader, "get_source", None) if spec else None
+    body = ast.parse(source(module) if source else "").body
+    return {node.name: node for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+
+
+def _fields(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    """Yields what a class annotates, and the text below it; a dataclass' docstring says what its fields mean."""
+    for part, below in zip(node.body, [*node.body[1:], None], strict=True):
+        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name) and part.target.id[0] != "_":
+            said = below.value if isinstance(below, ast.Expr) else None
+            text = str(said.value) if isinstance(said, ast.Constant) else ""
+            default = f" = {ast.unparse(part.value)}" if part.value is not None else ""
+            yield f"{part.target.id}{_of_type(part.annotation)}{default}", text
+
+
+def _text(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    return ast.get_docstring(node) or ""
+
+
+def _is_property(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(ast.unparse(each) in ("property", "cached_property") for each in node.decorator_list)
+
+
+def _of_type(annotation: ast.expr | None) -> str:
+    return "" if annotation is None else f": {ast.unparse(annotation)}"
+
+
+def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str = "") -> str:
+    """Returns how a function is called: a method without what it is bound to."""
+    arguments = ast.unparse(node.args)
+    for bound in ("self", "cls"):
+        arguments = arguments.removeprefix(bound).removeprefix(", ") if arguments.split(",")[0] == bound else arguments
+    returns = "" if node.returns is None or name else f" -> {ast.unparse(node.returns)}"
+    return f"{name or node.name}({arguments}){returns}"
