@@ -66,6 +66,9 @@ class Dense(FedAvg):
             f"data.dataset: strategy 'dense' makes images whose sides are multiples of {MULTIPLE}, received {shape}.",
         ]
 
+    def warnings(self) -> list[str]:
+        return []  # the students of all architectures learn from the same teachers
+
     def initial(self, fed: Federation) -> State:
         return {**super().initial(fed), "teachers": []}
 

@@ -53,6 +53,14 @@ class FedAvg(ServerStrategy):
     _unions: tuple[Any, dict[str, Arrays | None]] = (None, {})
     """Masks of the clients, and architecture -> which weights at least one of them keeps."""
 
+    def warnings(self) -> list[str]:
+        if len(self.models) == 1 or self.needs_public or self.params.tiers != "none":
+            return []
+        return [
+            f"groups.model: {', '.join(self.models)} are averaged each by itself: clients of one learn nothing from "
+            "another's. What teaches across them: server.params.tiers, or a strategy such as feddf, fedpkdg, fedproto."
+        ]
+
     def initial(self, fed: Federation) -> State:
         weights = {name: model.initial(self.rng(f"initial.{name}")) for name, model in self.models.items()}
         return {"weights": weights, "masks": {}, "server_masks": {}, "memories": {}}

@@ -12,6 +12,10 @@ GROUPS = [
     {"name": "dense", "share": 0.5, "model": "small-cnn", "client": "generating"},
     {"name": "watch", "share": 0.5, "model": "mini-cnn", "client": "generating", "sparsity": 0.8, **SERVER_MASK},
 ]
+APART = (
+    "groups.model: mini-cnn, small-cnn are averaged each by itself: clients of one learn nothing from another's. "
+    "What teaches across them: server.params.tiers, or a strategy such as feddf, fedpkdg, fedproto."
+)
 
 
 def tiered(source: str, **params: Any) -> Experiment:
@@ -27,7 +31,24 @@ def test_generators_that_only_tiers_need_are_exchanged_too() -> None:
         "Generators are trained without differential privacy and exchanged: they can reveal training data."
     ]
     assert tiered("holdout", tiers="kd").warnings == []
-    assert tiered("gan", tiers="none").warnings == []
+    assert tiered("gan", tiers="none").warnings == [APART]
+
+
+def test_models_that_are_averaged_each_by_itself() -> None:
+    """Of one model, and where public data or data-free students teach across them, there is nothing to say."""
+    groups = [{**group, "client": "sgd"} for group in GROUPS]
+    data = {"dataset": "mnist-5k", "clients": 4, "examples": 1200}
+
+    def warnings(strategy: str, groups: list[dict[str, Any]], **more: Any) -> list[str]:
+        return federating.experiment(
+            {"data": data, "server": {"strategy": strategy}, "groups": groups, **more}
+        ).warnings
+
+    assert warnings("fedavg", groups) == [APART]
+    assert warnings("ditto", [{**group, "client": "ditto"} for group in groups]) == [APART]
+    assert warnings("fedavg", [{**group, "model": "small-cnn"} for group in groups]) == []
+    assert warnings("feddf", groups, public={"source": "holdout", "examples": 200}) == []
+    assert warnings("dense", groups) == []
 
 
 def test_a_head_that_a_tier_reuses_stays_dense() -> None:
