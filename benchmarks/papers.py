@@ -2,7 +2,8 @@
 
     python -m benchmarks.papers [DIRECTORY...]
 
-Without directories, those in `runs/papers` at full size. A small version (`--scale`) has no place here.
+Without directories, those in `runs/papers` at full size. Each paper is a section; those without runs here stay as they
+are. A small version (`--scale`) has no place on the page.
 """
 
 from __future__ import annotations
@@ -11,12 +12,35 @@ import argparse
 import sys
 from pathlib import Path
 
+from benchmarks.sections import write_merged
 from fedcompress.errors import InputError
-from fedcompress.reproduce import FOLDER, Reproduction, names, page_of
+from fedcompress.reproduce import FOLDER, Reproduction, names
+from fedcompress.results.compare.formats import markdown
+from fedcompress.results.compare.made_with import made_with
 from fedcompress.results.run.new_directory import RUNS
+from fedcompress.results.runs import find_runs
 from fedcompress.scenario.overrides import read_toml
 
 PAGE = Path("docs/results/papers.md")
+LEAD = """# Papers
+
+Published tables beside ours, written from the runs by `python -m benchmarks.papers`.
+
+A mean is `within` if it is at most the table's margin, 1 point, from the published figure; ± is a 95 % interval over
+seeds. Where a difference is given, it is by seed.
+"""
+
+
+def section(path: Path) -> str:
+    """Returns the table of the runs in a directory, with the command that made them.
+
+    Raises:
+        InputError: There are none, or they are of no reproduction.
+    """
+    name = str(read_toml(path / "scenario.toml")["name"])
+    origin = made_with([run for runs in find_runs([path]).variants.values() for run in runs])
+    table = markdown(Reproduction(name).table(path)).strip()
+    return f"\n## {name}\n\n`fedcompress reproduce {name}`: {origin}\n\n{table}\n"
 
 
 def main() -> None:
@@ -27,10 +51,10 @@ def main() -> None:
     if not paths:
         sys.exit(f"no runs in {RUNS / FOLDER}; make some with: fedcompress reproduce {names()[0]}")
     try:
-        tables = [Reproduction(str(read_toml(path / "scenario.toml")["name"])).table(path) for path in paths]
+        page = LEAD + "".join(map(section, paths))
     except InputError as error:
         sys.exit(f"error: {error}")
-    PAGE.write_text(page_of(tables), encoding="utf-8")
+    write_merged(PAGE, page)
     print(PAGE)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 from benchmarks.private_embedding import Row, means, rows_of
+from benchmarks.sections import write_merged
 
 PAGE = Path("docs/results/private-generators.md")
 LEAD = """# Private generators
@@ -41,7 +42,7 @@ def page(
     gans: Annotated[Path, typer.Option(help="Rows of `dp-gan`.")] = Path("runs/dp-gan/rows.jsonl"),
     out: Annotated[Path, typer.Option()] = PAGE,
 ) -> None:
-    """Write the page of results from the rows that are there."""
+    """Write the page of results from the rows that are there; a section without rows stays as it is."""
     text = LEAD
     reported = [row for row in rows_of(embeddings) if row["on"] == "test"]
     if reported:
@@ -49,7 +50,7 @@ def page(
         text += EMBEDDING + _table(titles, means(reported)) + _settings(reported[-1])
     if of_gan := [row for row in rows_of(gans) if row["on"] == "test"]:
         text += GAN + _table(("epsilon", "seeds", "score", "of each seed", "processor minutes"), _of_gans(of_gan))
-    out.write_text(text, encoding="utf-8")
+    write_merged(out, text)
     typer.echo(out)
 
 

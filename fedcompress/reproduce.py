@@ -7,7 +7,7 @@ what is different here, and what makes a small version of the scenario.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from math import nan
 from pathlib import Path
 from statistics import mean
@@ -239,15 +239,3 @@ def _written(row: Mapping[str, Any]) -> dict[str, str]:
     published = "" if row["published"] is None else f"{row['published']:{style}}{unit}"
     verdict = row["verdict"] or row["why_none"]
     return {**row, "published": published, "ours": ours, "seeds": str(row["seeds"]), "verdict": verdict}
-
-
-def page_of(tables: Sequence[TextTable]) -> str:
-    """Returns a page of such tables as Markdown."""
-    from fedcompress.results.compare.formats import markdown
-
-    head = "# Papers\n\nPublished tables beside ours, written from the runs by `python -m benchmarks.papers`."
-    verdicts = (
-        "A mean is `within` if it is at most the table's margin, 1 point, from the published figure; ± is a 95 % "
-        "interval over seeds. Where a difference is given, it is by seed."
-    )
-    return "\n\n".join([head, verdicts, *(markdown(table).strip() for table in tables)]) + "\n"

@@ -12,7 +12,18 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import bare, chain, counts, engines, gpu, mask_proposer, mask_proposer_page, strategies, submodels
+from benchmarks import (
+    bare,
+    chain,
+    counts,
+    engines,
+    gpu,
+    mask_proposer,
+    mask_proposer_page,
+    sections,
+    strategies,
+    submodels,
+)
 from benchmarks.process import ROOT, watch
 from fedcompress import keras
 from fedcompress.experiment import Experiment
@@ -257,3 +268,12 @@ def test_rows_of_the_same_network_are_taken_over_but_for_proposers() -> None:
     assert mask_proposer._same(case, rows, 1, 0.9, "LAMP") == {**rows[0], "case": "architecture"}
     assert mask_proposer._same(case, rows, 1, 0.9, "GAN") is None
     assert mask_proposer._same(case, rows, 2, 0.9, "LAMP") is None
+
+
+def test_a_section_that_is_measured_anew_gives_way_and_the_rest_stays() -> None:
+    before = "# Page\n\nOld lead.\n\n## One\n\nOld.\n\n## Two\n\nKept.\n"
+    now = "# Page\n\nLead.\n\n## One\n\nNew.\n\n## Three\n\nNew, too.\n"
+    whole = "# Page\n\nLead.\n\n## One\n\nNew.\n\n## Two\n\nKept.\n\n## Three\n\nNew, too.\n"
+    assert sections.merged(before, now) == whole
+    assert sections.merged(whole, now) == whole
+    assert sections.merged("", now) == now
