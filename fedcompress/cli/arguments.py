@@ -85,7 +85,7 @@ class RunArguments:
 class ResumeArguments:
     """Go on with a run that was interrupted, failed or killed, to the identical result."""
 
-    run: Annotated[Path, Argument(help="A run directory, or the directory of a sweep.", autocompletion=completion.runs)]
+    run: Annotated[Path, Argument(help="Directory of a run, a sweep, a recipe, ...", autocompletion=completion.runs)]
     json: SummaryAsJson = False
     explain: Explain = False
 
@@ -185,7 +185,10 @@ class DistillArguments:
     unlabelled: Annotated[
         int, Option(metavar="N", help="Further training inputs, without labels, that the teacher speaks of.")
     ] = DistillSettings.unlabelled
-    out: Annotated[Path | None, Option(metavar="DIR", help="Write results.json and results.csv here.")] = None
+    out: Annotated[
+        Path | None,
+        Option(metavar="DIR", help="Write results here; what is ended goes on with: fedcompress resume DIR."),
+    ] = None
     data_dir: DataDir = None
     plugins: PluginDirs = field(default_factory=list)
     json: Annotated[bool, Option("--json", help="Print the results alone on standard output.")] = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedcompress.cli import compress, generate
+from fedcompress.cli import compress, distill, generate
 from fedcompress.cli.arguments import ResumeArguments
 from fedcompress.cli.carrying_out import show_run, show_search, show_sweep
 from fedcompress.cli.output import resumable
@@ -16,7 +16,7 @@ from fedcompress.terminal import ProgressDisplay, SweepDisplay
 
 
 def command(args: ResumeArguments) -> None:
-    """Goes on with a run, a sweep, a search, a recipe or a chain of `generate`."""
+    """Goes on with a run, a sweep, a search, a recipe, a comparison of `distill` or a chain of `generate`."""
     path, directory = args.run, RunDirectory(args.run)
     if not path.is_dir():
         raise InputError(f"resume {path}: is no directory; expected that of a run, sweep or recipe.")
@@ -26,6 +26,9 @@ def command(args: ResumeArguments) -> None:
         return
     if (path / "generator.toml").exists():
         generate.resume(path, as_json=args.json)
+        return
+    if (path / "distill.json").exists():
+        distill.resume(path, as_json=args.json)
         return
     if not (path / "scenario.toml").exists():
         raise InputError(

@@ -17,10 +17,13 @@ from rich.console import Console
 from fedcompress.distillation.projector import projected
 from fedcompress.errors import InputError
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.recipes.bench import CurvePoint
-from fedcompress.recipes.distill.comparison import TEACHER, Comparison, distill
+from fedcompress.recipes.distill import launch
+from fedcompress.recipes.distill.comparison import distill
 from fedcompress.recipes.distill.report import comparison_table, summary, write
+from fedcompress.recipes.distill.runs import RUNS, TEACHER, Comparison
 from fedcompress.recipes.distill.settings import METHODS, DistillSettings
 from fedcompress.recipes.runner import Observer
 from fedcompress.results.compare.statistics import Interval
@@ -90,6 +93,64 @@ class Seen(Observer):
 
     def outcome(self, row: dict[str, Any]) -> None:
         self.all.append((row["method"], row["test"]))
+
+
+class Stopped(Observer):
+    """Ctrl-C when a model is done."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def outcome(self, row: dict[str, Any]) -> None:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_comparison_that_was_ended_goes_on(call: Callable[..., Any], tmp_path: Path, after: int) -> None:
+    """After the teacher, with a student missing, and between two seeds; a row that a kill has cut does not count."""
+    settings = replace(SETTINGS, methods=("plain", "simkd"), epochs=1, teacher_epochs=1, examples=200)
+    whole = distill(settings)
+    path = tmp_path / "ended"
+    with pytest.raises(KeyboardInterrupt):
+        launch.start(settings, path, Options(), Stopped(after))
+    rows = (path / RUNS).read_text(encoding="utf-8")
+    assert rows.count("\n") == after
+    (path / RUNS).write_text(rows + rows[:20], encoding="utf-8")
+    seen = Seen()
+    went_on = launch.resume(path, seen)
+    assert [replace(run, seconds=0.0) for run in went_on.runs] == [replace(run, seconds=0.0) for run in whole.runs]
+    assert [told[1] for told in seen.all if told[0] == TEACHER and len(told) == 4] == [2]  # only of the second seed
+    assert sorted(file.name for file in path.iterdir()) == [
+        "distill.json", "models.jsonl", "options.json", "provenance.json", "results.csv", "results.json",
+    ]  # fmt: skip
+    done = call("resume", "ended", "--json")
+    assert (done.code, "model" in done.err) == (0, False)
+    assert json.loads(done.out) == json.loads((path / "results.json").read_text(encoding="utf-8"))
+
+
+def test_a_comparison_that_cannot_go_on(call: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "ended"
+    with pytest.raises(KeyboardInterrupt):
+        launch.start(replace(SETTINGS, teacher_epochs=1, examples=200), path, Options(), Stopped(1))
+    provenance = (path / "provenance.json").read_text(encoding="utf-8")
+    for file, text, problem in (
+        (
+            path / "provenance.json",
+            provenance.replace('"data_digest": "', '"data_digest": "0'),
+            "the data changed since",
+        ),
+        (path / "distill.json", "{}", "cannot be read ('methods'); expected what distill wrote there."),
+        (path / RUNS, "no row\n", "cannot be read (Expecting value"),
+    ):
+        before = file.read_text(encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
+        done = call("resume", "ended")
+        assert done.code == 2
+        assert problem in done.err
+        assert done.err.count("\n") == 1
+        file.write_text(before, encoding="utf-8")
 
 
 def test_an_observer_is_told_of_models_and_epochs() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from fedcompress.errors import InputError
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins
 from fedcompress.recipes.bench import Bench, CurvePoint
+from fedcompress.recipes.distill.runs import TEACHER, Comparison, Kept, Run
 from fedcompress.recipes.distill.settings import DistillSettings
 from fedcompress.recipes.loading import Split, named_model, split
 from fedcompress.recipes.method import Method, Outcome
@@ -28,51 +29,6 @@ from fedcompress.seeding import SERVER, generator
 from fedcompress.training.trainer import evaluate
 from fedcompress.wire.content import Arrays
 
-TEACHER = "teacher"
-"""Stands for the teacher where runs are told apart by method."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One model, trained.
-
-    Attributes:
-        method: One of `METHODS`, or `TEACHER`.
-        seed: Of data split, initial weights and order of examples, which all methods share.
-        parameters: Number of weights that inference needs, projector and reused head included.
-        sparsity: Fraction of zeros among the weights of all kernels.
-        validation: Accuracy on the examples held out; NaN if there are none.
-        test: Accuracy on the test set.
-        seconds: Of training, validation after each epoch included; the teacher's own is not part of its students'.
-    """
-
-    method: str
-    seed: int
-    parameters: int
-    sparsity: float
-    validation: float
-    test: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What `distill` returns.
-
-    Attributes:
-        settings: What it was made with.
-        data_digest: SHA-256 of the data set.
-        runs: By seed; of each the teacher, then the students.
-    """
-
-    settings: DistillSettings
-    data_digest: str
-    runs: tuple[Run, ...]
-
-    def of(self, method: str) -> list[Run]:
-        """Returns the runs of a method, by seed."""
-        return [run for run in self.runs if run.method == method]
-
 
 def distill(
     settings: DistillSettings,
@@ -80,6 +36,7 @@ def distill(
     data_dir: Path | None = None,
     plugins: Plugins | None = None,
     observer: Observer | None = None,
+    kept: Kept | None = None,
 ) -> Comparison:
     """Trains a teacher, then the same student by each method, and repeats that with other seeds.
 
@@ -90,32 +47,70 @@ def distill(
         data_dir: Where data sets are looked for first.
         plugins: Finds models and data sets by name.
         observer: Is told how it goes on, as with a recipe.
+        kept: What has been trained, which is not trained again, and gets what is; None for nothing.
 
     Raises:
         InputError: A name is unknown, the data cannot be read, or a model does not fit it.
     """
-    plugins = plugins or Plugins()
-    dataset = _dataset(settings, plugins, data_dir)
-    model = partial(named_model, dataset=dataset, plugins=plugins)
-    teacher, student = model(settings.teacher), model(settings.student)
-    students = {name: _method(name, settings, plugins) for name in settings.methods}
-    observer = observer or Observer()
-    runs: list[Run] = []
+    return Session(settings, plugins or Plugins(), data_dir).run(kept or Kept(), observer or Observer())
 
-    def train(name: str, method: Method, bench: Bench) -> Arrays:
-        observer.started(name, bench.seed, len(runs) + 1, settings.seeds * (1 + len(students)))
-        started = time.perf_counter()
-        (outcome,) = method.run(bench)
-        runs.append(_scored(name, bench, outcome, time.perf_counter() - started))
-        observer.outcome({**asdict(runs[-1]), "step": ""})
-        return outcome.weights
 
-    for seed in range(1, settings.seeds + 1):
-        bench = partial(_Bench, settings, _split(dataset, settings, seed), seed, model, observer.epoch_done)
-        weights = train(TEACHER, _method("plain", settings, plugins), bench(teacher))
-        for name, method in students.items():
-            train(name, method, bench(student, teacher=(teacher, weights)))
-    return Comparison(settings, dataset.digest, tuple(runs))
+class Session:
+    """A comparison whose names, data and models have been found and fit each other.
+
+    Args:
+        settings: What to compare.
+        plugins: Finds models and data sets by name.
+        data_dir: Where data sets are looked for first.
+
+    Raises:
+        InputError: A name is unknown, the data cannot be read, or a model does not fit it.
+    """
+
+    def __init__(self, settings: DistillSettings, plugins: Plugins, data_dir: Path | None = None) -> None:
+        self._settings, self._plugins = settings, plugins
+        self._dataset = _dataset(settings, plugins, data_dir)
+        self._model = partial(named_model, dataset=self._dataset, plugins=plugins)
+        self._teacher, self._student = self._model(settings.teacher), self._model(settings.student)
+        _split(self._dataset, settings, 1)
+
+    @property
+    def data_digest(self) -> str:
+        """SHA-256 of the data set."""
+        return self._dataset.digest
+
+    def run(self, kept: Kept, observer: Observer) -> Comparison:
+        """Trains what is missing, seed by seed: the teacher, then its students.
+
+        Args:
+            kept: What has been trained; gets the rest.
+            observer: Is told how it goes on.
+        """
+        settings = self._settings
+        asked = [(name, seed) for seed in range(1, settings.seeds + 1) for name in (TEACHER, *settings.methods)]
+
+        def train(name: str, bench: Bench) -> Arrays:
+            observer.started(name, bench.seed, asked.index((name, bench.seed)) + 1, len(asked))
+            method = _method("plain" if name == TEACHER else name, settings, self._plugins)
+            started = time.perf_counter()
+            (outcome,) = method.run(bench)
+            run = _scored(name, bench, outcome, time.perf_counter() - started)
+            kept.add(run, outcome.weights)
+            observer.outcome({**asdict(run), "step": ""})
+            return outcome.weights
+
+        for seed in range(1, settings.seeds + 1):
+            missing = [name for name in settings.methods if not kept.has(name, seed)]
+            if kept.has(TEACHER, seed) and not missing:
+                continue
+            data = _split(self._dataset, settings, seed)
+            bench = partial(_Bench, settings, data, seed, self._model, observer.epoch_done)
+            weights = kept.teacher(seed)
+            if weights is None:
+                weights = train(TEACHER, bench(self._teacher))
+            for name in missing:
+                train(name, bench(self._student, teacher=(self._teacher, weights)))
+        return Comparison(settings, self.data_digest, tuple(kept.of(name, seed) for name, seed in asked))
 
 
 def _dataset(settings: DistillSettings, plugins: Plugins, data_dir: Path | None) -> Dataset:

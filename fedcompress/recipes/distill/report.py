@@ -7,7 +7,7 @@ from statistics import mean
 from typing import Any
 
 from fedcompress.fitted_table import FittedTable
-from fedcompress.recipes.distill.comparison import TEACHER, Comparison
+from fedcompress.recipes.distill.runs import TEACHER, Comparison
 from fedcompress.recipes.table import to_csv
 from fedcompress.results.compare.statistics import BETWEEN_SHARES, SHARE, Interval
 from fedcompress.results.run.directory import RunDirectory

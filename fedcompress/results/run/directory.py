@@ -26,8 +26,10 @@ _RUN = (*(f"{name}.jsonl" for name in ROWS), "scenario.toml", "provenance.json")
 _SWEEP = ("options.json", "scenario.toml")
 _RECIPE = ("options.json", "provenance.json", "recipe.toml")
 _GENERATOR = ("options.json", "provenance.json", "generator.toml")
-_MAKINGS = (_RUN, _SWEEP, _RECIPE, _GENERATOR)
-"""The first files of a run, a sweep, a recipe, a chain of `generate`, in the order in which they get their names."""
+_DISTILL = ("options.json", "provenance.json", "distill.json")
+_MAKINGS = (_RUN, _SWEEP, _RECIPE, _GENERATOR, _DISTILL)
+"""The first files of a run, a sweep, a recipe, a chain of `generate`, a comparison of `distill`, in the order in which
+they get their names."""
 
 
 class RunDirectory:
