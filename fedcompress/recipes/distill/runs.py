@@ -116,7 +116,9 @@ class Kept:
         path = None if self._directory is None else self._directory.path / RUNS
         if path is None or not path.exists():
             return []
-        lines = read_text(path).split("\n")[:-1]  # behind the last line end may be what a kill has cut
+        *lines, cut = read_text(path).split("\n")
+        if cut and self._directory is not None:  # by a kill; the next row must not follow it in its line
+            self._directory.write_text(RUNS, "".join(f"{line}\n" for line in lines))
         try:
             return [_run(json.loads(line)) for line in lines]
         except (ValueError, TypeError) as error:
