@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
-from benchmarks.private_embedding import Row, means, rows_of
-from benchmarks.sections import write_merged
+from benchmarks.kept_rows import Row, rows_in, section, together
+from benchmarks.private_embedding import means, rows_of
 
 PAGE = Path("docs/results/private-generators.md")
 LEAD = """# Private generators
@@ -42,16 +42,35 @@ def page(
     gans: Annotated[Path, typer.Option(help="Rows of `dp-gan`.")] = Path("runs/dp-gan/rows.jsonl"),
     out: Annotated[Path, typer.Option()] = PAGE,
 ) -> None:
-    """Write the page of results from the rows that are there; a section without rows stays as it is."""
+    """Write the page of results from the rows that are there, and those that it has."""
+    files = dict(zip(KEYS, (embeddings, gans), strict=True))
+    reported: list[Row] = []
     text = LEAD
-    reported = [row for row in rows_of(embeddings) if row["on"] == "test"]
-    if reported:
-        titles = ("epsilon", "clients", "seeds", "score", "of each seed", "processor minutes", "bytes up")
-        text += EMBEDDING + _table(titles, means(reported)) + _settings(reported[-1])
-    if of_gan := [row for row in rows_of(gans) if row["on"] == "test"]:
-        text += GAN + _table(("epsilon", "seeds", "score", "of each seed", "processor minutes"), _of_gans(of_gan))
-    write_merged(out, text)
+    for part, keys in KEYS.items():
+        before = [row for row in rows_in(out) if row["part"] == part]
+        now = [{"part": part, **row} for row in rows_of(files[part]) if row["on"] == "test"]
+        rows = together(before, now, keys)
+        reported += rows
+        text += PARTS[part](rows) if rows else ""
+    out.write_text(text + section(reported), encoding="utf-8")
     typer.echo(out)
+
+
+def _embedding(rows: Sequence[Row]) -> str:
+    titles = ("epsilon", "clients", "seeds", "score", "of each seed", "processor minutes", "bytes up")
+    return EMBEDDING + _table(titles, means(rows)) + _settings(rows[-1])
+
+
+def _dp_gan(rows: Sequence[Row]) -> str:
+    return GAN + _table(("epsilon", "seeds", "score", "of each seed", "processor minutes"), _of_gans(rows))
+
+
+KEYS: Mapping[str, Sequence[str]] = {
+    "embedding": ("dataset", "epsilon", "clients", "seed", "settings"),
+    "dp-gan": ("gan", "noise", "steps", "batch_size", "seed"),
+}
+"""Part -> what tells its rows apart."""
+PARTS: Mapping[str, Callable[[Sequence[Row]], str]] = {"embedding": _embedding, "dp-gan": _dp_gan}
 
 
 def _of_gans(rows: Sequence[Row]) -> Iterable[tuple[str, ...]]:

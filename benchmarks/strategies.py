@@ -13,7 +13,8 @@ and `feddyn`, beside which stands FedAvg by SGD: nothing was tuned. Public data 
 FedAvg of that. `dense` trains in its one round as many epochs as the others in all. Sub-models have pages of their own;
 `relay` is of two clients. Seconds are by the clock, of the machine that a run's `provenance.json` names.
 
-A run is a directory in `runs/strategies`; what was interrupted goes on, and what is finished is not done again.
+A run is a directory in `runs/strategies`; what was interrupted goes on, and what is finished is not done again. Each
+data set and skew is a section of the page, which stays as it is where there are no runs of it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.sections import write_merged
 from fedcompress.errors import FedcompressError
 from fedcompress.launch import start_or_resume
 from fedcompress.options import Options
@@ -195,7 +197,8 @@ def page(of_page: Sequence[Cell]) -> str:
     ]
     setting = str(__doc__).split("\n\n")[2]
     head = "# All strategies\n\nWritten from the runs by `python -m benchmarks.strategies`, never by hand."
-    return "\n\n".join([head, setting, *(markdown(each).strip() for each in tables if each.rows)]) + "\n"
+    sections = (f"## {each.title}\n\n{markdown(each).strip()}" for each in tables if each.rows)
+    return "\n\n".join([head, setting, *sections]) + "\n"
 
 
 def table(data: str, skew: str, runs: Mapping[Cell, Mapping[str, Any]]) -> TextTable:
@@ -242,7 +245,7 @@ def main() -> None:
         print("\n".join(plan(wanted)))
         return
     failed = [] if asked.page else _done(wanted, asked.workers)
-    PAGE.write_text(page(list(cells(list(DATA), list(STRATEGIES), None))), encoding="utf-8")
+    write_merged(PAGE, page(list(cells(list(DATA), list(STRATEGIES), None))))
     print(PAGE)
     if failed:
         sys.exit("\n".join(failed))

@@ -18,8 +18,10 @@ from benchmarks import (
     counts,
     engines,
     gpu,
+    kept_rows,
     mask_proposer,
     mask_proposer_page,
+    private_page,
     sections,
     strategies,
     submodels,
@@ -277,3 +279,22 @@ def test_a_section_that_is_measured_anew_gives_way_and_the_rest_stays() -> None:
     assert sections.merged(before, now) == whole
     assert sections.merged(whole, now) == whole
     assert sections.merged("", now) == now
+
+
+def test_a_page_keeps_the_rows_that_it_is_written_from(tmp_path: Path) -> None:
+    """Two machines, one after the other, write what one would have written; validation rows are not reported."""
+    shown = {"dataset": "fashion-mnist", "clients": 10, "settings": {"steps": 20}, "width": 11.4, "parameters": 183}
+    shown |= {"epsilon": 1.0, "processor minutes": 5.0, "bytes up": 800, "on": "test"}
+    rows = [{**shown, "seed": seed, "score": score} for seed, score in ((1, 0.25), (2, 0.75), (1, 0.5))]
+    hidden = {**shown, "seed": 101, "score": 0.9, "on": "held out"}
+    pages = []
+    for number, parts in enumerate(([rows[:1], [*rows[1:], hidden]], [[rows[2], rows[1]]])):
+        out = tmp_path / f"{number}.md"
+        for part in parts:
+            (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
+            private_page.page(tmp_path / "rows.jsonl", tmp_path / "none.jsonl", out)
+        pages.append(out.read_text(encoding="utf-8"))
+    assert pages[0] == pages[1]
+    assert "| 1 | 10 | 2 | 0.6250 | 0.5000 0.7500 | 5.0 | 800 |" in pages[0]
+    assert [row["seed"] for row in kept_rows.rows_in(tmp_path / "0.md")] == [1, 2]
+    assert "held out" not in pages[0]
