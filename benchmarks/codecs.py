@@ -90,7 +90,7 @@ app = typer.Typer(pretty_exceptions_enable=False)
 def main(
     sizes: Annotated[str, typer.Option(help="Numbers of weights.")] = "10000,1000000,10000000",
     repetitions: Annotated[int, typer.Option(min=1)] = 3,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Results as JSON.")] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Results as JSON.")] = Path("runs/size/codecs.json"),
 ) -> None:
     """Measure how fast contents become bytes, and back."""
     found = print_machine()

@@ -17,6 +17,9 @@ from rich.table import Table
 
 PACKAGES = ("fedcompress", "tensorflow", "tf_keras", "tensorflow-model-optimization", "flwr", "ray", "numpy")
 
+VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2"}
+"""Flag of a processor -> the vectors that it has, the widest first: training is up to three times as fast with them."""
+
 _terminal = Console(highlight=False)
 console = _terminal if _terminal.is_terminal else Console(highlight=False, width=140)
 """A table that goes to a file is not cut to the width of a terminal that nobody sees."""
@@ -24,11 +27,14 @@ console = _terminal if _terminal.is_terminal else Console(highlight=False, width
 
 def machine() -> dict[str, Any]:
     """Returns processor, cores, memory and load, and the versions of what takes part."""
-    models = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    lines = _lines("/proc/cpuinfo")
+    models = [line for line in lines if line.startswith("model name")]
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
     total = [line for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": models[0].partition(":")[2].strip() if models else platform.processor(),
+        "vectors": next((name for flag, name in VECTORS.items() if flag in flags), None),
         "cores": os.cpu_count(),
         "memory_mib": int(total[0].split()[1]) // 1024 if total else None,
         "load_at_start": load(),
@@ -46,7 +52,8 @@ def print_machine() -> dict[str, Any]:
     """Prints a line on the machine, warns of other work on it, and returns `machine()`."""
     found = machine()
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items() if number)
-    console.print(f"{found['processor']}, {found['cores']} cores, {found['memory_mib']} MiB, {found['system']}")
+    processor = f"{found['processor']}{f' with {vectors}' if (vectors := found['vectors']) else ''}"
+    console.print(f"{processor}, {found['cores']} cores, {found['memory_mib']} MiB, {found['system']}")
     console.print(f"Python {found['python']}, {versions}")
     if found["load_at_start"] > 0.5:
         console.print(
@@ -111,4 +118,5 @@ def print_asked(asked: Sequence[Asked]) -> None:
 def write(path: Path | None, table: dict[str, Any]) -> None:
     """Writes results as JSON, if a file was named."""
     if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")

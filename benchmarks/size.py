@@ -127,6 +127,13 @@ def asked(rows: Sequence[Mapping[str, Any]]) -> list[Asked]:
     ]
 
 
+SPEED = (
+    "Shares depend on the processor: training gains from wide vectors, codecs hardly. Where AVX-512 was there, "
+    "training of `mlp:2048-2048` took 0.55 to 0.68 s, and what is around it 28 % (dense float32) to 54 % of that "
+    "(0.9 sparse), on a busy machine, and with what a run does once, at its end, counted in."
+)
+"""An earlier measurement, beside which those on another processor are to be read."""
+
 _COLUMNS = (
     *("format", "train, s", "around it"),
     *(stage for stage in STAGES if stage != "train"),
@@ -180,6 +187,7 @@ def page(rows: Sequence[Mapping[str, Any]], command: str, codecs: Mapping[str, A
         f"```\n{command}\n```",
         f"- {found['cores']} cores ({found['processor']}); load as cases began: {min(loads):.1f} to {max(loads):.1f}",
         f"- {versions}",
+        SPEED,
         *(markdown(table).strip() for table in tables(rows)),
         "| demand | at most | measured |\n| --- | --- | --- |\n"
         + "\n".join(f"| {one.what} | {one.limit:.0%} | {one.values[0]:.1%} |" for one in asked(rows)),
