@@ -31,6 +31,7 @@ from benchmarks.kept_rows import rows_in, section
 from benchmarks.report import console, machine, print_machine
 from benchmarks.results import command_of
 from fedcompress.errors import RunError
+from fedcompress.files import write_text
 from fedcompress.options import Options
 from fedcompress.page.blocks import TextTable
 from fedcompress.recipes.generate import launch
@@ -209,10 +210,12 @@ def main(
     before = {row["chain"]: row["figures"] for row in rows_in(results)} if results is not None else {}
     for case in known:
         if only is None or not only or case.name in only:
-            done = before.get(case.name) or finished(case, out)
+            done = _figures(case, out, before)
             console.print(f"{case.name}: {', '.join(done) or 'nothing'} done")
             if not plan and len(done) < len(STEPS):
                 try:
+                    if case.base is not None and not all((out / case.base / step).is_dir() for step in SHARED):
+                        carried_out(next(each for each in known if each.name == case.base), out)  # done elsewhere
                     carried_out(case, out)
                 except (RunError, FloatingPointError) as error:  # too large a rho, say: the others go on
                     console.print(f"{case.name}: {error}")
@@ -227,7 +230,7 @@ def main(
         console.print(written)
         if results is not None:
             rows = [{"chain": case.name, "figures": figures} for case, figures in chains]
-            results.write_text(written + section(rows), encoding="utf-8")
+            write_text(results, written + section(rows))
     print_machine()
 
 

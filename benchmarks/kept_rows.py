@@ -7,6 +7,7 @@ what was measured anew, and writes all of them again.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,22 @@ _OPENS, _CLOSES = "```json\n", "\n```"
 
 
 def rows_in(page: Path) -> list[Row]:
-    """Returns the rows that a page keeps; none of a page that is not there."""
-    text = page.read_text(encoding="utf-8") if page.exists() else ""
-    _, _, below = text.partition(f"\n{_HEADING}\n")
-    lines = below.partition(_OPENS)[2].partition(_CLOSES)[0].splitlines()
-    return [json.loads(line) for line in lines]
+    """Returns the rows that a page keeps; none of a page that is not there.
+
+    Raises:
+        SystemExit: It keeps none, or they cannot be read: written anew, it would lose what others have measured.
+    """
+    if not page.exists():
+        return []
+    _, heading, below = page.read_text(encoding="utf-8").partition(f"\n{_HEADING}\n")
+    _, opened, lines = below.partition(_OPENS)
+    rows, closed, _ = lines.partition(_CLOSES)
+    try:
+        if not (heading and opened and closed):
+            raise ValueError(f"no whole section {_HEADING!r}")
+        return [json.loads(line) for line in rows.splitlines()]
+    except ValueError as error:
+        sys.exit(f"{page}: keeps no rows that can be read ({error}); put it back, or remove it to begin anew.")
 
 
 def together(before: Iterable[Row], now: Iterable[Row], keys: Sequence[str]) -> list[Row]:
@@ -30,7 +42,7 @@ def together(before: Iterable[Row], now: Iterable[Row], keys: Sequence[str]) -> 
     >>> together([{"seed": 1, "score": 0.5}, {"seed": 2, "score": 0.6}], [{"seed": 1, "score": 0.7}], ["seed"])
     [{'seed': 1, 'score': 0.7}, {'seed': 2, 'score': 0.6}]
     """
-    return list({json.dumps([row.get(key) for key in keys]): row for row in [*before, *now]}.values())
+    return list({json.dumps([row.get(key) for key in keys], sort_keys=True): row for row in [*before, *now]}.values())
 
 
 def section(rows: Iterable[Row]) -> str:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.papers [DIRECTORY...]
 
-Without directories, those in `runs/papers` at full size. Each paper is a section; those without runs here stay as they
-are. A small version (`--scale`) has no place on the page.
+Without directories, those in `runs/papers` at full size. Each paper is a section; those without runs here, or with
+fewer, stay as they are. A small version (`--scale`) has no place on the page.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.sections import write_merged
+from benchmarks.sections import counted, write_merged
 from fedcompress.errors import InputError
 from fedcompress.reproduce import FOLDER, Reproduction, names
 from fedcompress.results.compare.formats import markdown
@@ -38,9 +38,9 @@ def section(path: Path) -> str:
         InputError: There are none, or they are of no reproduction.
     """
     name = str(read_toml(path / "scenario.toml")["name"])
-    origin = made_with([run for runs in find_runs([path]).variants.values() for run in runs])
+    runs = [run for of in find_runs([path]).variants.values() for run in of]
     table = markdown(Reproduction(name).table(path)).strip()
-    return f"\n## {name}\n\n`fedcompress reproduce {name}`: {origin}\n\n{table}\n"
+    return f"\n## {name}\n\n`fedcompress reproduce {name}`: {made_with(runs)}\n{counted(len(runs))}\n\n{table}\n"
 
 
 def main() -> None:

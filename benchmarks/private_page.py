@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,8 @@ import typer
 
 from benchmarks.kept_rows import Row, rows_in, section, together
 from benchmarks.private_embedding import means, rows_of
+from fedcompress.files import write_text
+from fedcompress.generators.private_training import DpSgd
 
 PAGE = Path("docs/results/private-generators.md")
 LEAD = """# Private generators
@@ -49,11 +52,16 @@ def page(
     for part, keys in KEYS.items():
         before = [row for row in rows_in(out) if row["part"] == part]
         now = [{"part": part, **row} for row in rows_of(files[part]) if row["on"] == "test"]
-        rows = together(before, now, keys)
+        rows = sorted(_alike(together(before, now, keys)), key=lambda row: int(row["seed"]))
         reported += rows
         text += PARTS[part](rows) if rows else ""
-    out.write_text(text + section(reported), encoding="utf-8")
+    write_text(out, text + section(reported))
     typer.echo(out)
+
+
+def _alike(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows that differ from the last in nothing but privacy, clients, seed and what came out."""
+    return [row for row in rows if all(row.get(key) == rows[-1].get(key) for key in SETTINGS)]
 
 
 def _embedding(rows: Sequence[Row]) -> str:
@@ -70,6 +78,9 @@ KEYS: Mapping[str, Sequence[str]] = {
     "dp-gan": ("gan", "noise", "steps", "batch_size", "seed"),
 }
 """Part -> what tells its rows apart."""
+_OF_DP_SGD = [field.name for field in fields(DpSgd) if field.name != "noise"]
+SETTINGS = ("dataset", "settings", "gan", "delta", "steps", *_OF_DP_SGD)
+"""What the rows of a part have in common: those of other settings leave the page."""
 PARTS: Mapping[str, Callable[[Sequence[Row]], str]] = {"embedding": _embedding, "dp-gan": _dp_gan}
 
 

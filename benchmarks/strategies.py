@@ -14,7 +14,7 @@ FedAvg of that. `dense` trains in its one round as many epochs as the others in 
 `relay` is of two clients. Seconds are by the clock, of the machine that a run's `provenance.json` names.
 
 A run is a directory in `runs/strategies`; what was interrupted goes on, and what is finished is not done again. Each
-data set and skew is a section of the page, which stays as it is where there are no runs of it.
+data set and skew is a section of the page, which stays as it is where it has more runs than there are here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.sections import write_merged
+from benchmarks.sections import counted, write_merged
 from fedcompress.errors import FedcompressError
 from fedcompress.launch import start_or_resume
 from fedcompress.options import Options
@@ -197,7 +197,8 @@ def page(of_page: Sequence[Cell]) -> str:
     ]
     setting = str(__doc__).split("\n\n")[2]
     head = "# All strategies\n\nWritten from the runs by `python -m benchmarks.strategies`, never by hand."
-    sections = (f"## {each.title}\n\n{markdown(each).strip()}" for each in tables if each.rows)
+    runs = {t.title: sum(f"{cell.data}, {cell.skew}" == t.title for cell in found) for t in tables}
+    sections = (f"## {t.title}\n{counted(runs[t.title])}\n\n{markdown(t).strip()}" for t in tables if t.rows)
     return "\n\n".join([head, setting, *sections]) + "\n"
 
 

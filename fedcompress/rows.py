@@ -275,6 +275,7 @@ class Provenance(TypedDict):
     seed: NotRequired[int]
     scenario_digest: NotRequired[str]
     recipe_digest: NotRequired[str]
+    settings_digest: NotRequired[str]
     precision: NotRequired[str]
 
 

@@ -54,11 +54,13 @@ class FedAvg(ServerStrategy):
     """Masks of the clients, and architecture -> which weights at least one of them keeps."""
 
     def warnings(self) -> list[str]:
-        if len(self.models) == 1 or self.needs_public or self.params.tiers != "none":
+        taught = self.params.tiers != "none" and self.params.tier_teacher is not None
+        if len(self.models) == 1 or self.needs_public or taught:
             return []
         return [
             f"groups.model: {', '.join(self.models)} are averaged each by itself: clients of one learn nothing from "
-            "another's. What teaches across them: server.params.tiers, or a strategy such as feddf, fedpkdg, fedproto."
+            "another's. What teaches across them is a strategy such as feddf, fedpkdg or fedproto, and what sparse "
+            "devices run also server.params.tiers with a tier_teacher."
         ]
 
     def initial(self, fed: Federation) -> State:

@@ -281,6 +281,13 @@ def test_a_section_that_is_measured_anew_gives_way_and_the_rest_stays() -> None:
     assert sections.merged("", now) == now
 
 
+def test_a_section_of_more_runs_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    whole, part = (f"# Page\n\n## One\n{sections.counted(n)}\n\n{n}.\n" for n in (5, 1))
+    assert sections.merged(whole, part) == whole
+    assert capsys.readouterr().err == "## One: stays, of 5 runs; here are 1\n"
+    assert sections.merged(part, whole) == whole
+
+
 def test_a_page_keeps_the_rows_that_it_is_written_from(tmp_path: Path) -> None:
     """Two machines, one after the other, write what one would have written; validation rows are not reported."""
     shown = {"dataset": "fashion-mnist", "clients": 10, "settings": {"steps": 20}, "width": 11.4, "parameters": 183}
@@ -298,3 +305,17 @@ def test_a_page_keeps_the_rows_that_it_is_written_from(tmp_path: Path) -> None:
     assert "| 1 | 10 | 2 | 0.6250 | 0.5000 0.7500 | 5.0 | 800 |" in pages[0]
     assert [row["seed"] for row in kept_rows.rows_in(tmp_path / "0.md")] == [1, 2]
     assert "held out" not in pages[0]
+    other = {**rows[1], "settings": {"steps": 40}}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(other) + "\n", encoding="utf-8")
+    private_page.page(tmp_path / "rows.jsonl", tmp_path / "none.jsonl", tmp_path / "0.md")
+    assert "| 1 | 10 | 1 | 0.7500 | 0.7500 | 5.0 | 800 |" in (tmp_path / "0.md").read_text(encoding="utf-8")
+
+
+TORN = ("", "# Page\n", '# Page\n\n## Rows\n\n```json\n{"a"', "# Page\n\n## Rows\n\n```json\nno\n```\n")
+
+
+@pytest.mark.parametrize("text", TORN)
+def test_a_page_whose_rows_are_lost_is_not_written_over(tmp_path: Path, text: str) -> None:
+    (tmp_path / "page.md").write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit, match="keeps no rows that can be read"):
+        kept_rows.rows_in(tmp_path / "page.md")

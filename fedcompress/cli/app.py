@@ -30,6 +30,7 @@ from fedcompress.errors import (
 )
 
 INTERRUPTED = 130
+_ASSIGNS = ("--set=", "--param=")
 COMPLETES = "_FEDCOMPRESS_COMPLETE"
 """Variable by which a shell asks for completions."""
 COMMANDS: Mapping[str, type] = {
@@ -92,7 +93,8 @@ def _ended_by_signals() -> Iterator[None]:
 def _hint(error: click.ClickException, words: Sequence[str]) -> str:
     """Returns what was meant, where a key and its value were given apart."""
     if isinstance(error, click.UsageError) and "unexpected extra argument" in error.format_message():
-        for option, key, value in zip(words, words[1:], words[2:], strict=False):
+        apart = [part for word in words for part in (word.split("=", 1) if word.startswith(_ASSIGNS) else [word])]
+        for option, key, value in zip(apart, apart[1:], apart[2:], strict=False):
             if option in ("--set", "--param") and "=" not in key and not value.startswith("-"):
                 return f". Did you mean {option} {key}={value}?"
     return ""

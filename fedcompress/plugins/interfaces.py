@@ -6,19 +6,23 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import cleandoc
 
 from fedcompress.plugins.sources import spec_of
 
 _IN: Mapping[str, Sequence[str]] = {
     "fedcompress.client": ("ClientStrategy", "Result", "action"),
-    "fedcompress.strategy": ("ServerStrategy", "Federation", "Reply"),
+    "fedcompress.strategy": ("ServerStrategy", "Federation", "Reply", "Requests"),
     "fedcompress.groups": ("ClientInfo", "Group"),
     "fedcompress.parameters": ("Params",),
     "fedcompress.training.trainer": ("Trainer", "Evaluation"),
     "fedcompress.training.loop": ("Trained",),
-    "fedcompress.training.objectives": ("Objective",),
+    "fedcompress.training.objectives": (
+        *("Objective", "CrossEntropy", "Proximal", "Distillation", "PartlyLabelled", "LogitMatching"),
+        *("FeatureMatching", "Rehearsal", "cross_entropy", "kl_divergence"),
+    ),
     "fedcompress.data.federated": ("Examples",),
-    "fedcompress.wire.content": ("Content", "ArraySpec"),
+    "fedcompress.wire.content": ("Content", "ArraySpec", "weights_content", "digest"),
     "fedcompress.wire.value_type": ("ValueType",),
     "fedcompress.models.architecture": ("Architecture", "ModelSpec"),
     "fedcompress.compression.base": ("Compression", "Wrapping"),
@@ -27,10 +31,14 @@ _IN: Mapping[str, Sequence[str]] = {
     "fedcompress.recipes.method": ("Method", "Outcome"),
     "fedcompress.api.running": ("run", "run_all", "search", "Search"),
     "fedcompress.api.runs": ("load", "Run", "Sweep"),
+    "fedcompress.results.runs": ("RunResult",),
     "fedcompress.api.comparing": ("compare", "Compared"),
+    "fedcompress.errors": ("FedcompressError", "InputError", "RunError", "PayloadError"),
 }
 INTERFACES: Mapping[str, str] = {name: module for module, names in _IN.items() for name in names}
 """Name -> module in which it is written: those of the page Python API."""
+_SAID = ("classmethod", "staticmethod", "abstractmethod")
+"""Decorators that stand in front of a method: how it is called, or that a subclass has to write it."""
 _PUBLIC = "fedcompress.api."
 """Modules of what is imported from `fedcompress` itself."""
 
@@ -70,12 +78,19 @@ def interface(name: str) -> Interface:
     begins = next((_signature(part, name) for part in methods if part.name == "__init__"), "")
     public = [part for part in methods if not part.name.startswith("_")]
     properties = {f"{part.name}{_of_type(part.returns)}": _text(part) for part in public if _is_property(part)}
+    bases = [ast.unparse(base) for base in node.bases]
+    inherited = {
+        head.partition("(")[0].split()[-1]: said
+        for base in bases
+        if base in INTERFACES
+        for head, said in interface(base).methods.items()
+    }
     return Interface(
         text,
-        [ast.unparse(base) for base in node.bases],
+        bases,
         begins,
         dict(_fields(node)) | properties,
-        {_signature(part): _text(part) for part in public if not _is_property(part)},
+        {_signature(part): _text(part) or inherited.get(part.name, "") for part in public if not _is_property(part)},
     )
 
 
@@ -93,7 +108,7 @@ def _fields(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
     for part, below in zip(node.body, [*node.body[1:], None], strict=True):
         if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name) and part.target.id[0] != "_":
             said = below.value if isinstance(below, ast.Expr) else None
-            text = str(said.value) if isinstance(said, ast.Constant) else ""
+            text = cleandoc(str(said.value)) if isinstance(said, ast.Constant) else ""
             default = f" = {ast.unparse(part.value)}" if part.value is not None else ""
             yield f"{part.target.id}{_of_type(part.annotation)}{default}", text
 
@@ -116,4 +131,5 @@ def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str = "") -> 
     for bound in ("self", "cls"):
         arguments = arguments.removeprefix(bound).removeprefix(", ") if arguments.split(",")[0] == bound else arguments
     returns = "" if node.returns is None or name else f" -> {ast.unparse(node.returns)}"
-    return f"{name or node.name}({arguments}){returns}"
+    kinds = [kind for each in node.decorator_list if (kind := ast.unparse(each)) in _SAID]
+    return f"{''.join(f'{kind} ' for kind in kinds)}{name or node.name}({arguments}){returns}"

@@ -55,10 +55,11 @@ def resume(path: Path, observer: Observer) -> list[Row]:
 
 
 def _finish(session: Session, directory: RunDirectory, observer: Observer) -> list[Row]:
-    try:
-        return session.run(directory, observer)
-    finally:
-        if rows := session.rows(directory):
-            directory.write_text("results.csv", to_csv(rows))
-            with optional(f"{directory.path}/report.html"):
-                directory.write_text("report.html", html(session.recipe.name, session.recipe.toml(), rows))
+    with directory.locked("recipe.toml"):
+        try:
+            return session.run(directory, observer)
+        finally:
+            if rows := session.rows(directory):
+                directory.write_text("results.csv", to_csv(rows))
+                with optional(f"{directory.path}/report.html"):
+                    directory.write_text("report.html", html(session.recipe.name, session.recipe.toml(), rows))

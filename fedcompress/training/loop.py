@@ -77,10 +77,17 @@ def of_rows(array: Any) -> Any:
     return keras.tf.TensorSpec([None, *np.shape(array)[1:]], np.asarray(array).dtype)
 
 
-def _tensors(argument: Any) -> Any:
+def _types(argument: Any) -> Any:
+    """Returns of which type a graph takes an argument: a list of arrays, or one."""
+    return [np.asarray(a).dtype for a in argument] if isinstance(argument, list) else np.asarray(argument).dtype
+
+
+def _tensors(argument: Any, types: Any) -> Any:
     """Returns an argument of a graph as tensors, which it takes faster than arrays."""
     constant = keras.tf.constant
-    return [constant(a) for a in argument] if isinstance(argument, list) else constant(argument)
+    if isinstance(argument, list):
+        return [constant(np.asarray(a, kind)) for a, kind in zip(argument, types, strict=True)]
+    return constant(np.asarray(argument, types))
 
 
 def _check_losses(losses: Any, objective: Objective) -> None:
@@ -168,6 +175,7 @@ class TrainingLoop:
             self._objective = objective
             self._augmentation = augmentation
             self._graph: Any = None
+            self._types: list[Any] = []
             self._left: NDArray[Any] = np.zeros(sum(sizes_of([tuple(v.shape) for v in self._weights])), np.float32)
 
     def _train(
@@ -274,9 +282,9 @@ class TrainingLoop:
             raise ValueError("a training goes on from weights that are not those that the training before it left")
         arguments = (flat, x, y, targets, draws, order, edges, rates, np.bool_(continued), list(inputs), constants)
         if self._graph is None:
-            self._graph = self._compiled(*arguments)
+            self._graph, self._types = self._compiled(*arguments), [*map(_types, arguments)]
         self._random.seed(rng)
-        trained, masks, observed, total = self._graph(*map(_tensors, arguments))
+        trained, masks, observed, total = self._graph(*map(_tensors, arguments, self._types))
         self._left = np.array(trained)
         latent = split(self._left, [tuple(v.shape) for v in self._weights])
         return Trained(

@@ -14,7 +14,8 @@ GROUPS = [
 ]
 APART = (
     "groups.model: mini-cnn, small-cnn are averaged each by itself: clients of one learn nothing from another's. "
-    "What teaches across them: server.params.tiers, or a strategy such as feddf, fedpkdg, fedproto."
+    "What teaches across them is a strategy such as feddf, fedpkdg or fedproto, and what sparse devices run also "
+    "server.params.tiers with a tier_teacher."
 )
 
 
@@ -27,10 +28,10 @@ def tiered(source: str, **params: Any) -> Experiment:
 
 
 def test_generators_that_only_tiers_need_are_exchanged_too() -> None:
-    assert tiered("gan", tiers="kd").warnings == [
-        "Generators are trained without differential privacy and exchanged: they can reveal training data."
-    ]
-    assert tiered("holdout", tiers="kd").warnings == []
+    said = "Generators are trained without differential privacy and exchanged: they can reveal training data."
+    assert tiered("gan", tiers="kd").warnings == [said, APART]
+    assert tiered("gan", tiers="kd", tier_teacher="small-cnn").warnings == [said]
+    assert tiered("holdout", tiers="kd").warnings == [APART]
     assert tiered("gan", tiers="none").warnings == [APART]
 
 

@@ -11,6 +11,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -23,7 +24,7 @@ from fedcompress.recipes.bench import CurvePoint
 from fedcompress.recipes.distill import launch
 from fedcompress.recipes.distill.comparison import distill
 from fedcompress.recipes.distill.report import comparison_table, summary, write
-from fedcompress.recipes.distill.runs import RUNS, TEACHER, Comparison
+from fedcompress.recipes.distill.runs import RUNS, TEACHER, WEIGHTS, Comparison
 from fedcompress.recipes.distill.settings import METHODS, DistillSettings
 from fedcompress.recipes.runner import Observer
 from fedcompress.results.compare.statistics import Interval
@@ -130,27 +131,63 @@ def test_a_comparison_that_was_ended_goes_on(call: Callable[..., Any], tmp_path:
     assert json.loads(done.out) == json.loads((path / "results.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("left", [b"", b"no zip", "half", "empty", "array", None])
+def test_a_teacher_without_its_row_or_its_weights_is_trained_again(tmp_path: Path, left: Any) -> None:
+    """A kill between the two leaves weights without a row; a disk may leave anything."""
+    settings = replace(SETTINGS, methods=("plain",), epochs=1, teacher_epochs=1, examples=200, seeds=1)
+    path = tmp_path / "ended"
+    with pytest.raises(KeyboardInterrupt):
+        launch.start(settings, path, Options(), Stopped(1))
+    weights, before = path / WEIGHTS, (path / WEIGHTS).read_bytes()
+    if left is None:
+        (path / RUNS).write_text("", encoding="utf-8")
+    elif left == "empty":
+        np.savez(weights)
+    elif left == "array":
+        with weights.open("wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        weights.write_bytes(before[: len(before) // 2] if left == "half" else left)
+    seen = Seen()
+    assert [run.method for run in launch.resume(path, seen).runs] == [TEACHER, "plain"]
+    assert seen.all[0][:2] == (TEACHER, 1)
+
+
 def test_a_comparison_that_cannot_go_on(call: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "ended"
     with pytest.raises(KeyboardInterrupt):
         launch.start(replace(SETTINGS, teacher_epochs=1, examples=200), path, Options(), Stopped(1))
-    provenance = (path / "provenance.json").read_text(encoding="utf-8")
-    for file, text, problem in (
-        (
-            path / "provenance.json",
-            provenance.replace('"data_digest": "', '"data_digest": "0'),
-            "the data changed since",
-        ),
-        (path / "distill.json", "{}", "cannot be read ('methods'); expected what distill wrote there."),
-        (path / RUNS, "no row\n", "cannot be read (Expecting value"),
+    provenance, settings = ((path / name).read_bytes() for name in ("provenance.json", "distill.json"))
+    for name, text, problem in (
+        ("provenance.json", provenance.replace(b'"data_digest": "', b'"data_digest": "0'), "the data changed"),
+        ("distill.json", settings.replace(b'"epochs": 2', b'"epochs": 3'), "distill.json changed since"),
+        ("distill.json", b"{}", "cannot be read ('methods'); expected what distill wrote there."),
+        (RUNS, b"no row\n", "cannot be read (Expecting value"),
+        (RUNS, b"null\n", "cannot be read (a row is NoneType)"),
+        (RUNS, b"{}\n", "cannot be read ('method')"),
+        (RUNS, b"\xff\n", "cannot be read ('utf-8' codec"),
     ):
-        before = file.read_text(encoding="utf-8")
-        file.write_text(text, encoding="utf-8")
+        before = (path / name).read_bytes()
+        (path / name).write_bytes(text)
         done = call("resume", "ended")
-        assert done.code == 2
+        assert done.code == 2, problem
         assert problem in done.err
         assert done.err.count("\n") == 1
-        file.write_text(before, encoding="utf-8")
+        (path / name).write_bytes(before)
+    with RunDirectory(path).locked("distill.json"):
+        done = call("resume", "ended")
+    assert (done.code, "another process is running this run" in done.err) == (2, True)
+
+
+def test_a_training_that_diverges_is_gone_on_from(call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverged(*_: Any, **__: Any) -> None:
+        raise FloatingPointError("training diverged: its loss is nan")
+
+    monkeypatch.setattr("fedcompress.recipes.methods.plain.Plain.run", diverged)
+    done = call(*ARGUMENTS, "--methods", "plain", "--seeds", 1, "--examples", 200, "--out", "found")
+    assert done.code == 1
+    assert done.err.endswith("error: teacher, seed 1: training diverged: its loss is nan\n")
+    assert "go on with: fedcompress resume found" in done.err
 
 
 def test_an_observer_is_told_of_models_and_epochs() -> None:

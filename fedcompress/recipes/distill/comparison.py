@@ -15,7 +15,7 @@ from fedcompress.compression.base import Compression
 from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
 from fedcompress.data.dataset import Dataset
 from fedcompress.data.loading import load_dataset
-from fedcompress.errors import InputError
+from fedcompress.errors import InputError, RunError
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins
 from fedcompress.recipes.bench import Bench, CurvePoint
@@ -51,6 +51,7 @@ def distill(
 
     Raises:
         InputError: A name is unknown, the data cannot be read, or a model does not fit it.
+        RunError: A training diverged.
     """
     return Session(settings, plugins or Plugins(), data_dir).run(kept or Kept(), observer or Observer())
 
@@ -85,6 +86,9 @@ class Session:
         Args:
             kept: What has been trained; gets the rest.
             observer: Is told how it goes on.
+
+        Raises:
+            RunError: A training diverged.
         """
         settings = self._settings
         asked = [(name, seed) for seed in range(1, settings.seeds + 1) for name in (TEACHER, *settings.methods)]
@@ -93,7 +97,10 @@ class Session:
             observer.started(name, bench.seed, asked.index((name, bench.seed)) + 1, len(asked))
             method = _method("plain" if name == TEACHER else name, settings, self._plugins)
             started = time.perf_counter()
-            (outcome,) = method.run(bench)
+            try:
+                (outcome,) = method.run(bench)
+            except FloatingPointError as error:
+                raise RunError(f"{name}, seed {bench.seed}: {error}") from error
             run = _scored(name, bench, outcome, time.perf_counter() - started)
             kept.add(run, outcome.weights)
             observer.outcome({**asdict(run), "step": ""})
@@ -106,11 +113,11 @@ class Session:
             data = _split(self._dataset, settings, seed)
             bench = partial(_Bench, settings, data, seed, self._model, observer.epoch_done)
             weights = kept.teacher(seed)
-            if weights is None:
+            if weights is None or not kept.has(TEACHER, seed):  # a kill may have come between the two
                 weights = train(TEACHER, bench(self._teacher))
             for name in missing:
                 train(name, bench(self._student, teacher=(self._teacher, weights)))
-        return Comparison(settings, self.data_digest, tuple(kept.of(name, seed) for name, seed in asked))
+        return Comparison(settings, self.data_digest, kept.versions, tuple(kept.of(name, seed) for name, seed in asked))
 
 
 def _dataset(settings: DistillSettings, plugins: Plugins, data_dir: Path | None) -> Dataset:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from fedcompress.recipes.distill.comparison import Session
 from fedcompress.recipes.distill.runs import WEIGHTS, Comparison, Kept
 from fedcompress.recipes.distill.settings import DistillSettings
 from fedcompress.recipes.runner import Observer
-from fedcompress.results.run.directory import RunDirectory, as_json
+from fedcompress.results.run.directory import RunDirectory, as_json, check_free
 from fedcompress.results.run.provenance import provenance_of
 
 SETTINGS = "distill.json"
@@ -30,12 +31,14 @@ def start(
     Raises:
         InputError: A name is unknown, data or directory cannot be used, a model does not fit; nothing is written then.
     """
+    check_free(path)
     plugins = Plugins(options.plugins)
     session = Session(settings, plugins, options.data_dir)
     made_with = provenance_of(session.data_digest, plugins.digest, options.table(), command or sys.argv)
+    made_with |= {"settings_digest": _digest(settings)}
     tables = {"options.json": options.table(), "provenance.json": made_with, SETTINGS: asdict(settings)}
     directory = RunDirectory.made(path, {name: as_json(table) for name, table in tables.items()})
-    return _finish(session, directory, observer)
+    return _finish(session, directory, made_with, observer)
 
 
 def resume(path: Path, observer: Observer) -> Comparison:
@@ -50,12 +53,13 @@ def resume(path: Path, observer: Observer) -> Comparison:
     session = Session(settings, plugins, options.data_dir)
     made_with = directory.read_json("provenance.json")
     digests = {
+        SETTINGS: ("settings_digest", _digest(settings)),
         "the data": ("data_digest", session.data_digest),
         "the plug-ins": ("plugins_digest", plugins.digest),
     }
     if changed := [what for what, (key, digest) in digests.items() if made_with.get(key) != digest]:
         raise InputError(f"resume {path}: {', '.join(changed)} changed since the comparison began; start it anew.")
-    return _finish(session, directory, observer)
+    return _finish(session, directory, made_with, observer)
 
 
 def _settings(table: dict[str, Any], file: Path) -> DistillSettings:
@@ -65,8 +69,13 @@ def _settings(table: dict[str, Any], file: Path) -> DistillSettings:
         raise InputError(f"{file}: cannot be read ({error}); expected what distill wrote there.") from None
 
 
-def _finish(session: Session, directory: RunDirectory, observer: Observer) -> Comparison:
-    made = session.run(Kept(directory), observer)
-    report.write(made, directory)
-    (directory.path / WEIGHTS).unlink(missing_ok=True)
+def _digest(settings: DistillSettings) -> str:
+    return sha256(as_json(asdict(settings)).encode()).hexdigest()
+
+
+def _finish(session: Session, directory: RunDirectory, made_with: Mapping[str, Any], observer: Observer) -> Comparison:
+    with directory.locked(SETTINGS):
+        made = session.run(Kept(directory, made_with.get("versions")), observer)
+        report.write(made, directory)
+        (directory.path / WEIGHTS).unlink(missing_ok=True)
     return made

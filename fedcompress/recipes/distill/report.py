@@ -11,10 +11,7 @@ from fedcompress.recipes.distill.runs import TEACHER, Comparison
 from fedcompress.recipes.table import to_csv
 from fedcompress.results.compare.statistics import BETWEEN_SHARES, SHARE, Interval
 from fedcompress.results.run.directory import RunDirectory
-from fedcompress.results.run.provenance import installed
 from fedcompress.units import counted
-
-_PACKAGES = ("fedcompress", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
 
 
 def summary(comparison: Comparison) -> dict[str, Any]:
@@ -22,7 +19,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
     return {
         "settings": asdict(comparison.settings),
         "data_digest": comparison.data_digest,
-        "versions": {name: installed(name) for name in _PACKAGES},
+        "versions": dict(comparison.versions),
         "methods": [_row(comparison, method) for method in (TEACHER, *comparison.settings.methods)],
         "runs": [asdict(run) for run in comparison.runs],
     }

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -13,10 +16,13 @@ from fedcompress.errors import InputError
 from fedcompress.files import part_name, read_text
 from fedcompress.recipes.distill.settings import DistillSettings
 from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.provenance import installed
 from fedcompress.wire.content import Arrays
 
 RUNS, WEIGHTS = "models.jsonl", "teacher.npz"
 """Files of `Kept`: a row for each model, and the teacher whose students are being trained."""
+PACKAGES = ("fedcompress", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
+"""That a comparison names the versions of."""
 TEACHER = "teacher"
 """Stands for the teacher where runs are told apart by method."""
 
@@ -51,11 +57,13 @@ class Comparison:
     Attributes:
         settings: What it was made with.
         data_digest: SHA-256 of the data set.
+        versions: Of the packages that it began with.
         runs: By seed; of each the teacher, then the students.
     """
 
     settings: DistillSettings
     data_digest: str
+    versions: Mapping[str, str | None]
     runs: tuple[Run, ...]
 
     def of(self, method: str) -> list[Run]:
@@ -68,12 +76,14 @@ class Kept:
 
     Args:
         directory: Gets a row for each model, and the weights of the latest teacher; None keeps them in memory.
+        versions: Of the packages that the comparison began with; by default those that are installed.
 
     Raises:
         InputError: What it holds cannot be read.
     """
 
-    def __init__(self, directory: RunDirectory | None = None) -> None:
+    def __init__(self, directory: RunDirectory | None = None, versions: Mapping[str, Any] | None = None) -> None:
+        self.versions = {name: versions.get(name) if versions else installed(name) for name in PACKAGES}
         self._directory = directory
         self._runs = {(run.method, run.seed): run for run in self._read()}
         self._teacher: tuple[int, Arrays] | None = None
@@ -92,9 +102,9 @@ class Kept:
             try:
                 with np.load(self._directory.path / WEIGHTS) as file:
                     arrays = [file[name] for name in file.files]
-            except (OSError, ValueError, EOFError):
+                self._teacher = int(arrays[0]), arrays[1:]
+            except (OSError, ValueError, TypeError, AttributeError, IndexError, EOFError, BadZipFile, zlib.error):
                 return None
-            self._teacher = int(arrays[0]), arrays[1:]
         return self._teacher[1] if self._teacher is not None and self._teacher[0] == seed else None
 
     def add(self, run: Run, weights: Arrays) -> None:
@@ -116,17 +126,22 @@ class Kept:
         path = None if self._directory is None else self._directory.path / RUNS
         if path is None or not path.exists():
             return []
-        *lines, cut = read_text(path).split("\n")
-        if cut and self._directory is not None:  # by a kill; the next row must not follow it in its line
-            self._directory.write_text(RUNS, "".join(f"{line}\n" for line in lines))
         try:
+            *lines, cut = read_text(path).split("\n")
+            if cut and self._directory is not None:  # by a kill; the next row must not follow it in its line
+                self._directory.write_text(RUNS, "".join(f"{line}\n" for line in lines))
             return [_run(json.loads(line)) for line in lines]
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InputError(f"{path}: cannot be read ({error}); expected what distill wrote there.") from None
 
 
-def _run(row: dict[str, Any]) -> Run:
-    """Returns what a row says; JSON has no NaN."""
-    found = {field.name: row.get(field.name) for field in fields(Run)}
-    values: dict[str, Any] = {name: float("nan") if value is None else value for name, value in found.items()}
+def _run(row: Any) -> Run:
+    """Returns what a row says; JSON has no NaN, which only an accuracy on no examples is."""
+    if not isinstance(row, dict):
+        raise TypeError(f"a row is {type(row).__name__}")
+    values = {field.name: row[field.name] for field in fields(Run)}
+    values["validation"] = float("nan") if values["validation"] is None else values["validation"]
+    for name, value in values.items():
+        if not isinstance(value, str if name == "method" else int | float):
+            raise TypeError(f"{name} is {value!r}")
     return Run(**values)

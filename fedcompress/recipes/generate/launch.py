@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedcompress.errors import InputError
+from fedcompress.errors import InputError, RunError
 from fedcompress.options import Options
 from fedcompress.plugins import Plugins
 from fedcompress.recipes.generate.folder import Row
@@ -86,15 +86,18 @@ def last_of(path: Path) -> StepName:
 def _finish(
     chain: Chain, directory: RunDirectory, observer: Observer, first: StepName | None, last: StepName
 ) -> list[Row]:
-    directory.write_json(LAST, {"last": last})
-    try:
-        chain.run(observer, first, last)
-    finally:
-        if rows := chain.rows():
-            directory.write_text("results.csv", as_csv(rows, _columns(rows)))
-            with optional(f"{directory.path}/report.html"):
-                directory.write_text("report.html", html(chain.workshop.recipe, rows, directory.path))
-    return chain.rows()
+    with directory.locked(FILE):
+        directory.write_json(LAST, {"last": last})
+        try:
+            chain.run(observer, first, last)
+        except FloatingPointError as error:
+            raise RunError(str(error)) from error
+        finally:
+            if rows := chain.rows():
+                directory.write_text("results.csv", as_csv(rows, _columns(rows)))
+                with optional(f"{directory.path}/report.html"):
+                    directory.write_text("report.html", html(chain.workshop.recipe, rows, directory.path))
+        return chain.rows()
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:

@@ -140,13 +140,16 @@ class RunDirectory:
         return None
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, by: str = "rounds.jsonl") -> Iterator[None]:
         """Keeps other processes from writing the same run; the lock ends with this process, however it ends.
 
+        Args:
+            by: A file of it that no process replaces.
+
         Raises:
-            InputError: Another process is writing it, or its rounds cannot be read.
+            InputError: Another process is writing it, or the file cannot be read.
         """
-        path = self.path / "rounds.jsonl"
+        path = self.path / by
         try:
             file = open_to_read(path)
         except OSError as error:
