@@ -79,12 +79,7 @@ def interface(name: str) -> Interface:
     public = [part for part in methods if not part.name.startswith("_")]
     properties = {f"{part.name}{_of_type(part.returns)}": _text(part) for part in public if _is_property(part)}
     bases = [ast.unparse(base) for base in node.bases]
-    inherited = {
-        head.partition("(")[0].split()[-1]: said
-        for base in bases
-        if base in INTERFACES
-        for head, said in interface(base).methods.items()
-    }
+    inherited = {method: said for base in bases if base in INTERFACES for method, said in _texts(base).items()}
     return Interface(
         text,
         bases,
@@ -92,6 +87,15 @@ def interface(name: str) -> Interface:
         dict(_fields(node)) | properties,
         {_signature(part): _text(part) or inherited.get(part.name, "") for part in public if not _is_property(part)},
     )
+
+
+def _texts(name: str) -> dict[str, str]:
+    """Returns method -> docstring of a class and of those that it is derived from."""
+    node = _definitions(INTERFACES[name])[name]
+    assert isinstance(node, ast.ClassDef)
+    above = (_texts(base) for each in node.bases if (base := ast.unparse(each)) in INTERFACES)
+    own = {part.name: said for part in node.body if isinstance(part, ast.FunctionDef) and (said := _text(part))}
+    return {method: said for texts in (*above, own) for method, said in texts.items()}
 
 
 @lru_cache
