@@ -110,7 +110,11 @@ def test_the_number_of_clusters_adapts_by_validation(rows: tuple[Path, list[dict
 def test_models_load_in_a_fresh_process_with_the_same_accuracy(
     rows: tuple[Path, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
-    """With nothing but tf_keras: what rounds activations is saved as plain operations."""
+    """With nothing but tf_keras: what rounds activations is saved as plain operations.
+
+    Batches are of another size there, and with them the last bits of sums. Where these decide between -1, 0 and 1, with
+    ternary activations, they can change what is made of a digit, on some processors.
+    """
     path, found = rows
     data = load_dataset("digits")
     np.save(tmp_path / "x.npy", (data.x_test / np.float32(255)).astype(np.float32))
@@ -120,7 +124,11 @@ def test_models_load_in_a_fresh_process_with_the_same_accuracy(
     done = subprocess.run(
         [sys.executable, "-c", RELOAD, files], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout) == pytest.approx([row["test"] for row in kept], abs=1e-9)
+    again, digit = json.loads(done.stdout), 1 / len(data.y_test)
+    for accuracy, row in zip(again, kept, strict=True):
+        rest = digit if row["experiment"].startswith("ternary") else 0.0
+        assert accuracy == pytest.approx(row["test"], abs=rest + 1e-9), row["experiment"]
+    assert sum(row["experiment"].startswith("ternary") for row in kept) == 1
 
 
 def test_tflite_files(call: Callable[..., Any], tmp_path: Path) -> None:
