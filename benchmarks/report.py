@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -43,6 +43,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def processor_of(found: Mapping[str, Any]) -> str:
+    """Returns the name of a `machine()`'s processor, and its vectors where they are known."""
+    return f"{found['processor']}{f' with {vectors}' if (vectors := found.get('vectors')) else ''}"
+
+
 def load() -> float:
     """Returns how many processes have been running or waiting for a core in the last minute, on average."""
     return os.getloadavg()[0]
@@ -52,8 +57,7 @@ def print_machine() -> dict[str, Any]:
     """Prints a line on the machine, warns of other work on it, and returns `machine()`."""
     found = machine()
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items() if number)
-    processor = f"{found['processor']}{f' with {vectors}' if (vectors := found['vectors']) else ''}"
-    console.print(f"{processor}, {found['cores']} cores, {found['memory_mib']} MiB, {found['system']}")
+    console.print(f"{processor_of(found)}, {found['cores']} cores, {found['memory_mib']} MiB, {found['system']}")
     console.print(f"Python {found['python']}, {versions}")
     if found["load_at_start"] > 0.5:
         console.print(

@@ -20,7 +20,7 @@ import typer
 from rich.table import Table
 
 from benchmarks.federations import finished
-from benchmarks.report import Asked, console, machine, print_asked, print_machine
+from benchmarks.report import Asked, console, machine, print_asked, print_machine, processor_of
 from benchmarks.stages import STAGES, Meter, metered
 from fedcompress.experiment import Experiment
 from fedcompress.page.blocks import TextTable
@@ -128,11 +128,9 @@ def asked(rows: Sequence[Mapping[str, Any]]) -> list[Asked]:
 
 
 SPEED = (
-    "Shares depend on the processor: training gains from wide vectors, codecs hardly. Where AVX-512 was there, "
-    "training of `mlp:2048-2048` took 0.55 to 0.68 s, and what is around it 28 % (dense float32) to 54 % of that "
-    "(0.9 sparse), on a busy machine, and with what a run does once, at its end, counted in."
+    "Shares depend on the processor: training gains from wide vectors, such as AVX-512, codecs hardly, so that the "
+    "same work around it is a larger share of a faster training."
 )
-"""An earlier measurement, beside which those on another processor are to be read."""
 
 _COLUMNS = (
     *("format", "train, s", "around it"),
@@ -185,7 +183,7 @@ def page(rows: Sequence[Mapping[str, Any]], command: str, codecs: Mapping[str, A
     parts = [
         "# size",
         f"```\n{command}\n```",
-        f"- {found['cores']} cores ({found['processor']}); load as cases began: {min(loads):.1f} to {max(loads):.1f}",
+        f"- {found['cores']} cores ({processor_of(found)}); load as cases began: {min(loads):.1f} to {max(loads):.1f}",
         f"- {versions}",
         SPEED,
         *(markdown(table).strip() for table in tables(rows)),
