@@ -1,8 +1,12 @@
 """How many times fewer bytes a compressed federation needs than dense FedAvg, to the same global accuracy.
 
-Reads the directory of a finished sweep, such as `scenarios/thirty-fold.toml` makes, whose first variant is dense
-FedAvg, and writes `thirty-fold.md` (tables) and `thirty-fold.html` (accuracy over bytes) into it. For each seed: the
-target is FedAvg's final test accuracy less one point; a variant's bytes are counted to the first round that reaches it,
+Reads the directories of finished sweeps, such as `scenarios/thirty-fold.toml` makes, one or several that share a
+scenario's variants and seeds among them, and writes `thirty-fold.md` (tables) and `thirty-fold.html` (accuracy over
+bytes) into the first. With `--page` it writes a page instead, which keeps the runs that it is written from, so that
+seeds of several sessions add up; runs of other settings than the last ones of their variant leave it.
+
+Variants are in the order of the bytes of a round, and the first of them, dense FedAvg, is the baseline. For each seed:
+the target is its final test accuracy less one point; a variant's bytes are counted to the first round that reaches it,
 up and down, envelopes included. The ratio is FedAvg's bytes over the variant's, paired by seed; its mean is geometric,
 with the 95 % interval of Student's t on the logarithms. A seed in which a variant never reaches the target leaves its
 ratio undefined. With more than two variants, the last one is also held against the best of those between: whichever
@@ -17,14 +21,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.kept_rows import Row, rows_in, section, together
 from fedcompress.errors import InputError
+from fedcompress.files import write_text
 from fedcompress.results.run.directory import directory_name
 from fedcompress.units import size
 
@@ -32,6 +40,8 @@ LOST, CONFIDENCE = 0.01, 0.95
 """Accuracy that compression may cost; of the interval."""
 LEVELS = 6
 """Accuracies in the table of the front."""
+RULES = (__doc__ or "").split("\n\n")[2].replace("\n", " ")
+"""What is compared, as the page says it: the paragraph above that begins with "Variants"."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
@@ -70,11 +80,11 @@ class Curve:
         return None if at is None else float(self.total[at])
 
 
-def read(path: Path) -> dict[str, dict[int, Curve]]:
-    """Returns variant -> seed -> curve of the finished runs of a sweep, variants in the order of the scenario.
+def read(path: Path) -> list[Row]:
+    """Returns a row for each finished run of a sweep: what it was, and what `Curve` needs of it.
 
     Raises:
-        InputError: There are no such runs.
+        InputError: It is no sweep's directory.
     """
     try:
         names = [row["variant"] for row in json.loads((path / "sweep.json").read_text(encoding="utf-8"))["variants"]]
@@ -82,43 +92,69 @@ def read(path: Path) -> dict[str, dict[int, Curve]]:
         raise InputError(
             f"{path}: is no directory of a sweep ({error}); expected one that fedcompress run made."
         ) from None
-    curves: dict[str, dict[int, Curve]] = {name: {} for name in names}
+    rows = []
     for file in sorted(path.glob("*/summary.json")):
         summary = json.loads(file.read_text(encoding="utf-8"))
-        seed = int(summary["seed"])
         for name in names:
-            if summary["status"] == "completed" and summary["run"] == directory_name(f"{name} seed {seed}"):
-                curves[name][seed] = _curve(file.parent)
-    if len(names) < 2 or not any(set(curves[names[0]]) & set(curves[name]) for name in names[1:]):
-        raise InputError(f"{path}: expected finished runs of two variants with the same seeds; found {_found(curves)}.")
-    return curves
+            if summary["status"] == "completed" and summary["run"] == directory_name(f"{name} seed {summary['seed']}"):
+                rows.append({"variant": name, "seed": int(summary["seed"]), **_row(file.parent)})
+    return rows
 
 
-def _curve(run: Path) -> Curve:
-    rounds, ledger = _rows(run / "rounds.jsonl"), _rows(run / "ledger.jsonl")
-    total = np.zeros(len(rounds))
+def _row(run: Path) -> Row:
+    rounds, ledger = _lines(run / "rounds.jsonl"), _lines(run / "ledger.jsonl")
+    scenario = tomllib.loads((run / "scenario.toml").read_text(encoding="utf-8"))
+    settings = json.dumps({key: value for key, value in scenario.items() if key != "seed"}, sort_keys=True)
+    crossed = [0] * len(rounds)
     for row in ledger:
-        total[row["round"] - 1] += row["wire_bytes"]
+        crossed[row["round"] - 1] += row["wire_bytes"]
     contents = [row for row in ledger if row["content"] != "envelope"]
-    wire = sum(row["wire_bytes"] for row in contents)
-    return Curve(
-        np.array([row["accuracy"] for row in rounds]),
-        np.cumsum(total),
-        wire,
-        sum(row["bound_bytes"] for row in contents),
-        int(total.sum()) - wire,
-        len(ledger) - len(contents),
-    )
+    return {
+        "settings": sha256(settings.encode()).hexdigest()[:12],
+        "commit": json.loads((run / "provenance.json").read_text(encoding="utf-8"))["commit"][:7],
+        "accuracy": [row["accuracy"] for row in rounds],
+        "bytes": crossed,
+        "contents": sum(row["wire_bytes"] for row in contents),
+        "bound": sum(row["bound_bytes"] for row in contents),
+        "messages": len(ledger) - len(contents),
+    }
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def alike(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows that have the settings of the last row of their variant."""
+    last = {row["variant"]: row["settings"] for row in rows}
+    return [row for row in rows if row["settings"] == last[row["variant"]]]
+
+
+def curves_of(rows: Iterable[Row]) -> dict[str, dict[int, Curve]]:
+    """Returns variant -> seed -> curve, seeds in ascending order, variants in descending order of a round's bytes.
+
+    Raises:
+        InputError: No two variants have a seed in common.
+    """
+    curves: dict[str, dict[int, Curve]] = {}
+    for row in sorted(rows, key=lambda row: int(row["seed"])):
+        curves.setdefault(row["variant"], {})[row["seed"]] = _curve(row)
+    sent = {name: np.mean([c.total[-1] / len(c.total) for c in runs.values()]) for name, runs in curves.items()}
+    curves = {name: curves[name] for name in sorted(curves, key=sent.__getitem__, reverse=True)}
+    base = next(iter(curves), None)
+    if base is None or not any(set(curves[base]) & set(curves[name]) for name in curves if name != base):
+        raise InputError(f"Expected finished runs of two variants with the same seeds; found {_found(curves)}.")
+    return curves
+
+
+def _curve(row: Row) -> Curve:
+    total = np.cumsum(row["bytes"]).astype(float)
+    envelopes = int(total[-1]) - row["contents"]
+    return Curve(np.array(row["accuracy"]), total, row["contents"], row["bound"], envelopes, row["messages"])
+
+
 def _found(curves: dict[str, dict[int, Curve]]) -> str:
-    return (
-        "; ".join(f"{name}: seeds {', '.join(map(str, found)) or 'none'}" for name, found in curves.items()) or "none"
-    )
+    return "; ".join(f"{name}: seeds {', '.join(map(str, found))}" for name, found in curves.items()) or "none"
 
 
 def interval(ratios: Sequence[float]) -> tuple[float, float, float]:
@@ -301,20 +337,36 @@ def plot(curves: dict[str, dict[int, Curve]]) -> Any:
     return figure
 
 
+def page_of(rows: Sequence[Row], page: Path) -> str:
+    """Returns the text of a page: tables, and the rows that they are made from."""
+    commits = ", ".join(dict.fromkeys(row["commit"] for row in rows))
+    command = f"```\npython -m benchmarks.thirty_fold DIRECTORY... --page {page}\n```"
+    head = f"# {page.stem}\n\n{command}\n\n{RULES}\n\nCommits of the runs: {commits}.\n\n"
+    return head + tables(curves_of(rows)) + section(rows)
+
+
 def main() -> int:
     """Reads, prints and writes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("sweep", type=Path, help="directory of a finished sweep; its first variant is the baseline")
-    path: Path = parser.parse_args().sweep
+    parser.add_argument("sweep", type=Path, nargs="*", help="directories of finished sweeps of one scenario")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write this page, and keep the runs that it has")
+    args = parser.parse_args()
+    if not args.sweep and not args.page:
+        parser.error("expected a directory of a sweep, or --page")
+    before = rows_in(args.page) if args.page else []
     try:
-        curves = read(path)
+        rows = alike(together(before, [row for path in args.sweep for row in read(path)], ("variant", "seed")))
+        curves = curves_of(rows)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     text = tables(curves)
     print(text, end="")
-    (path / "thirty-fold.md").write_text(text, encoding="utf-8")
-    plot(curves).write_html(path / "thirty-fold.html", include_plotlyjs=True)
+    if args.page:
+        write_text(args.page, page_of(rows, args.page))
+        return 0
+    (args.sweep[0] / "thirty-fold.md").write_text(text, encoding="utf-8")
+    plot(curves).write_html(args.sweep[0] / "thirty-fold.html", include_plotlyjs=True)
     return 0
 
 

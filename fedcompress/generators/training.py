@@ -65,16 +65,17 @@ class GanLoop:
     Args:
         spec: The GAN.
         guide: A classifier whose cross-entropy on generated images the generator minimises as well, or None.
+        rates: Learning rates of generator and discriminator; None: those of its kind.
     """
 
-    def __init__(self, spec: GanSpec, guide: ModelSpec | None) -> None:
+    def __init__(self, spec: GanSpec, guide: ModelSpec | None, rates: tuple[float, float] | None = None) -> None:
         with keras.LOCK:
             self._networks = spec.networks
             templates = (spec.generator_template, spec.discriminator_template)
             self._generator, self._discriminator = ([keras.tf.Variable(a) for a in arrays] for arrays in templates)
             self._average = [keras.tf.Variable(a, trainable=False) for a in templates[0]]
             self._shapes = tuple(shapes_of(arrays) for arrays in templates)
-            rates = (self._networks.generator_rate, self._networks.discriminator_rate)
+            rates = rates or (self._networks.generator_rate, self._networks.discriminator_rate)
             self._optimizers = [
                 make_optimizer("adam", variables, learning_rate=rate, beta_1=self._networks.beta_1)
                 for rate, variables in zip(rates, (self._generator, self._discriminator), strict=True)
@@ -187,18 +188,24 @@ class GanLoop:
         return self._run(gan, examples, guide, [guide_weight], epochs=epochs, batch_size=batch_size, rng=rng, before=0)
 
     def go_on(
-        self, state: GanState, examples: Examples, *, batch_size: int, rng: np.random.Generator
+        self, state: GanState, examples: Examples, guide: Arrays, guide_weight: float, **how: Any
     ) -> tuple[TrainedGan, GanState]:
-        """Trains for an epoch more from where a training stands, without a guide; returns where it stands then."""
-        return self._gone_on(state, examples, [0.0], batch_size=batch_size, rng=rng)
+        """Trains for an epoch more from where a training stands; returns where it stands then."""
+        return self._gone_on(state, examples, [guide_weight], guide=guide, **how)
 
     def _gone_on(
-        self, state: GanState, examples: Examples, factors: Sequence[float], z: NDArray[Any] | None = None, **how: Any
+        self,
+        state: GanState,
+        examples: Examples,
+        factors: Sequence[float],
+        z: NDArray[Any] | None = None,
+        guide: Arrays | None = None,
+        **how: Any,
     ) -> tuple[TrainedGan, GanState]:
         for variable, array in zip(self._variables, state.arrays, strict=True):
             variable.assign(array)
         start = Gan(*([v.numpy() for v in variables] for variables in (self._generator, self._discriminator)))
-        trained = self._run(start, examples, [], factors, z, epochs=1, before=state.steps, **how)
+        trained = self._run(start, examples, guide or [], factors, z, epochs=1, before=state.steps, **how)
         arrays = [variable.numpy() for variable in self._variables]
         return trained, GanState(arrays, state.steps + trained.steps)
 
@@ -276,27 +283,53 @@ def train(
     return trained
 
 
-def begun(spec: GanSpec, gan: Gan) -> GanState:
-    """Returns where a training over several calls stands that begins with these weights."""
-    loop: GanLoop = keras.compiled(("train gan by epochs", spec), lambda: GanLoop(spec, None))
-    return loop.initial(gan)
+@dataclass(frozen=True)
+class ByEpochs:
+    """A training over several calls, an epoch in each.
 
-
-def train_epoch(
-    spec: GanSpec, state: GanState, examples: Examples, *, batch_size: int, rng: np.random.Generator
-) -> tuple[TrainedGan, GanState]:
-    """Goes on with a training for an epoch, optimizers included; see `train`.
-
-    Returns:
-        What a training leaves that ends here, and where it stands.
-
-    Raises:
-        FloatingPointError: Training diverged.
+    Attributes:
+        spec: The GAN.
+        rates: Learning rates of generator and discriminator; None: those of its kind.
+        guide: A classifier whose cross-entropy on generated images the generator minimises as well, or None.
+        guide_weight: Factor of that term, >= 0.
     """
-    loop: GanLoop = keras.compiled(("train gan by epochs", spec), lambda: GanLoop(spec, None))
-    trained, after = loop.go_on(state, examples, batch_size=batch_size, rng=rng)
-    check_losses(trained)
-    return trained, after
+
+    spec: GanSpec
+    rates: tuple[float, float] | None = None
+    guide: ModelSpec | None = None
+    guide_weight: float = 0.0
+
+    @property
+    def _loop(self) -> GanLoop:
+        key = ("train gan by epochs", self.spec, self.rates, self.guide and self.guide.key)
+        loop: GanLoop = keras.compiled(key, lambda: GanLoop(self.spec, self.guide, self.rates))
+        return loop
+
+    def begun(self, gan: Gan) -> GanState:
+        """Returns where a training stands that begins with these weights."""
+        return self._loop.initial(gan)
+
+    def epoch(
+        self, state: GanState, examples: Examples, guide: Arrays, *, batch_size: int, rng: np.random.Generator
+    ) -> tuple[TrainedGan, GanState]:
+        """Goes on for an epoch, optimizers included; see `train`.
+
+        Args:
+            state: Where the training stands.
+            examples: As for `train`.
+            guide: The classifier's weights; none where there is no classifier.
+            batch_size: Examples in a step.
+            rng: Shuffles the examples and seeds the noise.
+
+        Returns:
+            What a training leaves that ends here, and where it stands.
+
+        Raises:
+            FloatingPointError: Training diverged.
+        """
+        trained, after = self._loop.go_on(state, examples, guide, self.guide_weight, batch_size=batch_size, rng=rng)
+        check_losses(trained)
+        return trained, after
 
 
 def check_losses(trained: TrainedGan) -> None:

@@ -15,8 +15,7 @@ from fedcompress.generators.sampling import render
 from fedcompress.generators.slim import GAMMAS, SlimSpec, of_reference, on, sliced
 from fedcompress.generators.slim_training import Slimming, begun, slim_epoch
 from fedcompress.generators.spec import Gan, GanSpec
-from fedcompress.generators.training import GanState, train_epoch
-from fedcompress.generators.training import begun as begun_plain
+from fedcompress.generators.training import ByEpochs, GanState
 from fedcompress.wire.content import Arrays
 
 SHAPE = (8, 8, 1)
@@ -146,14 +145,14 @@ def test_a_training_that_goes_on_from_its_state_ends_as_if_it_had_not_stopped() 
     pairs = Examples(np.random.default_rng(0).integers(0, 256, (40, *SHAPE), np.uint8), LABELS)
 
     def plain(state: GanState, epoch: int) -> GanState:
-        return train_epoch(TEACHER, state, pairs, batch_size=16, rng=np.random.default_rng(epoch))[1]
+        return ByEpochs(TEACHER).epoch(state, pairs, [], batch_size=16, rng=np.random.default_rng(epoch))[1]
 
     def slimmed(state: GanState, epoch: int) -> GanState:
         how = {"done": epoch / 3, "batch_size": 16, "rng": np.random.default_rng(epoch)}
         return slim_epoch(spec(8), state, pairs, Z, Slimming(rho=0.5), **how)[1]  # type: ignore[arg-type]
 
     student = Gan(of_reference(spec(8), gan.generator), gan.discriminator)
-    for step, first in ((plain, begun_plain(TEACHER, gan)), (slimmed, begun(spec(8), student, "l1"))):
+    for step, first in ((plain, ByEpochs(TEACHER).begun(gan)), (slimmed, begun(spec(8), student, "l1"))):
         straight = step(step(step(first, 0), 1), 2)
         halfway = step(step(first, 0), 1)
         saved = GanState([array.copy() for array in halfway.arrays], halfway.steps)

@@ -114,6 +114,28 @@ def test_a_chain_goes_on_to_the_same_bits(whole: Path, tmp_path: Path, step: str
     assert left(path) == left(whole)
 
 
+def test_a_guided_teacher_is_another_one_and_goes_on_to_the_same_bits(whole: Path, tmp_path: Path) -> None:
+    asked = {"teacher.guide": 0.5, "teacher.generator_rate": 4e-4}
+    found = {}
+    for name, overrides in (("guided", asked), ("only guided", {"teacher.guide": 0.5}), ("cut", asked)):
+        if name == "cut":
+            with pytest.raises(KeyboardInterrupt):
+                launch.start(recipe(**overrides), tmp_path / name, Options(), Breaks("teacher", 1), last="teacher")
+            launch.resume(tmp_path / name, Observer())
+        else:
+            launch.start(recipe(**overrides), tmp_path / name, Options(), Observer(), last="teacher")
+        found[name] = left(tmp_path / name)
+    assert found["cut"] == found["guided"]
+    teachers = [left(whole), found["guided"], found["only guided"]]
+    assert len({tuple(teacher["teacher arrays"]) for teacher in teachers}) == len(teachers)
+    # The guide's cross-entropy, some 2.3 of 10 classes that nothing has been learned of, is in the generator's loss.
+    losses = [
+        float((tmp_path / name / "teacher" / "losses.csv").read_text().splitlines()[1].split(",")[1]) for name in found
+    ]
+    plain = float((whole / "teacher" / "losses.csv").read_text().splitlines()[1].split(",")[1])
+    assert all(loss > plain + 0.5 for loss in losses)
+
+
 def test_a_step_can_be_done_again_on_what_is_there(whole: Path, tmp_path: Path) -> None:
     """Other settings of the student keep the teacher's bits; the same ones give the same student."""
     path = tmp_path / "run"
@@ -205,6 +227,15 @@ def test_noise_is_drawn_block_by_block() -> None:
         (["--set", "student.roh=1.0"], "Did you mean 'rho'?"),
         (["--set", "teacher.gan='cgna'"], "teacher.gan"),
         (["--set", "private.epsilon=0.0"], "private.epsilon: received 0.0"),
+        (["--set", "teacher.guide=-1.0"], "teacher.guide: received -1.0; input should be greater than or equal to 0"),
+        (
+            ["--set", "teacher.guide=0.3", "--set", "private.private_from='start'"],
+            'teacher.guide: received 0.3 with private.private_from = "start", but the classifier sees examples',
+        ),
+        (
+            ["--set", "teacher.discriminator_rate=0.001", "--set", "private.private_from='start'"],
+            'teacher.discriminator_rate: received 0.001 with private.private_from = "start", but a private teacher',
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line(

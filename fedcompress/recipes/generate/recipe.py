@@ -8,12 +8,20 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from fedcompress.generators.networks import Networks
 from fedcompress.results.run.directory import as_json
 from fedcompress.scenario.document import Document
 from fedcompress.scenario.sections import Fraction, Name, Positive, Section
 
 StepName = Literal["teacher", "dataset", "student", "compress", "private"]
 STEPS: tuple[StepName, ...] = ("teacher", "dataset", "student", "compress", "private")
+_KINDS_RATE = "a private teacher has the learning rates of its kind; leave it out"
+_NOT_PRIVATE = {
+    "guide": "the classifier sees examples without noise; leave it out",
+    "generator_rate": _KINDS_RATE,
+    "discriminator_rate": _KINDS_RATE,
+}
+"""Keys of a teacher that learns from the examples as they are -> why a private one does not have them."""
 
 
 class GeneratorData(Section):
@@ -33,6 +41,18 @@ class TeacherSettings(Section):
     )
     epochs: Positive = Field(30, description="passes over the training examples")
     batch_size: Positive = Field(128, description="examples in a step")
+    generator_rate: float | None = Field(None, gt=0.0, description="learning rate of the generator; its kind's")
+    discriminator_rate: float | None = Field(None, gt=0.0, description="that of the discriminator; its kind's")
+    guide: float = Field(
+        0.0,
+        ge=0.0,
+        description="weight of a classifier's cross-entropy in the generator's loss (Odena et al. 2017); it is a "
+        "small-cnn that learns from up to 10,000 training examples before",
+    )
+
+    def rates(self, networks: Networks) -> tuple[float, float]:
+        """Returns the learning rates of generator and discriminator."""
+        return (self.generator_rate or networks.generator_rate, self.discriminator_rate or networks.discriminator_rate)
 
 
 class DatasetSettings(Section):
@@ -109,6 +129,13 @@ class GeneratorRecipe(Document):
     def _scored_on_something(self) -> Self:
         if self.figures.on == "validation" and not self.data.validation:
             raise ValueError('figures.on: received "validation", but data.validation is 0; raise it, or use "test"')
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_beside_the_noise(self) -> Self:
+        for key, why in _NOT_PRIVATE.items():
+            if self.whole and (value := getattr(self.teacher, key)):
+                raise ValueError(f'teacher.{key}: received {value:g} with private.private_from = "start", but {why}')
         return self
 
     @property

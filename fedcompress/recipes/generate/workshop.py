@@ -21,6 +21,8 @@ from fedcompress.generators.quality import (
 )
 from fedcompress.generators.slim import SlimSpec
 from fedcompress.generators.spec import Gan, GanSpec
+from fedcompress.models.architecture import ModelSpec
+from fedcompress.plugins import Plugins
 from fedcompress.recipes.generate.folder import Row, StepFolder, Tree
 from fedcompress.recipes.generate.recipe import GeneratorRecipe, StepName
 from fedcompress.recipes.loading import Split
@@ -29,6 +31,7 @@ from fedcompress.wire.content import Arrays
 
 REAL = 10_000
 """Real examples that samples are compared with, at most."""
+GUIDE = "small-cnn"
 FRECHET_LEAST = 10_000
 """Real examples below which the Frechet distance is biased; the kernel distance is not."""
 
@@ -138,6 +141,15 @@ class Workshop:
         settings = self.recipe.figures
         tested = self.data.test if settings.on == "test" else self.data.validation
         return accuracy_score(samples, tested, self._judge[0], self.rng("figures.score"))
+
+    @property
+    def guide(self) -> ModelSpec:
+        """The classifier that a teacher's generator is guided by; not the judge, whose score it would flatter."""
+        return ModelSpec(GUIDE, Plugins().architecture(GUIDE), self.shape, self.classes)
+
+    def taught(self, guide: ModelSpec) -> Arrays:
+        """Returns the weights of a guide that has learned from real examples."""
+        return fitted(self._real, guide, self.rng("teacher.guide"))
 
     @cached_property
     def _real(self) -> Examples:
