@@ -29,7 +29,7 @@ from benchmarks.report import console, print_machine
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
 from fedcompress.generators.judge import classifier
-from fedcompress.generators.private_training import DpSgd, train_privately
+from fedcompress.generators.private_training import DpSgd, Pace, train_privately
 from fedcompress.generators.quality import accuracy_score, collapsed, grid_png
 from fedcompress.generators.sampling import balanced_labels, sample
 from fedcompress.generators.spec import Gan, GanSpec
@@ -61,7 +61,7 @@ class Training:
     gan: Gan
     releases: tuple[Release, ...] = ()
     seconds: float = 0.0
-    every: int = 0
+    pace: tuple[float, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -70,7 +70,7 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Writes it so that a kill leaves the last one whole."""
-        rest = {"releases": [asdict(r) for r in self.releases], "seconds": self.seconds, "every": self.every}
+        rest = {"releases": [asdict(r) for r in self.releases], "seconds": self.seconds, "pace": self.pace}
         arrays = {f"{name}{i:03}": a for name in ("generator", "discriminator")
                   for i, a in enumerate(getattr(self.gan, name))}  # fmt: skip
         partial = path.with_suffix(".partial.npz")
@@ -86,7 +86,7 @@ class Training:
                 name: [file[key] for key in sorted(file.files) if key.startswith(name)]
                 for name in ("generator", "discriminator")
             }
-        return cls(Gan(**networks), tuple(Release(**r) for r in rest["releases"]), rest["seconds"], rest["every"])
+        return cls(Gan(**networks), tuple(Release(**r) for r in rest["releases"]), rest["seconds"], tuple(rest["pace"]))
 
 
 def score(spec: GanSpec, weights: Arrays, test: Examples, seed: int, samples: int) -> tuple[float, Examples]:
@@ -140,6 +140,7 @@ def dp_gan(
         epsilon,
         delta,
         steps,
+        chunk,
         batch,
         every,
         adaptive,
@@ -167,7 +168,7 @@ def dp_gan(
         done = (
             Training.load(path)
             if path.exists()
-            else Training(spec.initial(generator(number, 0, SERVER, "gan.initial")), every=every)
+            else Training(spec.initial(generator(number, 0, SERVER, "gan.initial")), pace=Pace(every))
         )
         while done.steps < (stop or steps):
             done = further(spec, done, train, settings, min(chunk, (stop or steps) - done.steps), number)
@@ -182,8 +183,9 @@ def dp_gan(
         row = {
             "seed": number, "score": figure, "on": "held out" if validation else "test",
             "epsilon": epsilon_of(done.releases, delta), "delta": delta, "steps": done.steps,
-            "processor minutes": done.seconds / 60, "collapsed": collapsed(made.x, made.y), "gan": gan,
-            "noise": noise, "sampling": sampling, **{k: v for k, v in asdict(settings).items() if k != "noise"},
+            "processor minutes": done.seconds / 60, "collapsed": collapsed(made.x, made.y),
+            "dataset": dataset, "gan": gan, "noise": noise, "sampling": sampling,
+            **{k: v for k, v in asdict(settings).items() if k != "noise"},
         }  # fmt: skip
         rows.append(row)
         (out / "rows.jsonl").open("a").write(json.dumps(row) + "\n")
@@ -201,11 +203,12 @@ def further(spec: GanSpec, done: Training, train: Examples, settings: DpSgd, ste
     """Returns a training after more steps of the discriminator."""
     rngs = [generator(seed, 1 + done.steps, SERVER, purpose) for purpose in ("gan.train", "gan.noise")]
     begun = time.process_time()
-    settings = DpSgd(**{**asdict(settings), "discriminator_steps": done.every})
-    made = train_privately(spec, done.gan, train, settings, steps=steps, rng=rngs[0], noise=rngs[1])
+    made = train_privately(
+        spec, done.gan, train, settings, steps=steps, rng=rngs[0], noise=rngs[1], pace=Pace(*done.pace)
+    )
     seconds = done.seconds + time.process_time() - begun
     console.print(f"losses {made.generator_loss:.3f} {made.discriminator_loss:.3f}, ", end="")
-    return Training(made.gan, (*done.releases, *made.releases), seconds, made.discriminator_steps)
+    return Training(made.gan, (*done.releases, *made.releases), seconds, made.pace)
 
 
 def show(rows: list[dict[str, Any]]) -> None:

@@ -75,7 +75,7 @@ def _dp_gan(rows: Sequence[Row]) -> str:
 
 KEYS: Mapping[str, Sequence[str]] = {
     "embedding": ("dataset", "epsilon", "clients", "seed", "settings"),
-    "dp-gan": ("gan", "noise", "steps", "batch_size", "seed"),
+    "dp-gan": ("dataset", "gan", "noise", "steps", "batch_size", "seed"),
 }
 """Part -> what tells its rows apart."""
 _OF_DP_SGD = [field.name for field in fields(DpSgd) if field.name != "noise"]

@@ -7,9 +7,9 @@ import numpy as np
 from clients.sgd import SGD
 from fedcompress.client import Result, action
 from fedcompress.distillation.embedded import EMBEDDING
-from fedcompress.distillation.privately import ROUNDS
+from fedcompress.distillation.privately import PACE, ROUNDS
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, PublicSource
-from fedcompress.generators.private_training import PrivateGan
+from fedcompress.generators.private_training import Pace, PrivateGan
 from fedcompress.generators.spec import Gan
 from fedcompress.generators.training import TrainedGan, train
 from fedcompress.models.architecture import ModelSpec
@@ -58,8 +58,9 @@ class Generating(SGD):
         settings, private = public.settings, public.private
         if private is not None:
             rounds = int(self.state[ROUNDS][0][0]) if ROUNDS in self.state else 0
-            trained = private.train(public.gan, gan, self.data, rounds, self.rng("gan"), self.rng("noise"))
-            self.state[ROUNDS] = [np.array([rounds + 1])]
+            pace = Pace(*self.state[PACE][0]) if PACE in self.state else None
+            trained = private.train(public.gan, gan, self.data, rounds, self.rng("gan"), self.rng("noise"), pace)
+            self.state |= {ROUNDS: [np.array([rounds + 1])], PACE: [np.array(trained.pace, np.float32)]}
             return trained
         guide = self._classifier() if settings.guide else None
         if public.slim is not None:

@@ -182,8 +182,8 @@ def _private_gan_problems(public: PublicSettings, privacy: PrivacySettings) -> I
     if public.dp_sgd.discriminator_steps > steps:
         yield (
             f"public.dp_sgd.discriminator_steps: received {public.dp_sgd.discriminator_steps}, but a round has "
-            f"{steps} steps of the discriminator (epochs / sampling), so that the generator would never be trained; "
-            "expected no more than these."
+            f"{steps} steps of the discriminator (epochs / sampling), so that some rounds would not train the "
+            "generator; expected no more than these."
         )
 
 

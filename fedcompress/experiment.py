@@ -5,7 +5,7 @@ Driver, worker and remote node all build it from the same scenario and get the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -289,22 +289,31 @@ class Experiment:
                 *counting_problems(self.server, private=private),
                 *of_tiers,
             ]
-            unused = self.public is not None and self.public.slim is not None and not self.server.draws_public()
-        if unused and self.tiers is None:
-            problems.append(
-                'public.gan: received "slim", but no client would train it: strategy '
-                f"{self.scenario.server.strategy!r} draws no public examples as it is set; use one that does, such as "
-                'fedpkdg, or server.params.tiers = "kd".'
-            )
-        if self.public is not None and self.public.embedded is not None:
-            examples = [client.examples for client in self.clients]
-            problems += self.public.embedded.problems(len(examples), sum(examples))
+            drawn = self.tiers is not None or self.server.draws_public()
+        if self.public is not None:
+            problems += self._public_problems(self.public, drawn)
         unsupported: list[str] = []
         for name, group in self.groups.items():
             with prepared(f"groups.{name}.client: client strategy {group.settings.client!r}"):
                 unsupported += self.wire.unsupported(self._declared(group))
         if problems := [*dict.fromkeys(unsupported), *problems]:
             raise InputError(problems)
+
+    def _public_problems(self, public: PublicSource, drawn: bool) -> Iterator[str]:
+        """Yields what is wrong with the source of public examples, which somebody draws or nobody does."""
+        nobody = (
+            f"strategy {self.scenario.server.strategy!r} draws no public examples as it is set; use one that does, "
+            'such as fedpkdg, or server.params.tiers = "kd"'
+        )
+        if public.slim is not None and not drawn:
+            yield f'public.gan: received "slim", but no client would train it: {nobody}.'
+        if self.scenario.privacy is not None and not drawn:
+            yield f"privacy: nothing here would be private: {nobody}, or leave [privacy] out."
+        if public.private is not None:
+            yield from public.private.problems()
+        if public.embedded is not None:
+            examples = [client.examples for client in self.clients]
+            yield from public.embedded.problems(len(examples), sum(examples))
 
     def contents(self, group: Group) -> Mapping[str, Content]:
         """Declares every content that may cross between the server and a group."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.data.federated import Examples
-from fedcompress.errors import InputError, TooFewRepliesError
+from fedcompress.errors import InputError, RunError, TooFewRepliesError
 from fedcompress.generators.embedding import Embedding, clipped, median_distance, noise_images, noisy
 from fedcompress.generators.matching import Target, match
 from fedcompress.generators.spec import GanSpec
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 EMBED, EMBEDDING = "embed", "embedding"
 """The client action that releases a mean embedding, and the content."""
-GENERATOR, RELEASES, STEPS, COUNTS = "generator", "releases", "steps", "counts"
-"""Of the state: the generator, the sum of all releases, the steps that the generator has been trained for, and, where
-each client adds its own noise, how many examples of each class it says that it holds."""
+GENERATOR, RELEASES, STEPS, COUNTS, NOISES = "generator", "releases", "steps", "counts", "noises"
+"""Of the state: the generator, the sum of all releases, the steps that the generator has been trained for, where each
+client adds its own noise, how many examples of each class it says that it holds, and how often noise is in the sum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +102,15 @@ class MeanEmbedding:
         """Returns how many examples of each class a client says that it holds, (classes,), not negative."""
         return np.asarray(np.maximum(self.embedding.parts(release[0])[0], 0.0))
 
-    def count_deviation(self, clients: int) -> float:
-        """Returns the deviation of the noise on the count of a class, summed over so many clients."""
+    def count_deviation(self, noises: int) -> float:
+        """Returns the deviation of the noise on the count of a class, in a sum that noise was added to so many times.
+
+        Args:
+            noises: Clients that have added their own; where the server adds it, sums of clients that it added it to.
+        """
         weight = self.embedding.count_weight
-        sums = self.privacy.clip if self.privacy and self.noise_by_server else sqrt(clients)
-        return self.event.noise * sums * sqrt(1.0 + weight**2) / weight
+        scale = self.privacy.clip if self.privacy and self.noise_by_server else 1.0
+        return self.event.noise * scale * sqrt(noises) * sqrt(1.0 + weight**2) / weight
 
     def problems(self, clients: int, examples: int) -> list[str]:
         """Returns why nothing can be learned from releases at this epsilon, if that is so.
@@ -196,10 +200,15 @@ def with_releases(
         state: Of the public data.
 
     Raises:
-        RunError: Too few clients replied, and no release has come before.
+        RunError: Too few clients replied, or none may, and no release has come before.
     """
     known = set(state["released"])
     new = [client for client in clients if client.partition not in known and _affordable(source, fed, client)]
+    if not known and not new:
+        raise RunError(
+            "no client may release its mean embedding any more, and none has come before: the privacy budget of each "
+            "is spent on releases that were cut off. Begin the run anew, in another directory."
+        )
     nothing: dict[str, Arrays] = {}
     try:
         replies = fed.call(EMBED, dict.fromkeys(new, nothing), expects={EMBEDDING}) if new else []
@@ -216,7 +225,9 @@ def with_releases(
     counts = dict(state[COUNTS])
     if not source.noise_by_server:
         counts |= {str(reply.client.partition): source.counts(reply.payload[EMBEDDING]) for reply in replies}
-    return _trained(source, spec, fed, {**state, RELEASES: total, "released": released, COUNTS: counts})
+    added = state[NOISES] + (1 if source.noise_by_server else len(replies))
+    after = {**state, RELEASES: total, "released": released, COUNTS: counts, NOISES: added}
+    return _trained(source, spec, fed, after)
 
 
 def _affordable(source: MeanEmbedding, fed: Federation, client: ClientInfo) -> bool:
@@ -237,7 +248,7 @@ def _trained(source: MeanEmbedding, spec: GanSpec, fed: Federation, state: State
     if steps <= 0:
         return state
     try:
-        deviation = source.count_deviation(len(state["released"]))
+        deviation = source.count_deviation(state[NOISES])
         target = Target.of(source.embedding, state[RELEASES], deviation)
     except InputError as error:
         fed.event(f"the generator was not trained: {error}")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedcompress.data.federated import Examples
-from fedcompress.errors import RunError
-from fedcompress.generators.private_training import WHAT, DpSgd, PrivateGan, train_privately
+from fedcompress.errors import InputError, RunError
+from fedcompress.generators.private_training import WHAT, DpSgd, Pace, PrivateGan, train_privately
 from fedcompress.generators.spec import Gan, GanSpec
 from fedcompress.privacy.accounting import Release, epsilon_of, noise_for
 from fedcompress.privacy.accounts import TOLERANCE
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ROUNDS = "private rounds"
 """Of a client's state: in how many rounds it has trained, (1,); so it keeps to its budget whatever it is asked."""
+PACE = "private pace"
+"""Of a client's state: the `Pace` with which its training goes on, (4,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,20 @@ class PrivateTraining:
         )
         return Release(WHAT, noise, settings.sampling, steps)
 
+    def problems(self) -> list[str]:
+        """Returns why no client could ever train, if that is so, or why there is no such budget."""
+        try:
+            if self.affords(0):
+                return []
+        except InputError as error:
+            return [f"privacy.{problem}" for problem in error.problems]
+        cost = epsilon_of([self.event], self.privacy.delta)
+        return [
+            f"public.dp_sgd.noise: received {self.event.noise:g}, with which one round costs a client epsilon "
+            f"{cost:.3g}, and privacy.epsilon is {self.privacy.epsilon:g}: nobody could ever train. Raise one of them, "
+            "or leave the noise out."
+        ]
+
     def affords(self, rounds: int) -> bool:
         """Says whether a client's budget allows another round after so many."""
         spent = epsilon_of([self.event] * (rounds + 1), self.privacy.delta)
@@ -60,7 +76,7 @@ class PrivateTraining:
 
     def train(
         self, spec: GanSpec, gan: Gan, examples: Examples, rounds: int, rng: np.random.Generator,
-        noise: np.random.Generator,
+        noise: np.random.Generator, pace: Pace | None = None,
     ) -> PrivateGan:  # fmt: skip
         """Trains a client's GAN in a round.
 
@@ -71,6 +87,7 @@ class PrivateTraining:
             rounds: In which the client has trained before.
             rng: Of generated images.
             noise: Keyed, of what is secret in a simulation.
+            pace: What the client's training in the round before has left, if there was one.
 
         Raises:
             RunError: The client's budget is spent.
@@ -86,7 +103,7 @@ class PrivateTraining:
             adaptive=settings.adaptive,
         )
         secret = source_of(self.privacy.noise, noise)
-        return train_privately(spec, gan, examples, how, steps=self.event.steps, rng=rng, noise=secret)
+        return train_privately(spec, gan, examples, how, steps=self.event.steps, rng=rng, noise=secret, pace=pace)
 
     def asked(self, fed: Federation, client: ClientInfo) -> bool:
         """Says whether a client may be asked to train in this round, and writes its release down if so."""

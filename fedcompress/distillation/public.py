@@ -10,7 +10,7 @@ import numpy as np
 
 from fedcompress.aggregation import weighted_mean
 from fedcompress.data.federated import Examples
-from fedcompress.distillation.embedded import COUNTS, EMBED, STEPS, with_releases
+from fedcompress.distillation.embedded import COUNTS, EMBED, NOISES, STEPS, with_releases
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, SEED, PublicSource
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.scenario.public import PublicSettings
@@ -66,7 +66,7 @@ class PublicData:
             return {}
         gan = self.source.gan.initial(self.rng("initial.gan"))
         if self.source.embedded is not None:
-            return {GENERATOR: gan.generator, "released": [], STEPS: 0, COUNTS: {}}
+            return {GENERATOR: gan.generator, "released": [], STEPS: 0, COUNTS: {}, NOISES: 0}
         return {GENERATOR: gan.generator, DISCRIMINATOR: gan.discriminator, "generators": []}
 
     def training(self, round_number: int) -> bool:

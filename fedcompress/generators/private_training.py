@@ -88,6 +88,25 @@ class DpSgd:
         return min(1.0, self.batch_size / examples)
 
 
+class Pace(NamedTuple):
+    """When the generator is next trained. It goes on over the calls that a training is divided into: counted anew in
+    each, a call of fewer steps than `every` would train no generator, and none would see that it has to adapt.
+
+    All of it is known from generated images and numbers of steps, so that it costs no privacy.
+
+    Attributes:
+        every: Steps of the discriminator for one of the generator.
+        since: Those since the last one of the generator.
+        accuracy: Moving average of the discriminator's accuracy on generated images, to which `every` adapts.
+        waited: Steps of the generator since `every` was last raised.
+    """
+
+    every: Any
+    since: Any = 0.0
+    accuracy: Any = 1.0
+    waited: Any = 0.0
+
+
 @dataclass(frozen=True)
 class PrivateGan:
     """What a private training leaves.
@@ -97,7 +116,7 @@ class PrivateGan:
         generator_loss: Mean over the generator's steps; NaN without any.
         discriminator_loss: Mean over steps, on generated images alone: the one on real ones is not private.
         steps: Of the discriminator.
-        discriminator_steps: For one step of the generator, at the end.
+        pace: With which a training goes on.
         releases: What it costs: neighbouring data sets differ in one example that is there or is not.
     """
 
@@ -105,7 +124,7 @@ class PrivateGan:
     generator_loss: float
     discriminator_loss: float
     steps: int
-    discriminator_steps: int
+    pace: Pace
     releases: tuple[Release, ...]
 
 
@@ -132,16 +151,6 @@ def _parts(samples: list[NDArray[np.int32]], expected: float) -> _Parts:
     for step, sample in zip(rows, samples, strict=True):
         step.reshape(-1)[: len(sample)] = sample
     return _Parts(rows, np.array(needed, np.int32), generated)
-
-
-class _Pace(NamedTuple):
-    """When the generator is next trained: steps since it last was, and from one to the next; and what the latter adapts
-    to: the mean accuracy of the discriminator on its images, and steps of the generator since the last change."""
-
-    since: Any
-    every: Any
-    accuracy: Any
-    waited: Any
 
 
 class PrivateLoop:
@@ -174,7 +183,7 @@ class PrivateLoop:
 
     def _train(self, generator: Any, discriminator: Any, x: Any, y: Any, rows: Any, *rest: Any) -> Any:
         tf = keras.tf
-        used, secrets, generated, seed, images, scales, first, adaptive = rest
+        used, secrets, generated, seed, images, scales, before, adaptive = rest
         assign(self._generator, generator)
         assign(self._average, generator)
         assign(self._discriminator, discriminator)
@@ -193,11 +202,11 @@ class PrivateLoop:
             )
             return index + 1, pace, totals + tf.concat([[fake_loss], made], axis=0)
 
-        start = (tf.constant(0), _Pace(tf.constant(0), first, tf.constant(1.0), tf.constant(0.0)), tf.zeros([3]))
+        start = (tf.constant(0), Pace(*tf.unstack(before)), tf.zeros([3]))
         _, pace, totals = tf.while_loop(
             lambda index, *_: index < tf.size(used), keras.apart(step), start, parallel_iterations=1
         )
-        return flattened(self._average), flattened(self._discriminator), pace.every, totals
+        return flattened(self._average), flattened(self._discriminator), tf.stack(pace), totals
 
     def _discriminator_step(self, x: Any, y: Any, parts: Any, scales: Any, secret: Any, seed: Any) -> Any:
         """Updates the discriminator; returns its mean loss on generated images.
@@ -258,12 +267,12 @@ class PrivateLoop:
         loss, accuracy = self._generator_step(images, seed)
         self._averaged(done)
         mean = MEMORY * pace.accuracy + (1.0 - MEMORY) * accuracy
-        ladder = tf.constant(LADDER)
-        higher = tf.reduce_min(tf.where(ladder > pace.every, ladder, LADDER[-1]))
+        ladder = tf.constant(LADDER, tf.float32)
+        higher = tf.reduce_min(tf.where(ladder > pace.every, ladder, ladder[-1]))
         behind = adaptive & (mean < LEAST_ACCURACY) & (pace.waited >= 1.0 / (1.0 - MEMORY))
         every = tf.where(behind, tf.maximum(higher, pace.every), pace.every)
         waited = tf.where(behind, 0.0, pace.waited + 1.0)
-        return _Pace(tf.constant(0), every, mean, waited), tf.stack([loss, 1.0])
+        return Pace(every, tf.constant(0.0), mean, waited), tf.stack([loss, 1.0])
 
     def _generator_step(self, images: Any, seed: Any) -> tuple[Any, Any]:
         """Updates the generator; returns its loss, and the part of its images that the discriminator told apart."""
@@ -309,7 +318,7 @@ class PrivateLoop:
 
     def run(
         self, gan: Gan, examples: Examples, settings: DpSgd, steps: int, rng: np.random.Generator,
-        noise: np.random.Generator,
+        noise: np.random.Generator, pace: Pace,
     ) -> PrivateGan:  # fmt: skip
         """Trains from `gan` on the examples; nothing is kept between calls."""
         sampling = settings.sampling(len(examples))
@@ -320,17 +329,16 @@ class PrivateLoop:
         inputs = (
             joined(gan.generator, np.float32), joined(gan.discriminator, np.float32), examples.x, examples.y,
             parts.rows, parts.used, secrets, np.int32(parts.generated), rng.integers(0, 2**31, 2).astype(np.int32),
-            np.int32(settings.generator_batch), scales, np.int32(settings.discriminator_steps),
-            np.bool_(settings.adaptive),
+            np.int32(settings.generator_batch), scales, np.array(pace, np.float32), np.bool_(settings.adaptive),
         )  # fmt: skip
         if self._graph is None:
             self._graph = self._compiled(*inputs)
-        generator, discriminator, every, totals = self._graph(*map(keras.tf.constant, inputs))
+        generator, discriminator, after, totals = self._graph(*map(keras.tf.constant, inputs))
         fake_loss, generator_loss, generator_steps = map(float, totals.numpy())
         trained = Gan(split(np.array(generator), self._shapes[0]), split(np.array(discriminator), self._shapes[1]))
         return PrivateGan(
             trained, generator_loss / generator_steps if generator_steps else nan, fake_loss / steps, steps,
-            int(every), (Release(WHAT, settings.noise, sampling, steps),),
+            Pace(*map(float, after.numpy())), (Release(WHAT, settings.noise, sampling, steps),),
         )  # fmt: skip
 
 
@@ -369,6 +377,7 @@ def train_privately(
     steps: int,
     rng: np.random.Generator,
     noise: np.random.Generator,
+    pace: Pace | None = None,
 ) -> PrivateGan:
     """Trains a conditional GAN on examples that only its discriminator sees, by DP-SGD.
 
@@ -383,6 +392,7 @@ def train_privately(
         steps: Of the discriminator.
         rng: Of generated images.
         noise: Of what has to be secret: the samples and the noise (`privacy.noise.source_of`).
+        pace: What a training that this one goes on with has left; None: it begins.
 
     Raises:
         InputError: The discriminator mixes examples, as batch normalisation does.
@@ -391,7 +401,8 @@ def train_privately(
     drawn = round(steps * min(settings.batch_size, len(examples)))
     work.add(("gan", spec), drawn, lambda: training_cost(spec))
     loop: PrivateLoop = keras.compiled(("train gan privately", spec, examples.x.dtype.str), lambda: PrivateLoop(spec))
-    trained = loop.run(gan, examples, settings, steps, rng, noise)
+    begun = Pace(settings.discriminator_steps)
+    trained = loop.run(gan, examples, settings, steps, rng, noise, pace or begun)
     if not all(np.isfinite(array).all() for array in (*trained.gan.generator, *trained.gan.discriminator)):
         raise FloatingPointError("private training of the GAN diverged: its weights are not finite")
     return trained

@@ -140,7 +140,7 @@ def noise_for(
 
     # On logarithmic scales the cost is almost a line, so that a few accountings are enough.
     def excess(log_noise: float) -> float:
-        return log(min(costs(exp(log_noise)) / epsilon, 1e6))
+        return log(min(max(costs(exp(log_noise)) / epsilon, 1e-6), 1e6))
 
     noise = exp(brentq(excess, log(low), log(high), xtol=TOLERANCE / 4))
     while costs(noise) > epsilon:

@@ -14,7 +14,7 @@ from typing import Any
 from fedcompress.privacy.accounting import Release, epsilon_of
 from fedcompress.scenario.public import PrivacySettings
 
-NOT_COVERED = "models, predictions, metrics and numbers of examples"
+NOT_COVERED = "models, what strategies send beside them, predictions, metrics and numbers of examples"
 """What leaves clients beside releases, and no epsilon covers."""
 SEEDED = "Simulated noise: keyed by the seed, it protects from nobody who knows the seed."
 TOLERANCE = 1e-4

@@ -13,7 +13,7 @@ from fedcompress.data.loading import common_examples, load_dataset
 from fedcompress.distillation.embedded import EMBED, EMBEDDING
 from fedcompress.engines.inline import InlineEngine
 from fedcompress.engines.superlink import SuperLinkEngine
-from fedcompress.errors import InputError
+from fedcompress.errors import InputError, RunError
 from fedcompress.launch import check_privacy
 from fedcompress.options import Options
 from fedcompress.privacy.accounting import Release, epsilon_of
@@ -262,6 +262,30 @@ def test_nothing_is_told_of_one_client_where_clients_are_hidden() -> None:
             privacy__unit="client",
             privacy__epsilon=30.0,
         ).check_models()
+
+
+def test_noise_that_the_server_adds_to_every_late_sum_is_counted() -> None:
+    """Three clients one after the other, each in a sum of its own: the noise of three sums, of one after the first."""
+    setup = made(privacy__unit="client", privacy__epsilon=30.0)
+    embedded = setup.public.embedded
+    fed, public = federation(setup), setup.server.public
+    state, clients = public.initial(), list(fed.clients)
+    for number, client in enumerate(clients[:3], start=1):
+        state = public.train(fed, [client], state)
+        assert state["noises"] == number
+    assert embedded.count_deviation(3) == pytest.approx(np.sqrt(3.0) * embedded.count_deviation(1))
+    own = made()
+    fed, public = federation(own), own.server.public
+    assert public.train(fed, list(fed.clients)[:2], public.initial())["noises"] == 2
+
+
+def test_releases_that_were_all_cut_off_end_the_run_by_name() -> None:
+    setup = made()
+    fed, public = federation(setup), setup.server.public
+    for client in fed.clients:
+        fed.accounts.add(1, client.partition, Release("discriminator", 0.6))
+    with pytest.raises(RunError, match="no client may release its mean embedding any more, and none has come before"):
+        public.train(fed, list(fed.clients), public.initial())
 
 
 def test_accounts_add_up_and_keep_to_a_budget() -> None:

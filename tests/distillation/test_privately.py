@@ -132,7 +132,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no step of the generator": (
         {"public__dp_sgd__discriminator_steps": 6},
         "public.dp_sgd.discriminator_steps: received 6, but a round has 5 steps of the discriminator (epochs / "
-        "sampling), so that the generator would never be trained; expected no more than these.",
+        "sampling), so that some rounds would not train the generator; expected no more than these.",
+    ),
+    "noise that one round overspends with": (
+        {"public__dp_sgd__noise": 0.1},
+        "public.dp_sgd.noise: received 0.1, with which one round costs a client epsilon ",
+    ),
+    "a strategy that draws nothing": (
+        {"server__strategy": "fedavg"},
+        "privacy: nothing here would be private: strategy 'fedavg' draws no public examples as it is set; use one",
     ),
     "no sampling": ({"public__dp_sgd__sampling": 0.0}, "public.dp_sgd.sampling: received 0"),
 }
@@ -142,5 +150,5 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_is_wrong_is_said_before_the_run(case: str) -> None:
     overrides, expected = WRONG[case]
     with pytest.raises(InputError) as raised:
-        made(**overrides)
+        made(**overrides).check_models()
     assert any(expected in problem for problem in raised.value.problems)

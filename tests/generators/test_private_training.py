@@ -14,7 +14,7 @@ from fedcompress.errors import InputError
 from fedcompress.generators import private_training
 from fedcompress.generators.compact import Compact
 from fedcompress.generators.layers import PLAIN
-from fedcompress.generators.private_training import LADDER, DpSgd, PrivateGan, PrivateLoop, train_privately
+from fedcompress.generators.private_training import LADDER, DpSgd, Pace, PrivateGan, PrivateLoop, train_privately
 from fedcompress.generators.spec import KINDS, Gan, GanSpec
 from fedcompress.privacy.accounting import Release, epsilon_by, epsilon_of
 
@@ -165,9 +165,33 @@ def test_the_generator_waits_longer_where_the_discriminator_falls_behind(monkeyp
     monkeypatch.setattr(private_training, "MEMORY", 0.5)
     monkeypatch.setattr(Compact, "scores", lambda self, *rest: 1.0 + 0.0 * SCORES(self, *rest))
     settings = replace(TINY, discriminator_steps=1)
-    assert trained(examples(), settings, steps=12).discriminator_steps == 1
-    assert trained(examples(), replace(settings, adaptive=True), steps=12).discriminator_steps == 5
+    assert trained(examples(), settings, steps=12).pace.every == 1
+    assert trained(examples(), replace(settings, adaptive=True), steps=12).pace.every == 5
     assert LADDER[:3] == (1, 2, 5)
+
+
+def test_the_generator_is_due_over_the_calls_that_a_training_is_divided_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six steps of the discriminator in a call, ten for one of the generator: it is trained in the second call."""
+    start, settings = SPEC.initial(np.random.default_rng(1)), replace(TINY, discriminator_steps=10)
+
+    def call(number: int, gan: Gan, pace: Pace | None, how: DpSgd = settings) -> PrivateGan:
+        rng, noise = np.random.default_rng(number), np.random.default_rng(number + 10)
+        return train_privately(SPEC, gan, examples(), how, steps=6, rng=rng, noise=noise, pace=pace)
+
+    first = call(1, start, None)
+    assert all(map(np.array_equal, first.gan.generator, start.generator))
+    assert first.pace == (10, 6, 1, 0)
+    second = call(2, first.gan, first.pace)
+    assert not all(map(np.array_equal, second.gan.generator, start.generator))
+    assert (second.pace.every, second.pace.since, second.pace.waited) == (10, 2, 1)
+    assert np.isnan(first.generator_loss)
+    assert np.isfinite(second.generator_loss)
+    # What adapts goes on as well: twelve steps by sixes come as far as twelve at once.
+    monkeypatch.setattr(keras, "_thread", type(keras._thread)())
+    monkeypatch.setattr(private_training, "MEMORY", 0.5)
+    monkeypatch.setattr(Compact, "scores", lambda self, *rest: 1.0 + 0.0 * SCORES(self, *rest))
+    adaptive = replace(TINY, discriminator_steps=1, adaptive=True)
+    assert call(2, start, call(1, start, None, adaptive).pace, adaptive).pace.every == 5
 
 
 SCORES = Compact.scores

@@ -38,6 +38,12 @@ def test_releases_add_up() -> None:
     assert epsilon_of([one, Release("label counts", 0.0)], 1e-5) == inf
 
 
+@pytest.mark.parametrize(("epsilon", "delta"), [(1e-4, 1e-5), (0.05, 0.05), (1.0, 0.3)])
+def test_noise_is_found_where_more_of_it_costs_nothing(epsilon: float, delta: float) -> None:
+    noise = noise_for(epsilon, delta, sampling=0.05, steps=20)
+    assert epsilon_of([Release("", noise, 0.05, 20)], delta) <= epsilon
+
+
 @pytest.mark.parametrize("before", [(), (Release("counts", 8.0),)])
 def test_noise_for_a_budget(before: tuple[Release, ...]) -> None:
     noise = noise_for(3.0, 1e-5, sampling=0.02, steps=500, before=before)

@@ -18,6 +18,7 @@ from fedcompress.options import Options
 from fedcompress.privacy.accounting import Release, epsilon_of
 from fedcompress.recipes.generate import launch
 from fedcompress.recipes.generate.pairs import Pairs
+from fedcompress.recipes.generate.privacy import ledger, privacy_lines
 from fedcompress.recipes.generate.private_epochs import noise_of, planned
 from fedcompress.recipes.generate.recipe import STEPS, GeneratorRecipe
 from fedcompress.recipes.generate.workshop import Observer
@@ -196,6 +197,25 @@ def test_from_the_start_everything_that_saw_the_data_is_paid_for(tmp_path: Path)
     assert rows["private"]["epsilon_of_chain"] <= 10.0
     assert rows["teacher"]["epsilon_of_chain"] < rows["private"]["epsilon_of_chain"]
     assert "of that step alone" not in (path / "report.html").read_text()
+
+
+def test_the_ledger_of_the_published_order_begins_with_what_has_no_epsilon(whole: Path) -> None:
+    rows = [{"step": step, **json.loads((whole / step / "figures.json").read_text())} for step in STEPS]
+    first, *others = ledger(recipe(), rows)
+    assert first == ("teacher", "generator and discriminator", "none", "-", "-", "infinite")
+    assert others
+    assert {line[-1] for line in others} == {"infinite"}
+    assert any("Not covered: kernel and Frechet distances" in line for line in privacy_lines(recipe(), rows))
+
+
+def test_a_private_step_that_would_not_train_its_generator_is_refused(
+    call: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.toml").write_text(tomli_w.dumps(TINY))
+    code, _, err = call("generate", "tiny.toml", "--set", "private.discriminator_steps=500")
+    assert code == 2
+    assert "private.discriminator_steps: received 500, but step 'private' has " in err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_noise_of_several_steps_keeps_their_budget_together() -> None:

@@ -18,8 +18,8 @@ from fedcompress.terminal import summary_table
 from federating import EMBEDDED, TINY
 
 BASIS = (
-    "at delta 1e-05 per example; simulated noise: keyed by the seed; models, predictions, metrics and numbers of "
-    "examples: not private"
+    "at delta 1e-05 per example; simulated noise: keyed by the seed; models, what strategies send beside them, "
+    "predictions, metrics and numbers of examples: not private"
 )
 
 
@@ -46,7 +46,7 @@ def test_a_comparison(folder: Path) -> None:
     shown = {row[0]: row[cost.columns.index("epsilon")].split()[0] for row in cost.rows}
     assert shown == {"tiny": "10", "exact": "-"}
     assert f"warning: epsilon of tiny: {BASIS}." in notes(comparison)
-    rest = "models, predictions, metrics and numbers of examples: not private"
+    rest = "models, what strategies send beside them, predictions, metrics and numbers of examples: not private"
     assert f"warning: epsilon of exact: releases have no noise; {rest}." in notes(comparison)
 
 

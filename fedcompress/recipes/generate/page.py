@@ -33,7 +33,7 @@ def html(recipe: GeneratorRecipe, rows: Sequence[Row], path: Path) -> str:
     """
     columns, cells = figure_rows(rows)
     privacy: list[Block] = [Findings([(text, "") for text in privacy_lines(recipe, rows)])]
-    if paid := ledger(rows):
+    if paid := ledger(recipe, rows):
         columns_of_ledger = ("step", "released", "noise", "sampling", "steps", "epsilon of all so far")
         privacy.append(TextTable("Every release of the data", columns_of_ledger, tuple(paid)))
     sections = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isinf
 
 from fedcompress.privacy.accounting import Release, epsilon_of
 from fedcompress.recipes.generate.folder import Row
@@ -25,19 +26,27 @@ def privacy_lines(recipe: GeneratorRecipe, rows: Sequence[Row]) -> list[str]:
             )
     if not lines:
         return ["No generator is private: the teacher saw the data as they are."] if rows else []
+    lines.append(
+        "Not covered: kernel and Frechet distances, which compare samples with training examples as they are, and the "
+        "number of examples."
+    )
     if recipe.private.noise == "seed":
         lines.append("The noise comes from the seed, so that runs repeat: who knows the seed can undo it.")
     return lines
 
 
-def ledger(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+def ledger(recipe: GeneratorRecipe, rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """Returns who released what, in the order in which it was, and what all of it cost by then."""
     lines, so_far = list[tuple[str, ...]](), list[Release]()
     for row in rows:
+        if row["step"] == "teacher" and not recipe.whole:
+            so_far.append(Release("generator and discriminator", 0.0))
+            lines.append((row["step"], so_far[-1].what, "none", "-", "-", "infinite"))
         for release in row.get("releases", ()):
             so_far.append(Release(**release))
             last = so_far[-1]
-            epsilon = f"{epsilon_of(so_far, row['delta']):.4g}"
+            spent = epsilon_of(so_far, row["delta"])
+            epsilon = "infinite" if isinf(spent) else f"{spent:.4g}"
             lines.append(
                 (row["step"], last.what, f"{last.noise:.4g}", f"{last.sampling:.4g}", f"{last.steps:,}", epsilon)
             )

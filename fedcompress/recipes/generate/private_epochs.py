@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 
 from fedcompress.errors import InputError
-from fedcompress.generators.private_training import DpSgd, train_privately
+from fedcompress.generators.private_training import DpSgd, Pace, train_privately
 from fedcompress.generators.spec import Gan, GanSpec
 from fedcompress.privacy.accounting import Release, epsilon_of
 from fedcompress.privacy.noise import source_of
@@ -21,11 +21,22 @@ LARGEST_NOISE = 1e4
 
 def begin(recipe: GeneratorRecipe, gan: Gan) -> Tree:
     """Returns the state before the first private epoch."""
-    return {**tree_of(gan), "releases": [], "discriminator_steps": recipe.private.discriminator_steps}
+    return {**tree_of(gan), "releases": [], "pace": list(Pace(float(recipe.private.discriminator_steps)))}
 
 
-def train(workshop: Workshop, step: StepName, spec: GanSpec, state: Tree, epoch: int) -> tuple[Tree, Row]:
-    """Returns the state after an epoch, and its row; optimizers start anew in it."""
+def train(
+    workshop: Workshop, step: StepName, spec: GanSpec, state: Tree, epoch: int, before: Sequence[Row] = ()
+) -> tuple[Tree, Row]:
+    """Returns the state after an epoch, and its row; optimizers start anew in it.
+
+    Args:
+        workshop: What it is done with.
+        step: Of the chain.
+        spec: The GAN.
+        state: After the epoch before.
+        epoch: From 1.
+        before: Releases of the private steps before this one.
+    """
     settings, examples = workshop.recipe.private, workshop.data.train
     batch_size, steps = plan(workshop.recipe, step, len(examples))
     trained = train_privately(
@@ -36,17 +47,19 @@ def train(workshop: Workshop, step: StepName, spec: GanSpec, state: Tree, epoch:
             clip=settings.clip,
             noise=noise_of(workshop.recipe, len(examples)),
             batch_size=batch_size,
-            discriminator_steps=state["discriminator_steps"],
+            discriminator_steps=settings.discriminator_steps,
             adaptive=settings.adaptive,
         ),
         steps=steps,
         rng=workshop.rng(f"{step}.train", epoch),
         noise=source_of(settings.noise, workshop.rng(f"{step}.noise", epoch)),
+        pace=Pace(*state["pace"]),
     )
     row = {"generator_loss": trained.generator_loss, "discriminator_loss": trained.discriminator_loss}
     releases = [*state["releases"], *map(asdict, trained.releases)]
-    row |= {"discriminator_steps": trained.discriminator_steps, "epsilon_so_far": cost(workshop.recipe, releases)}
-    after = {**tree_of(trained.gan), "releases": releases, "discriminator_steps": trained.discriminator_steps}
+    row["discriminator_steps"] = int(trained.pace.every)
+    row["epsilon_so_far"] = cost(workshop.recipe, [*before, *releases])
+    after = {**tree_of(trained.gan), "releases": releases, "pace": list(trained.pace)}
     return after, row
 
 
@@ -56,6 +69,28 @@ def plan(recipe: GeneratorRecipe, step: StepName, examples: int) -> tuple[int, i
     return min(batch_size, examples), max(1, round(examples / batch_size))
 
 
+def problems(recipe: GeneratorRecipe, examples: int) -> Iterator[str]:
+    """Yields why the private steps of a recipe could not do what they are for; all of it is known beforehand."""
+    for step, epochs in epochs_of(recipe).items():
+        steps = epochs * plan(recipe, step, examples)[1]
+        if steps < recipe.private.discriminator_steps:
+            yield (
+                f"private.discriminator_steps: received {recipe.private.discriminator_steps}, but step {step!r} has "
+                f"{steps} steps of the discriminator in all (epochs * examples / batch_size): its generator would "
+                "never be trained; lower it, or raise the epochs."
+            )
+    try:
+        noise_of(recipe, examples)
+    except InputError as error:
+        yield from error.problems
+
+
+def epochs_of(recipe: GeneratorRecipe) -> dict[StepName, int]:
+    """Returns the private steps of a recipe, and the epochs of each."""
+    epochs: dict[StepName, int] = {"teacher": recipe.teacher.epochs} if recipe.whole else {}
+    return {**epochs, "private": recipe.private.epochs}
+
+
 def cost(recipe: GeneratorRecipe, releases: Iterable[Row]) -> float:
     """Returns the epsilon of releases as a checkpoint holds them."""
     return epsilon_of([Release(**release) for release in releases], recipe.private.delta)
@@ -63,10 +98,8 @@ def cost(recipe: GeneratorRecipe, releases: Iterable[Row]) -> float:
 
 def planned(recipe: GeneratorRecipe, examples: int, noise: float) -> list[Release]:
     """Returns all that the private steps of a recipe will release."""
-    epochs: dict[StepName, int] = {"teacher": recipe.teacher.epochs} if recipe.whole else {}
-    epochs["private"] = recipe.private.epochs
     releases = []
-    for step, count in epochs.items():
+    for step, count in epochs_of(recipe).items():
         batch_size, steps = plan(recipe, step, examples)
         releases.append(Release("discriminator", noise, batch_size / examples, count * steps))
     return releases

@@ -11,6 +11,7 @@ from fedcompress.data.loading import load_dataset
 from fedcompress.errors import InputError, located
 from fedcompress.generators.spec import GanSpec
 from fedcompress.plugins import Plugins
+from fedcompress.recipes.generate import private_epochs
 from fedcompress.recipes.generate.folder import Row, StepFolder
 from fedcompress.recipes.generate.recipe import STEPS, GeneratorRecipe, StepName
 from fedcompress.recipes.generate.workshop import Observer, Workshop, random_numbers
@@ -39,6 +40,8 @@ class Chain:
         data = split(
             dataset, RecipeData(**settings.model_dump()), lambda purpose: random_numbers(recipe.seed, f"data.{purpose}")
         )
+        if problems := list(private_epochs.problems(recipe, len(data.train))):
+            raise InputError(problems)
         keys = recipe.keys(dataset.digest)
         folders: Mapping[StepName, StepFolder] = {step: StepFolder(path / step, keys[step]) for step in STEPS}
         self.workshop = Workshop(recipe, data, dataset.classes, dataset.digest, folders)

@@ -24,18 +24,19 @@ def run(workshop: Workshop) -> None:
     bits, noise = recipe.student.bits, workshop.teacher.networks.noise
     spec = SlimSpec(SMALL, workshop.shape, workshop.classes, tuple(compressed["widths"]), bits, noise)
 
+    before = workshop.folders["teacher"].figures()["releases"] if recipe.whole else []
+
     def begin() -> Tree:
         return private_epochs.begin(recipe, Gan(compressed["generator"], discriminator))
 
     def train(state: Tree, epoch: int) -> tuple[Tree, Row]:
-        return private_epochs.train(workshop, "private", spec, state, epoch)
+        return private_epochs.train(workshop, "private", spec, state, epoch, before)
 
     def shown(state: Tree) -> None:
         grid(workshop, spec, state["generator"], folder.path)
 
     state, _ = workshop.epochs("private", recipe.private.epochs, begin, train, shown)
     plain = [np.asarray(tensor) for tensor in spec.networks.rounded([keras.tf.constant(a) for a in state["generator"]])]
-    before = workshop.folders["teacher"].figures()["releases"] if recipe.whole else []
     row = {"bits": bits, "widths": compressed["widths"], **figures(workshop, unrounded(spec), plain)}
     row |= exported(workshop, spec, plain, folder.path / EXPORT, score=True)
     folder.finish({"generator": plain}, row | private_epochs.spent(workshop, state, before))
