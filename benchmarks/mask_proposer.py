@@ -19,21 +19,22 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any
+from statistics import fmean
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.mask_proposer_page import page
+from benchmarks.mask_proposer_page import distance, page
 from benchmarks.report import console, print_machine
 from fedcompress.masks.drawing import kept_of
 from fedcompress.masks.features import Described, describe
 from fedcompress.masks.proposer import TRIES, Proposer, read_proposer
 from fedcompress.recipes.bench import Bench
-from fedcompress.recipes.masks.adversarial import learn
+from fedcompress.recipes.masks.adversarial import good_ones, learn
 from fedcompress.recipes.masks.collecting import bench_of, fitted_under, tried_at
 from fedcompress.recipes.masks.criteria import masked_by
 from fedcompress.recipes.masks.settings import Criterion, MaskRecipe, Source
@@ -59,6 +60,7 @@ RANDOMISED = "LAMP, randomised"
 CHANCE, FLOOR, SEARCH = "random", "random with floor", "search"
 METHODS = (CHANCE, FLOOR, *SCORES, RANDOMISED, SEARCH, *PROPOSERS)
 
+T = TypeVar("T")
 Row = dict[str, Any]
 Mask = NDArray[np.bool_]
 
@@ -109,7 +111,11 @@ class Tested:
     @cached_property
     def described(self) -> Described:
         """Its channels."""
-        return describe(self.bench.spec, self.weights, self.bench.data.train.x, self.bench.data.train.y)
+        return self.look(self.weights)
+
+    def look(self, weights: Arrays) -> Described:
+        """Looks at the channels."""
+        return describe(self.bench.spec, weights, self.bench.data.train.x, self.bench.data.train.y)
 
     def accuracies(self, mask: Mask) -> tuple[float, float]:
         """Returns validation and test accuracy after retraining."""
@@ -141,12 +147,17 @@ class Tested:
                 yield proposer(method).draw(self.described, sparsity, rng, tries=PROPOSERS[method][1])
 
     def row(self, case: Case, method: str, sparsity: float, proposer: Callable[[str], Proposer]) -> Row:
-        """Returns a row of results; processor milliseconds are those to a mask, its retraining apart."""
-        _ = self.described
+        """Returns a row of results.
+
+        Processor milliseconds are those to a single mask, its retraining apart. For a proposer that is one look at the
+        network's channels and one draw.
+        """
+        looking = 0.0
+        _ = self.described  # which compiles the graph that looks
         if method in PROPOSERS:
             proposer(method)
-        started, masks = time.process_time(), list(self.masks(method, sparsity, proposer))
-        seconds = time.process_time() - started
+            looking, _ = timed(partial(self.look, self.weights))
+        seconds, masks = timed(lambda: list(self.masks(method, sparsity, proposer)))
         found = [self.accuracies(mask) for mask in masks]
         spec = self.bench.spec
         return {
@@ -159,8 +170,15 @@ class Tested:
             "validation": [validation for validation, _ in found],
             "test": [test for _, test in found],
             "masks": [as_text(mask, self.described) for mask in masks],
-            "milliseconds": 1000 * seconds / len(masks),
+            "milliseconds": 1000 * (looking + seconds / len(masks)),
         }
+
+
+def timed(make: Callable[[], T]) -> tuple[float, T]:
+    """Returns the processor's seconds that something takes, and what it gives."""
+    started = time.process_time()
+    made = make()
+    return time.process_time() - started, made
 
 
 class Proposers:
@@ -179,6 +197,22 @@ class Proposers:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(made.written())
         return read_proposer(path)
+
+
+def good_distance(networks: Sequence[Network], sparsity: float, recipe: MaskRecipe) -> float | None:
+    """Returns in how many channels two good masks of a network differ, mean over networks; None without any.
+
+    Good ones are those that a proposer learns from, and networks those of the architecture that is tested.
+    """
+    found = []
+    for network in networks:
+        good = zip(network.trials, good_ones(network, recipe.proposer.good), strict=True)
+        masks = [
+            as_text(trial.mask, network.described) for trial, is_good in good if is_good and trial.sparsity == sparsity
+        ]
+        if network.source.model in {case.model for case in CASES} and len(masks) > 1:
+            found.append(distance(masks))
+    return fmean(found) if found else None
 
 
 def rows_of(path: Path) -> list[Row]:
@@ -230,7 +264,10 @@ def main(
                         file.write(json.dumps(row) + "\n")
                     console.print(f"  {sparsity:g} {name}: {np.mean(row['test']):.3f}")
     if results is not None:
-        results.write_text(page(rows_of(rows)), encoding="utf-8")
+        archive = out / "archive.trials"
+        networks = Trials(archive).networks if archive.exists() else []
+        distances = {sparsity: good_distance(networks, sparsity, recipe) for sparsity in recipe.trying.sparsities}
+        results.write_text(page(rows_of(rows), distances), encoding="utf-8")
     if not plan:
         print_machine()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
 from typing import Any
@@ -32,6 +32,7 @@ COLUMNS = (
     "distance",
     "ms to a mask",
 )
+ARCHIVE = "good ones of the archive"
 LEAD = """# Masks that a GAN proposes
 
 Test accuracy after two epochs of retraining, the same for every mask, on networks that no proposer has seen: LeNet-5 on
@@ -39,14 +40,22 @@ digits or Fashion-MNIST (1,150 training images). ± is half of the 95 % interval
 network has proposers of its own, trained anew on the archive of digits networks. "Mean of draws" is what a single mask
 comes to. Of several masks the one that is best on validation examples is reported, which takes as many retrainings as
 there are masks; `search` takes as many as the archive has of one network. "Stuck": part of the masks that come to at
-most a fifth of what the dense network has above chance. "Distance": mean number of channels in which two draws differ.
-Milliseconds are of the processor, without retraining; those of `search` are its retrainings.
+most a fifth of what the dense network has above chance. "Distance": mean number of channels in which two draws differ;
+in the line of the archive, in which two good masks of one of its LeNet-5s differ, those that proposers learn from.
+Milliseconds are of the processor, without retraining; those of a proposer are a look at the network's channels and one
+draw, those of `search` its retrainings.
 
 """
 
 
-def page(rows: Sequence[Row]) -> str:
-    """Returns the page of the rows that there are."""
+def page(rows: Sequence[Row], good: Mapping[float, float | None] | None = None) -> str:
+    """Returns the page of the rows that there are.
+
+    Args:
+        rows: As `benchmarks.mask_proposer` writes them.
+        good: Sparsity -> distance between good masks of the archive, where it is known.
+    """
+    good = good or {}
     text = LEAD
     for case in dict.fromkeys(row["case"] for row in rows):
         text += f"## {TITLES[case]}\n\n"
@@ -55,12 +64,15 @@ def page(rows: Sequence[Row]) -> str:
         text += f"Dense: {_interval(list(dense.values()))}; networks: {len(dense)}.\n\n"
         for sparsity in sorted({row["sparsity"] for row in of_case}, reverse=True):
             found = [row for row in of_case if row["sparsity"] == sparsity]
-            text += f"### {sparsity:.0%} of the channels gone\n\n{_table(found)}\n{verdict(found)}\n\n"
+            table = _table(found, good.get(sparsity))
+            text += f"### {sparsity:.0%} of the channels gone\n\n{table}\n{verdict(found)}\n\n"
     return text.rstrip() + "\n"
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[Row], good: float | None) -> str:
     lines = [COLUMNS, tuple("---" for _ in COLUMNS), *_lines(rows)]
+    if good is not None:
+        lines.append(tuple({"masks by": ARCHIVE, "distance": f"{good:.1f}"}.get(column, "") for column in COLUMNS))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,11 @@ from benchmarks import (
 from benchmarks.process import ROOT, watch
 from fedcompress import keras
 from fedcompress.experiment import Experiment
+from fedcompress.masks.features import FEATURES, Described
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins
+from fedcompress.recipes.masks.settings import MaskRecipe, Source
+from fedcompress.recipes.masks.trials import Network, Trial
 from fedcompress.training.trainer import predict
 
 FOLDER = engines.DEBIAN
@@ -262,6 +266,59 @@ def test_a_proposer_is_compared_with_the_best_score_seed_by_seed() -> None:
         rows += [row_of_masks(name, seed, accuracy) for seed, accuracy in enumerate(accuracies, 1)]
     assert "less LAMP, the best of the scores: +0.100 ± 0.000 (more)" in mask_proposer_page.verdict(rows)
     assert "| GAN | 2 |" in mask_proposer_page.page(rows)
+
+
+def archived(model: str, seed: int, *masks: str) -> Network:
+    """Masks of three channels that retrained worse and worse, all at the same sparsity."""
+    trials = [
+        Trial("l1", 0.9, np.array([bit == "1" for bit in mask]), 0.1, 0.9 - place / 20)
+        for place, mask in enumerate(masks)
+    ]
+    described = Described((2, 1), np.zeros((3, len(FEATURES)), np.float32))
+    return Network(Source(model, "digits", seed), ("a", "b"), described, 1.0, 0.1, tuple(trials))
+
+
+def test_good_masks_of_the_archive_have_a_distance_beside_that_of_draws() -> None:
+    """Of eight masks the best quarter is good, two of each network: they differ in three channels, and in one."""
+    rest = ["111"] * 6
+    recipe = MaskRecipe(name="any")
+    networks = [archived("lenet5", 1, "100", "011", *rest), archived("lenet5", 2, "100", "101", *rest)]
+    other = archived("mlp", 1, "100", "100", *rest)
+    assert mask_proposer.good_distance([*networks, other], 0.9, recipe) == 2.0
+    assert mask_proposer.good_distance(networks, 0.5, recipe) is None
+    rows = [row_of_masks("GAN", 1, 0.2, 0.4, 0.6)]
+    page = mask_proposer_page.page(rows, {0.9: 2.0})
+    assert "| good ones of the archive |  |  |  |  |  | 2.0 |  |" in page
+    assert "good ones of the archive" not in mask_proposer_page.page(rows, {0.9: None})
+
+
+class WithoutTraining(mask_proposer.Tested):
+    """Whatever is timed takes half a second."""
+
+    def __init__(self) -> None:
+        self.seed = 1
+        self.bench = SimpleNamespace(spec=SimpleNamespace(classes=10), data=SimpleNamespace(test=None))
+
+    weights = ()
+    described = archived("lenet5", 1).described
+
+    def masks(self, *_: Any) -> Any:
+        return iter([np.ones(3, bool)] * 10)
+
+    def look(self, weights: Any) -> Any:
+        return self.described
+
+    def accuracies(self, mask: Any) -> tuple[float, float]:
+        return 0.5, 0.5
+
+
+def test_a_look_at_the_network_is_part_of_what_a_proposed_mask_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a second for ten masks, and for a proposer another half for each: what a single mask would take."""
+    monkeypatch.setattr(mask_proposer, "timed", lambda make: (0.5, make()))
+    monkeypatch.setattr(mask_proposer, "evaluate", lambda *_: SimpleNamespace(accuracy=0.9))
+    tested, case = WithoutTraining(), mask_proposer.CASES[0]
+    assert tested.row(case, "LAMP", 0.9, lambda method: None)["milliseconds"] == 50
+    assert tested.row(case, "GAN", 0.9, lambda method: None)["milliseconds"] == 550
 
 
 def test_rows_of_the_same_network_are_taken_over_but_for_proposers() -> None:

@@ -99,6 +99,62 @@ def refused(done: Any) -> str:
     return str(done.err)
 
 
+def test_masks_that_were_tried_by_other_settings_are_not_gone_on_with(call: Call, tmp_path: Path) -> None:
+    """The same for a network of which the archive does not say how its masks were tried; it is read all the same."""
+    recipe, archive = written(tmp_path / "tiny.toml", RECIPE), tmp_path / "tiny.trials"
+    assert call("masks", "collect", recipe, "--set", "seeds=[1]").code == 0
+    before = archive.read_text()
+    for changed in ("sparsities=[0.25,0.5]", 'criteria=["l1","lamp"]', "draws=3", "jitter=0.1"):
+        done = refused(call("masks", "collect", recipe, "--set", "seeds=[1]", "--set", f"trying.{changed}"))
+        assert "tiny.trials: masks of mini-cnn on digits, seed 1, were tried by another [trying]" in done
+        assert "name a new archive with --out" in done
+    assert call("masks", "collect", recipe, "--set", "seeds=[1]").code == 0
+    assert archive.read_text() == before
+    header, line = before.splitlines()
+    table = json.loads(line)
+    del table["tried"]
+    archive.write_text(f"{header}\n{json.dumps(table)}\n")
+    assert "before archives said by which" in refused(call("masks", "collect", recipe, "--set", "seeds=[1]"))
+    assert call("masks", "show", archive).code == 0
+
+
+def test_training_that_diverges_is_said_in_a_line(call: Call, tmp_path: Path) -> None:
+    recipe = written(tmp_path / "tiny.toml", RECIPE)
+    done = call("masks", "collect", recipe, "--set", "trying.learning_rate=1e25")
+    assert done.code == 1
+    assert done.err.strip().splitlines()[-1].startswith("error: mini-cnn on digits, seed 1: training diverged")
+    assert "Traceback" not in done.err
+
+
+FROZEN = """
+from fedcompress import keras
+from fedcompress.models.architecture import Architecture
+
+class Frozen(Architecture):
+    def features(self, inputs):
+        x = keras.layers.Flatten()(inputs)
+        return keras.layers.Dense(4, trainable=False)(keras.layers.Dense(6, name="seen")(x))
+"""
+
+
+def test_networks_with_channels_that_all_stay_are_not_collected(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "models").mkdir(parents=True)
+    (tmp_path / "mine" / "models" / "frozen.py").write_text(FROZEN)
+    recipe = written(tmp_path / "tiny.toml", {**RECIPE, "models": ["frozen"]})
+    found = refused(call("masks", "collect", recipe, "--plugins", tmp_path / "mine"))
+    assert "model 'frozen': channels of layer 'seen' all stay, since a frozen layer reads them" in found
+
+
+@pytest.mark.parametrize("options", [("--set", "steps=3"), ("--seed", 2)])
+def test_another_proposer_than_quick_needs_a_file_of_its_own(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[Any, ...]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = refused(call("masks", "train", "quick", *options))
+    assert "--set and --seed make another proposer than 'quick' names; say where it goes with --out." in found
+    assert not (tmp_path / "fedcompress").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -127,6 +183,10 @@ def test_what_is_no_archive_or_no_proposer(call: Call, tmp_path: Path, monkeypat
     proposer = ("--proposer", made_proposer(tmp_path / "made.npz"))
     wanted = ("--model", "mine.keras", "--data", "digits", *proposer, "--floor", 4, "--sparsity", 0.5)
     assert "with floor = 4 the most is 0.3333" in refused(call("masks", "propose", *wanted))
+    cut = ("--floor", 0, "--out", "found", "--cut")
+    assert "a layer without channels cannot be cut out; use --floor 1" in refused(
+        call("masks", "propose", *model, *proposer, *cut)
+    )
 
 
 def test_a_recipe_of_compress_takes_a_proposer(call: Call, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import tomli_w
 
@@ -20,6 +21,10 @@ import fedcompress
 from fedcompress.cli.app import command_line
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
+from fedcompress.masks import proposing
+from fedcompress.masks.features import FEATURES
+from fedcompress.masks.head import head_shapes
+from fedcompress.masks.proposer import Proposer, shapes
 from fedcompress.plugins import Plugins
 from fedcompress.recipes.generate.recipe import GeneratorRecipe
 from fedcompress.recipes.masks.settings import MaskRecipe
@@ -216,7 +221,19 @@ def test_shipped_generators_are_right_and_say_what_to_expect(path: Path) -> None
     assert GeneratorRecipe.load(path).keys("")
 
 
+@pytest.fixture
+def proposer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proposer where that of `fedcompress masks train quick` would be: it has not learned anything."""
+    weights, head = (
+        {n: np.zeros(shape, np.float32) for n, shape in part.items()} for part in (shapes(), head_shapes())
+    )
+    made = Proposer(weights, head, np.zeros(len(FEATURES)), np.ones(len(FEATURES)), {})
+    (tmp_path / "quick.npz").write_bytes(made.written())
+    monkeypatch.setattr(proposing, "cached_file", lambda name: tmp_path / f"{name}.npz")
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.usefixtures("proposer")
 def test_shipped_scenarios_are_right_and_say_what_to_expect(path: Path) -> None:
     header = path.read_text().split("name =")[0]
     assert re.search(r"# Expect: .*\d", header)
@@ -225,6 +242,21 @@ def test_shipped_scenarios_are_right_and_say_what_to_expect(path: Path) -> None:
     assert f"`{path.stem}`" in GALLERY
     for _, single in Scenario.load(path, {"data.dataset": "mnist-5k"}).runs():
         assert Experiment.load(single, Plugins()).clients
+
+
+@pytest.mark.usefixtures("proposer")
+def test_channel_masks_differ_in_what_chooses_them_alone() -> None:
+    """Each tier's mask is chosen in round 4 for its whole sparsity, and stays, in every variant."""
+    runs = Scenario.load(ROOT / "scenarios" / "channel-masks.toml", {"data.dataset": "mnist-5k"}).runs()
+    scores = []
+    for _, single in runs:
+        compressions = [group.compression for group in Experiment.load(single, Plugins()).groups.values()]
+        scores.append({made.params.score for made in compressions})
+        assert [[made.target(number) for number in (3, 4, 15)] for made in compressions] == [
+            [0.0, sparsity, sparsity] for sparsity in (0.5, 0.8, 0.9)
+        ]
+        assert all(made.frozen(4) and made.params.count == "channels" for made in compressions)
+    assert scores == [{"l1"}] * 3 + [{"lamp"}] * 3 + [{"gan"}] * 3
 
 
 def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:

@@ -56,9 +56,8 @@ def _filled(
             if network is None:
                 display.begin(total, done, ["training"])
                 return
-            source = network.source
             best = max(trial.accuracy for trial in network.trials)
-            said = f"{source.model} on {source.data}, seed {source.seed}: {len(network.trials)} masks, best {best:.3f}"
+            said = f"{network.source}: {len(network.trials)} masks, best {best:.3f}"
             display.update(done, [said])
             display.note(f"{done}/{total} {said}")
 
@@ -77,6 +76,10 @@ def train(args: MasksTrainArguments) -> None:
     settings = Learning()
     path, out = args.archive, args.out or args.archive.with_suffix(".npz")
     if is_shipped := name in {file.stem for file in shipped("masks")} and not args.archive.exists():
+        if args.out is None and (args.set_ or args.seed != MasksTrainArguments.seed):
+            raise InputError(
+                f"--set and --seed make another proposer than {name!r} names; say where it goes with --out."
+            )
         recipe = MaskRecipe.load(named(args.archive, "masks"))
         settings = recipe.proposer
         out = args.out or cached_file(name)
@@ -127,6 +130,8 @@ def propose(args: MasksProposeArguments) -> None:
         raise InputError(f"--sparsity: received {wrong[0]:g}, expected a fraction in (0, 1).")
     if args.cut and args.out is None:
         raise InputError("--cut: needs --out DIR, where the models go.")
+    if args.cut and args.floor == 0:
+        raise InputError("--cut: a layer without channels cannot be cut out; use --floor 1.")
     proposer = located(args.proposer)
     dataset = load_dataset(args.data, data_dir=args.data_dir, plugins=Plugins(tuple(args.plugins)))
     spec = named_model(str(args.model), dataset, Plugins(tuple(args.plugins)))
@@ -163,7 +168,10 @@ def propose(args: MasksProposeArguments) -> None:
     )
     if args.out:
         zeros = np.zeros((len(layers), NOISE))
-        likely = {s: proposer.probabilities(described, s, zeros) for s in dict.fromkeys(args.sparsity)}
+        staying = ranking.staying(spec)
+        likely = {
+            s: np.where(staying, 1.0, proposer.probabilities(described, s, zeros)) for s in dict.fromkeys(args.sparsity)
+        }
         write_text(args.out / "masks.txt", "".join(f"{s:g} {t}\n" for (s, _), t in zip(drawn, texts, strict=True)))
         write_text(args.out / "proposals.html", pictures.proposal_page(args.model.name, layers, described, likely))
         for number, (_, kept) in enumerate(drawn, 1) if args.cut else ():

@@ -34,9 +34,10 @@ def kept_of(widths: tuple[int, ...], sparsity: float, floor: int) -> int:
     return kept
 
 
-def least_of(widths: tuple[int, ...], sparsity: float, floor: int) -> int:
-    """Returns how many channels a mask keeps, or as many as the floor keeps in any case."""
-    return max(round((1.0 - sparsity) * sum(widths)), sum(min(floor, width) for width in widths), 1)
+def least_of(described: Described, sparsity: float, floor: int, staying: NDArray[np.bool_]) -> int:
+    """Returns how many channels a mask keeps, or as many as stay in any case: by themselves, or by the floor."""
+    in_any_case = sum(max(int(stays.sum()), min(floor, stays.size)) for stays in described.kept(staying))
+    return max(round((1.0 - sparsity) * sum(described.widths)), in_any_case, 1)
 
 
 def largest(values: NDArray[Any], described: Described, kept: int, floor: int) -> NDArray[np.bool_]:

@@ -78,14 +78,15 @@ def describe(spec: ModelSpec, weights: Arrays, x: NDArray[Any], y: NDArray[Any])
     Args:
         spec: The network.
         weights: As it is trained.
-        x: Examples, of which the first `BATCH` are used.
+        x: Examples, of which `BATCH` are used, spread over all of them: files are often in the order of their classes.
         y: Their labels.
 
     Raises:
         InputError: Channels cannot be followed through the network; names the layer.
     """
     layers = chain(spec)
-    means, deviations, gradients = _activity(spec, weights, x[:BATCH], y[:BATCH])
+    looked_at = np.linspace(0, len(x) - 1, min(BATCH, len(x))).astype(int)
+    means, deviations, gradients = _activity(spec, weights, x[looked_at], y[looked_at])
     widths = [layer.channels for layer in layers[:-1]]
     logs = np.log2(widths) / 10
     around = np.concatenate([[np.log2(spec.input_shape[-1]) / 10], logs, [np.log2(spec.classes) / 10]])

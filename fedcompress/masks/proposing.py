@@ -97,9 +97,11 @@ def proposed(
     """
     noise = np.array([noise_of(described, rng) for _ in range(tries)])
     chance = chance_of(described, rng, tries)
+    staying = ranking.staying(spec)
 
     def values_at(of_channels: float, which: slice | int) -> NDArray[np.float64]:
-        return proposer.budgeted(described, of_channels, noise[which]) + chance[which]
+        values = proposer.budgeted(described, of_channels, noise[which]) + chance[which]
+        return np.where(staying, np.inf, values)
 
     def order_at(of_channels: float, which: int) -> Order:
         values = values_at(of_channels, which)
@@ -113,7 +115,7 @@ def proposed(
         return kept
 
     def foretold_at(of_channels: float) -> NDArray[np.float64]:
-        kept = least_of(described.widths, of_channels, floor)
+        kept = least_of(described, of_channels, floor, staying)
         masks = [largest(values, described, kept, floor) for values in values_at(of_channels, slice(None))]
         return proposer.foretold(described, of_channels, np.array(masks))
 

@@ -45,8 +45,8 @@ def scores(spec: ModelSpec, weights: Arrays, score: Score, rng: np.random.Genera
     """
     result = []
     for number, tied in enumerate(spec.channels[:-1]):
-        if any(k.position not in spec.prunable for k in readers(spec.channels, number)):
-            result.append(np.full(tied.units, np.inf))  # a frozen head reads every channel before it
+        if stays(spec, number):
+            result.append(np.full(tied.units, np.inf))
             continue
         made = _weights_of(tied, weights)
         if score == "random":
@@ -57,6 +57,17 @@ def scores(spec: ModelSpec, weights: Arrays, score: Score, rng: np.random.Genera
             values = lamp(np.square(made).sum(axis=0))
         result.append(values * np.exp(jitter * rng.standard_normal(tied.units)) if jitter else values)
     return result
+
+
+def stays(spec: ModelSpec, number: int) -> bool:
+    """Says whether every channel of a set stays, since a frozen layer reads it."""
+    return any(kernel.position not in spec.prunable for kernel in readers(spec.channels, number))
+
+
+def staying(spec: ModelSpec) -> NDArray[np.bool_]:
+    """Returns which channels `stays` says it of, over all sets but the head's, (channels,)."""
+    sets = spec.channels[:-1]
+    return np.repeat([stays(spec, number) for number in range(len(sets))], [tied.channels for tied in sets])
 
 
 def _weights_of(tied: Tied, weights: Arrays) -> NDArray[np.float64]:
@@ -125,17 +136,20 @@ def by_layer(spec: ModelSpec, kept: Kept) -> dict[str, float]:
 
 
 def check_sparsity(spec: ModelSpec, sparsity: float, floor: int, count: Count) -> None:
-    """Checks that a model's channels can be followed, and that the floor leaves room for the sparsity.
+    """Checks that a model's channels can be followed, and that the floor and frozen layers leave room for the sparsity.
 
     Raises:
         InputError: Names the layer, or the largest sparsity that there is.
     """
-    least = [np.arange(tied.channels) < floor * tied.unit for tied in spec.channels[:-1]]
+    whole = [tied.name for number, tied in enumerate(spec.channels[:-1]) if stays(spec, number)]
+    least = [(np.arange(t.channels) < floor * t.unit) | (t.name in whole) for t in spec.channels[:-1]]
     most = reached(spec, least, count)
     if sparsity > most + ROUNDING:
+        names = ", ".join(map(repr, whole))
+        why = f", and {names} all, since a frozen layer reads them" if whole else ""
         raise InputError(
             f"model {spec.name!r}: received sparsity {sparsity:g} of its {count}, but with floor = {floor} the most is "
-            f"{floored(most)}: each layer keeps {floor} of its channels. Lower sparsity or floor."
+            f"{floored(most)}: each layer keeps {floor} of its channels{why}. Lower sparsity or floor."
         )
 
 

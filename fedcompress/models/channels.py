@@ -48,14 +48,19 @@ def _rows(kernel: Kernel, kept: Kept, size: int) -> NDArray[np.bool_]:
 
 
 def kept_of(spec: ModelSpec, masks: Sequence[NDArray[Any]]) -> Kept:
-    """Returns the channels that masks leave something of: a weight that makes one of its unit, or one that reads it."""
+    """Returns the channels that masks leave something of: a weight that makes one of its unit, or one that reads it.
+
+    Frozen kernels have no mask: those that read channels keep them all; those that make channels say nothing of them.
+    """
     sets = spec.channels
-    mask_of = {k.position: np.ones(spec.template[k.position].shape, bool) for tied in sets for k in tied.kernels}
-    mask_of |= dict(zip(spec.prunable, masks, strict=True))
-    return [
-        _whole_units(tied, np.logical_or.reduce([_is_made(mask_of[k.position], k) for k in tied.kernels]) | read)
-        for tied, read in zip(sets[:-1], _read(spec, mask_of), strict=True)
-    ]
+    own = dict(zip(spec.prunable, masks, strict=True))
+    frozen = {k.position: np.ones(spec.template[k.position].shape, bool) for tied in sets for k in tied.kernels}
+    kept = _read(spec, frozen | own)
+    for tied, stays in zip(sets, kept, strict=False):
+        for kernel in tied.kernels:
+            if kernel.position in own:
+                stays |= _is_made(own[kernel.position], kernel)
+    return [_whole_units(tied, stays) for tied, stays in zip(sets, kept, strict=False)]
 
 
 def _is_made(array: NDArray[Any], kernel: Kernel) -> NDArray[np.bool_]:
@@ -85,9 +90,13 @@ def _whole_units(tied: Tied, channels: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def held(spec: ModelSpec, masks: Arrays) -> dict[int, NDArray[np.bool_]]:
-    """Returns, by position, which weights belong to the channels that masks leave: kernels, biases, normalisation."""
+    """Returns, by position, which weights belong to the channels that masks leave: kernels, biases, normalisation.
+
+    What training never changes is left out: it stays what it is, and nothing reads what it makes of such a channel.
+    """
     pairs = zip(spec.channels, kept_of(spec, masks), strict=False)
-    of_vectors = {position: stays for tied, stays in pairs for position in tied.vectors}
+    changing = {position for position, kind in enumerate(spec.kinds) if kind != "constant"}
+    of_vectors = {position: stays for tied, stays in pairs for position in tied.vectors if position in changing}
     return dict(zip(spec.prunable, masks, strict=True)) | of_vectors
 
 

@@ -7,13 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedcompress import keras
 from fedcompress.compression import masks as masking
 from fedcompress.compression.kinds.channel import Channel, ChannelParams
 from fedcompress.data.federated import Examples
 from fedcompress.errors import InputError
-from fedcompress.masks.ranking import by_layer, lamp, prefix_kept, reached, removal_order, scores
+from fedcompress.masks.features import FEATURES, describe
+from fedcompress.masks.head import head_shapes
+from fedcompress.masks.proposer import Proposer, shapes
+from fedcompress.masks.proposing import proposed, restricted
+from fedcompress.masks.ranking import by_layer, check_sparsity, lamp, prefix_kept, reached, removal_order, scores
 from fedcompress.models import channels
-from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.architecture import Architecture, ModelSpec
 from fedcompress.models.architectures.lenet5 import LeNet5
 from fedcompress.models.architectures.mini_cnn import MiniCNN
 from fedcompress.scenario.sections import TrainingSettings
@@ -130,3 +135,66 @@ def test_training_keeps_channels_whoever_chose_them(chooser: str) -> None:
     assert sum(a.size for a in weights) < 0.45 * MINI.parameters
     assert len(trained.masks) == len(MINI.prunable)
     assert [layer.channels for layer in small.channels[:-1]] == [int(k.sum()) for k in channels.kept_of(MINI, chosen)]
+
+
+class PartlyFrozen(Architecture):
+    """Maps of three convolutions, of which only the second learns: a frozen one reads its channels, so they stay."""
+
+    def features(self, inputs):  # type: ignore[no-untyped-def]
+        layers = keras.layers
+        x = layers.Conv2D(8, 3, activation="relu", trainable=False, name="before")(inputs)
+        x = layers.BatchNormalization()(x)
+        x = layers.Conv2D(4, 3, activation="relu", name="between")(x)
+        x = layers.Conv2D(8, 3, activation="relu", trainable=False, name="after")(x)
+        return layers.Flatten()(x)
+
+
+FROZEN = ModelSpec("partly-frozen", PartlyFrozen(), (10, 10, 1), 10)
+
+
+def test_channels_that_a_frozen_layer_reads_leave_less_room() -> None:
+    """Of 8, 4 and 8 channels a floor of one leaves 14 to go; of the weights 3*3*8*4 and 4*4*8*10 all but an eighth."""
+    check_sparsity(FROZEN, 0.7, 1, "channels")
+    with pytest.raises(
+        InputError, match=r"the most is 0\.7000: .*, and 'between' all, since a frozen layer reads them"
+    ):
+        check_sparsity(FROZEN, 0.75, 1, "channels")
+    check_sparsity(FROZEN, 0.87, 1, "weights")
+    with pytest.raises(InputError, match=r"received sparsity 0\.88 of its weights, .* the most is 0\.8750"):
+        check_sparsity(FROZEN, 0.88, 1, "weights")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("count", ["channels", "weights"])
+def test_what_is_proposed_for_a_partly_frozen_network_is_what_its_smaller_model_has(nested: bool, count: str) -> None:
+    rng = np.random.default_rng(1)
+    weights, head = (
+        {name: rng.standard_normal(shape).astype(np.float32) / 4 for name, shape in part.items()}
+        for part in (shapes(), head_shapes())
+    )
+    proposer = Proposer(weights, head, np.zeros(len(FEATURES)), np.ones(len(FEATURES)), {})
+    start = FROZEN.initial(rng)
+    x, y = rng.integers(0, 256, (20, 10, 10, 1), np.uint8), np.arange(20, dtype=np.int32) % 10
+    described = describe(FROZEN, start, x, y)
+    for sparsity in (0.5, 0.7):
+        kept = proposed(proposer, FROZEN, described, sparsity, rng, count=count, floor=1, nested=nested)
+        assert kept[1].all()
+        assert sparsity <= reached(FROZEN, kept, count) < sparsity + 0.1
+        small, _ = channels.shrunk(FROZEN, restricted(FROZEN, start, kept))
+        assert [tied.channels for tied in small.channels[:-1]] == [int(k.sum()) for k in kept]
+
+
+def test_a_clients_frozen_mask_of_a_partly_frozen_network_stays() -> None:
+    """What a frozen layer makes and nothing reads is gone; normalisation goes with it, what never changes does not."""
+    made = channel(0.6, spec=FROZEN, mask="client", count="channels", freeze_round=1)
+    masks = made.choose(FROZEN.initial(np.random.default_rng(0)), FROZEN, 1, np.random.default_rng(0))
+    kept = channels.kept_of(FROZEN, masks)
+    assert reached(FROZEN, kept, "channels") == pytest.approx(0.6)
+    assert made.resumes(masks, FROZEN, 1)
+    held = made.held(FROZEN, masks)
+    first, between, last, _ = FROZEN.channels
+    frozen_bias, *normalised = first.vectors
+    assert frozen_bias not in held
+    assert last.vectors[0] not in held
+    assert [held[i].tolist() for i in normalised] == [kept[0].tolist()] * 4
+    assert held[between.vectors[0]].all()

@@ -35,6 +35,16 @@ def test_a_row_for_each_channel_and_no_units() -> None:
     assert [m.size for m in found.kept(np.ones(226, bool))] == [6, 16, 120, 84]
 
 
+def test_examples_are_those_of_the_whole_set_and_not_the_first_ones() -> None:
+    """Sets are often sorted by class: here black images, and then others."""
+    weights = LENET.initial(np.random.default_rng(1))
+    x = np.concatenate([np.zeros((300, 8, 8, 1), np.uint8), RNG.integers(0, 256, (211, 8, 8, 1)).astype(np.uint8)])
+    y = (np.arange(511) >= 300).astype(np.int32)
+    found = describe(LENET, weights, x, y).features
+    assert np.array_equal(found, describe(LENET, weights, x[::2], y[::2]).features)
+    assert not np.allclose(found, describe(LENET, weights, x[:256], y[:256]).features)
+
+
 def test_sizes_ranks_and_places_by_hand() -> None:
     """Six filters of which the last is twice as large: shares 1 / (7 / 6) and 2 / (7 / 6)."""
     weights = [np.ones_like(a) for a in LENET.template]

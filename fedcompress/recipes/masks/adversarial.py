@@ -93,6 +93,8 @@ def learn(
     Raises:
         InputError: The archive has too few networks to hold one out, or no masks to tell apart.
     """
+    # Several workers write an archive in the order in which they are done.
+    networks = sorted(networks, key=lambda network: network.source)
     if len(networks) < 2:
         raise InputError(
             f"an archive of {len(networks)} network{'s' if len(networks) != 1 else ''} cannot train a proposer: at "
@@ -146,7 +148,7 @@ def _table(networks: Sequence[Network], settings: Learning, mean: Array, deviati
         count = len(network.described.features)
         features[at, :count] = (network.described.features - mean) / deviation
         member[at, network.described.layer_of, np.arange(count)] = 1
-        for trial, good in zip(network.trials, _good(network, settings.good), strict=True):
+        for trial, good in zip(network.trials, good_ones(network, settings.good), strict=True):
             mask = np.zeros(most, np.float32)
             mask[:count] = trial.mask
             part = np.clip(trial.accuracy / max(network.dense, 1e-6), 0, 1)
@@ -156,7 +158,7 @@ def _table(networks: Sequence[Network], settings: Learning, mean: Array, deviati
     return Table(features, member, *(c.astype(kind) for c, kind in zip(columns, kinds, strict=True)))
 
 
-def _good(network: Network, part: float) -> list[bool]:
+def good_ones(network: Network, part: float) -> list[bool]:
     """Returns which masks are among the best of their sparsity, and are not stuck."""
     good = []
     for trial in network.trials:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.data.loading import load_dataset
-from fedcompress.errors import InputError
+from fedcompress.errors import InputError, RunError
+from fedcompress.masks import ranking
 from fedcompress.masks.drawing import bred, kept_of
 from fedcompress.masks.features import Described, chain, describe
 from fedcompress.masks.proposing import restricted
@@ -44,14 +45,20 @@ def check(recipe: MaskRecipe, data_dir: Path | None = None, plugins: Sequence[Pa
     """Checks every network of a recipe before anything is trained.
 
     Raises:
-        InputError: Data or models cannot be had, channels cannot be followed, a floor forbids a sparsity.
+        InputError: Data or models cannot be had, channels cannot be followed or go, a floor forbids a sparsity.
     """
     problems: list[str] = []
     for source in recipe.sources():
         if source.seed == recipe.seeds[0]:
             try:
                 spec = bench_of(recipe, source, data_dir, plugins).spec
-                widths = tuple(layer.channels for layer in chain(spec)[:-1])
+                layers = chain(spec)[:-1]
+                if whole := [layer.name for number, layer in enumerate(layers) if ranking.stays(spec, number)]:
+                    raise InputError(
+                        f"model {spec.name!r}: channels of layer {whole[0]!r} all stay, since a frozen layer reads "
+                        "them; masks are tried on networks any channel of which may go."
+                    )
+                widths = tuple(layer.channels for layer in layers)
                 kept_of(widths, max(recipe.trying.sparsities), recipe.trying.floor)
             except InputError as error:
                 problems += [p if source.model in p else f"model {source.model!r}: {p}" for p in error.problems]
@@ -77,10 +84,19 @@ def collect(
         data_dir: Where data sets are looked for first.
         plugins: Folders of plug-ins.
         progress: Is told how many networks are done of how many, and the last one.
+
+    Raises:
+        InputError: The recipe, see `check`; the archive is none, or has masks that were tried by other settings.
+        RunError: A training diverged; names the network.
     """
     check(recipe, data_dir, plugins)
     archive = Trials(path, recipe.budget)
     wanted = recipe.sources()
+    if other := [n for n in archive.networks if n.source in wanted and n.tried != recipe.tried]:
+        raise InputError(
+            f"{path}: masks of {other[0].source}, were tried by another [trying] than the recipe has, or before "
+            "archives said by which; name a new archive with --out, or remove this one."
+        )
     missing = [source for source in wanted if source not in archive.sources]
     progress(len(wanted) - len(missing), len(wanted), None)
     make = partial(tried, recipe, data_dir=data_dir, plugins=tuple(plugins))
@@ -110,8 +126,18 @@ def _each(make: Callable[[Source], Network], sources: Sequence[Source], workers:
 
 
 def tried(recipe: MaskRecipe, source: Source, data_dir: Path | None = None, plugins: Sequence[Path] = ()) -> Network:
-    """Trains one network and tries its masks."""
-    bench = bench_of(recipe, source, data_dir, plugins)
+    """Trains one network and tries its masks.
+
+    Raises:
+        RunError: A training diverged.
+    """
+    try:
+        return _tried(recipe, source, bench_of(recipe, source, data_dir, plugins))
+    except FloatingPointError as error:
+        raise RunError(f"{source}: {error}") from error
+
+
+def _tried(recipe: MaskRecipe, source: Source, bench: Bench) -> Network:
     weights = bench.dense()
     described = describe(bench.spec, weights, bench.data.train.x, bench.data.train.y)
     trials = [
@@ -121,7 +147,7 @@ def tried(recipe: MaskRecipe, source: Source, data_dir: Path | None = None, plug
     ]
     layers = tuple(layer.name for layer in bench.spec.channels[:-1])
     chance = 1.0 / bench.spec.classes
-    return Network(source, layers, described, bench.validate(weights), chance, tuple(trials))
+    return Network(source, layers, described, bench.validate(weights), chance, tuple(trials), recipe.tried)
 
 
 def tried_at(sparsity: float, bench: Bench, weights: Arrays, described: Described, trying: Trying) -> list[Trial]:

@@ -25,6 +25,9 @@ class Source(NamedTuple):
     data: str
     seed: int
 
+    def __str__(self) -> str:
+        return f"{self.model} on {self.data}, seed {self.seed}"
+
 
 class MaskData(Section):
     """`[data]`: what networks learn."""
@@ -108,10 +111,17 @@ class MaskRecipe(Document):
     @property
     def budget(self) -> str:
         """Digest of what has to be equal for masks to be compared: data, training, retraining."""
-        return sha256(
-            repr([self.data, self.training, self.trying.epochs, self.trying.learning_rate]).encode()
-        ).hexdigest()[:16]
+        return _digest([self.data, self.training, self.trying.epochs, self.trying.learning_rate])
+
+    @property
+    def tried(self) -> str:
+        """Digest of what has to be equal for a network's masks to be those of this recipe: all of `[trying]`."""
+        return _digest(self.trying)
 
     def sources(self) -> list[Source]:
         """Returns the networks, an initialisation of all before the next one."""
         return [Source(model, data, seed) for seed, data, model in product(self.seeds, self.datasets, self.models)]
+
+
+def _digest(values: object) -> str:
+    return sha256(repr(values).encode()).hexdigest()[:16]

@@ -5,11 +5,12 @@ other one is a network with all of its masks, a JSON object:
 
     {"budget": "9f2c..."  , "format": "fedcompress mask trials, version 1"}
     {"chance": 0.1, "data": "digits", "dense": 0.97, "features": [[...], ...], "layers": ["conv2d", ...],
-     "model": "lenet5", "seed": 1, "trials": [...], "widths": [6, ...]}
+     "model": "lenet5", "seed": 1, "trials": [...], "tried": "41d0...", "widths": [6, ...]}
 
 `features` has a row for each channel, see `fedcompress.masks.features`. A trial is [criterion, sparsity asked, mask,
 accuracy before retraining, accuracy after it]; a mask has a "1" for each channel that stays, layers divided by dots.
-Accuracies are on validation examples. A last line that was cut off as it was written is left out, and written anew.
+Accuracies are on validation examples. `tried` is the digest of the recipe's `[trying]`; lines of earlier versions have
+none. A last line that was cut off as it was written is left out, and written anew.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Network:
         dense: Its accuracy.
         chance: One over the number of classes.
         trials: Its masks, each once.
+        tried: Digest of the settings by which they were tried, `MaskRecipe.tried`; empty if unknown.
     """
 
     source: Source
@@ -71,6 +73,7 @@ class Network:
     dense: float
     chance: float
     trials: tuple[Trial, ...]
+    tried: str = ""
 
     def is_stuck(self, accuracy: float) -> bool:
         """Says whether retraining has led to next to nothing."""
@@ -89,6 +92,7 @@ class Network:
                 [t.criterion, t.sparsity, as_text(t.mask, self.described), round(t.before, 6), round(t.accuracy, 6)]
                 for t in self.trials
             ],
+            "tried": self.tried,
         }
         return json.dumps(table, sort_keys=True)
 
@@ -159,7 +163,8 @@ def _network(line: str, where: str) -> Network:
             raise ValueError(f"features of shape {features.shape}")
         trials = tuple(_trial(trial, described.widths) for trial in table["trials"])
         source = Source(str(table["model"]), str(table["data"]), int(table["seed"]))
-        return Network(source, tuple(table["layers"]), described, float(table["dense"]), float(table["chance"]), trials)
+        layers, dense, chance = tuple(table["layers"]), float(table["dense"]), float(table["chance"])
+        return Network(source, layers, described, dense, chance, trials, str(table.get("tried", "")))
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{where}: expected a network as JSON, received {line[:60]!r} ({error}).") from None
 
