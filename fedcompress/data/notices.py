@@ -13,6 +13,9 @@ MOST_IN_UNIT = 2.0
 MOST_RATIO, LARGEST = 100.0, 100.0
 """Of features' deviations, the largest to the smallest; and of a value."""
 
+MOST_FAINT = 64
+"""Below this, whole numbers are hardly a scale of 256 steps."""
+
 
 def notices(dataset: Dataset, normalise: str) -> Iterator[str]:
     """Yields a sentence for each thing that the user should look at.
@@ -27,7 +30,14 @@ def notices(dataset: Dataset, normalise: str) -> Iterator[str]:
             f"Data set {dataset.name!r}: examples have the shape {x.shape[1:]}, so channels seem to come first; models "
             "here expect (height, width, channels): np.moveaxis(x, 1, -1)."
         )
-    if x.dtype == np.uint8 or normalise != "none":
+    if normalise != "none":
+        return
+    if x.dtype == np.uint8:
+        if 0 < (brightest := int(x.max())) < MOST_FAINT:
+            yield (
+                f"Data set {dataset.name!r}: pixels are whole numbers up to {brightest}, which models see as up to "
+                f'{brightest / 255:.2g}; scale them to 0..255, or use data.normalise = "train".'
+            )
         return
     largest = float(max(x.max(), -x.min()))
     if x.ndim == 4:

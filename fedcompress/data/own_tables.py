@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +17,7 @@ from ..seeding import SERVER, generator
 from .dataset import DataRoots, Dataset, DatasetSource
 from .image_files import read_images
 from .said import found, lengths, parted
-from .splits import holdout
+from .splits import Indices, holdout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,21 +70,14 @@ class OwnTable(DatasetSource):
         labels = [_labels(name, table, columns["label"]) for table in (train, test)]
         if len({type(label) for of in labels for label in of}) > 1:  # words in one table, numbers in the other
             labels = [list(map(str, of)) for of in labels]
-        known = sorted({*labels[0], *labels[1]})
-        if len(known) < 2 or len(known) > max(2, len(train) // 2):
-            raise InputError(
-                f"Data set {name!r}: column {columns['label']!r} has {len(known)} different labels in {len(train)} "
-                "rows; expected at least two classes, with several examples each."
-            )
-        numbers = {label: number for number, label in enumerate(known)}
-        y_train, y_test = (np.array([numbers[label] for label in of], np.int32) for of in labels)
+        y_train, y_test, classes = numbered(name, columns["label"], *labels)
         folder = self._paths(roots)[0].parent
-        x_train, x_test = (_inputs(name, table, columns, said, folder) for table in (train, test))
+        x_train, x_test = _inputs(name, (train, test), columns, said, folder)
         if x_train.dtype != x_test.dtype:
             x_train, x_test = x_train.astype(np.float32), x_test.astype(np.float32)
         owners = [t[columns["client"]].astype(str).to_numpy().astype(str) for t in (train, test) if "client" in columns]
         of_train, of_test = owners or (None, None)
-        return Dataset(name, x_train, y_train, x_test, y_test, len(known), client_ids=of_train, test_client_ids=of_test)
+        return Dataset(name, x_train, y_train, x_test, y_test, classes, client_ids=of_train, test_client_ids=of_test)
 
     def fingerprint(self, roots: DataRoots) -> Hashable:
         """Returns path, time and size of each file."""
@@ -107,6 +100,42 @@ class OwnTable(DatasetSource):
         if not len(table):
             raise InputError(f"Data set {name!r}: {path} has no rows.")
         return table.rename(columns=str)
+
+
+def numbered(
+    name: str, column: str, train: Sequence[Any], test: Sequence[Any]
+) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
+    """Returns labels of the training and the test set as 0, 1, ... in sorted order, and how many classes there are.
+
+    Args:
+        name: Of the data set, for messages.
+        column: Of the labels, likewise.
+        train: Of the training examples: words, or integers.
+        test: Of the test examples, likewise.
+
+    Raises:
+        InputError: There is one class, or hardly an example for each.
+    """
+    known = sorted({*train, *test})
+    if len(known) < 2 or len(known) > max(2, len(train) // 2):
+        raise InputError(
+            f"Data set {name!r}: column {column!r} has {len(known)} different labels in {len(train)} rows; expected at "
+            "least two classes, with several examples each."
+        )
+    numbers = {label: number for number, label in enumerate(known)}
+    y_train, y_test = (np.array([numbers[label] for label in of], np.int32) for of in (train, test))
+    return y_train, y_test, len(known)
+
+
+def fifth_held_out(labels: Iterable[Any], what: str = "own table") -> tuple[Indices, Indices]:
+    """Returns which examples are for training and which for testing where nothing says so, the same in each run.
+
+    Args:
+        labels: Of all examples; the test set is stratified by them.
+        what: The examples are, for a generator of their own; the run's seed decides nothing here.
+    """
+    classes = np.unique(np.asarray(labels), return_inverse=True)[1]
+    return holdout(classes, TEST_FRACTION, generator(0, 0, SERVER, what))
 
 
 def _columns(name: str, table: pd.DataFrame, said: Mapping[str, str]) -> dict[str, str]:
@@ -144,8 +173,7 @@ def _split(name: str, table: pd.DataFrame, columns: Mapping[str, str]) -> tuple[
                 f"Data set {name!r}: column {columns['split']!r} says {unknown[0]!r}; expected train or test."
             )
         return table[said == "train"], table[said == "test"]
-    labels = np.unique(_labels(name, table, columns["label"]), return_inverse=True)[1]
-    rest, out = holdout(labels, TEST_FRACTION, generator(0, 0, SERVER, "own table"))  # not the run's seed
+    rest, out = fifth_held_out(_labels(name, table, columns["label"]))
     return table.iloc[rest], table.iloc[out]
 
 
@@ -162,12 +190,18 @@ def _labels(name: str, table: pd.DataFrame, column: str) -> list[Any]:
 
 
 def _inputs(
-    name: str, table: pd.DataFrame, columns: Mapping[str, str], said: Mapping[str, str], folder: Path
-) -> NDArray[Any]:
-    """Returns images, or features: (n, features), or (n, height, width, channels) where a shape is said."""
-    if "image" in columns:
-        size = lengths(name, "size", said["size"]) if "size" in said else None
-        return read_images(name, [folder / str(path) for path in table[columns["image"]]], size)
+    name: str, tables: Sequence[pd.DataFrame], columns: Mapping[str, str], said: Mapping[str, str], folder: Path
+) -> list[NDArray[Any]]:
+    """Returns images or features of each table."""
+    if "image" not in columns:
+        return [_features(name, table, columns, said) for table in tables]
+    size = lengths(name, "size", said["size"]) if "size" in said else None
+    paths = [folder / str(path) for table in tables for path in table[columns["image"]]]
+    return np.split(read_images(name, paths, size), [len(tables[0])])
+
+
+def _features(name: str, table: pd.DataFrame, columns: Mapping[str, str], said: Mapping[str, str]) -> NDArray[Any]:
+    """Returns features: (n, features), or (n, height, width, channels) where a shape is said."""
     left_out = {*columns.values(), *filter(None, said.get("drop", "").split(","))}
     features = table[[column for column in table.columns if column not in left_out]]
     if words := [str(column) for column in features if features[column].dtype.kind not in "iufb"]:

@@ -75,6 +75,8 @@ class SavedModel(ModelSpec):
                 "stays with model.layers[-1].activation = tf_keras.activations.linear and model.save(...); training "
                 "then takes its outputs for the logits of one class out of all."
             )
+        if any(layer.name == HEAD for layer in model.layers[:-1]):
+            raise InputError(f"model {path}: has a layer {HEAD!r} that is not its last; expected another name for it.")
         if shape != self.input_shape:
             raise InputError(
                 f"model {path}: takes inputs of {'x'.join(map(str, shape))}; the examples of the data are "

@@ -95,7 +95,87 @@ def test_a_folder_for_each_client() -> None:
                 picture(Path(f"own/{split}/{person}/{i % 2}/{i}.png"), i)
     data = load_dataset("folder:own?client=folder")
     assert data.client_ids is not None
-    assert (data.client_ids.tolist(), len(data.y_test)) == ([0, 0, 0, 0, 1, 1, 1, 1], 4)
+    assert data.client_ids.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert data.test_client_ids is not None
+    assert data.test_client_ids.tolist() == [0, 0, 0, 0]
+
+
+def test_a_fifth_of_a_folder_is_tested_with_its_clients() -> None:
+    """Twenty images of each of two clients, each as bright as its number."""
+    for person in (0, 1):
+        for i in range(20):
+            picture(Path(f"own/{person}/{i % 2}/{i}.png"), 20 * person + i)
+    data = load_dataset("folder:own?client=folder")
+    assert data.test_client_ids is not None
+    assert data.test_client_ids.tolist() == (data.x_test[:, 0, 0, 0] // 20).tolist()
+    assert len(data.test_client_ids) == 8
+
+
+def deep(path: Path, value: float, kind: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((4, 4), value, kind)).save(path)
+
+
+def deep_folder(values: list[float], kind: Any, suffix: str) -> str:
+    for i, value in enumerate(values):
+        deep(Path(f"own/{i % 2}/{i}{suffix}"), value, kind)
+    return "folder:own"
+
+
+def deep_table(values: list[float], kind: Any, suffix: str) -> str:
+    """The last fifth is the test set; a table of its own cannot have another scale."""
+    for i, value in enumerate(values):
+        deep(Path(f"{i}{suffix}"), value, kind)
+    test = len(values) - len(values) // 5
+    rows = {
+        "image": [f"{i}{suffix}" for i in range(len(values))],
+        "label": [i % 2 for i in range(len(values))],
+        "split": ["train" if i < test else "test" for i in range(len(values))],
+    }
+    pd.DataFrame(rows).to_csv("own.csv", index=False)
+    return "csv:own.csv"
+
+
+DEEP: list[Any] = [[deep_folder, deep_table], [(np.uint16, ".png"), (np.uint16, ".tif"), (np.int32, ".tif")]]
+
+
+@pytest.mark.parametrize("size", ["", "size=4x4", "size=3x2"])
+@pytest.mark.parametrize("prepare", DEEP[0])
+@pytest.mark.parametrize(("kind", "suffix"), DEEP[1])
+def test_images_of_16_bits_keep_the_upper_8(prepare: Callable[..., str], kind: Any, suffix: str, size: str) -> None:
+    """A test set of dark images is on the scale of the training set: 200 is 0, not 200."""
+    values = [0, 300, 12800, 65535, 40000, 700, 255, 256, 200, 200]
+    data = load_dataset(f"{prepare(values, kind, suffix)}?{size}")
+    pixels = sorted(x[0, 0, 0] for x in (*data.x_train, *data.x_test))
+    assert (pixels, data.x_train.dtype) == (sorted(value // 256 for value in values), np.uint8)
+
+
+@pytest.mark.parametrize("prepare", DEEP[0])
+@pytest.mark.parametrize(("kind", "suffix"), DEEP[1])
+def test_images_of_16_bits_of_which_8_are_used_stay_as_they_are(
+    prepare: Callable[..., str], kind: Any, suffix: str
+) -> None:
+    values = [0, 255, 30, 7, 9, 100, 101, 102, 103, 104]
+    data = load_dataset(prepare(values, kind, suffix))
+    assert sorted(x[0, 0, 0] for x in (*data.x_train, *data.x_test)) == sorted(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "message"),
+    [
+        (
+            [0, 0.5, 1, 0.25],
+            np.float32,
+            r"own/\S+tif has pixels that are floats from \S+ to \S+; expected 8 or 16 bits",
+        ),
+        ([-1, -1, -1, -1], np.int32, "has pixels that are whole numbers from -1 to -1; expected 8 or 16 bits"),
+        ([70000, 70000, 1, 1], np.int32, "has pixels that are whole numbers from 70000 to 70000; expected 8 or 16"),
+    ],
+)
+def test_images_that_no_8_bits_hold_are_refused(values: list[float], kind: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        load_dataset(deep_folder(values, kind, ".tif"))
+    assert len(caught.value.problems) == 1
 
 
 def test_a_parquet_file() -> None:
@@ -176,6 +256,14 @@ def test_what_is_wrong_is_one_clear_line(prepare: Callable[[], Any], name: str, 
         (np.linspace(0, 255, 600).reshape(6, 10, 10), "train", []),
         (np.zeros((6, 3, 10, 10), np.uint8), "none", ["channels seem to come first"]),
         (np.zeros((6, 10, 10, 3), np.uint8), "none", []),
+        (
+            np.full((6, 10, 10), 16, np.uint8),
+            "none",
+            ["pixels are whole numbers up to 16, which models see as up to 0.063"],
+        ),
+        (np.full((6, 10, 10), 63, np.uint8), "none", ["whole numbers up to 63, which models see as up to 0.25; scale"]),
+        (np.full((6, 10, 10), 64, np.uint8), "none", []),
+        (np.full((6, 10, 10), 16, np.uint8), "train", []),
         (np.array([[1.0, 0.1], [2.0, 5000.0]] * 3), "none", ["features are not of one scale"]),
         (np.array([[1.0, 0.1], [2.0, 3.0]] * 3), "none", []),
         (np.array([[1.0, 0.1], [2.0, 5000.0]] * 3), "train", []),

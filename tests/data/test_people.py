@@ -153,7 +153,9 @@ def test_hugging_face_columns_and_splits_by_name() -> None:
     assert dataset.y_train.tolist() == [0, 1, 1]
     assert dataset.client_ids is not None
     assert dataset.client_ids.tolist() == [1, 0, 1]
-    with pytest.raises(InputError, match=r"received 'labels'; expected image, label, client, train, test, config"):
+    with pytest.raises(
+        InputError, match=r"received 'labels'; expected image, label, client, train, test, config, size"
+    ):
         parted("hf:x", "x?labels=a", hf.KEYS)
     with pytest.raises(InputError, match=r"has the columns .*; expected one of who"):
         hf.convert("hf:x", {"train": table, "test": table}, {"image": "picture", "client": "who"})

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fedcompress.data.datasets import cifar10, hf
 from fedcompress.data.loading import load_dataset
+from fedcompress.data.said import parted
 from fedcompress.errors import InputError
 
 WriteIdx = Callable[..., Path]
@@ -346,7 +348,7 @@ class FakeImage:
         self.mode, self.pixels = mode, pixels
 
     def convert(self, mode: str) -> FakeImage:
-        return FakeImage(mode, self.pixels[..., :3])
+        return FakeImage(mode, self.pixels if mode == "L" else self.pixels[..., :3])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.pixels
@@ -377,19 +379,80 @@ IMAGES = [np.zeros((2, 2), np.uint8)] * 2
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        ({"train": FakeTable(image=IMAGES, label=[0, 1])}, "has the splits train; expected train and one of test"),
+        ({"test": FakeTable(image=IMAGES, label=[0, 1])}, "has the splits test; expected train"),
         ({"train": FakeTable(picture=IMAGES, label=[0, 1])}, "has the columns picture, label; expected one of image"),
-        ({"train": FakeTable(image=IMAGES, label=["a", "b"])}, "labels of <U1; expected integers"),
-        ({"train": FakeTable(image=IMAGES, label=[])}, "labels of float64; expected integers"),
-        ({"train": FakeTable(image=[IMAGES[0], np.zeros((3, 2), np.uint8)], label=[0, 1])}, "images of 2 shapes"),
+        ({"train": FakeTable(image=IMAGES, label=["a", "b"])}, "words in one split and integers in the other"),
+        ({"train": FakeTable(image=IMAGES, label=["a", None])}, "labels of object, .*; expected integers or words"),
+        ({"train": FakeTable(image=IMAGES, label=[])}, "labels of float64, .*; expected integers or words"),
+        ({"train": FakeTable(image=[IMAGES[0], np.zeros((3, 2), np.uint8)], label=[0, 1])}, "images of 2 sizes"),
+        ({"train": FakeTable(image=[x / 2 for x in IMAGES], label=[0, 1])}, "images of floats and others of whole"),
         ({"train": FakeTable(image=IMAGES, label=[-1, -1])}, "labels from -1 to -1"),
     ],
 )
 def test_hugging_face_problems(splits: dict[str, FakeTable], message: str) -> None:
-    if "one of test" not in message:
+    if "the splits test" not in message:
         splits = splits | {"test": FakeTable(image=IMAGES, label=[0, 1])}
     with pytest.raises(InputError, match=message):
         hf.convert("hf:x", splits)
+
+
+def test_hugging_face_without_a_test_split() -> None:
+    """A fifth of each class is the test set, with its writers; words are numbered in sorted order."""
+    kinds = ["cat", "ant", "bee", "ant"] * 10
+    images = [np.full((2, 2), i, np.uint8) for i in range(40)]
+    table = FakeTable(image=images, character=kinds, writer_id=[f"w{i % 5}" for i in range(40)])
+    said = {"label": "character", "client": "writer_id"}
+    data = hf.convert("hf:x", {"train": table}, said)
+    assert (np.bincount(data.y_train).tolist(), np.bincount(data.y_test).tolist()) == ([16, 8, 8], [4, 2, 2])
+    assert data.client_ids is not None
+    assert data.test_client_ids is not None
+    for x, y, people in (
+        (data.x_train, data.y_train, data.client_ids),
+        (data.x_test, data.y_test, data.test_client_ids),
+    ):
+        number = x[:, 0, 0, 0]
+        assert [["ant", "bee", "cat"][label] for label in y] == [kinds[i] for i in number]
+        assert people.tolist() == [i % 5 for i in number]
+    assert sorted([*data.x_train[:, 0, 0, 0], *data.x_test[:, 0, 0, 0]]) == list(range(40))
+    assert hf.convert("hf:x", {"train": table}, said).digest == data.digest
+
+
+def test_hugging_face_never_tests_on_the_training_split() -> None:
+    table = FakeTable(image=[np.full((2, 2), i, np.uint8) for i in range(10)], label=[0, 1] * 5)
+    with pytest.raises(InputError, match="received test=train, which is the training split; expected another one"):
+        hf.convert("hf:x", {"train": table}, {"test": "train"})
+    data = hf.convert("hf:x", {"test": table}, {"train": "test"})
+    assert (len(data.y_train), len(data.y_test)) == (8, 2)
+    assert not {*data.x_train[:, 0, 0, 0]} & {*data.x_test[:, 0, 0, 0]}
+
+
+def test_hugging_face_scales_images_of_several_sizes() -> None:
+    """Of Pillow, as arrays of bytes and of floats; a constant stays what it is."""
+    kinds: list[list[Any]] = [
+        [Image.new("L", (4, 6), 100), Image.new("RGB", (5, 5), (100, 100, 100))],
+        [np.full((3, 4), 100, np.uint8), np.full((5, 5), 100, np.uint8)],
+        [np.full((3, 4), 0.5), np.full((5, 5), 0.5)],
+    ]
+    for images in kinds:
+        splits = {split: FakeTable(image=images, label=[0, 1]) for split in ("train", "test")}
+        data = hf.convert("hf:x", splits, {"size": "3x2"})
+        assert data.x_train.shape[:3] == (2, 3, 2)
+        assert np.unique(data.x_train).tolist() == ([0.5] if data.x_train.dtype == np.float32 else [100])
+    assert parted("hf:x", "x?size=3x2", hf.KEYS) == ("x", {"size": "3x2"})
+    vectors = FakeTable(image=[np.zeros(3), np.zeros(3)], label=[0, 1])
+    with pytest.raises(InputError, match=r"size= scales images; received arrays of shape \(3,\)"):
+        hf.convert("hf:x", {"train": vectors}, {"size": "3x2"})
+
+
+def test_hugging_face_images_of_16_bits() -> None:
+    """As files and as arrays: 300 is 1 of 255, 65535 is 255."""
+    deep = [np.full((2, 2), value, np.uint16) for value in (0, 300, 65535, 512)]
+    for images in (deep, [Image.fromarray(image) for image in deep]):
+        data = hf.convert("hf:x", {s: FakeTable(image=images, label=[0, 1, 0, 1]) for s in ("train", "test")})
+        assert (data.x_train[:, 0, 0, 0].tolist(), data.x_train.dtype) == ([0, 1, 255, 2], np.uint8)
+    floats = [Image.fromarray(np.full((2, 2), value, np.float32)) for value in (0.25, 0.5)]
+    with pytest.raises(InputError, match=r"image 0 of column 'image' has pixels that are floats from 0\.25 to 0\.25"):
+        hf.convert("hf:x", {"train": FakeTable(image=floats, label=[0, 1])})
 
 
 def test_hugging_face_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,21 @@ def test_networks_of_keras_have_new_weights_and_a_head(name: str, weights: int) 
     assert "statistic" in spec.kinds
 
 
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "RegNetX002"])
+def test_networks_of_keras_see_images_as_every_model_does(name: str) -> None:
+    """Without what these make of images from 0 to 255 at their beginning."""
+    model = ModelSpec(f"keras:{name}", Plugins().architecture(f"keras:{name}"), (32, 32, 3), 10).build()
+    assert [type(layer).__name__ for layer in model.layers[:2]] == ["InputLayer", "Conv2D"]
+
+
+def test_networks_of_keras_that_always_divide_are_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"model 'keras:EfficientNetB3': divides its inputs by 255, .*EfficientNetV2B0"
+    ):
+        Plugins().architecture("keras:EfficientNetB3")
+    Plugins().architecture("keras:EfficientNetV2B0")
+
+
 def test_a_network_that_keras_does_not_have() -> None:
     with pytest.raises(InputError, match=r"model 'keras:MobilNetV2': unknown network of tf_keras.applications"):
         Plugins().architecture("keras:MobilNetV2")
@@ -113,6 +128,21 @@ def test_what_ends_in_neither_logits_nor_softmax_is_refused(tmp_path: Path, acti
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, activation)])
     model.save(tmp_path / "mine.keras")
     with pytest.raises(InputError, match=f"ends in a Dense layer with {activation}; expected logits, or softmax"):
+        Experiment.load(scenario(f"file:{tmp_path}/mine.keras")).check_models()
+
+
+@pytest.mark.parametrize("where", ["a layer", "a layer within a layer"])
+def test_a_layer_of_a_file_that_is_called_head(tmp_path: Path, where: str) -> None:
+    """The name of the last one here, whatever it was called; within another layer nothing stands against it."""
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Flatten()(inputs)
+    hidden = [keras.layers.Dense(4, name="head")]
+    x = hidden[0](x) if where == "a layer" else keras.Sequential(hidden, name="inner")(x)
+    keras.Model(inputs, keras.layers.Dense(10)(x)).save(tmp_path / "mine.keras")
+    if where == "a layer":
+        with pytest.raises(InputError, match=r"mine\.keras: has a layer 'head' that is not its last; expected another"):
+            Experiment.load(scenario(f"file:{tmp_path}/mine.keras"))
+    else:
         Experiment.load(scenario(f"file:{tmp_path}/mine.keras")).check_models()
 
 

@@ -7,18 +7,17 @@ DIR may hold train and test, each with a folder for each class; otherwise a stra
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ...errors import InputError
-from ...seeding import SERVER, generator
 from ..dataset import DataRoots, Dataset, DatasetSource
 from ..image_files import SUFFIXES, read_images
-from ..own_tables import SPLITS, TEST_FRACTION
+from ..own_tables import SPLITS, fifth_held_out
 from ..said import found, lengths, parted
-from ..splits import holdout
 
 KEYS = ("client", "size")
 
@@ -55,9 +54,10 @@ class Folder(DatasetSource):
         if len(parts) == 2:
             train, test = np.split(np.arange(len(images)), [len(found_images[0])])
         else:
-            train, test = holdout(y, TEST_FRACTION, generator(0, 0, SERVER, "own images"))  # not the run's seed
-        owners = np.array([images[i].client for i in train]) if "client" in said else None
-        return Dataset(name, x[train], y[train], x[test], y[test], len(known), owners)
+            train, test = fifth_held_out(y, "own images")
+        owners = np.array([image.client for image in images])
+        data = Dataset(name, x[train], y[train], x[test], y[test], len(known))
+        return replace(data, client_ids=owners[train], test_client_ids=owners[test]) if "client" in said else data
 
     def fingerprint(self, roots: DataRoots) -> Hashable:
         """Returns the folders' paths and times."""

@@ -1,13 +1,16 @@
 """Any image classification data set of the Hugging Face hub: `dataset = "hf:NAME"`.
 
 What differs from the usual names is said behind the name, as in an address: `hf:NAME?label=character&client=writer_id`.
-Keys are `image`, `label` and `client` (whose example it is) for columns, `train` and `test` for splits, and `config`.
+Keys are `image`, `label` and `client` (whose example it is) for columns, `train` and `test` for splits, `config`, and
+`size` (32x32) to scale images. Without a test split a stratified fifth is the test set, the same in each run. Labels
+are integers, or words, which become 0, 1, ... in sorted order.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
@@ -18,12 +21,14 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ..dataset import DataRoots, Dataset, DatasetSource
-from ..said import parted
+from ..image_files import pixels_of, scaled, stacked
+from ..own_tables import fifth_held_out, numbered
+from ..said import lengths, parted
 
 IMAGE_COLUMNS = ("image", "img", "images", "pixel_values", "x")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "y")
 TEST_SPLITS = ("test", "validation", "valid")
-KEYS = ("image", "label", "client", "train", "test", "config")
+KEYS = ("image", "label", "client", "train", "test", "config", "size")
 """What may be said behind a name."""
 
 
@@ -61,46 +66,74 @@ class HuggingFace(DatasetSource):
 
 
 def convert(name: str, splits: Mapping[str, Table], said: Mapping[str, str] | None = None) -> Dataset:
-    """Makes arrays of a training and a test split.
+    """Makes arrays of a training and a test split, or of one split, whose stratified fifth is the test set.
 
     Args:
         name: Of the data set.
-        splits: "train" and one of `TEST_SPLITS`, each with a column of images of one size and one of integer labels.
-        said: Names of columns and splits that are others than the usual ones, by `KEYS`.
+        splits: "train" and perhaps one of `TEST_SPLITS`, each with a column of images and one of labels.
+        said: Names of columns and splits that are others than the usual ones, and a size, by `KEYS`.
 
     Raises:
-        InputError: A split or a column is missing, or images differ in size.
+        InputError: A split or a column is missing, images differ in size, or labels are neither integers nor words.
     """
     said = said or {}
-    train, tests = said.get("train", "train"), (said["test"],) if "test" in said else TEST_SPLITS
-    test = next((split for split in tests if split in splits), None)
-    if train not in splits or test is None:
-        have = ", ".join(splits)
-        expected = f"{train} and {'one of ' if len(tests) > 1 else ''}{', '.join(tests)}"
-        raise InputError(f"Data set {name!r} has the splits {have}; expected {expected}.")
-    x_train, y_train = _arrays(name, splits[train], said)
-    x_test, y_test = _arrays(name, splits[test], said)
-    owners, of_test = None, None
-    if "client" in said:
-        column = _column(name, splits[train], (said["client"],))
-        owners = np.array([str(owner) for owner in splits[train][column]])
-        if column in splits[test].column_names:
-            of_test = np.array([str(owner) for owner in splits[test][column]])
-    classes = int(max(y_train.max(), y_test.max(), 0)) + 1
-    return Dataset(name, x_train, y_train, x_test, y_test, classes, client_ids=owners, test_client_ids=of_test)
+    tables = [splits[split] for split in _splits(name, list(splits), said)]
+    of_each = [_labels(name, table, said) for table in tables]
+    if len({part.dtype.kind for part in of_each}) > 1:
+        raise InputError(f"Data set {name!r} has labels that are words in one split and integers in the other.")
+    labels, images = np.concatenate(of_each), stacked(name, [i for t in tables for i in _images(name, t, said)])
+    begin = len(of_each[0])
+    train, test = (slice(begin), slice(begin, None)) if len(tables) == 2 else fifth_held_out(labels)
+    if labels.dtype.kind == "U":
+        column = _column(name, tables[0], _label_columns(said))
+        y_train, y_test, classes = numbered(name, column, labels[train].tolist(), labels[test].tolist())
+    else:
+        y_train, y_test, classes = labels[train], labels[test], int(max(labels.max(), 0)) + 1
+    data = Dataset(name, images[train], y_train, images[test], y_test, classes)
+    if "client" not in said:
+        return data
+    column = _column(name, tables[0], (said["client"],))
+    known = [table for table in tables if column in table.column_names]
+    owners = np.array([str(owner) for table in known for owner in table[column]])
+    of_test = owners[test] if len(owners) == len(labels) else None
+    return replace(data, client_ids=owners[train], test_client_ids=of_test)
 
 
-def _arrays(name: str, table: Table, said: Mapping[str, str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    labels = np.array(list(table[_column(name, table, (said["label"],) if "label" in said else LABEL_COLUMNS)]))
-    if labels.dtype.kind not in "iu" or not labels.size:
-        raise InputError(f"Data set {name!r} has labels of {labels.dtype}; expected integers.")
+def _splits(name: str, have: Sequence[str], said: Mapping[str, str]) -> list[str]:
+    """Returns the names of the training split and, if there is one, of the test split."""
+    train, test = said.get("train", "train"), said.get("test")
+    if test == train:
+        raise InputError(
+            f"Data set {name!r}: received test={test}, which is the training split; expected another one, or none: "
+            "then a stratified fifth of the training split is the test set."
+        )
+    if missing := [split for split in (train, test) if split is not None and split not in have]:
+        raise InputError(f"Data set {name!r} has the splits {', '.join(have)}; expected {missing[0]}.")
+    tests = [test] if test else [split for split in TEST_SPLITS if split in have and split != train]
+    return [train, *tests[:1]]
+
+
+def _label_columns(said: Mapping[str, str]) -> Sequence[str]:
+    return (said["label"],) if "label" in said else LABEL_COLUMNS
+
+
+def _labels(name: str, table: Table, said: Mapping[str, str]) -> NDArray[Any]:
+    """Returns labels of a split: int64 or words."""
+    labels = np.array(list(table[_column(name, table, _label_columns(said))]))
+    if labels.dtype.kind not in "iuU" or labels.ndim != 1 or not labels.size:
+        raise InputError(
+            f"Data set {name!r} has labels of {labels.dtype}, shape {labels.shape}; expected integers or words, one "
+            "for each example."
+        )
+    return labels if labels.dtype.kind == "U" else labels.astype(np.int64)
+
+
+def _images(name: str, table: Table, said: Mapping[str, str]) -> Iterator[NDArray[Any]]:
+    size = lengths(name, "size", said["size"]) if "size" in said else None
     column = _column(name, table, (said["image"],) if "image" in said else IMAGE_COLUMNS)
-    images = [_pixels(image) for image in table[column]]
-    shapes = sorted({image.shape for image in images})
-    if len(shapes) > 1:
-        some = ", ".join(map(str, shapes[:3]))
-        raise InputError(f"Data set {name!r} has images of {len(shapes)} shapes ({some}); expected one shape.")
-    return np.stack(images), labels.astype(np.int64)
+    for number, image in enumerate(table[column]):
+        pixels = _pixels(name, f"image {number} of column {column!r}", image)
+        yield pixels if size is None else scaled(name, pixels, size)
 
 
 def _column(name: str, table: Table, known: Sequence[str]) -> str:
@@ -111,13 +144,15 @@ def _column(name: str, table: Table, known: Sequence[str]) -> str:
     raise InputError(f"Data set {name!r} has the columns {have}; expected one of {', '.join(known)}.")
 
 
-def _pixels(image: Any) -> NDArray[Any]:
+def _pixels(name: str, where: str, image: Any) -> NDArray[Any]:
     """Returns the pixels of an image object, an encoded one, an array or nested lists."""
     if isinstance(image, Mapping) and image.get("bytes"):  # of files that do not say what their columns are
         image = import_module("PIL.Image").open(BytesIO(image["bytes"]))
-    if hasattr(image, "convert") and image.mode not in ("L", "RGB"):
-        image = image.convert("L" if image.mode in ("1", "I;16", "LA") else "RGB")
+    if hasattr(image, "convert"):
+        return pixels_of(name, where, image)
     pixels = np.asarray(image)
-    if pixels.dtype.kind in "iu" and pixels.size and pixels.min() >= 0 and pixels.max() <= 255:
+    pixels = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+    narrow = pixels.dtype.kind in "iu" and pixels.dtype != np.uint16  # of which all images decide
+    if narrow and pixels.size and pixels.min() >= 0 and pixels.max() <= 255:
         return pixels.astype(np.uint8, copy=False)
     return pixels
