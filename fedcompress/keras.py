@@ -188,15 +188,29 @@ def _load() -> dict[str, Any]:
                 import tensorflow as tf
                 import tf_keras
 
-            tf.config.threading.set_intra_op_parallelism_threads(1)
-            tf.config.threading.set_inter_op_parallelism_threads(int(os.environ.get("FEDCOMPRESS_INTER_OP", "0")))
-            for gpu in tf.config.list_physical_devices("GPU"):  # which a worker would otherwise take the whole of
-                tf.config.experimental.set_memory_growth(gpu, True)
+            _configure(tf)
             tf.get_logger().setLevel("ERROR")
             tf.autograph.set_verbosity(0)
             _keep_generated_code_in_memory()
             _modules.update(tf=tf, tf_keras=tf_keras)
         return _modules
+
+
+def _configure(tf: Any) -> None:
+    """Sets threads and GPUs, or warns where the process has computed with TensorFlow before: it is too late then."""
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        if inter_op := os.environ.get("FEDCOMPRESS_INTER_OP"):
+            tf.config.threading.set_inter_op_parallelism_threads(int(inter_op))
+        for gpu in tf.config.list_physical_devices("GPU"):  # which a worker would otherwise take the whole of
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError:
+        warnings.warn(
+            "This process has computed with TensorFlow before fedcompress came to set its threads: sums may differ in "
+            "their last bits from run to run. For runs that repeat, restart it, and begin with "
+            "tf.config.threading.set_intra_op_parallelism_threads(1).",
+            stacklevel=2,
+        )
 
 
 def _keep_generated_code_in_memory() -> None:

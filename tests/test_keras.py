@@ -99,3 +99,24 @@ def test_seconds_of_building_count_once_where_one_thing_is_built_inside_another(
     thread.start()
     thread.join()
     assert found == [0.0]
+
+
+ONE_THREAD = "tf.config.threading.set_intra_op_parallelism_threads(1)"
+
+
+@pytest.mark.parametrize(("before", "warned"), [("", 1), (ONE_THREAD, 0)])
+def test_a_process_that_has_used_tensorflow_before_goes_on(before: str, warned: int) -> None:
+    """As a notebook does in which a model was trained by hand; its threads can no longer be set."""
+    code = f"""
+import warnings
+import tensorflow as tf
+{before}
+assert int(tf.constant(1) + 1) == 2
+from fedcompress import keras
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    keras.tf
+said = [w for w in seen if "computed with TensorFlow before fedcompress" in str(w.message)]
+assert len(said) == {warned}, seen
+"""
+    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
