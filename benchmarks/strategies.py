@@ -10,8 +10,11 @@ images of Fashion-MNIST (10 rounds of 2 epochs, three seeds); IID, Dirichlet 0.5
 and the learning rate is that of scenarios/distillation for all, Adam at 0.003, but SGD at 0.1 for `scaffold`, `fednova`
 and `feddyn`, beside which stands FedAvg by SGD: nothing was tuned. Public data are 1,000 held-out images, of
 `fedcompress` noise; strategies that train a GAN have three seeds. `fedbn` has resnet-8 with batch normalisation, beside
-FedAvg of that. `dense` trains in its one round as many epochs as the others in all. Sub-models have pages of their own;
-`relay` is of two clients. Seconds are by the clock, of the machine that a run's `provenance.json` names.
+FedAvg of that. `dense` trains in its one round as many epochs as the others in all; medium-cnn has no batch
+normalisation, so its images are made without that part of the loss. In a round a client of `fedrep` passes over its
+data 11 times, 10 of them for the classifier alone, and one of `ditto` twice as often as the others. Sub-models have
+pages of their own; `relay` is of two clients. Seconds are by the clock, of the machine that a run's `provenance.json`
+names.
 
 A run is a directory in `runs/strategies`; what was interrupted goes on, and what is finished is not done again. Each
 data set and skew is a section of the page, which stays as it is where it has more runs than there are here.

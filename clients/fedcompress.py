@@ -4,7 +4,8 @@ Tsouvalas et al. 2024, "Communication-efficient federated learning through adapt
 distillation" (ICASSP), as the authors' code has it (FederatedML/FedCompress): half of the epochs are plain; in the rest
 the model computes with the centroids of its weights, the loss is the cross-entropy of that model, and the learning rate
 is half as large. The server says how many clusters a layer has. What is sent has that many distinct values in each
-kernel, and crosses as codebooks (`fedcompress/wire/values/codebooks.py`).
+kernel, the classifier's included (the authors' code clusters convolutions alone), and crosses as codebooks
+(`fedcompress/wire/values/codebooks.py`).
 
 A round needs steps enough for weights to get from one centroid to another, or rounding takes back what was learned:
 with 8 clusters, Adam at 0.001 and 2 epochs of 9 steps nothing was learned in four rounds, with 4 epochs of 17 it was.

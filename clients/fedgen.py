@@ -6,6 +6,7 @@ alpha CE(y', h(G(e', y'))) with labels y' of as many draws as the examples are, 
 former not differentiated: h is the classifier, G the generator, e noise. Both weights decay from round to round.
 
 With the weights come the generator, and the distribution that y' are drawn from; in the first round there is none yet.
+In the authors' code y' are uniform, and so is e; here y' are as frequent as with the clients, and e is normal.
 """
 
 from __future__ import annotations

@@ -1,10 +1,15 @@
 """dense: one round of FedAvg, and then a student of all clients' models on images that those models have made.
 
-Zhang et al. 2022, "DENSE: Data-free one-shot federated learning" (NeurIPS), Algorithm 1: in each of 200 epochs a
-generator takes 30 steps towards images of random labels that the ensemble of the uploads is sure of and the student is
-not (`fedcompress/distillation/data_free.py`), and the student learns the ensemble's mean logits, T = 20, on all images
-that have been made so far. The student begins anew; where architectures differ, each has a student of its own.
-Clients train as `sgd` does, 400 epochs in the paper. With more rounds, each begins with the students of the last.
+Zhang et al. 2022, "DENSE: Data-free one-shot federated learning" (NeurIPS): in each of 200 epochs a generator takes 30
+steps towards images of random labels that the ensemble of the uploads is sure of and the student is not
+(`fedcompress/distillation/data_free.py`), and the student learns the ensemble's mean logits, T = 20, on all images that
+have been made so far. The student begins anew; where architectures differ, each has a student of its own. Clients train
+as `sgd` does, 400 epochs in the paper. With more rounds, each begins with the students of the last.
+
+One generator that goes on from epoch to epoch is the paper's, Algorithm 1, as its losses are; that the student learns
+from all images so far is the authors' code's (zj-jayzhang/DENSE; the algorithm distils on the batch just made). Of the
+code, this leaves out that the generator begins anew in each epoch, that noise is optimised along with it, that images
+are cropped and flipped, and that of the steps' batches the one of lowest loss is kept.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from fedcompress import keras
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.data_free import MULTIPLE, DataFree, Synthesiser, fits
 from fedcompress.distillation.ensemble import Logits, mean_logits
@@ -67,7 +73,12 @@ class Dense(FedAvg):
         ]
 
     def warnings(self) -> list[str]:
-        return []  # the students of all architectures learn from the same teachers
+        """Nothing about architectures: all their students learn from the same teachers."""
+        return [
+            f"strategy 'dense': {name} has no batch normalisation, so images are made without that part of the loss."
+            for name, model in self.models.items()
+            if self.params.bn and not _normalises(model)
+        ]
 
     def initial(self, fed: Federation) -> State:
         return {**super().initial(fed), "teachers": []}
@@ -120,3 +131,8 @@ class Dense(FedAvg):
 
     def ensemble(self, state: State, opinions: Sequence[Logits]) -> Logits:
         return mean_logits(opinions, [1.0] * len(opinions))
+
+
+def _normalises(model: ModelSpec) -> bool:
+    """Says whether images are made by statistics of a model's batch normalisation, too."""
+    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.build().layers)

@@ -1,7 +1,7 @@
 """fedbn: averages models but for their batch normalisation, of which each client has its own.
 
 Li et al. 2021, "FedBN: Federated learning on non-IID features via local batch normalization" (ICLR), Algorithm 1. The
-server is that of `fedper`; what is shared is in `clients/fedbn.py`.
+server is that of `fedper`, but all clients count the same; what is shared is in `clients/fedbn.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ class FedBN(FedPer):
     """State as there."""
 
     client = Client
+    alike = True
 
     def problems(self) -> list[str]:
         without = [name for name, group in self.groups.items() if not normalising(group.model)]

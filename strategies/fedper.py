@@ -1,8 +1,9 @@
 """fedper: averages the part of their models that clients share; the rest never leaves them.
 
 Arivazhagan et al. 2019, "Federated learning with personalization layers", Algorithm 2, weight by weight over the
-clients that keep the weight, as in `fedavg`. There is no global model: each client is scored by its own, as it has just
-trained it. What is shared is for the clients' class to say: `clients/fedper.py`.
+clients that keep the weight, as in `fedavg`, by their examples unless a method counts them alike. There is no global
+model: each client is scored by its own, as it has just trained it. What is shared is for the clients' class to say:
+`clients/fedper.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class FedPer(ServerStrategy):
     personal = True
     client: ClassVar[type[Client]] = Client
     """Whose `shared` says what is averaged."""
+    alike: ClassVar[bool] = False
+    """Whether all clients count the same in a mean, whatever their examples."""
 
     @classmethod
     def problems_in(cls, use: Use) -> Iterable[str]:
@@ -61,5 +64,6 @@ class FedPer(ServerStrategy):
 
         updates = (reply.payload[SHARED] for reply in replies)
         masked = {i for reply in replies for i in held(reply) or ()}
-        mean = masked_mean(updates, map(held, replies), [r.client.examples for r in replies], old, masked)
+        voices = [1.0 if self.alike else r.client.examples for r in replies]
+        mean = masked_mean(updates, map(held, replies), voices, old, masked)
         return replaced(mean, old, [self.models[model].kinds[i] for i in shared], "constant")

@@ -42,7 +42,16 @@ class HeteroFL(FedAvg):
         yield from trained_by(use, Client)
 
     def problems(self) -> list[str]:
-        return [*super().problems(), *tiers_apart(self.params, "whose weights have the scaler in them")]
+        return [
+            *super().problems(),
+            *tiers_apart(self.params, "whose weights have the scaler in them"),
+            *(
+                f"groups.model: no client has all channels of {name!r}, so that its global model would be scored "
+                "without the scaler; give one group width 1, or params.scaler = false."
+                for name in self.models
+                if all(_scaled(group) for group in self.groups.values() if group.model.name == name)
+            ),
+        ]
 
     def _voices(self, replies: Sequence[Reply]) -> list[float]:
         alike = not self.params.by_examples and not self.params.plain
@@ -67,6 +76,13 @@ class HeteroFL(FedAvg):
         held[kernel] = held.get(kernel, np.ones(spec.template[kernel].shape, bool)) & present
         held[bias] = present
         return held
+
+
+def _scaled(group: Group) -> bool:
+    """Says whether a group's clients train with a scaler that is not one."""
+    assert isinstance(group.compression, Slice)
+    assert isinstance(group.client_params, ClientParams)
+    return factor_of(group.compression, group.client_params) != 1.0
 
 
 def tiers_apart(params: FedAvgParams, because: str) -> Iterable[str]:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import tomli_w
 
+from fedcompress.experiment import Experiment
+from fedcompress.plugins import Plugins
 from fedcompress.reproduce import Reproduction, names, verdict_of
 from fedcompress.scenario import Scenario, gallery
 
@@ -39,6 +41,34 @@ def test_what_ships_names_variants_that_there_are(name: str) -> None:
     assert re.search(r"# Takes: .*\d", header)
     assert f"# Run: fedcompress reproduce {name}\n" in header
     assert len(made.published.differences) >= 1
+
+
+@pytest.mark.parametrize("name", ["niid-bench", "dense-one-shot", "dense-one-shot-skew", "fedgen"])
+def test_dirichlet_splits_are_capped_as_in_the_published_code(name: str) -> None:
+    """A client that has its share gets no more, and the whole is drawn again until each has ten examples."""
+    data = [scenario.data for _, scenario in Reproduction(name).scenario.runs()]
+    skewed = [settings for settings in data if settings.partition == "dirichlet"]
+    assert skewed
+    assert {(settings.balanced, settings.minimum) for settings in skewed} == {(True, 10)}
+
+
+def test_fedgen_is_compared_by_its_gains_alone() -> None:
+    made = Reproduction("fedgen")
+    assert [cell.against is None for cell in made.published.cells] == [cell.other_data for cell in made.published.cells]
+    assert {scenario.training.learning_rate_decay for _, scenario in made.scenario.runs()} == {0.99}
+
+
+def test_a_ticket_loses_as_much_of_its_last_layer_as_of_the_others() -> None:
+    _, of_tickets = Reproduction("lotteryfl").scenario.runs()[-1]
+    (group,) = of_tickets.groups
+    made = Experiment.load(of_tickets, Plugins()).groups[group.name].compression.params
+    assert made.output_rate == made.rate == 0.2
+
+
+def test_where_all_are_narrow_there_is_no_scaler() -> None:
+    """HeteroFL refuses what would be scored without it: each of the sweep's federations can run."""
+    for _, scenario in Reproduction("heterofl-widths", scaled=True).scenario.runs():
+        Experiment.load(scenario, Plugins()).check_models()
 
 
 @pytest.fixture

@@ -15,8 +15,10 @@ from test_same_bits import Breaks, outcome
 from clients.fedrep import OfPart
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
+from fedcompress.federation import Federation
 from fedcompress.options import Options
 from fedcompress.seeding import generator
+from fedcompress.strategy import Reply
 from fedcompress.training.loop import batches
 from federating import experiment, federation, run
 
@@ -198,6 +200,36 @@ def test_what_clients_keep_never_crosses(method: str, tmp_path: Path) -> None:
     assert {content for _, content in found} == {"shared", "envelope"}
     assert found["uplink", "shared"] == found["downlink", "shared"] == {sizes(shared)}
     assert sizes(shared) < sizes(model.template)
+
+
+@pytest.mark.parametrize("method", PARTIAL)
+def test_what_is_shared_is_averaged_over_clients_alike_or_by_examples(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FedBN's clients count the same, as published; the others' as many times as they have examples."""
+    of = made(method, "sgd", "normalised")
+    fed, stream = federation(of), Federation.stream
+    replies: list[Reply] = []
+
+    def kept(*args: Any, **more: Any) -> list[Reply]:
+        replies.extend(stream(*args, **more))
+        return replies
+
+    monkeypatch.setattr(Federation, "stream", kept)
+    (average,) = of.server.round(fed, of.server.initial(fed))["shared"].values()
+    examples = [float(reply.client.examples) for reply in replies]
+    assert len(set(examples)) == len(examples) == 2
+    alike, weighted = (
+        [
+            np.average(arrays, axis=0, weights=weights)
+            for arrays in zip(*(r.payload["shared"] for r in replies), strict=True)
+        ]
+        for weights in ([1.0, 1.0], examples)
+    )
+    expected, other = (alike, weighted) if method == "fedbn" else (weighted, alike)
+    for array, mean in zip(average, expected, strict=True):
+        np.testing.assert_allclose(array, mean, atol=1e-6)
+    assert max(np.abs(array - mean).max() for array, mean in zip(average, other, strict=True)) > 1e-3
 
 
 def test_control_variates_and_norms_are_counted(tmp_path: Path) -> None:

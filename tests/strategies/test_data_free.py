@@ -154,6 +154,14 @@ def test_architectures_that_do_not_fit_are_refused() -> None:
         mixed("fedgen", "mini-cnn", "mlp:32-20").check_models()
 
 
+def test_dense_says_which_models_have_no_statistics_for_images_to_match() -> None:
+    said = "strategy 'dense': mini-cnn has no batch normalisation, so images are made without that part of the loss."
+    assert made("dense").server.warnings() == [said]
+    assert made("dense", "normalised").server.warnings() == []
+    unwanted = {"strategy": "dense", "params": {"bn": 0.0}}
+    assert made("dense", server=unwanted).server.warnings() == []
+
+
 def final(path: Path, method: str, **more: Any) -> float:
     """Returns the last round's accuracy, the mean of seeds 1 and 2."""
     found = [run(made(method, seed=seed, **more), path / f"{method} {seed}")[1].rows("rounds")[-1] for seed in (1, 2)]

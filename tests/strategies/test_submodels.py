@@ -416,3 +416,16 @@ def test_clients_that_cannot_train_on_from_a_tier_do_not(method: str) -> None:
     made = experiment({**table, "server": server, "public": {"source": "holdout", "examples": 64}})
     with pytest.raises(InputError, match='tier_start: received "tier", but clients of this strategy cannot train on'):
         made.check_models()
+
+
+def test_a_global_model_that_nobody_has_whole_is_not_scored_without_the_scaler() -> None:
+    """Where somebody has all channels there is a factor of 1; where nobody has, none at all has to be asked for."""
+    experiment(federation("heterofl")).check_models()
+    narrow = {"compression_params": {"width": 0.25}}
+    experiment(federation("heterofl", **narrow, params={"scaler": False})).check_models()
+    with pytest.raises(InputError) as error:
+        experiment(federation("heterofl", **narrow)).check_models()
+    assert str(error.value) == (
+        "groups.model: no client has all channels of 'mini-cnn', so that its global model would be scored without the "
+        "scaler; give one group width 1, or params.scaler = false."
+    )
