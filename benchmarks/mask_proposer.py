@@ -9,17 +9,18 @@ trained anew (from another start, and with other networks of the archive held ou
 the network it is asked for; in the case `architecture`, which tests the networks of `initialisations`, none has seen a
 network of their architecture. Every mask is retrained by the same two epochs; of several masks the one that is best on
 validation examples is reported, by its test accuracy. `search` collects for the tested network itself as many masks as
-the archive has of one of its networks. What has a row in --out is not done again; settings were chosen on the seeds 101
-to 106.
+the archive has of one of its networks. What has a row in --out or on the page, by the same recipe, is not done again:
+several sessions add up. Settings were chosen on the seeds 101 to 106.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from hashlib import sha256
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any, TypeVar
@@ -28,8 +29,10 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.mask_proposer_page import distance, page
+from benchmarks.kept_rows import rows_in, section, together
+from benchmarks.mask_proposer_page import ARCHIVE, distance, page
 from benchmarks.report import console, print_machine
+from fedcompress.files import write_text
 from fedcompress.masks.drawing import kept_of
 from fedcompress.masks.features import Described, describe
 from fedcompress.masks.proposer import TRIES, Proposer, read_proposer
@@ -58,6 +61,8 @@ PROPOSERS: dict[str, tuple[dict[str, Any], int]] = {
 SCORES: dict[str, Criterion] = {"L1": "l1", "L1, equal shares": "equal", "LAMP": "lamp"}
 RANDOMISED = "LAMP, randomised"
 CHANCE, FLOOR, SEARCH = "random", "random with floor", "search"
+KEYS = ("case", "seed", "sparsity", "method")
+"""What tells a row from others of the same recipe."""
 METHODS = (CHANCE, FLOOR, *SCORES, RANDOMISED, SEARCH, *PROPOSERS)
 
 T = TypeVar("T")
@@ -160,6 +165,7 @@ class Tested:
         seconds, masks = timed(lambda: list(self.masks(method, sparsity, proposer)))
         found = [self.accuracies(mask) for mask in masks]
         spec = self.bench.spec
+        texts = [as_text(mask, self.described) for mask in masks]
         return {
             "case": case.name,
             "seed": self.seed,
@@ -167,11 +173,18 @@ class Tested:
             "method": method,
             "dense": evaluate(spec, self.weights, self.bench.data.test).accuracy,
             "chance": 1 / spec.classes,
-            "validation": [validation for validation, _ in found],
-            "test": [test for _, test in found],
-            "masks": [as_text(mask, self.described) for mask in masks],
+            "validation": [round(validation, 4) for validation, _ in found],
+            "test": [round(test, 4) for _, test in found],
+            "distance": distance(texts) if len(texts) > 1 else None,
             "milliseconds": 1000 * (looking + seconds / len(masks)),
+            "recipe": identity(self.recipe),
         }
+
+
+def identity(recipe: MaskRecipe) -> str:
+    """Returns what tells a recipe from others, but for the `[data]` that a case changes."""
+    same = {key: value for key, value in recipe.table().items() if key != "data"}
+    return sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def timed(make: Callable[[], T]) -> tuple[float, T]:
@@ -190,7 +203,7 @@ class Proposers:
     def __call__(self, method: str) -> Proposer:
         changes, _ = PROPOSERS[method]
         name = "-".join(f"{key}-{value}" for key, value in changes.items()) or "all"
-        path = self._folder / f"{name}-{self._seed}.npz"
+        path = self._folder / identity(self._recipe) / f"{name}-{self._seed}.npz"
         if not path.exists():
             settings = self._recipe.proposer.model_copy(update=changes)
             made, _ = learn(self._networks, settings, np.random.default_rng(self._seed))
@@ -215,14 +228,27 @@ def good_distance(networks: Sequence[Network], sparsity: float, recipe: MaskReci
     return fmean(found) if found else None
 
 
-def rows_of(path: Path) -> list[Row]:
-    """Returns the rows that are done."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def archive_rows(path: Path, kept: Iterable[Row], recipe: MaskRecipe) -> list[Row]:
+    """Returns a row for each sparsity on the good masks of an archive, or those that a page keeps."""
+    if not path.exists():
+        return [row for row in kept if row["method"] == ARCHIVE and row["recipe"] == identity(recipe)]
+    found = {sparsity: good_distance(Trials(path).networks, sparsity, recipe) for sparsity in recipe.trying.sparsities}
+    return [
+        {"method": ARCHIVE, "sparsity": sparsity, "distance": value, "recipe": identity(recipe)}
+        for sparsity, value in found.items()
+        if value is not None
+    ]
+
+
+def rows_of(path: Path, kept: Iterable[Row], recipe: MaskRecipe) -> list[Row]:
+    """Returns the rows that are done by a recipe: those of a file, and those that a page keeps."""
+    own = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [row for row in together(kept, own, KEYS) if row.get("recipe") == identity(recipe) and "case" in row]
 
 
 def key_of(row: Row) -> tuple[Any, ...]:
     """Returns what tells a row from others."""
-    return row["case"], row["seed"], row["sparsity"], row["method"]
+    return tuple(row[key] for key in KEYS)
 
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -241,9 +267,10 @@ def main(
     _known("case", only, [case.name for case in CASES])
     _known("method", method, METHODS)
     recipe, rows = MaskRecipe.load(RECIPE), out / "rows.jsonl"
+    kept = rows_in(results) if results else []
     for case in CASES:
         for number in seed or SEEDS:
-            done = {key_of(row) for row in rows_of(rows)}
+            done = {key_of(row) for row in rows_of(rows, kept, recipe)}
             wanted = [
                 (sparsity, name)
                 for sparsity in recipe.trying.sparsities
@@ -258,16 +285,14 @@ def main(
                 folder = out / ("unlike" if case.unlike else "proposers")
                 tested, proposers = Tested(case, number, recipe), Proposers(networks, recipe, number, folder)
                 for sparsity, name in missing:
-                    row = _same(case, rows_of(rows), number, sparsity, name)
+                    row = _same(case, rows_of(rows, kept, recipe), number, sparsity, name)
                     row = row or tested.row(case, name, sparsity, proposers)
                     with rows.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(row) + "\n")
                     console.print(f"  {sparsity:g} {name}: {np.mean(row['test']):.3f}")
     if results is not None:
-        archive = out / "archive.trials"
-        networks = Trials(archive).networks if archive.exists() else []
-        distances = {sparsity: good_distance(networks, sparsity, recipe) for sparsity in recipe.trying.sparsities}
-        results.write_text(page(rows_of(rows), distances), encoding="utf-8")
+        reported = [*rows_of(rows, kept, recipe), *archive_rows(out / "archive.trials", kept, recipe)]
+        write_text(results, page(reported) + section(reported))
     if not plan:
         print_machine()
 

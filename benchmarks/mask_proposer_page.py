@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from statistics import fmean
 from typing import Any
@@ -48,14 +48,10 @@ draw, those of `search` its retrainings.
 """
 
 
-def page(rows: Sequence[Row], good: Mapping[float, float | None] | None = None) -> str:
-    """Returns the page of the rows that there are.
-
-    Args:
-        rows: As `benchmarks.mask_proposer` writes them.
-        good: Sparsity -> distance between good masks of the archive, where it is known.
-    """
-    good = good or {}
+def page(rows: Sequence[Row]) -> str:
+    """Returns the page of the rows that there are, as `benchmarks.mask_proposer` writes them."""
+    good = {row["sparsity"]: row["distance"] for row in rows if row["method"] == ARCHIVE}
+    rows = [row for row in rows if row["method"] != ARCHIVE]
     text = LEAD
     for case in dict.fromkeys(row["case"] for row in rows):
         text += f"## {TITLES[case]}\n\n"
@@ -87,7 +83,7 @@ def _lines(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
             _interval([best(row, FIRST) for row in of]) if several else "",
             f"{_interval([best(row) for row in of])} of {len(of[0]['test'])}" if more else "",
             f"{fmean(stuck(row) for row in of):.2f}",
-            f"{fmean(distance(row['masks']) for row in of):.1f}" if several else "",
+            f"{fmean(row['distance'] for row in of):.1f}" if several else "",
             f"{fmean(row['milliseconds'] for row in of):,.1f}",
         )
 

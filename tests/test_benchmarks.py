@@ -245,7 +245,7 @@ def row_of_masks(method: str, seed: int, *test: float) -> dict[str, Any]:
     """The mask that is best on validation examples is the second one."""
     return {
         "case": "initialisations", "seed": seed, "sparsity": 0.9, "method": method, "dense": 0.9, "chance": 0.1,
-        "validation": [0.5, 0.7, 0.6][: len(test)], "test": list(test), "masks": ["10.1", "01.1", "10.1"][: len(test)],
+        "validation": [0.5, 0.7, 0.6][: len(test)], "test": list(test), "distance": 1.0 if len(test) > 1 else None,
         "milliseconds": 1.0,
     }  # fmt: skip
 
@@ -256,7 +256,7 @@ def test_proposed_masks_are_reported_by_what_validation_chose() -> None:
     assert mask_proposer_page.best(row) == 0.4
     assert mask_proposer_page.best(row, 1) == 0.2
     assert mask_proposer_page.stuck(row) == pytest.approx(1 / 3)
-    assert mask_proposer_page.distance(row["masks"]) == pytest.approx(4 / 3)
+    assert mask_proposer_page.distance(["10.1", "01.1", "10.1"]) == pytest.approx(4 / 3)
 
 
 def test_a_proposer_is_compared_with_the_best_score_seed_by_seed() -> None:
@@ -287,9 +287,21 @@ def test_good_masks_of_the_archive_have_a_distance_beside_that_of_draws() -> Non
     assert mask_proposer.good_distance([*networks, other], 0.9, recipe) == 2.0
     assert mask_proposer.good_distance(networks, 0.5, recipe) is None
     rows = [row_of_masks("GAN", 1, 0.2, 0.4, 0.6)]
-    page = mask_proposer_page.page(rows, {0.9: 2.0})
-    assert "| good ones of the archive |  |  |  |  |  | 2.0 |  |" in page
-    assert "good ones of the archive" not in mask_proposer_page.page(rows, {0.9: None})
+    of_archive = {"method": mask_proposer_page.ARCHIVE, "sparsity": 0.9, "distance": 2.0}
+    assert "| good ones of the archive |  |  |  |  |  | 2.0 |  |" in mask_proposer_page.page([*rows, of_archive])
+    assert "good ones of the archive" not in mask_proposer_page.page(rows)
+
+
+def test_what_a_page_of_proposers_keeps_is_done_unless_the_recipe_has_changed(tmp_path: Path) -> None:
+    recipe, other = MaskRecipe(name="any"), MaskRecipe(name="any", seeds=(7,))
+    mine = mask_proposer.identity(recipe)
+    kept = [{**row_of_masks("GAN", seed, 0.2), "recipe": mine} for seed in (1, 2)]
+    of_archive = {"method": mask_proposer_page.ARCHIVE, "sparsity": 0.9, "distance": 2.0, "recipe": mine}
+    own = {**row_of_masks("GAN", 2, 0.3), "recipe": mine}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(own) + "\n" + json.dumps(row_of_masks("LAMP", 1, 0.5)) + "\n")
+    assert mask_proposer.rows_of(tmp_path / "rows.jsonl", [*kept, of_archive], recipe) == [kept[0], own]
+    assert mask_proposer.rows_of(tmp_path / "rows.jsonl", kept, other) == []
+    assert mask_proposer.archive_rows(tmp_path / "none", [*kept, of_archive], recipe) == [of_archive]
 
 
 class WithoutTraining(mask_proposer.Tested):

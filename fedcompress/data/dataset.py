@@ -145,7 +145,8 @@ def _input_problems(x: NDArray[Any]) -> Iterable[str]:
     elif x.size == 0:
         yield f"is empty: its inputs have shape {x.shape}"
     elif x.dtype != np.uint8 and x.dtype.kind != "f":
-        yield f"has {x.dtype} inputs; expected uint8 (0..255) or float32: convert with .astype()"
+        told, fix = (f" from {x.min()} to {x.max()}", ": scale them to 0..255") if x.dtype.kind in "iu" else ("", "")
+        yield f"has {x.dtype} inputs{told}; expected uint8 (0..255) or float32{fix}, and convert with .astype()"
     elif x.dtype.kind == "f" and not np.isfinite(x).all():
         yield f"has {int(np.sum(~np.isfinite(x)))} inputs that are infinite or not a number"
     elif x.dtype.kind == "f" and max(x.max(), -x.min()) > np.finfo(np.float32).max:

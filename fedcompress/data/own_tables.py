@@ -75,7 +75,7 @@ class OwnTable(DatasetSource):
         x_train, x_test = _inputs(name, (train, test), columns, said, folder)
         if x_train.dtype != x_test.dtype:
             x_train, x_test = x_train.astype(np.float32), x_test.astype(np.float32)
-        owners = [t[columns["client"]].astype(str).to_numpy().astype(str) for t in (train, test) if "client" in columns]
+        owners = [_owners(name, table, columns["client"]) for table in (train, test) if "client" in columns]
         of_train, of_test = owners or (None, None)
         return Dataset(name, x_train, y_train, x_test, y_test, classes, client_ids=of_train, test_client_ids=of_test)
 
@@ -177,6 +177,20 @@ def _split(name: str, table: pd.DataFrame, columns: Mapping[str, str]) -> tuple[
     return table.iloc[rest], table.iloc[out]
 
 
+def _owners(name: str, table: pd.DataFrame, column: str) -> NDArray[np.str_]:
+    """Returns whose each row is, as text.
+
+    Raises:
+        InputError: Nobody's.
+    """
+    if empty := int(table[column].isna().sum()):
+        raise InputError(
+            f"Data set {name!r}: column {column!r} says of {empty} rows not whose they are; fill in a client, or leave "
+            "the rows out."
+        )
+    return np.asarray(table[column].astype(str).to_numpy().astype(str))
+
+
 def _labels(name: str, table: pd.DataFrame, column: str) -> list[Any]:
     values = table[column]
     if empty := int(values.isna().sum()):
@@ -216,7 +230,7 @@ def _features(name: str, table: pd.DataFrame, columns: Mapping[str, str], said: 
     values = features.to_numpy()
     if "shape" not in said:
         return values.astype(np.float32)
-    shape = lengths(name, "shape", said["shape"])
+    shape = lengths(name, "shape", said["shape"], most=3)
     if prod(shape) != values.shape[1]:
         raise InputError(
             f"Data set {name!r}: shape={said['shape']} has {prod(shape)} values, but there are {values.shape[1]} "

@@ -37,13 +37,19 @@ def found(name: str, path: str, roots: DataRoots, is_there: Callable[[Path], boo
     raise not_found(name, repr(path), [folder.resolve() for folder in folders], advice)
 
 
-def lengths(name: str, key: str, text: str) -> tuple[int, ...]:
+def lengths(name: str, key: str, text: str, most: int = 2) -> tuple[int, ...]:
     """Returns `28x28` as numbers.
+
+    Args:
+        name: Of the data set, for messages.
+        key: As in front of the text.
+        text: What is said.
+        most: Numbers, 2 or 3: with 3, channels may be said as well.
 
     Raises:
         InputError: It is something else.
     """
     parts = text.lower().split("x")
-    if len(parts) not in (2, 3) or not all(part.isdecimal() and int(part) for part in parts):
+    if not 2 <= len(parts) <= most or not all(part.isdecimal() and int(part) for part in parts):
         raise InputError(f"Data set {name!r}: received {key}={text}; expected pixels, as in {key}=28x28.")
     return tuple(map(int, parts))

@@ -214,6 +214,16 @@ BAD: dict[str, tuple[Callable[[], Any], str, str]] = {
         "csv:own.csv?label=kind",
         "columns c have empty cells",
     ),
+    "an example of nobody": (
+        lambda: table().assign(user=[None] + ["u1"] * 39).to_csv("own.csv", index=False),
+        "csv:own.csv?label=kind&client=user",
+        "column 'user' says of 1 rows not whose they are; fill in a client",
+    ),
+    "a size with channels": (
+        lambda: [picture(Path(f"own/{i % 2}/{i}.png"), i, size=4) for i in range(6)],
+        "folder:own?size=4x4x3",
+        "received size=4x4x3; expected pixels, as in size=28x28",
+    ),
     "a regression": (
         lambda: table().to_csv("own.csv", index=False),
         "csv:own.csv?label=a&drop=kind",

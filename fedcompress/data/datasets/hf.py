@@ -94,7 +94,13 @@ def convert(name: str, splits: Mapping[str, Table], said: Mapping[str, str] | No
         return data
     column = _column(name, tables[0], (said["client"],))
     known = [table for table in tables if column in table.column_names]
-    owners = np.array([str(owner) for table in known for owner in table[column]])
+    said_of_each = [owner for table in known for owner in table[column]]
+    if empty := sum(owner is None for owner in said_of_each):
+        raise InputError(
+            f"Data set {name!r}: column {column!r} says of {empty} examples not whose they are; expected a "
+            "client of each."
+        )
+    owners = np.array([str(owner) for owner in said_of_each])
     of_test = owners[test] if len(owners) == len(labels) else None
     return replace(data, client_ids=owners[train], test_client_ids=of_test)
 
