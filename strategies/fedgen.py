@@ -1,15 +1,15 @@
 """fedgen: averages models, and trains a generator of features that all clients' classifiers recognise.
 
 Zhu, Hong & Zhou 2021, "Data-free knowledge distillation for heterogeneous federated learning" (ICML), Algorithm 1:
-after each round 50 steps of Adam at 0.0003 on 128 labels each. The generator G minimises
+after each round 50 steps of Adam at 0.0003 on 32 labels each. The generator G minimises
 sum_k n_ky / n_y CE(y, h_k(G(e, y))), h_k the classifier of client k, n_ky its examples of class y, plus
 exp(-mean(|e - e'|^2 |G - G'|)) over pairs, so that different noise makes different features. Labels are drawn by how
 many examples of them clients have. Adam begins anew in each round. What clients do is in `clients/fedgen.py`.
 
-Losses, the generator's network, steps and rate are those of the authors' code for MNIST (zhuangdizhu/FedGen). Not as
-there: it takes 32 labels a step, draws labels uniformly (clients do, too) and noise from [0, 1), has Adam go on from
-round to round with a weight decay of 0.01 and a rate that falls by 2 % a round, and counts for n_ky the examples that
-a client's steps of the round have seen.
+Losses, the generator's network, steps, batches and rate are those of the authors' code for MNIST (zhuangdizhu/FedGen).
+Not as there: it draws labels uniformly (clients do, too) and noise from [0, 1), has Adam go on from round to round with
+a weight decay of 0.01 and a rate that falls by 2 % a round, and counts for n_ky the examples that a client's steps of
+the round have seen.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 
 class FedGenParams(FedAvgParams):
-    """Parameters of FedGen's server; the defaults but `batch_size`, there 32, are those of the authors' code."""
+    """Parameters of FedGen's server; the defaults are those of the authors' code."""
 
     steps: int = Field(50, ge=1, description="of the generator's training in a round")
-    batch_size: int = Field(128, ge=2, description="labels in a step")
+    batch_size: int = Field(32, ge=2, description="labels in a step")
     learning_rate: float = Field(0.0003, gt=0.0, description="of Adam")
     diversity: float = Field(1.0, ge=0.0, description="weight of the term that keeps features of a class apart")
 
