@@ -309,6 +309,7 @@ class WithoutTraining(mask_proposer.Tested):
 
     def __init__(self) -> None:
         self.seed = 1
+        self.recipe = MaskRecipe(name="any")
         self.bench = SimpleNamespace(spec=SimpleNamespace(classes=10), data=SimpleNamespace(test=None))
 
     weights = ()
