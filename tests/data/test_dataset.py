@@ -40,7 +40,7 @@ def test_features_stay_two_dimensional() -> None:
     [
         ({"x_train": np.zeros(4, np.uint8)}, r"shape \(4,\); expected \(n, h, w, c\)"),
         ({"x_train": np.zeros((0, 2, 2, 1), np.uint8)}, "train set is empty"),
-        ({"x_train": np.zeros((4, 2, 2, 1), np.int64)}, "int64 inputs; expected uint8"),
+        ({"x_train": np.zeros((4, 2, 2, 1), np.int64)}, "int64 inputs from 0 to 0; expected uint8"),
         ({"x_train": np.full((4, 2, 2, 1), np.nan)}, "16 inputs that are infinite or not a number"),
         (
             {"x_train": np.full((4, 2, 2, 1), 1e300)},
