@@ -28,8 +28,9 @@ from benchmarks.private_page import page
 from benchmarks.report import console, print_machine
 from fedcompress.data.federated import Examples
 from fedcompress.data.loading import load_dataset
+from fedcompress.generators.dp_sgd import DpSgd, Pace
 from fedcompress.generators.judge import classifier
-from fedcompress.generators.private_training import DpSgd, Pace, train_privately
+from fedcompress.generators.private_training import train_privately
 from fedcompress.generators.quality import accuracy_score, collapsed, grid_png
 from fedcompress.generators.sampling import balanced_labels, sample
 from fedcompress.generators.spec import Gan, GanSpec

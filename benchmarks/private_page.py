@@ -13,7 +13,7 @@ import typer
 from benchmarks.kept_rows import Row, rows_in, section, together
 from benchmarks.private_embedding import means, rows_of
 from fedcompress.files import write_text
-from fedcompress.generators.private_training import DpSgd
+from fedcompress.generators.dp_sgd import DpSgd
 
 PAGE = Path("docs/results/private-generators.md")
 LEAD = """# Private generators

@@ -9,7 +9,8 @@ from fedcompress.client import Result, action
 from fedcompress.distillation.embedded import EMBEDDING
 from fedcompress.distillation.privately import PACE, ROUNDS
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, PublicSource
-from fedcompress.generators.private_training import Pace, PrivateGan
+from fedcompress.generators.dp_sgd import Pace
+from fedcompress.generators.private_training import PrivateGan
 from fedcompress.generators.spec import Gan
 from fedcompress.generators.training import TrainedGan, train
 from fedcompress.models.architecture import ModelSpec

@@ -14,7 +14,8 @@ import numpy as np
 
 from fedcompress.data.federated import Examples
 from fedcompress.errors import InputError, RunError
-from fedcompress.generators.private_training import WHAT, DpSgd, Pace, PrivateGan, train_privately
+from fedcompress.generators.dp_sgd import DpSgd, Pace
+from fedcompress.generators.private_training import WHAT, PrivateGan, train_privately
 from fedcompress.generators.spec import Gan, GanSpec
 from fedcompress.privacy.accounting import Release, epsilon_of, noise_for
 from fedcompress.privacy.accounts import TOLERANCE

@@ -13,8 +13,9 @@ from fedcompress.data.federated import Examples
 from fedcompress.errors import InputError
 from fedcompress.generators import private_training
 from fedcompress.generators.compact import Compact
+from fedcompress.generators.dp_sgd import DpSgd, Pace
 from fedcompress.generators.layers import PLAIN
-from fedcompress.generators.private_training import LADDER, DpSgd, Pace, PrivateGan, PrivateLoop, train_privately
+from fedcompress.generators.private_training import LADDER, PrivateGan, PrivateLoop, train_privately
 from fedcompress.generators.spec import KINDS, Gan, GanSpec
 from fedcompress.privacy.accounting import Release, epsilon_by, epsilon_of
 

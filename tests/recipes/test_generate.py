@@ -216,6 +216,10 @@ def test_a_private_step_that_would_not_train_its_generator_is_refused(
     assert code == 2
     assert "private.discriminator_steps: received 500, but step 'private' has " in err
     assert not (tmp_path / "runs").exists()
+    few = recipe(**{"private.discriminator_steps": 500, "teacher.epochs": 1})
+    launch.start(few, tmp_path / "public", Options(), Observer(), last="dataset")  # does not come to it
+    with pytest.raises(InputError, match="step 'private' has"):
+        launch.start(few, tmp_path / "public", Options(), Observer(), first="student")
 
 
 def test_the_noise_of_several_steps_keeps_their_budget_together() -> None:

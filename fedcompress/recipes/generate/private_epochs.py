@@ -7,7 +7,8 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from fedcompress.errors import InputError
-from fedcompress.generators.private_training import DpSgd, Pace, train_privately
+from fedcompress.generators.dp_sgd import DpSgd, Pace
+from fedcompress.generators.private_training import train_privately
 from fedcompress.generators.spec import Gan, GanSpec
 from fedcompress.privacy.accounting import Release, epsilon_of
 from fedcompress.privacy.noise import source_of
@@ -69,9 +70,16 @@ def plan(recipe: GeneratorRecipe, step: StepName, examples: int) -> tuple[int, i
     return min(batch_size, examples), max(1, round(examples / batch_size))
 
 
-def problems(recipe: GeneratorRecipe, examples: int) -> Iterator[str]:
-    """Yields why the private steps of a recipe could not do what they are for; all of it is known beforehand."""
-    for step, epochs in epochs_of(recipe).items():
+def problems(recipe: GeneratorRecipe, examples: int, asked: Sequence[StepName]) -> Iterator[str]:
+    """Yields why private steps could not do what they are for; all of it is known beforehand.
+
+    Args:
+        recipe: Of the chain.
+        examples: That it learns from.
+        asked: Steps that are to be done.
+    """
+    private = {step: epochs for step, epochs in epochs_of(recipe).items() if step in asked}
+    for step, epochs in private.items():
         steps = epochs * plan(recipe, step, examples)[1]
         if steps < recipe.private.discriminator_steps:
             yield (
@@ -80,7 +88,8 @@ def problems(recipe: GeneratorRecipe, examples: int) -> Iterator[str]:
                 "never be trained; lower it, or raise the epochs."
             )
     try:
-        noise_of(recipe, examples)
+        if private:
+            noise_of(recipe, examples)
     except InputError as error:
         yield from error.problems
 

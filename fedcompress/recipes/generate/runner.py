@@ -40,18 +40,20 @@ class Chain:
         data = split(
             dataset, RecipeData(**settings.model_dump()), lambda purpose: random_numbers(recipe.seed, f"data.{purpose}")
         )
-        if problems := list(private_epochs.problems(recipe, len(data.train))):
-            raise InputError(problems)
         keys = recipe.keys(dataset.digest)
         folders: Mapping[StepName, StepFolder] = {step: StepFolder(path / step, keys[step]) for step in STEPS}
         self.workshop = Workshop(recipe, data, dataset.classes, dataset.digest, folders)
 
     def check(self, first: StepName | None, last: StepName) -> None:
-        """Checks what is there before a chain is begun at a step.
+        """Checks what is there before a chain is begun at a step, and that private steps up to the last can be done.
 
         Raises:
-            InputError: A step before the first is not done, or was done otherwise; or the first is after the last.
+            InputError: A step before the first is not done, or was done otherwise; or the first is after the last; or
+                a private step would not train its generator, or cannot keep to its budget.
         """
+        asked = STEPS[STEPS.index(first or STEPS[0]) : STEPS.index(last) + 1]
+        if problems := list(private_epochs.problems(self.workshop.recipe, len(self.workshop.data.train), asked)):
+            raise InputError(problems)
         if first is None:
             return
         if STEPS.index(first) > STEPS.index(last):
