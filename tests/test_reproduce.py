@@ -80,7 +80,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "name": "small",
         "rounds": 2,
         "data": {"dataset": "digits", "clients": 2},
-        "evaluation": {"tflite": False},
+        "evaluation": {"tflite": False, "clients_every": 1},
         "groups": [{"model": "mlp:10"}],
         "sweep": {"seeds": [1, 2], "variants": [{"name": "a"}, {"name": "b", "set": {"training.epochs": 3}}]},
     }
@@ -91,6 +91,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         {"row": "A, elsewhere", "column": "IID", "variant": "a", "published": 99.0, "other_data": True},
         {"row": "B, bytes", "column": "IID", "variant": "b", "figure": "bytes", "over": "a", "published": 2.0},
         {"row": "B, own", "column": "IID", "variant": "b", "figure": "own_data_accuracy"},
+        {"row": "B, trained", "column": "IID", "variant": "b", "figure": "best_trained_accuracy"},
     ]
     published = {
         "title": "Small",
@@ -119,6 +120,7 @@ def test_published_figures_stand_beside_ours_and_a_finished_run_is_not_run_again
         ("A, elsewhere", None, "published of other data", 2),
         ("B, bytes", None, "an amount, not an accuracy", 2),
         ("B, own", None, "not published", 2),
+        ("B, trained", None, "not published", 2),
     ]
     runs = [json.loads(path.read_text()) for path in sorted(Path("runs/papers/small").glob("a*/summary.json"))]
     assert cells[0]["ours"] == pytest.approx(50 * sum(run["accuracy"] for run in runs))
@@ -127,6 +129,13 @@ def test_published_figures_stand_beside_ours_and_a_finished_run_is_not_run_again
     bytes_of = [[run["uplink_bytes"] + run["downlink_bytes"] for run in part] for part in (runs, others)]
     assert cells[4]["ours"] == pytest.approx(sum(a / b for a, b in zip(*bytes_of, strict=True)) / 2)
     assert cells[5]["ours"] == pytest.approx(50 * sum(run["clients"]["mean"] for run in others))
+    trained = [
+        [json.loads(line) for line in path.read_text().splitlines()]
+        for path in sorted(Path("runs/papers/small").glob("b*/clients.jsonl"))
+    ]
+    best = [max(row["accuracy"] for row in rows if row["client"] == client) for rows in trained for client in (0, 1)]
+    assert [len(rows) for rows in trained] == [4, 4]
+    assert cells[6]["ours"] == pytest.approx(25 * sum(best))
     assert "| B, bytes | IID | 2.00 times |" in Path("runs/papers/small/reproduction.md").read_text()
     assert "| A | IID | 99.00 |" in Path("runs/papers/small/reproduction.md").read_text()
     again = call("reproduce", "small", "--json")
