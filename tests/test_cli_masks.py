@@ -13,14 +13,12 @@ import tomli_w
 
 from fedcompress import keras
 from fedcompress.launch import resume_one, run_one
-from fedcompress.masks.features import FEATURES
-from fedcompress.masks.head import head_shapes
-from fedcompress.masks.proposer import Proposer, shapes
 from fedcompress.models import channels
 from fedcompress.recipes.masks.trials import Trials
 from fedcompress.results.run.recorder import Observer
 from fedcompress.training.trainer import evaluate
 from federating import experiment, run
+from proposers import made_proposer, proposed
 
 Call = Callable[..., Any]
 NAMES = ("half", "quarter")
@@ -38,16 +36,6 @@ RECIPE: dict[str, Any] = {
 
 def written(path: Path, table: dict[str, Any]) -> Path:
     path.write_text(tomli_w.dumps(table))
-    return path
-
-
-def made_proposer(path: Path) -> Path:
-    rng = np.random.default_rng(1)
-    weights, head = (
-        {name: rng.standard_normal(shape).astype(np.float32) / 4 for name, shape in part.items()}
-        for part in (shapes(), head_shapes())
-    )
-    path.write_bytes(Proposer(weights, head, np.zeros(len(FEATURES)), np.ones(len(FEATURES)), {}).written())
     return path
 
 
@@ -224,16 +212,7 @@ class Breaks(Observer):
 def test_a_federation_takes_a_proposer(tmp_path: Path) -> None:
     """A mask is chosen once, after the dense round, and kept; those of two groups are nested. Workers and a resume
     change nothing."""
-    made_proposer(tmp_path / "made.npz")
-    proposer = str(tmp_path / "made.npz")
-    params = {"score": "gan", "proposer": proposer, "draws": 2, "begin_round": 1, "nested": True, "count": "channels"}
-    pruned = {"model": "mini-cnn", "compression": "channel", "compression_params": params}
-    groups = [
-        {"name": "half", "share": 0.34, "sparsity": 0.5, **pruned},
-        {"name": "quarter", "share": 0.66, "sparsity": 0.75, **pruned},
-    ]
-    data = {"dataset": "digits", "clients": 3, "server_validation": 0.1}
-    made = experiment({"name": "tiny", "rounds": 4, "data": data, "groups": groups, "evaluation": {"tflite": False}})
+    made = experiment(proposed(tmp_path / "made.npz"), rounds=4)
     spec, validation = made.groups["half"].model, made.data.server_validation_examples
     weights = spec.initial(np.random.default_rng(0))
 

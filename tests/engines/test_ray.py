@@ -41,6 +41,7 @@ from federating import (
     experiment,
     run,
 )
+from proposers import proposed
 from waiting import until
 
 ray = pytest.importorskip("ray")
@@ -144,6 +145,14 @@ def test_the_same_model_as_inline(cluster: str, tmp_path: Path, table: dict[str,
     assert directory.rows("ledger") == other.rows("ledger")
     assert directory.rows("rounds")[-1]["accuracy"] == other.rows("rounds")[-1]["accuracy"]
     assert summary.get("modelled") == inline.get("modelled")
+
+
+def test_masks_of_a_proposer_are_those_of_inline(cluster: str, tmp_path: Path) -> None:
+    """The server draws them, and clients receive nothing but masks."""
+    table = proposed(tmp_path / "made.npz")
+    summary, _ = on_ray(cluster, scenario(table), tmp_path / "ray")
+    inline, _, _ = run(experiment(table), tmp_path / "inline")
+    assert summary["model_digest"] == inline["model_digest"]
 
 
 FAULTS = {

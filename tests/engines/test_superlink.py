@@ -32,6 +32,7 @@ from fedcompress.scenario import Scenario
 from fedcompress.wire.payload import encode_payload, present
 from fedcompress.wire.records import to_record
 from federating import BY_WRITER, FEDPKDG, OF_PLUG_INS, PLUGINS, TINY, experiment, of_zoo
+from proposers import proposed
 from waiting import until
 
 Started = Callable[[], dict[int, str]]
@@ -171,6 +172,19 @@ def test_knowledge_and_plug_ins_give_the_same_model_as_inline(
     assert started() == {}
     assert summaries[0]["model_digest"] == summaries[1]["model_digest"]
     assert summaries[0]["uplink_bytes"] > 0
+
+
+@pytest.mark.slow
+def test_masks_of_a_proposer_are_those_of_inline(
+    tmp_path: Path, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is the server's, which works in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    table = {**proposed(Path("made.npz"), clients=2), "rounds": 2}
+    summaries = [run_one(scenario(table), tmp_path / o.engine, o) for o in (Options(plugins=(PLUGINS,)), SUPERLINK)]
+    assert started() == {}
+    assert summaries[0]["model_digest"] == summaries[1]["model_digest"]
+    assert summaries[0]["groups"]["quarter"]["sparsity"] > 0.5
 
 
 @pytest.mark.slow
