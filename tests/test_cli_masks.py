@@ -61,7 +61,10 @@ def test_from_a_recipe_to_masks(call: Call, tmp_path: Path) -> None:
     assert [(row["criterion"], row["sparsity"]) for row in shown["rows"]] == [
         (criterion, "0.5") for criterion in ("lamp", "random", "mixed", "bred")
     ]
-    assert "Layer by layer: mini-cnn" in (tmp_path / "archive.html").read_text()
+    plots = (tmp_path / "archive.html").read_text()
+    assert "Layer by layer: mini-cnn" in plots
+    found = [trial.accuracy for network in networks for trial in network.trials if trial.criterion == "lamp"]
+    assert f"{min(found):.3f} to {max(found):.3f}, half of them" in plots
     done = call("masks", "train", archive, "--set", "steps=3", "--set", "batch=4", "--page", "curves.html")
     assert done.code == 0, done.err
     assert (tmp_path / "tiny.npz").stat().st_size < 100_000

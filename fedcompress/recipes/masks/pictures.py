@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedcompress.masks.features import Described
 from fedcompress.page.blocks import Panel, Section, TextTable
-from fedcompress.page.figures import Json, axes, line, numbers, plotted
+from fedcompress.page.figures import Json, axes, colour, line, numbers, plotted, rounded
 from fedcompress.page.shell import html as page
 from fedcompress.recipes.masks.adversarial import Point
 from fedcompress.recipes.masks.trials import Network, Trial
@@ -18,6 +18,8 @@ from fedcompress.recipes.masks.trials import Network, Trial
 COLUMNS = ("criterion", "sparsity", "masks", "mean", "best", "worst", "stuck", "narrowest layer")
 BEST = 0.25
 """Part of a network's masks at a sparsity that is called good; as large a part is called bad."""
+APART = 0.004
+"""Of the sparsity, between criteria of one sparsity in a plot."""
 
 
 def rows(networks: Sequence[Network]) -> list[tuple[str, ...]]:
@@ -70,16 +72,28 @@ def archive_page(title: str, networks: Sequence[Network]) -> str:
 
 
 def _accuracies(networks: Sequence[Network]) -> Panel:
+    sparsities = sorted({t.sparsity for n in networks for t in n.trials})
+    criteria = dict.fromkeys(t.criterion for n in networks for t in n.trials)
     data: list[Json] = []
-    for index, criterion in enumerate(dict.fromkeys(t.criterion for n in networks for t in n.trials)):
-        tried = [t for n in networks for t in n.trials if t.criterion == criterion]
-        x, y = [t.sparsity for t in tried], [t.accuracy for t in tried]
-        data.append(line(criterion, index, x, y, marked=True, text=[f"before {t.before:.3f}" for t in tried]))
-        data[-1]["mode"] = "markers"
-        data[-1]["x"] = [value + 0.006 * (index - 1.5) for value in x]  # beside each other
+    for index, criterion in enumerate(criteria):
+        found = {
+            s: [t.accuracy for n in networks for t in n.trials if (t.criterion, t.sparsity) == (criterion, s)]
+            for s in sparsities
+        }
+        places = [sparsity for sparsity in sparsities if found[sparsity]]
+        least, low, middle, high, most = np.array([np.quantile(found[s], (0, 0.25, 0.5, 0.75, 1)) for s in places]).T
+        text = [
+            f"{a:.3f} to {b:.3f}, half of them {c:.3f} to {d:.3f}"
+            for a, b, c, d in zip(least, most, low, high, strict=True)
+        ]
+        beside = [sparsity + APART * (index - (len(criteria) - 1) / 2) for sparsity in places]
+        series = line(criterion, index, beside, middle, marked=True, text=text)
+        bars = {"array": rounded(high - middle), "arrayminus": rounded(middle - low), "symmetric": False}
+        data.append({**series, "error_y": {"type": "data", "color": colour(index), "width": 3, **bars}})
     title, figure = "Accuracy by criterion and sparsity", plotted(data, axes("sparsity", "accuracy after retraining"))
-    table = numbers(title, ("criterion", "sparsity", "accuracy", "before"), figure)
-    return Panel(title, "A point per mask; criteria lie beside each other.", figure, table, 460)
+    about = ("criterion", "sparsity, moved apart", "median accuracy", "of its masks")
+    said = "Medians over masks; bars hold half of them. Criteria of a sparsity lie beside each other."
+    return Panel(title, said, figure, numbers(title, about, figure), 460)
 
 
 def _modes(networks: Sequence[Network]) -> Panel:
