@@ -25,9 +25,9 @@ def __getattr__(name: str) -> Any:
     """Imports what a notebook uses when it is used, so that `import fedcompress` costs nothing."""
     if name not in _API:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from fedcompress import quiet
+    from fedcompress import environment
 
-    quiet.apply()  # before Flower is imported, which reads it then
+    environment.apply()  # before Flower is imported, which reads it then
     from fedcompress import api
 
     return getattr(api, name)

@@ -23,7 +23,7 @@ from itertools import count
 from types import ModuleType
 from typing import Any
 
-from fedcompress import quiet
+from fedcompress import environment
 
 LOCK = threading.RLock()
 """Held while a model or a graph is built: Keras' building is not thread-safe, running is."""
@@ -180,7 +180,8 @@ def _load() -> dict[str, Any]:
     """Imports the three once, on one intra-op thread, which is what makes sums repeat to the bit."""
     with LOCK:
         if not _modules:
-            quiet.apply()
+            imported = "tensorflow" in sys.modules
+            environment.apply()
             for say in _waiting:
                 say("importing TensorFlow")
             warnings.filterwarnings("ignore", module=r"tensorflow|tf_keras|tensorflow_model_optimization")
@@ -189,6 +190,8 @@ def _load() -> dict[str, Any]:
                 import tf_keras
 
             _configure(tf)
+            if imported:
+                _check_onednn()
             tf.get_logger().setLevel("ERROR")
             tf.autograph.set_verbosity(0)
             _keep_generated_code_in_memory()
@@ -209,6 +212,18 @@ def _configure(tf: Any) -> None:
             "This process has computed with TensorFlow before fedcompress came to set its threads: sums may differ in "
             "their last bits from run to run. For runs that repeat, restart it, and begin with "
             "tf.config.threading.set_intra_op_parallelism_threads(1).",
+            stacklevel=2,
+        )
+
+
+def _check_onednn() -> None:
+    """Warns where TensorFlow was imported before fedcompress could say that it is to compute by oneDNN."""
+    port = importlib.import_module("tensorflow.python.util._pywrap_util_port")
+    if os.environ.get(environment.ONEDNN) == "1" and not port.IsMklEnabled():
+        warnings.warn(
+            "TensorFlow was imported before fedcompress and computes without oneDNN on this processor: convolutions "
+            "take two to ten times as long, and sums differ in their last bits from those of the command line. Set "
+            f"{environment.ONEDNN}=1 before TensorFlow is imported, or use fedcompress first.",
             stacklevel=2,
         )
 

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import pyte
 
-from fedcompress import quiet
+from fedcompress import environment
 
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
 CTRL_C = "\x03"
 _ROWS = 24
-_OWN = {*quiet.ENVIRONMENT, "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
+_OWN = {*environment.VARIABLES, "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
 """Variables that bear on what is seen, and that a user has not set."""
 _LIMIT = 300.0
 """Seconds after which a command is killed."""

@@ -16,14 +16,14 @@ from typing import Any, Protocol, get_type_hints
 import pytest
 import tomli_w
 
-from fedcompress import __version__, quiet
+from fedcompress import __version__, environment
 from fedcompress.cli.app import COMMANDS
 from fedcompress.cli.doctor import report
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
 
 PROGRAM = str(Path(sys.executable).with_name("fedcompress"))
-LOUD = {name: value for name, value in os.environ.items() if name not in quiet.ENVIRONMENT}
+LOUD = {name: value for name, value in os.environ.items() if name not in environment.VARIABLES}
 """The environment of a user, in which nothing has been silenced yet."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import itertools
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fedcompress import keras
+from fedcompress import environment, keras
 from graphs import all_kinds, kinds_in_loops
 
 
@@ -112,7 +114,7 @@ import warnings
 import tensorflow as tf
 {before}
 assert int(tf.constant(1) + 1) == 2
-from fedcompress import keras
+from fedcompress import environment, keras
 with warnings.catch_warnings(record=True) as seen:
     warnings.simplefilter("always")
     keras.tf
@@ -120,3 +122,42 @@ said = [w for w in seen if "computed with TensorFlow before fedcompress" in str(
 assert len(said) == {warned}, seen
 """
     subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+
+@pytest.mark.skipif(environment.ONEDNN not in environment.VARIABLES, reason="TensorFlow decides on this architecture")
+@pytest.mark.parametrize(
+    ("before", "asked", "enabled", "warned"),
+    [
+        ("", None, True, 0),
+        ("", "0", False, 0),
+        ("import tensorflow", "1", True, 0),
+        ("import tensorflow", "0", False, 0),
+    ],
+)
+def test_tensorflow_computes_by_onednn(before: str, asked: str | None, enabled: bool, warned: int) -> None:
+    """By itself TensorFlow does so on some processors only; what the user has set wins."""
+    code = f"""
+{before}
+import warnings
+from fedcompress import environment, keras
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    keras.tf
+from tensorflow.python.util import _pywrap_util_port
+assert _pywrap_util_port.IsMklEnabled() is {enabled}
+assert not [w for w in seen if "without oneDNN" in str(w.message)], seen
+"""
+    given = {name: value for name, value in os.environ.items() if name != environment.ONEDNN}
+    given |= {} if asked is None else {environment.ONEDNN: asked}
+    subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True, check=True)
+
+
+def test_who_imported_tensorflow_before_learns_that_it_computes_without_onednn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _ = keras.tf
+    port = importlib.import_module("tensorflow.python.util._pywrap_util_port")
+    monkeypatch.setenv(environment.ONEDNN, "1")
+    monkeypatch.setattr(port, "IsMklEnabled", lambda: False)
+    with pytest.warns(UserWarning, match="Set TF_ENABLE_ONEDNN_OPTS=1 before TensorFlow is imported"):
+        keras._check_onednn()

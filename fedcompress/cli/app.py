@@ -17,7 +17,7 @@ from typing import Annotated, Any, get_type_hints
 import click
 import typer
 
-from fedcompress import __version__, quiet
+from fedcompress import __version__, environment
 from fedcompress.cli import arguments, discovery
 from fedcompress.errors import (
     MOST_CHARACTERS,
@@ -103,7 +103,7 @@ def _hint(error: click.ClickException, words: Sequence[str]) -> str:
 @_ended_by_signals()
 def main() -> None:
     """Runs the command line; every expected failure is one clear message and an exit code."""
-    quiet.apply()
+    environment.apply()
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # plug-ins as package.module:Class from where the user stands
     try:

@@ -15,13 +15,13 @@ from threading import Thread, current_thread, main_thread
 from typing import Any
 from unittest.mock import patch
 
-from fedcompress import quiet
+from fedcompress import environment
 from fedcompress.engines.keeper import Keeper
 from fedcompress.errors import InputError, first_line
 from fedcompress.options import Options
 from fedcompress.units import counted
 
-quiet.apply()
+environment.apply()
 REACH_LIMIT, JOIN_LIMIT = 9.0, 15.0
 """Seconds in which a cluster has to answer, and in which it has to take this process in."""
 LOOPBACK = "127.0.0.1"
@@ -199,7 +199,7 @@ def _common(variables: Mapping[str, str]) -> dict[str, Any]:
     """
     path = os.pathsep.join(p for p in (os.environ.get("PYTHONPATH"), str(Path.cwd())) if p)
     return {
-        "runtime_env": {"env_vars": {**quiet.ENVIRONMENT, "PYTHONPATH": path, **variables}},
+        "runtime_env": {"env_vars": {**environment.applied(), "PYTHONPATH": path, **variables}},
         "log_to_driver": False,
         "logging_level": "ERROR",
         "configure_logging": True,

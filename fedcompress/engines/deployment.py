@@ -18,7 +18,7 @@ from typing import Any
 
 import tomli_w
 
-from fedcompress import __version__, quiet
+from fedcompress import __version__, environment
 from fedcompress.engines.keeper import Keeper
 from fedcompress.engines.run_config import CONFIG
 from fedcompress.errors import InputError, RunError
@@ -152,10 +152,10 @@ def _app() -> dict[str, Any]:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """Returns the environment of all processes: quiet, at home in a folder of their own, able to find each other."""
+    """Returns the environment of all processes: silent, at home in a folder of their own, able to find each other."""
     return {
-        **quiet.ENVIRONMENT,
         **os.environ,
+        **environment.applied(),
         "PATH": _search_path(),
         "FLWR_HOME": str(home),
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
