@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
 from typing import Any
@@ -15,8 +15,10 @@ from fedcompress.results.compare.statistics import SHARE, Difference, Interval
 Row = dict[str, Any]
 FIRST = 10
 """Draws of a method among which the best is reported."""
-PROPOSED, LIKE = "GAN", ("L1", "L1, equal shares", "LAMP")
-"""The proposer, and what needs no search and no draws either."""
+PROPOSED, LIKE, CHANCE = "GAN", ("L1", "L1, equal shares", "LAMP"), "random with floor"
+"""The proposer, what needs no search and no draws either, and what has the most draws."""
+PARTS = ("GAN, not ranked by the head", "head only", "adversarial only", "likelihood only", "position only")
+"""Proposers that lack something of it."""
 TITLES = {
     "initialisations": "New initialisations of an architecture that is in the archive",
     "data": "The same architecture on a data set that is not in the archive",
@@ -109,17 +111,31 @@ def distance(masks: Sequence[str]) -> float:
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """Returns a sentence on the mean of the proposer's draws against the best score."""
-    means = {
-        method: {row["seed"]: fmean(row["test"]) for row in rows if row["method"] == method}
-        for method in (PROPOSED, *LIKE)
-    }
-    if not all(means.values()):
+    """Returns sentences on the proposer's draws: against the best score, chance, and proposers that lack a part."""
+    draws = {method: _of(rows, method, lambda row: fmean(row["test"])) for method in dict.fromkeys(map(_method, rows))}
+    scores = {method: draws[method] for method in LIKE if method in draws}
+    if PROPOSED not in draws or len(scores) < len(LIKE):
         return "Not finished."
-    other = max(LIKE, key=lambda method: fmean(means[method].values()))
-    difference = Difference.of(means[PROPOSED], means[other])
+    other = max(scores, key=lambda method: fmean(scores[method].values()))
+    said = f"A draw of the proposer less {other}, the best of the scores: {_less(draws[PROPOSED], scores[other])}."
+    if many := _of(rows, CHANCE, best):
+        count = len(next(row["test"] for row in rows if row["method"] == CHANCE))
+        first = _of(rows, PROPOSED, lambda row: best(row, FIRST))
+        said += f" Its best of {FIRST} less the best of {count} random masks with a floor: {_less(first, many)}."
+    parts = [f"{method} {_less(draws[PROPOSED], draws[method])}" for method in PARTS if method in draws]
+    return said + (f" A draw of it less one of a proposer that lacks a part: {', '.join(parts)}." if parts else "")
+
+
+def _method(row: Row) -> str:
+    return str(row["method"])
+
+
+def _of(rows: Sequence[Row], method: str, figure: Callable[[Row], float]) -> dict[int, float]:
+    return {row["seed"]: figure(row) for row in rows if row["method"] == method}
+
+
+def _less(ours: Mapping[int, float], theirs: Mapping[int, float]) -> str:
+    """Returns the difference, seed by seed, and whether it is more than noise."""
+    difference = Difference.of(ours, theirs)
     words = {True: "more" if difference.interval.mean > 0 else "less", False: "within noise", None: "one network only"}
-    return (
-        f"A draw of the proposer less {other}, the best of the scores: {difference.interval.signed(digits=3)} "
-        f"({words[difference.resolved]})."
-    )
+    return f"{difference.interval.signed(digits=3)} ({words[difference.resolved]})"

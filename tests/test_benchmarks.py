@@ -265,6 +265,13 @@ def test_a_proposer_is_compared_with_the_best_score_seed_by_seed() -> None:
     for name, accuracies in (("L1", (0.2, 0.2)), ("L1, equal shares", (0.3, 0.2)), ("LAMP", (0.6, 0.5))):
         rows += [row_of_masks(name, seed, accuracy) for seed, accuracy in enumerate(accuracies, 1)]
     assert "less LAMP, the best of the scores: +0.100 ± 0.000 (more)" in mask_proposer_page.verdict(rows)
+    assert "random masks" not in mask_proposer_page.verdict(rows)
+    assert "lacks a part" not in mask_proposer_page.verdict(rows)
+    for seed in (1, 2):  # the second of three is the best on validation examples
+        rows += [row_of_masks("random with floor", seed, 0.1, 0.4, 0.8), row_of_masks("head only", seed, 0.7)]
+    said = mask_proposer_page.verdict(rows)
+    assert "Its best of 10 less the best of 3 random masks with a floor: +0.250 ± 0.635 (within noise)." in said
+    assert "lacks a part: head only -0.050 ± 0.635 (within noise)." in said
     assert "| GAN | 2 |" in mask_proposer_page.page(rows)
 
 
