@@ -450,6 +450,23 @@ def test_doctor_says_how_to_get_what_is_missing(call: Call, monkeypatch: pytest.
     assert "--data-dir" in cifar
 
 
+@pytest.mark.skipif(environment.ONEDNN not in environment.VARIABLES, reason="TensorFlow decides on this architecture")
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("1", "TensorFlow computes by oneDNN"),
+        ("True", "TensorFlow computes by oneDNN"),
+        ("0", "TF_ENABLE_ONEDNN_OPTS=0: without oneDNN convolutions take two to ten times as long"),
+    ],
+)
+def test_doctor_says_by_what_convolutions_are_computed(
+    call: Call, monkeypatch: pytest.MonkeyPatch, value: str, said: str
+) -> None:
+    monkeypatch.setenv(environment.ONEDNN, value)
+    lines = call("doctor").out.splitlines()
+    assert lines[lines.index("processor") + 1].endswith(f"  {said}")
+
+
 def test_a_sweep_runs_everything_into_one_directory(call: Call, tiny: dict[str, Any], tmp_path: Path) -> None:
     variants = [{"name": "flat"}, {"name": "skew 0.1", "set": {"data.partition": "dirichlet", "data.alpha": 0.1}}]
     table = {**tiny, "rounds": 1, "sweep": {"seeds": [1, 2], "variants": variants}}

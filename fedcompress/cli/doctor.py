@@ -10,13 +10,13 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from fedcompress import __version__
+from fedcompress import __version__, environment
 from fedcompress.cli.discovery import DoctorArguments
 from fedcompress.data.loading import unavailable
 from fedcompress.engines import ENGINES
 from fedcompress.plugins import Plugins
 from fedcompress.progress import console
-from fedcompress.results.run.provenance import installed
+from fedcompress.results.run.provenance import installed, processor
 from fedcompress.units import counted
 
 _PACKAGES: Mapping[str, tuple[str, str]] = {
@@ -66,6 +66,7 @@ def report(data_dir: Path | None = None, width: int | None = None) -> str:
         f"  {name:{_COLUMN - 2}}{installed(name) or f'missing, for {purpose}: pip install {_quoted(what)}'}"
         for name, (what, purpose) in _PACKAGES.items()
     ]
+    lines += ["", "processor", f"  {processor():{_COLUMN - 2}}{onednn()}"]
     lines += ["", "GPUs"]
     lines += [f"  {name:{_COLUMN - 2}}{state}" for name, state in gpus()]
     lines += ["", "engines"]
@@ -77,6 +78,16 @@ def report(data_dir: Path | None = None, width: int | None = None) -> str:
         style = textwrap.TextWrapper(width, subsequent_indent=" " * indent, break_on_hyphens=False)
         lines = [style.fill(line) if len(line) > width else line for line in lines]
     return "\n".join(lines)
+
+
+def onednn() -> str:
+    """Returns whether TensorFlow computes by oneDNN on this processor."""
+    if environment.ONEDNN not in environment.VARIABLES:
+        return "TensorFlow decides whether it computes by oneDNN"
+    value = environment.applied()[environment.ONEDNN]
+    if value.lower() in ("1", "true"):
+        return "TensorFlow computes by oneDNN"
+    return f"{environment.ONEDNN}={value}: without oneDNN convolutions take two to ten times as long"
 
 
 def gpus() -> list[tuple[str, str]]:

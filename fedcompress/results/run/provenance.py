@@ -46,7 +46,7 @@ def provenance_of(
     made_with = {
         "versions": {name: installed(name) for name in _PACKAGES} | {"python": platform.python_version()},
         **_commit(),
-        "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
+        "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
         **options,
         "command": list(command),
         "data_digest": data_digest,
@@ -57,7 +57,7 @@ def provenance_of(
     return cast(Provenance, made_with)
 
 
-def _processor() -> str:
+def processor() -> str:
     """Returns its architecture and, where Linux says, its widest vectors, on which the last bits of sums depend."""
     flags = _CPUINFO.read_text().partition("flags")[2].partition("\n")[0].split() if _CPUINFO.exists() else []
     widest = next((name for flag, name in _VECTORS.items() if flag in flags), None)
