@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from benchmarks.kept_rows import rows_in, section, together
 from benchmarks.mask_proposer_page import ARCHIVE, distance, page
-from benchmarks.report import console, print_machine
+from benchmarks.report import console, machine, print_machine, processor_of
 from fedcompress.files import write_text
 from fedcompress.masks.drawing import kept_of
 from fedcompress.masks.features import Described, describe
@@ -178,6 +178,7 @@ class Tested:
             "distance": distance(texts) if len(texts) > 1 else None,
             "milliseconds": 1000 * (looking + seconds / len(masks)),
             "recipe": identity(self.recipe),
+            "processor": processor_of(machine()),
         }
 
 

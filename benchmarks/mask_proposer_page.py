@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
 from typing import Any
@@ -15,8 +15,10 @@ from fedcompress.results.compare.statistics import SHARE, Difference, Interval
 Row = dict[str, Any]
 FIRST = 10
 """Draws of a method among which the best is reported."""
-PROPOSED, LIKE, CHANCE = "GAN", ("L1", "L1, equal shares", "LAMP"), "random with floor"
-"""The proposer, what needs no search and no draws either, and what has the most draws."""
+PROPOSED, LIKE = "GAN", ("L1", "L1, equal shares", "LAMP")
+"""The proposer, and what needs no search and no draws either."""
+RANDOMISED, CHANCE = "LAMP, randomised", "random with floor"
+"""What has as many draws, and what has the most."""
 PARTS = ("GAN, not ranked by the head", "head only", "adversarial only", "likelihood only", "position only")
 """Proposers that lack something of it."""
 TITLES = {
@@ -37,6 +39,11 @@ COLUMNS = (
 ARCHIVE = "good ones of the archive"
 LEAD = """# Masks that a GAN proposes
 
+```
+fedcompress masks collect benchmarks/mask_proposer.toml --out runs/mask-proposer/archive.trials --workers 2
+python -m benchmarks.mask_proposer --page docs/results/mask-proposer.md
+```
+
 Test accuracy after two epochs of retraining, the same for every mask, on networks that no proposer has seen: LeNet-5 on
 digits or Fashion-MNIST (1,150 training images). ± is half of the 95 % interval over networks (Student's t). Each
 network has proposers of its own, trained anew on the archive of digits networks. "Mean of draws" is what a single mask
@@ -50,11 +57,18 @@ draw, those of `search` its retrainings.
 """
 
 
+SHORT = f"""Test accuracy of the proposer's masks less that of others, seed by seed: a draw against L1, L1 with equal
+shares or LAMP, whichever came to the most; the best of {FIRST} draws against the best of {FIRST} by randomised LAMP,
+and against the best of 100 random masks with a floor."""
+
+
 def page(rows: Sequence[Row]) -> str:
     """Returns the page of the rows that there are, as `benchmarks.mask_proposer` writes them."""
     good = {row["sparsity"]: row["distance"] for row in rows if row["method"] == ARCHIVE}
     rows = [row for row in rows if row["method"] != ARCHIVE]
-    text = LEAD
+    processors = ", ".join(dict.fromkeys(row["processor"] for row in rows if "processor" in row))
+    text = LEAD + (f"Processor: {processors}.\n\n" if processors else "")
+    text += f"## In short\n\n{SHORT}\n\n{_written(_in_short(rows))}\n"
     for case in dict.fromkeys(row["case"] for row in rows):
         text += f"## {TITLES[case]}\n\n"
         of_case = [row for row in rows if row["case"] == case]
@@ -71,6 +85,10 @@ def _table(rows: Sequence[Row], good: float | None) -> str:
     lines = [COLUMNS, tuple("---" for _ in COLUMNS), *_lines(rows)]
     if good is not None:
         lines.append(tuple({"masks by": ARCHIVE, "distance": f"{good:.1f}"}.get(column, "") for column in COLUMNS))
+    return _written(lines)
+
+
+def _written(lines: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -111,19 +129,52 @@ def distance(masks: Sequence[str]) -> float:
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """Returns sentences on the proposer's draws: against the best score, chance, and proposers that lack a part."""
-    draws = {method: _of(rows, method, lambda row: fmean(row["test"])) for method in dict.fromkeys(map(_method, rows))}
+    """Returns a list of what the proposer's draws differ by: from scores, from chance, and from those of its parts."""
+    if (found := against(rows)) is None:
+        return "Not finished."
+    draws = _draws(rows)
+    parts = [f"{method} {_less(draws[PROPOSED], draws[method])}" for method in PARTS if method in draws]
+    lines = [f"{what}: {difference}" for what, difference in found.items() if difference]
+    lines += [f"A draw of it less one of a proposer that lacks a part: {', '.join(parts)}"] if parts else []
+    return "\n".join(f"- {line}." for line in lines)
+
+
+def against(rows: Sequence[Row]) -> dict[str, str] | None:
+    """Returns how the proposer stands: what is compared -> the difference, empty without the rows; None: not finished.
+
+    Args:
+        rows: Of one case and sparsity.
+    """
+    draws = _draws(rows)
     scores = {method: draws[method] for method in LIKE if method in draws}
     if PROPOSED not in draws or len(scores) < len(LIKE):
-        return "Not finished."
+        return None
     other = max(scores, key=lambda method: fmean(scores[method].values()))
-    said = f"A draw of the proposer less {other}, the best of the scores: {_less(draws[PROPOSED], scores[other])}."
-    if many := _of(rows, CHANCE, best):
-        count = len(next(row["test"] for row in rows if row["method"] == CHANCE))
-        first = _of(rows, PROPOSED, lambda row: best(row, FIRST))
-        said += f" Its best of {FIRST} less the best of {count} random masks with a floor: {_less(first, many)}."
-    parts = [f"{method} {_less(draws[PROPOSED], draws[method])}" for method in PARTS if method in draws]
-    return said + (f" A draw of it less one of a proposer that lacks a part: {', '.join(parts)}." if parts else "")
+    first = _of(rows, PROPOSED, lambda row: best(row, FIRST))
+    as_many, many = _of(rows, RANDOMISED, lambda row: best(row, FIRST)), _of(rows, CHANCE, best)
+    count = max([len(row["test"]) for row in rows if row["method"] == CHANCE], default=0)
+    return {
+        f"A draw of the proposer less {other}, the best of the scores": _less(draws[PROPOSED], scores[other]),
+        f"Its best of {FIRST} less the best of {FIRST} by randomised LAMP": _less(first, as_many) if as_many else "",
+        f"Its best of {FIRST} less the best of {count} random masks with a floor": _less(first, many) if many else "",
+    }
+
+
+def _in_short(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
+    """Yields the lines of a table of all cases."""
+    columns = ("networks", "gone", "a draw less the best score", "best less LAMP's", "best less random's", "stuck")
+    yield from (columns, tuple("---" for _ in columns))
+    order = list(TITLES)
+    for case, sparsity in sorted({(r["case"], r["sparsity"]) for r in rows}, key=lambda c: (order.index(c[0]), -c[1])):
+        of_case = [row for row in rows if (row["case"], row["sparsity"]) == (case, sparsity)]
+        if found := against(of_case):
+            stays = fmean(stuck(row) for row in of_case if row["method"] == PROPOSED)
+            yield (TITLES[case], f"{sparsity:.0%}", *found.values(), f"{stays:.2f}")
+
+
+def _draws(rows: Sequence[Row]) -> dict[str, dict[int, float]]:
+    """Returns for each method and seed what one mask of it comes to."""
+    return {name: _of(rows, name, lambda row: fmean(row["test"])) for name in dict.fromkeys(map(_method, rows))}
 
 
 def _method(row: Row) -> str:

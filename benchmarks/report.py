@@ -15,10 +15,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-PACKAGES = ("fedcompress", "tensorflow", "tf_keras", "tensorflow-model-optimization", "flwr", "ray", "numpy")
+from fedcompress.results.run.provenance import vectors
 
-VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2"}
-"""Flag of a processor -> the vectors that it has, the widest first: training is up to three times as fast with them."""
+PACKAGES = ("fedcompress", "tensorflow", "tf_keras", "tensorflow-model-optimization", "flwr", "ray", "numpy")
 
 _terminal = Console(highlight=False)
 console = _terminal if _terminal.is_terminal else Console(highlight=False, width=140)
@@ -29,12 +28,11 @@ def machine() -> dict[str, Any]:
     """Returns processor, cores, memory and load, and the versions of what takes part."""
     lines = _lines("/proc/cpuinfo")
     models = [line for line in lines if line.startswith("model name")]
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
     total = [line for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": models[0].partition(":")[2].strip() if models else platform.processor(),
-        "vectors": next((name for flag, name in VECTORS.items() if flag in flags), None),
+        "vectors": vectors(),
         "cores": os.cpu_count(),
         "memory_mib": int(total[0].split()[1]) // 1024 if total else None,
         "load_at_start": load(),

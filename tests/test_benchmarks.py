@@ -272,7 +272,12 @@ def test_a_proposer_is_compared_with_the_best_score_seed_by_seed() -> None:
     said = mask_proposer_page.verdict(rows)
     assert "Its best of 10 less the best of 3 random masks with a floor: +0.250 ± 0.635 (within noise)." in said
     assert "lacks a part: head only -0.050 ± 0.635 (within noise)." in said
-    assert "| GAN | 2 |" in mask_proposer_page.page(rows)
+    for seed in (1, 2):
+        rows.append(row_of_masks("LAMP, randomised", seed, 0.5))
+    page = mask_proposer_page.page(rows)
+    assert "| GAN | 2 |" in page
+    short = "| 90% | +0.100 ± 0.000 (more) | +0.150 ± 0.635 (within noise) | +0.250 ± 0.635 (within noise) | 0.00 |\n"
+    assert short in page
 
 
 def archived(model: str, seed: int, *masks: str) -> Network:

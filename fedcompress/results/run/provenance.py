@@ -59,9 +59,14 @@ def provenance_of(
 
 def processor() -> str:
     """Returns its architecture and, where Linux says, its widest vectors, on which the last bits of sums depend."""
-    flags = _CPUINFO.read_text().partition("flags")[2].partition("\n")[0].split() if _CPUINFO.exists() else []
-    widest = next((name for flag, name in _VECTORS.items() if flag in flags), None)
+    widest = vectors()
     return platform.machine() + (f" with {widest}" if widest else "")
+
+
+def vectors() -> str | None:
+    """Returns the name of the processor's widest vectors: training is up to three times as fast with them."""
+    flags = _CPUINFO.read_text().partition("flags")[2].partition("\n")[0].split() if _CPUINFO.exists() else []
+    return next((name for flag, name in _VECTORS.items() if flag in flags), None)
 
 
 def installed(package: str) -> str | None:
