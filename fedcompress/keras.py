@@ -222,7 +222,7 @@ def _check_onednn() -> None:
     if os.environ.get(environment.ONEDNN) == "1" and not port.IsMklEnabled():
         warnings.warn(
             "TensorFlow was imported before fedcompress and computes without oneDNN on this processor: convolutions "
-            "take two to ten times as long, and sums differ in their last bits from those of the command line. Set "
+            "take up to ten times as long, and sums differ in their last bits from those of the command line. Set "
             f"{environment.ONEDNN}=1 before TensorFlow is imported, or use fedcompress first.",
             stacklevel=2,
         )

@@ -456,7 +456,7 @@ def test_doctor_says_how_to_get_what_is_missing(call: Call, monkeypatch: pytest.
     [
         ("1", "TensorFlow computes by oneDNN"),
         ("True", "TensorFlow computes by oneDNN"),
-        ("0", "TF_ENABLE_ONEDNN_OPTS=0: without oneDNN convolutions take two to ten times as long"),
+        ("0", "TF_ENABLE_ONEDNN_OPTS=0: without oneDNN convolutions take up to ten times as long"),
     ],
 )
 def test_doctor_says_by_what_convolutions_are_computed(

@@ -87,7 +87,7 @@ def onednn() -> str:
     value = environment.applied()[environment.ONEDNN]
     if value.lower() in ("1", "true"):
         return "TensorFlow computes by oneDNN"
-    return f"{environment.ONEDNN}={value}: without oneDNN convolutions take two to ten times as long"
+    return f"{environment.ONEDNN}={value}: without oneDNN convolutions take up to ten times as long"
 
 
 def gpus() -> list[tuple[str, str]]:
