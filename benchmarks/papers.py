@@ -40,7 +40,8 @@ def section(path: Path) -> str:
     name = str(read_toml(path / "scenario.toml")["name"])
     runs = [run for of in find_runs([path]).variants.values() for run in of]
     table = markdown(Reproduction(name).table(path)).strip()
-    return f"\n## {name}\n\n`fedcompress reproduce {name}`: {made_with(runs)}\n{counted(len(runs))}\n\n{table}\n"
+    made = made_with(runs).partition("; runs by: ")[0]  # by the command in front, wherever the results went
+    return f"\n## {name}\n\n`fedcompress reproduce {name}`: {made}.\n{counted(len(runs))}\n\n{table}\n"
 
 
 def main() -> None:
