@@ -16,7 +16,7 @@ from benchmarks.sections import counted, write_merged
 from fedcompress.errors import InputError
 from fedcompress.reproduce import FOLDER, Reproduction, names
 from fedcompress.results.compare.formats import markdown
-from fedcompress.results.compare.made_with import made_with
+from fedcompress.results.compare.made_with import versions_of
 from fedcompress.results.run.new_directory import RUNS
 from fedcompress.results.runs import find_runs
 from fedcompress.scenario.overrides import read_toml
@@ -40,8 +40,8 @@ def section(path: Path) -> str:
     name = str(read_toml(path / "scenario.toml")["name"])
     runs = [run for of in find_runs([path]).variants.values() for run in of]
     table = markdown(Reproduction(name).table(path)).strip()
-    made = made_with(runs).partition("; runs by: ")[0]  # by the command in front, wherever the results went
-    return f"\n## {name}\n\n`fedcompress reproduce {name}`: {made}.\n{counted(len(runs))}\n\n{table}\n"
+    made_with = f"`fedcompress reproduce {name}`: {versions_of(runs)}.\n{counted(len(runs))}"
+    return f"\n## {name}\n\n{made_with}\n\n{table}\n"
 
 
 def main() -> None:

@@ -216,10 +216,16 @@ def _configure(tf: Any) -> None:
         )
 
 
+def by_onednn() -> bool:
+    """Says whether TensorFlow computes by oneDNN; or would, if nobody has imported it yet."""
+    if "tensorflow" in sys.modules:
+        return bool(importlib.import_module("tensorflow.python.util._pywrap_util_port").IsMklEnabled())
+    return environment.applied().get(environment.ONEDNN, "").lower() in ("1", "true")
+
+
 def _check_onednn() -> None:
     """Warns where TensorFlow was imported before fedcompress could say that it is to compute by oneDNN."""
-    port = importlib.import_module("tensorflow.python.util._pywrap_util_port")
-    if os.environ.get(environment.ONEDNN) == "1" and not port.IsMklEnabled():
+    if os.environ.get(environment.ONEDNN) == "1" and not by_onednn():
         warnings.warn(
             "TensorFlow was imported before fedcompress and computes without oneDNN on this processor: convolutions "
             "take up to ten times as long, and sums differ in their last bits from those of the command line. Set "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def test_from_a_recipe_to_masks(call: Call, tmp_path: Path) -> None:
     assert "Layer by layer: mini-cnn" in plots
     found = [trial.accuracy for network in networks for trial in network.trials if trial.criterion == "lamp"]
     assert f"{min(found):.3f} to {max(found):.3f}, half of them" in plots
+    assert re.search(r"lamp</t[dh]>\s*<td[^>]*>0\.5<", plots)  # in numbers, criteria are not moved apart
     done = call("masks", "train", archive, "--set", "steps=3", "--set", "batch=4", "--page", "curves.html")
     assert done.code == 0, done.err
     assert (tmp_path / "tiny.npz").stat().st_size < 100_000

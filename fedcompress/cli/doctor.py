@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from fedcompress import __version__, environment
+from fedcompress import __version__, environment, keras
 from fedcompress.cli.discovery import DoctorArguments
 from fedcompress.data.loading import unavailable
 from fedcompress.engines import ENGINES
@@ -84,9 +84,9 @@ def onednn() -> str:
     """Returns whether TensorFlow computes by oneDNN on this processor."""
     if environment.ONEDNN not in environment.VARIABLES:
         return "TensorFlow decides whether it computes by oneDNN"
-    value = environment.applied()[environment.ONEDNN]
-    if value.lower() in ("1", "true"):
+    if keras.by_onednn():
         return "TensorFlow computes by oneDNN"
+    value = environment.applied()[environment.ONEDNN]
     return f"{environment.ONEDNN}={value}: without oneDNN convolutions take up to ten times as long"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fedcompress import environment, keras
 from fedcompress.results.run import provenance
 
 
@@ -29,3 +30,7 @@ def test_the_widest_vectors_are_told(
     monkeypatch.setattr(provenance, "_CPUINFO", tmp_path / "cpuinfo")
     made = provenance.provenance_of("", "", {}, [])
     assert made["machine"]["processor"] == platform.machine() + vectors
+    if environment.ONEDNN in environment.VARIABLES:
+        monkeypatch.setattr(keras, "by_onednn", lambda: False)
+        without = provenance.provenance_of("", "", {}, [])
+        assert without["machine"]["processor"] == platform.machine() + vectors + " without oneDNN"

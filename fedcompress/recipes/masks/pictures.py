@@ -75,6 +75,7 @@ def _accuracies(networks: Sequence[Network]) -> Panel:
     sparsities = sorted({t.sparsity for n in networks for t in n.trials})
     criteria = dict.fromkeys(t.criterion for n in networks for t in n.trials)
     data: list[Json] = []
+    straight: list[Json] = []
     for index, criterion in enumerate(criteria):
         found = {
             s: [t.accuracy for n in networks for t in n.trials if (t.criterion, t.sparsity) == (criterion, s)]
@@ -87,13 +88,19 @@ def _accuracies(networks: Sequence[Network]) -> Panel:
             for a, b, c, d in zip(least, most, low, high, strict=True)
         ]
         beside = [sparsity + APART * (index - (len(criteria) - 1) / 2) for sparsity in places]
-        series = line(criterion, index, beside, middle, marked=True, text=text)
+        straight.append(line(criterion, index, places, middle, marked=True, text=text))
         bars = {"array": rounded(high - middle), "arrayminus": rounded(middle - low), "symmetric": False}
-        data.append({**series, "error_y": {"type": "data", "color": colour(index), "width": 3, **bars}})
+        data.append(
+            {
+                **straight[-1],
+                "x": rounded(beside),
+                "error_y": {"type": "data", "color": colour(index), "width": 3, **bars},
+            }
+        )
     title, figure = "Accuracy by criterion and sparsity", plotted(data, axes("sparsity", "accuracy after retraining"))
-    about = ("criterion", "sparsity, moved apart", "median accuracy", "of its masks")
+    table = numbers(title, ("criterion", "sparsity", "median accuracy", "of its masks"), plotted(straight, {}))
     said = "Medians over masks; bars hold half of them. Criteria of a sparsity lie beside each other."
-    return Panel(title, said, figure, numbers(title, about, figure), 460)
+    return Panel(title, said, figure, table, 460)
 
 
 def _modes(networks: Sequence[Network]) -> Panel:

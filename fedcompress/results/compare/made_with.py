@@ -15,6 +15,13 @@ MOST_COMMANDS = 2
 
 def made_with(runs: Sequence[RunResult]) -> str:
     """Returns versions, commits and commands of runs in a line; what differs is named with all its values."""
+    commands = dict.fromkeys(map(command_of, runs))
+    made_by = " and ".join(commands) if len(commands) <= MOST_COMMANDS else counted(len(commands), "command")
+    return f"{versions_of(runs)}; runs by: {made_by}"
+
+
+def versions_of(runs: Sequence[RunResult]) -> str:
+    """Returns versions and commits of runs in a line; what differs is named with all its values."""
     parts = [f"{package} {found}" for package in NAMED if (found := _versions(runs, package))]
     commits = dict.fromkeys(
         str(run.provenance["commit"])[:9] + (" with changes" if run.provenance.get("dirty") else "")
@@ -23,9 +30,7 @@ def made_with(runs: Sequence[RunResult]) -> str:
     )
     if commits:
         parts.insert(1, f"commit {' / '.join(commits)}")
-    commands = dict.fromkeys(map(command_of, runs))
-    made_by = " and ".join(commands) if len(commands) <= MOST_COMMANDS else counted(len(commands), "command")
-    return f"{', '.join(parts)}; runs by: {made_by}"
+    return ", ".join(parts)
 
 
 def command_of(run: RunResult) -> str:

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
+from fedcompress import environment, keras
 from fedcompress.experiment import Experiment
 from fedcompress.rows import Provenance
 from fedcompress.training.precision import half
@@ -46,7 +47,7 @@ def provenance_of(
     made_with = {
         "versions": {name: installed(name) for name in _PACKAGES} | {"python": platform.python_version()},
         **_commit(),
-        "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
+        "machine": {"system": platform.platform(), "processor": _computing(), "cores": os.cpu_count()},
         **options,
         "command": list(command),
         "data_digest": data_digest,
@@ -59,8 +60,13 @@ def provenance_of(
 
 def processor() -> str:
     """Returns its architecture and, where Linux says, its widest vectors, on which the last bits of sums depend."""
-    widest = vectors()
-    return platform.machine() + (f" with {widest}" if widest else "")
+    return platform.machine() + (f" with {widest}" if (widest := vectors()) else "")
+
+
+def _computing() -> str:
+    """Returns the processor, and whether an x86 does without oneDNN, on which last bits depend as well."""
+    without = environment.ONEDNN in environment.VARIABLES and not keras.by_onednn()
+    return processor() + " without oneDNN" * without
 
 
 def vectors() -> str | None:
