@@ -26,6 +26,7 @@ from fedcompress.generators.quality import accuracy_score, collapsed, grid_png
 from fedcompress.generators.sampling import balanced_labels, sample
 from fedcompress.generators.spec import GanSpec
 from fedcompress.privacy.accounting import epsilon_of
+from fedcompress.results.compare.statistics import SHARE, Interval
 from fedcompress.scenario.public import EmbeddingSettings, PrivacySettings
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.content import Arrays
@@ -149,10 +150,14 @@ def means(rows: Iterable[Row]) -> list[tuple[str, ...]]:
         groups.setdefault((row["epsilon"], row["clients"]), []).append(row)
     lines = []
     for (epsilon, clients), of in sorted(groups.items()):
-        scores = [row["score"] for row in of]
         minutes = float(np.mean([row["processor minutes"] for row in of]))
-        each = " ".join(f"{score:.4f}" for score in scores)
         kind = f"{epsilon:g}" if epsilon else "no noise"
         bytes_up = f"{of[0]['bytes up']:,}"
-        lines.append((kind, str(clients), str(len(of)), f"{np.mean(scores):.4f}", each, f"{minutes:.1f}", bytes_up))
+        lines.append((kind, str(clients), str(len(of)), *spread(of), f"{minutes:.1f}", bytes_up))
     return lines
+
+
+def spread(rows: Iterable[Row]) -> tuple[str, str]:
+    """Returns the mean score of rows with its interval, and that of each."""
+    scores = [row["score"] for row in rows]
+    return Interval.of(scores, SHARE).text(lambda value: f"{value:.4f}"), " ".join(f"{score:.4f}" for score in scores)

@@ -11,17 +11,19 @@ import numpy as np
 import typer
 
 from benchmarks.kept_rows import Row, rows_in, section, together
-from benchmarks.private_embedding import means, rows_of
+from benchmarks.private_embedding import means, rows_of, spread
 from fedcompress.files import write_text
 from fedcompress.generators.dp_sgd import DpSgd
 
 PAGE = Path("docs/results/private-generators.md")
+FEDERATED = Path("runs/dp-gan-by-clients")
 LEAD = """# Private generators
 
 What a classifier learns from the samples of a generator that is private by construction: accuracy of the judge, trained
 on 20,000 samples and tested on the real test set. Fashion-MNIST, all 60,000 training images, delta 1e-5, one image
 added or removed; noise keyed by the seed, so that figures repeat. Settings were chosen on 5,000 held-out training
-images. Published at epsilon 10: GS-WGAN 0.65, G-PATE 0.69, DP-MERF 0.754, DPDM 0.862.
+images. ± is half of the 95 % interval over seeds (Student's t). Published at epsilon 10: GS-WGAN 0.65, G-PATE 0.69,
+DP-MERF 0.754, DPDM 0.862.
 """
 EMBEDDING = """
 ## Mean embeddings
@@ -38,23 +40,32 @@ GAN = """
 `python -m benchmarks.private_generators dp-gan --seed 1 --seed 2 --seed 3`
 
 """
+GAN_BY_CLIENTS = """
+## DP-SGD on a discriminator, by clients
+
+Equal parts of the images, on each of which a client trains with noise of its own; both networks are averaged at the
+end of every round. Epsilon is that of each client, and holds against the server.
+
+`{command}`
+
+"""
 
 
 def page(
     embeddings: Annotated[Path, typer.Option(help="Rows of `embedding`.")] = Path("runs/mean-embedding/rows.jsonl"),
     gans: Annotated[Path, typer.Option(help="Rows of `dp-gan`.")] = Path("runs/dp-gan/rows.jsonl"),
+    federated: Annotated[Path, typer.Option(help="Rows of `dp-gan --clients`.")] = FEDERATED / "rows.jsonl",
     out: Annotated[Path, typer.Option()] = PAGE,
 ) -> None:
     """Write the page of results from the rows that are there, and those that it has."""
-    files = dict(zip(KEYS, (embeddings, gans), strict=True))
     reported: list[Row] = []
     text = LEAD
-    for part, keys in KEYS.items():
+    for (part, (keys, written)), file in zip(PARTS.items(), (embeddings, gans, federated), strict=True):
         before = [row for row in rows_in(out) if row["part"] == part]
-        now = [{"part": part, **row} for row in rows_of(files[part]) if row["on"] == "test"]
+        now = [{"part": part, **row} for row in rows_of(file) if row["on"] == "test"]
         rows = sorted(_alike(together(before, now, keys)), key=lambda row: int(row["seed"]))
         reported += rows
-        text += PARTS[part](rows) if rows else ""
+        text += written(rows) if rows else ""
     write_text(out, text + section(reported))
     typer.echo(out)
 
@@ -70,27 +81,49 @@ def _embedding(rows: Sequence[Row]) -> str:
 
 
 def _dp_gan(rows: Sequence[Row]) -> str:
-    return GAN + _table(("epsilon", "seeds", "score", "of each seed", "processor minutes"), _of_gans(rows))
+    return GAN + _gans(rows)
 
 
-KEYS: Mapping[str, Sequence[str]] = {
-    "embedding": ("dataset", "epsilon", "clients", "seed", "settings"),
-    "dp-gan": ("dataset", "gan", "noise", "steps", "batch_size", "seed"),
-}
-"""Part -> what tells its rows apart."""
+def _dp_gan_by_clients(rows: Sequence[Row]) -> str:
+    return GAN_BY_CLIENTS.format(command=_command(rows)) + _gans(rows)
+
+
+def _gans(rows: Sequence[Row]) -> str:
+    titles = ("epsilon", "clients", "seeds", "score", "of each seed", "processor minutes")
+    last = rows[-1]
+    settings = (
+        f"{last['steps']:,} steps of a discriminator, {last['batch_size']:g} images expected in each, "
+        f"{last['discriminator_steps']} for one of the generator; noise {last['noise']:.3f}"
+    )
+    rounds = f"; {last['steps'] // last['chunk']} rounds" if last.get("clients", 1) > 1 else ""
+    return _table(titles, _of_gans(rows)) + f"\nSettings: {settings}{rounds}.\n"
+
+
+def _command(rows: Sequence[Row]) -> str:
+    last, seeds = rows[-1], " ".join(f"--seed {row['seed']}" for row in rows)
+    given = {"clients": "clients", "steps": "steps", "chunk": "chunk", "batch": "batch_size"}
+    options = " ".join(f"--{option} {last[key]:g}" for option, key in given.items())
+    return f"python -m benchmarks.private_generators dp-gan {options} {seeds} --out {FEDERATED}"
+
+
 _OF_DP_SGD = [field.name for field in fields(DpSgd) if field.name != "noise"]
-SETTINGS = ("dataset", "settings", "gan", "delta", "steps", *_OF_DP_SGD)
+SETTINGS = ("dataset", "settings", "gan", "delta", "steps", "chunk", *_OF_DP_SGD)
 """What the rows of a part have in common: those of other settings leave the page."""
-PARTS: Mapping[str, Callable[[Sequence[Row]], str]] = {"embedding": _embedding, "dp-gan": _dp_gan}
+_OF_GANS = ("dataset", "gan", "clients", "noise", "steps", "batch_size", "seed")
+PARTS: Mapping[str, tuple[Sequence[str], Callable[[Sequence[Row]], str]]] = {
+    "embedding": (("dataset", "epsilon", "clients", "seed", "settings"), _embedding),
+    "dp-gan": (_OF_GANS, _dp_gan),
+    "dp-gan by clients": (_OF_GANS, _dp_gan_by_clients),
+}
+"""Part -> what tells its rows apart, and how it is written."""
 
 
 def _of_gans(rows: Sequence[Row]) -> Iterable[tuple[str, ...]]:
     """Yields a line for each epsilon of the DP GAN."""
     for epsilon in sorted({round(row["epsilon"], 2) for row in rows}):
         of = [row for row in rows if round(row["epsilon"], 2) == epsilon]
-        scores, minutes = [row["score"] for row in of], np.mean([row["processor minutes"] for row in of])
-        each = " ".join(f"{score:.4f}" for score in scores)
-        yield f"{epsilon:g}", str(len(of)), f"{np.mean(scores):.4f}", each, f"{minutes:.1f}"
+        minutes = np.mean([row["processor minutes"] for row in of])
+        yield f"{epsilon:g}", str(of[0].get("clients", 1)), str(len(of)), *spread(of), f"{minutes:.1f}"
 
 
 def _settings(row: Row) -> str:

@@ -381,16 +381,34 @@ def test_a_page_keeps_the_rows_that_it_is_written_from(tmp_path: Path) -> None:
         out = tmp_path / f"{number}.md"
         for part in parts:
             (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
-            private_page.page(tmp_path / "rows.jsonl", tmp_path / "none.jsonl", out)
+            private_page.page(tmp_path / "rows.jsonl", *[tmp_path / "none.jsonl"] * 2, out)
         pages.append(out.read_text(encoding="utf-8"))
     assert pages[0] == pages[1]
-    assert "| 1 | 10 | 2 | 0.6250 | 0.5000 0.7500 | 5.0 | 800 |" in pages[0]
+    assert "| 1 | 10 | 2 | 0.6250 (0.0000 to 1.0000) | 0.5000 0.7500 | 5.0 | 800 |" in pages[0]
     assert [row["seed"] for row in kept_rows.rows_in(tmp_path / "0.md")] == [1, 2]
     assert "held out" not in pages[0]
     other = {**rows[1], "settings": {"steps": 40}}
     (tmp_path / "rows.jsonl").write_text(json.dumps(other) + "\n", encoding="utf-8")
-    private_page.page(tmp_path / "rows.jsonl", tmp_path / "none.jsonl", tmp_path / "0.md")
+    private_page.page(tmp_path / "rows.jsonl", *[tmp_path / "none.jsonl"] * 2, tmp_path / "0.md")
     assert "| 1 | 10 | 1 | 0.7500 | 0.7500 | 5.0 | 800 |" in (tmp_path / "0.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_private_gans_tells_central_ones_from_those_of_clients(tmp_path: Path) -> None:
+    """And says which command gives those: its options are the rows'."""
+    row = {"dataset": "fashion-mnist", "gan": "private", "on": "test", "epsilon": 10.0, "delta": 1e-5, "steps": 600}
+    row |= {"noise": 0.5, "batch_size": 256, "discriminator_steps": 2, "processor minutes": 3.0, "seed": 1}
+    files = []
+    for clients, score in ((1, 0.5), (10, 0.25)):
+        files.append(tmp_path / f"{clients}.jsonl")
+        files[-1].write_text(json.dumps({**row, "clients": clients, "chunk": 30, "score": score}) + "\n")
+    private_page.page(tmp_path / "none.jsonl", *files, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    central, by_clients = page.split("## DP-SGD on a discriminator, by clients")
+    assert "| 10 | 1 | 1 | 0.5000 | 0.5000 | 3.0 |" in central
+    assert "| 10 | 10 | 1 | 0.2500 | 0.2500 | 3.0 |" in by_clients
+    assert "dp-gan --clients 10 --steps 600 --chunk 30 --batch 256 --seed 1 --out" in by_clients
+    assert "20 rounds" in by_clients
+    assert "rounds" not in central
 
 
 TORN = ("", "# Page\n", '# Page\n\n## Rows\n\n```json\n{"a"', "# Page\n\n## Rows\n\n```json\nno\n```\n")
