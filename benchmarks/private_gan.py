@@ -21,7 +21,7 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from benchmarks.private_embedding import rows_of
+from benchmarks.private_embedding import HELD_OUT, SAMPLES, rows_of
 from benchmarks.report import console, print_machine
 from fedcompress.aggregation import weighted_mean
 from fedcompress.data.federated import Examples
@@ -36,10 +36,6 @@ from fedcompress.privacy.accounting import Release, epsilon_of, noise_for
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.content import Arrays
 
-HELD_OUT = 5000
-"""Training images on which settings are chosen; a fifth of them, if these are more."""
-SAMPLES = 20_000
-"""Generated images that the judge learns from."""
 NETWORKS = ("generator", "discriminator")
 
 
@@ -115,7 +111,7 @@ def dp_gan(
     out: Annotated[Path, typer.Option(help="Rows, checkpoints and grids.")] = Path("runs/dp-gan"),
     dataset: Annotated[str, typer.Option(help="Name of a data set of images.")] = "fashion-mnist",
     gan: Annotated[str, typer.Option(help="Kind of the networks.")] = "private",
-    clients: Annotated[int, typer.Option(help="1: centrally.")] = 1,
+    clients: Annotated[int, typer.Option(min=1, help="1: centrally.")] = 1,
     epsilon: Annotated[float, typer.Option(help="Of the whole training, for each client.")] = 10.0,
     delta: Annotated[float, typer.Option()] = 1e-5,
     steps: Annotated[int, typer.Option(help="Of each client's discriminator, for which the noise is chosen.")] = 6000,
@@ -213,8 +209,9 @@ def further(
     for client, (share, pace) in enumerate(zip(shares, done.paces, strict=True)):
         who = SERVER if len(shares) == 1 else client
         rng, noise = (generator(seed, 1 + done.steps, who, purpose) for purpose in ("gan.train", "gan.noise"))
-        options = {"steps": steps, "rng": rng, "noise": noise, "pace": Pace(*pace)}
-        made.append(train_privately(spec, done.gan, share, settings, **options))  # type: ignore[arg-type]
+        made.append(
+            train_privately(spec, done.gan, share, settings, steps=steps, rng=rng, noise=noise, pace=Pace(*pace))
+        )
     sizes = [len(share) for share in shares]
     gan = Gan(*(weighted_mean([getattr(one.gan, name) for one in made], sizes) for name in NETWORKS))
     losses = np.mean([(one.generator_loss, one.discriminator_loss) for one in made], axis=0)

@@ -16,7 +16,8 @@ class Projection(Networks):
     It works at half the size of the images and below: it begins by taking 2 x 2 pixels together.
 
     It sees images whole. One that ends with a global maximum over what it sees of 7 x 7 pixels does not: with that,
-    `cgan` came to a score of 0.53 after 128,000 images of Fashion-MNIST, with this one to 0.66 after 16,000.
+    `cgan` came to a score of 0.53 after 128,000 images of Fashion-MNIST, with this one to 0.78 after 64,000, of one
+    seed each.
     """
 
     features: ClassVar[tuple[int, int, int]] = (32, 48, 64)
