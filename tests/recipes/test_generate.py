@@ -116,7 +116,7 @@ def test_a_chain_goes_on_to_the_same_bits(whole: Path, tmp_path: Path, step: str
 
 
 def test_a_guided_teacher_is_another_one_and_goes_on_to_the_same_bits(whole: Path, tmp_path: Path) -> None:
-    asked = {"teacher.guide": 0.5, "teacher.generator_rate": 4e-4}
+    asked = {"teacher.guide": 0.5, "teacher.generator_rate": 1e-3}
     found = {}
     for name, overrides in (("guided", asked), ("only guided", {"teacher.guide": 0.5}), ("cut", asked)):
         if name == "cut":
