@@ -5,6 +5,9 @@ is y <- y - eta (g(y) - c_i + c), with the server's control variate c, which com
 own c_i, which stays with it. After K steps, by option II, c_i+ = c_i - c + (x - y) / (K eta), and c_i+ - c_i is sent
 along. Of a pruned model the weights that the client keeps are corrected and reported, no others.
 
+Steps have to be small, published 1 / (81 K beta) at most: where the loss curves downwards by more than about
+1.3 / (K eta), c_i overshoots, and the differences between clients grow from round to round until the model is lost.
+
 Control variates cross as float32 whatever `[wire] values` says: what they are rounded by would add up.
 """
 

@@ -28,48 +28,12 @@ from fedcompress.launch import run_one
 from fedcompress.options import Options
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
-from federating import (
-    BY_WRITER,
-    EMBEDDED,
-    FEDPKDG,
-    OF_PLUG_INS,
-    PLUGINS,
-    PRIVATE_GAN,
-    PRUNING,
-    SLIM_GAN,
-    TINY,
-    experiment,
-    run,
-)
-from proposers import proposed
+from federating import PLUGINS, PRUNING, TINY, experiment, run
 from waiting import until
 
 ray = pytest.importorskip("ray")
 Started = Callable[[], dict[int, str]]
 PROGRAM = Path(sys.executable).parent / "fedcompress"
-MIXED = {
-    "groups": [
-        {"name": "dense", "share": 0.5, "model": "small-cnn"},
-        {"name": "pruned", "share": 0.5, "model": "mini-cnn", "compression": "magnitude", "sparsity": 0.8},
-    ],
-    "wire": {"values": "int8"},
-}
-DIFFERENCES = {
-    **MIXED,
-    "wire": {"values": "ternary", "delta": True, "top_k": 0.1, "feedback": True, "entropy": True},
-    "server": {"cohort": 0.75},
-}
-VALUE_TYPES = {**MIXED, "wire": OF_PLUG_INS}
-FROZEN = {"groups": [{"name": "all", "model": "normalised:frozen"}], "wire": DIFFERENCES["wire"]}
-"""Statistics that cross whole, and constants that both ends hold."""
-DEVICES = {
-    "groups": [
-        {"name": "fast", "share": 0.5, "model": "mini-cnn", "device": "laptop"},
-        {"name": "slow", "share": 0.5, "model": "mini-cnn", "device": "phone-low"},
-    ],
-    "server": {"deadline": 0.25},
-}
-"""Of the slow clients one drops out and some are late: what the model decides is the same everywhere."""
 
 
 @pytest.fixture(scope="module")
@@ -109,50 +73,12 @@ def on_ray(cluster: str, made: Scenario, path: Path, workers: int = 2) -> tuple[
     return run_one(made, path, options), RunDirectory(path)
 
 
-@pytest.mark.parametrize(
-    ("table", "workers"),
-    [
-        (MIXED, 1),
-        (MIXED, 2),
-        (FEDPKDG, 2),
-        (EMBEDDED, 2),
-        (PRIVATE_GAN, 2),
-        (SLIM_GAN, 2),
-        (DIFFERENCES, 2),
-        (FROZEN, 2),
-        (DEVICES, 2),
-        (VALUE_TYPES, 2),
-        (BY_WRITER, 2),
-    ],
-    ids=[
-        "mixed-1",
-        "mixed-2",
-        "fedpkdg-2",
-        "embedded-2",
-        "private-gan-2",
-        "slim-gan-2",
-        "differences-2",
-        "frozen-2",
-        "devices-2",
-        "value-types-2",
-        "by-writer-2",
-    ],
-)
-def test_the_same_model_as_inline(cluster: str, tmp_path: Path, table: dict[str, Any], workers: int) -> None:
-    summary, directory = on_ray(cluster, scenario(table), tmp_path / "ray", workers)
-    inline, other, _ = run(experiment(table), tmp_path / "inline", workers)
+def test_the_same_model_as_inline_from_workers_of_its_own(cluster: str, tmp_path: Path) -> None:
+    """More of them are in test_ray_bits.py."""
+    summary, directory = on_ray(cluster, scenario(PRUNING), tmp_path / "ray")
+    inline, other, _ = run(experiment(PRUNING), tmp_path / "inline", 2)
     assert summary["model_digest"] == inline["model_digest"]
     assert directory.rows("ledger") == other.rows("ledger")
-    assert directory.rows("rounds")[-1]["accuracy"] == other.rows("rounds")[-1]["accuracy"]
-    assert summary.get("modelled") == inline.get("modelled")
-
-
-def test_masks_of_a_proposer_are_those_of_inline(cluster: str, tmp_path: Path) -> None:
-    """The server draws them, and clients receive nothing but masks."""
-    table = proposed(tmp_path / "made.npz")
-    summary, _ = on_ray(cluster, scenario(table), tmp_path / "ray")
-    inline, _, _ = run(experiment(table), tmp_path / "inline")
-    assert summary["model_digest"] == inline["model_digest"]
 
 
 FAULTS = {
