@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
+
+Tone = Literal["", "good", "bad", "noise"]
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,18 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """Sentences that say what came out, each with the class of its colour: "good", "bad", "noise" or ""."""
+class Finding:
+    """A sentence that says what came out, and the class of its colour."""
 
-    items: Sequence[tuple[str, str]]
+    text: str
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What came out."""
+
+    items: Sequence[Finding]
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,7 @@ class Section:
     """A part of a page.
 
     Attributes:
-        id: Its place in the page's address.
+        id: Its place in the page's address, without a colon: those with one are the page's own.
         title: Of the heading.
         blocks: From top to bottom; plots that follow each other stand side by side where there is room.
         text: What is said first.

@@ -21,6 +21,8 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 PATTERNS = ("", "/", "x", "-", "|", "+", ".")
 FEW = 30
 """Up to so many points of a line, each is marked."""
+WHOLE = ("round", "epoch", "step")
+"""Titles of axes of whole numbers."""
 
 
 def colour(index: int, opacity: float | None = None) -> str:
@@ -98,8 +100,12 @@ def axes(x: str, y: str, *, share: bool = True, **more: Any) -> Json:
 
 
 def plotted(data: list[Json], layout: Json) -> Json:
-    """Returns a plot, with a legend if there is more than one name."""
+    """Returns a plot: a legend if there is more than one name, and no fractions on an axis of few whole numbers."""
     named = {trace.get("name") for trace in data if trace.get("showlegend", True)}
+    x_axis = layout.get("xaxis", {})
+    places = [x for trace in data for x in trace.get("x", ()) if x is not None]
+    if x_axis.get("title", {}).get("text") in WHOLE and max(places, default=0) <= 8:
+        layout = {**layout, "xaxis": {**x_axis, "dtick": 1}}
     return {"data": data, "layout": {**layout, "showlegend": len(named) > 1}}
 
 

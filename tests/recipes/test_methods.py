@@ -165,7 +165,7 @@ def test_the_page_is_whole_and_asks_for_nothing(rows: tuple[Path, list[dict[str,
     outside = Outside()
     outside.feed(text)
     assert outside.found == []
-    assert text.count('id="plotly"') == 1
+    assert text.count('id="plots:library"') == 1
     assert text.count("<figure>") == 3
     assert all(f'<th scope="row">{row["experiment"]}</th>' in text for row in rows[1])
 

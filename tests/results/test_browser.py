@@ -13,6 +13,9 @@ import pytest
 from fedcompress.data.plot import write_plot
 from fedcompress.generators.png import write_png
 from fedcompress.recipes import page as recipe_page
+from fedcompress.recipes.generate import page as chain_page
+from fedcompress.recipes.generate.privacy import privacy_lines
+from fedcompress.recipes.generate.recipe import GeneratorRecipe
 from fedcompress.results.compare import formats
 from fedcompress.results.compare.comparison import compare
 from fedcompress.results.report import write_report
@@ -125,6 +128,30 @@ def test_a_report(open_page: Callable[..., Any], report: Path, width: int, heigh
         "t => getComputedStyle(t).fill.match(/\\d+/g).map(Number)[0]"
     )
     assert text < 100 if scheme == "light" else text > 150
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), SCREENS)
+def test_a_chain(open_page: Callable[..., Any], tmp_path: Path, width: int, height: int, scheme: str) -> None:
+    """What is said of privacy is seen, and losses are drawn."""
+    rows = [
+        {"step": "teacher", "accuracy_score": 0.8, "kernel_distance": 0.0},
+        {"step": "private", "epsilon_of_step": 9.99, "delta": 1e-5},
+    ]
+    for row in rows:
+        (tmp_path / str(row["step"])).mkdir()
+        losses = "epoch,generator_loss,discriminator_loss\n1,0.7,1.4\n2,0.6,1.3\n"
+        (tmp_path / str(row["step"]) / "losses.csv").write_text(losses)
+        write_png(tmp_path / str(row["step"]) / "samples.png", np.arange(64, dtype=np.uint8).reshape(8, 8, 1))
+    recipe = GeneratorRecipe.parse({"name": "chain", "data": {"dataset": "digits"}})
+    (tmp_path / "report.html").write_text(chain_page.html(recipe, rows, tmp_path), encoding="utf-8")
+    page = open_page(tmp_path / "report.html", width, height, scheme)
+    draw_all(page)
+    assert page.evaluate(DRAWN) == [True, True]
+    assert page.locator(".plot .xtick text").all_text_contents() == ["1", "2"] * 2
+    page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
+    assert page.evaluate(CUT_OFF) == []
+    assert page.locator(".findings li").all_inner_texts() == privacy_lines(recipe, rows)
+    assert page.locator(".pictures td").all_inner_texts() == ["0.8", "0"]
 
 
 LONG = {

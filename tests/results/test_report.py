@@ -52,7 +52,7 @@ class Text(HTMLParser):
 
 
 def figures(page: str) -> dict[str, Any]:
-    match = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.DOTALL)
+    match = re.search(r'<script type="application/json" id="plots:figures">(.*?)</script>', page, re.DOTALL)
     assert match is not None
     found: dict[str, Any] = json.loads(match[1])
     return found

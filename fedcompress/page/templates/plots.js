@@ -1,7 +1,7 @@
 // Unpacks plotly.js after the page is readable, and draws the plots: those near the screen first, then the others.
 (() => {
   "use strict";
-  const figures = JSON.parse(document.getElementById("figures").textContent);
+  const figures = JSON.parse(document.getElementById("plots:figures").textContent);
   const plots = [...document.querySelectorAll(".plot")];
   const drawn = new Set();
   let library = null;
@@ -78,7 +78,7 @@
   const redraw = () => [...drawn].forEach(draw);
 
   const unpack = async () => {
-    const text = document.getElementById("plotly").textContent;
+    const text = document.getElementById("plots:library").textContent;
     const packed = Uint8Array.fromBase64?.(text) ?? Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     const script = document.createElement("script");

@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fedcompress.page.blocks import Block, Findings, Panel, Picture, Section, Text, TextTable
+from fedcompress.page.blocks import Block, Finding, Findings, Panel, Picture, Section, Text, TextTable
 from fedcompress.page.figures import axes, line, numbers, plotted
 from fedcompress.page.shell import html as page
 from fedcompress.recipes.generate.folder import LOSSES, Row
@@ -32,7 +32,7 @@ def html(recipe: GeneratorRecipe, rows: Sequence[Row], path: Path) -> str:
         path: Of the run.
     """
     columns, cells = figure_rows(rows)
-    privacy: list[Block] = [Findings([(text, "") for text in privacy_lines(recipe, rows)])]
+    privacy: list[Block] = [Findings([Finding(text) for text in privacy_lines(recipe, rows)])]
     if paid := ledger(recipe, rows):
         columns_of_ledger = ("step", "released", "noise", "sampling", "steps", "epsilon of all so far")
         privacy.append(TextTable("Every release of the data", columns_of_ledger, tuple(paid)))
@@ -51,7 +51,9 @@ def _pictures(rows: Sequence[Row], path: Path) -> Iterator[Picture]:
         file = path / row["step"] / GRID
         if file.exists():
             figures = tuple(
-                (key, f"{value:.4g}") for key in ("accuracy_score", "kernel_distance") if (value := row.get(key))
+                (key.replace("_", " "), f"{value:.4g}")
+                for key in ("accuracy_score", "kernel_distance")
+                if (value := row.get(key)) is not None
             )
             yield Picture(row["step"], b64encode(file.read_bytes()).decode(), TextTable("", (), figures))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from fedcompress.devices import ABOUT
 from fedcompress.judged import JUDGED
-from fedcompress.page.blocks import TextTable
+from fedcompress.page.blocks import TextTable, Tone
 from fedcompress.results.compare import comparison as compared
 from fedcompress.results.compare.comparison import Cell, Comparison, Row
 from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, OWN, PERSONAL, Figure, figure_of_group
@@ -21,7 +21,7 @@ MARKS = {
     compared.TOO_FEW: "?",
 }
 """What stands behind a figure for its verdict."""
-CLASSES = {
+CLASSES: Mapping[str, Tone] = {
     compared.BETTER: "good",
     compared.WORSE: "bad",
     compared.NOISE: "noise",

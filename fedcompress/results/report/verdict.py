@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from fedcompress.page.blocks import Block, Findings, Fold, Tiles, Warnings
+from fedcompress.page.blocks import Block, Finding, Findings, Fold, Tiles, Warnings
 from fedcompress.results.compare import comparison as compared
 from fedcompress.results.compare.comparison import Comparison, Row
 from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, OWN, PERSONAL, Figure
@@ -28,32 +28,33 @@ def blocks(shown: Shown) -> Iterable[Block]:
     yield Fold(table.title, [table], open=not different.rows)
 
 
-def _findings(shown: Shown) -> Iterable[tuple[str, str]]:
-    """Yields (class, sentence), the verdict first."""
+def _findings(shown: Shown) -> Iterable[Finding]:
+    """Yields the verdict first."""
     for run in shown.runs:
         if run.state != COMPLETED:
             what = f"{run.variant}, seed {run.seed}: {run.state} after {counted(run.summary['rounds'], 'round')}"
-            yield "bad", f"{what}. Figures are of what was finished; go on with {advice(run.path)}."
+            yield Finding(f"{what}. Figures are of what was finished; go on with {advice(run.path)}.", "bad")
     if shown.alone:
-        yield "", _alone(shown.alone, shown.comparison.headline, shown.runs[0])
+        yield Finding(_alone(shown.alone, shown.comparison.headline, shown.runs[0]))
     else:
         yield from _differing(shown.comparison)
     stopped = [run for run in shown.runs if run.summary.get("stopped")]
     if shown.only and (end := shown.only.summary.get("stopped")):
         rounds, planned = shown.only.summary["rounds"], shown.only.scenario["rounds"]
-        yield "", f"Ended early, after {rounds} of {counted(planned, 'round')}: {end['detail']}."
+        yield Finding(f"Ended early, after {rounds} of {counted(planned, 'round')}: {end['detail']}.")
     elif stopped:
-        yield "", f"{len(stopped)} of {len(shown.runs)} runs ended early; below The global model stands when and why."
+        early = f"{len(stopped)} of {len(shown.runs)} runs ended early"
+        yield Finding(f"{early}; below The global model stands when and why.")
 
 
-def _differing(comparison: Comparison) -> Iterable[tuple[str, str]]:
+def _differing(comparison: Comparison) -> Iterable[Finding]:
     judged = comparison.headline.name
     gaps = [(row, d.interval.mean) for row in comparison.rows if (d := row.cells[judged].difference)]
     gaps.sort(key=lambda item: -abs(item[1]))
     for row, _ in gaps[:MOST_FINDINGS]:
-        yield CLASSES[row.cells[judged].verdict], _versus(row, comparison)
+        yield Finding(_versus(row, comparison), CLASSES[row.cells[judged].verdict])
     if len(gaps) > MOST_FINDINGS:
-        yield "", f"{counted(len(gaps) - MOST_FINDINGS, 'smaller difference')}; all of them are in the table."
+        yield Finding(f"{counted(len(gaps) - MOST_FINDINGS, 'smaller difference')}; all of them are in the table.")
 
 
 def _alone(row: Row, judged: Figure, run: RunResult) -> str:
