@@ -3,18 +3,24 @@
     python -m benchmarks.strategies --plan     what there is to do, what is done, and about how long the rest takes
     python -m benchmarks.strategies            does what is left, one run after the other, and writes the page
     python -m benchmarks.strategies --page     writes the page of what is done
+    python -m benchmarks.strategies --rates    tries learning rates, and says which is chosen for RATES
     python -m benchmarks.strategies --only "scaffold;feddf" --data mnist-5k --seeds 1       does some of it
 
 Ten clients of one architecture, medium-cnn, without compression: mnist-5k (10 rounds of 1 epoch, five seeds), and 6,000
-images of Fashion-MNIST (10 rounds of 2 epochs, three seeds); IID, Dirichlet 0.5 and 0.1. A strategy has its defaults,
-and the learning rate is that of scenarios/distillation for all, Adam at 0.003, but SGD at 0.1 for `scaffold`, `fednova`
-and `feddyn`, beside which stands FedAvg by SGD: nothing was tuned. Public data are 1,000 held-out images, of
-`fedcompress` noise; strategies that train a GAN have three seeds. `fedbn` has resnet-8 with batch normalisation, beside
-FedAvg of that. `dense` trains in its one round as many epochs as the others in all; medium-cnn has no batch
-normalisation, so its images are made without that part of the loss. In a round a client of `fedrep` passes over its
-data 11 times, 10 of them for the classifier alone, and one of `ditto` twice as often as the others. Sub-models have
-pages of their own; `relay` is of two clients. Seconds are by the clock, of the machine that a run's `provenance.json`
-names.
+images of Fashion-MNIST (10 rounds of 2 epochs, three seeds); IID, Dirichlet 0.5 and 0.1. A strategy has its defaults
+but for the learning rate of its clients, one of four: 0.001, 0.003, 0.01 and 0.03 by Adam, and 0.01, 0.03, 0.1 and 0.3
+by SGD, which `scaffold`, `fednova` and `feddyn` have, beside FedAvg by SGD. It is the one with the best validation
+accuracy, the mean over the three partitions with seed 101, which is not reported: on the client's own examples where
+clients keep models of their own (`local`, `ditto`, `fedper`, `fedrep`, `fedbn`, `fedproto`, `fedmd`), and else on the
+server's. With a GAN, `fedpkdg` has the rate that it has with held-out data. `fedsimkd` has a teacher after half of the
+rounds, and five passes over public data; with its defaults, one and one, clients stayed at chance (seed 101). Nothing
+else was tuned. Public data are 1,000 held-out images, of `fedcompress` noise; strategies that train a GAN have three
+seeds. `fedbn` has resnet-8 with batch normalisation, beside FedAvg of that: a network that learns little in so few
+steps. `dense` trains in its one round as many epochs as the others in all; medium-cnn has no batch normalisation, so
+its images are made without that part of the loss. `fedmd` trains as its paper does, up to 25 epochs at the start and 4
+in a round. In a round a client of `fedrep` passes over its data 11 times, 10 of them for the classifier alone, and one
+of `ditto` twice as often as the others. Sub-models have pages of their own; `relay` is of two clients. Seconds are by
+the clock, of the machine that a run's `provenance.json` names.
 
 A run is a directory in `runs/strategies`; what was interrupted goes on, and what is finished is not done again. Each
 data set and skew is a section of the page, which stays as it is where it has more runs than there are here.
@@ -32,6 +38,7 @@ from typing import Any
 
 from benchmarks.sections import counted, write_merged
 from fedcompress.errors import FedcompressError
+from fedcompress.judged import JUDGED, JudgedName
 from fedcompress.launch import start_or_resume
 from fedcompress.options import Options
 from fedcompress.page.blocks import TextTable
@@ -59,8 +66,10 @@ SKEWS: Mapping[str, dict[str, Any]] = {
 
 PUBLIC = {"public.source": "holdout", "public.examples": 1000}
 GAN = {"public.source": "gan", "public.examples": 1000, "public.epochs": 12, "public.train_rounds": 6}
-SGD = {"training.optimizer": "sgd", "training.learning_rate": 0.1}
+SGD = {"training.optimizer": "sgd"}
 BATCH = {"groups.all.model": "resnet-8:batch"}
+TAUGHT = {"server.model": "medium-cnn", "server.params.warm_up": 5, "groups.all.params.epochs": 5}
+"""With the defaults, a teacher after one round and one pass over the public examples, clients stay at chance."""
 ONCE = {"rounds": 1, "evaluation.own_every": 1}
 
 
@@ -72,16 +81,25 @@ class Entry:
         client: Of all groups.
         set: What else is not as for the others.
         seeds: At most.
+        own: Whether its clients keep models of their own, by which its learning rate is chosen.
+        rate: Key of that.
     """
 
     client: str
     set: Mapping[str, Any]
     seeds: int = 5
+    own: bool = False
+    rate: str = "training.learning_rate"
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Learning rates that are tried."""
+        return (0.01, 0.03, 0.1, 0.3) if "training.optimizer" in self.set else (0.001, 0.003, 0.01, 0.03)
 
 
 STRATEGIES: Mapping[str, Entry] = {
     "centralized": Entry("sgd", {}),
-    "local": Entry("sgd", {}),
+    "local": Entry("sgd", {}, own=True),
     "fedavg": Entry("sgd", {}),
     "fedavg, SGD": Entry("sgd", SGD),
     "fedprox": Entry("fedprox", {"server.strategy": "fedavg"}),
@@ -89,23 +107,53 @@ STRATEGIES: Mapping[str, Entry] = {
     "scaffold": Entry("scaffold", SGD),
     "fednova": Entry("fednova", SGD),
     "feddyn": Entry("feddyn", SGD),
-    "ditto": Entry("ditto", {}),
-    "fedper": Entry("fedper", {}),
-    "fedrep": Entry("fedrep", {}),
-    "fedbn": Entry("fedbn", BATCH),
+    "ditto": Entry("ditto", {}, own=True),
+    "fedper": Entry("fedper", {}, own=True),
+    "fedrep": Entry("fedrep", {}, own=True),
+    "fedbn": Entry("fedbn", BATCH, own=True),
     "fedavg, resnet-8": Entry("sgd", BATCH),
-    "fedproto": Entry("fedproto", {}),
+    "fedproto": Entry("fedproto", {}, own=True),
     "fedgen": Entry("fedgen", {}),
     "feddf": Entry("distilling", PUBLIC),
-    "fedmd": Entry("fedmd", PUBLIC),
+    "fedmd": Entry("fedmd", PUBLIC, own=True, rate="groups.all.params.learning_rate"),
     "dsfl": Entry("distilling", PUBLIC),
-    "fedsimkd": Entry("simkd", {**PUBLIC, "server.model": "medium-cnn"}),
+    "fedsimkd": Entry("simkd", {**PUBLIC, **TAUGHT}),
     "fedpkdg, held-out data": Entry("fedpkdg", PUBLIC),
     "fedpkdg, GAN": Entry("fedpkdg", GAN, seeds=3),
     "fedcompress": Entry("fedcompress", {"public.source": "noise", "public.examples": 1000, "data.validation": 0.1}),
     "dense": Entry("sgd", ONCE),
 }
 """Name on the page -> what it is; the server strategy is of the same name unless it is set."""
+
+
+RATES: Mapping[str, Mapping[str, float]] = {
+    "mnist-5k": {
+        "centralized": 0.003,  # 0.9183 at 0.001, 0.9267 at 0.003, 0.9217 at 0.01, 0.8583 at 0.03
+        "local": 0.01,  # 0.8165 at 0.001, 0.9069 at 0.003, 0.9134 at 0.01, 0.7710 at 0.03
+        "fedavg": 0.01,  # 0.6033 at 0.001, 0.8283 at 0.003, 0.9033 at 0.01, 0.6033 at 0.03
+        "fedavg, SGD": 0.3,  # 0.3333 at 0.01, 0.6417 at 0.03, 0.8583 at 0.1, 0.8833 at 0.3
+        "fedprox": 0.01,  # 0.6083 at 0.001, 0.8333 at 0.003, 0.9200 at 0.01, 0.8783 at 0.03
+        "flower, FedAdam": 0.01,  # 0.7550 at 0.001, 0.8483 at 0.003, 0.8650 at 0.01, 0.5000 at 0.03
+        "scaffold": 0.03,  # 0.1783 at 0.01, 0.5983 at 0.03, 0.3800 at 0.1, 0.1000 at 0.3
+        "fednova": 0.1,  # 0.3050 at 0.01, 0.6733 at 0.03, 0.8750 at 0.1, 0.6483 at 0.3
+        "feddyn": 0.03,  # 0.6917 at 0.01, 0.8633 at 0.03, 0.8200 at 0.1, 0.1000 at 0.3
+        "ditto": 0.01,  # 0.7792 at 0.001, 0.9073 at 0.003, 0.9530 at 0.01, 0.6523 at 0.03
+        "fedper": 0.01,  # 0.7419 at 0.001, 0.8814 at 0.003, 0.9212 at 0.01, 0.6350 at 0.03
+        "fedrep": 0.003,  # 0.8842 at 0.001, 0.8993 at 0.003, 0.8911 at 0.01, 0.8307 at 0.03
+        "fedproto": 0.01,  # 0.8284 at 0.001, 0.9183 at 0.003, 0.9249 at 0.01, 0.7539 at 0.03
+        "fedgen": 0.01,  # 0.6067 at 0.001, 0.8433 at 0.003, 0.8933 at 0.01, 0.5233 at 0.03
+        "fedpkdg, held-out data": 0.01,  # 0.5583 at 0.001, 0.7583 at 0.003, 0.8483 at 0.01, 0.8367 at 0.03
+        "dsfl": 0.003,  # 0.5235 at 0.001, 0.7962 at 0.003, 0.7598 at 0.01, 0.1000 at 0.03
+    },
+    "fashion-mnist": {},
+}
+"""Data set -> strategy -> learning rate of its clients: what `--rates` has chosen, by these validation accuracies."""
+
+ALIKE: Mapping[str, str] = {"fedpkdg, GAN": "fedpkdg, held-out data"}
+"""Strategy whose learning rate is not tried -> that whose rate it has."""
+TRIED_SEED = 101
+JUDGED_BY: Mapping[bool, JudgedName] = {True: "own", False: "deployed"}
+"""By what a learning rate is chosen: whether clients keep models of their own -> accuracy, on validation examples."""
 
 
 @dataclass(frozen=True)
@@ -117,18 +165,25 @@ class Cell:
         skew: One of SKEWS.
         strategy: One of STRATEGIES.
         seed: Of everything.
+        tried: Learning rate of a run that a rate is chosen by; None: the one that is chosen.
     """
 
     data: str
     skew: str
     strategy: str
     seed: int
+    tried: float | None = None
 
     @property
     def path(self) -> Path:
         """Of its run directory."""
         name = f"{self.strategy}-{self.skew}-seed{self.seed}".replace(", ", "-").replace(" ", "-").lower()
-        return FOLDER / self.data / name
+        return FOLDER / self.data / (name if self.tried is None else f"{name}-rate{self.tried:g}")
+
+    @property
+    def rate(self) -> float | None:
+        """Learning rate of its clients; None: none is chosen yet."""
+        return RATES[self.data].get(ALIKE.get(self.strategy, self.strategy)) if self.tried is None else self.tried
 
     @property
     def summary(self) -> Mapping[str, Any] | None:
@@ -146,12 +201,50 @@ class Cell:
             "rounds": 10,
             "seed": self.seed,
             "data": {**of_data["data"], "clients": 10, **SKEWS[self.skew]},
-            "training": {"epochs": epochs, "batch_size": 32, "learning_rate": 0.003},
-            "evaluation": {"tflite": False, "deployed_every": 5, "own_every": 5, "personal_every": 10},
+            "training": {"epochs": epochs, "batch_size": 32},
+            "evaluation": self._evaluation,
             "server": {"strategy": self.strategy.split(",")[0]},
             "groups": [{"name": "all", "model": "medium-cnn", "client": entry.client}],
         }
-        return Scenario.parse(table, entry.set)
+        return Scenario.parse(table, {**entry.set, entry.rate: self.rate})
+
+    @property
+    def _evaluation(self) -> dict[str, Any]:
+        if self.tried is None:
+            return {"tflite": False, "deployed_every": 5, "own_every": 5, "personal_every": 10}
+        return {"tflite": False, "deployed_every": 10, "judged": JUDGED_BY[STRATEGIES[self.strategy].own]}
+
+    @property
+    def validation(self) -> float:
+        """Validation accuracy in the end, of a run that is completed."""
+        last = RunDirectory(self.path).rows("rounds")[-1]
+        return float(last[JUDGED[JUDGED_BY[STRATEGIES[self.strategy].own]].validation])
+
+
+def tried(data: Sequence[str], strategies: Sequence[str]) -> Iterator[Cell]:
+    """Yields the runs by which learning rates are chosen."""
+    for of_data in data:
+        for strategy in strategies:
+            for rate in STRATEGIES[strategy].rates:
+                for skew in SKEWS:
+                    if strategy not in ALIKE:
+                        yield Cell(of_data, skew, strategy, TRIED_SEED, rate)
+
+
+def choices(of: Sequence[Cell]) -> list[str]:
+    """Returns a line for each data set and strategy: the validation accuracy of each learning rate, and the best."""
+    lines = []
+    for data, strategy in dict.fromkeys((cell.data, cell.strategy) for cell in of):
+        found: dict[float | None, list[float]] = {}
+        for cell in of:
+            if (cell.data, cell.strategy) == (data, strategy) and cell.summary is not None:
+                found.setdefault(cell.tried, []).append(cell.validation)
+        means = {rate: mean(values) for rate, values in found.items() if len(values) == len(SKEWS)}
+        if means:
+            best = max(means, key=lambda rate: means[rate])
+            each = ", ".join(f"{value:.4f} at {rate:g}" for rate, value in means.items())
+            lines.append(f'{data}  "{strategy}": {best:g},  # {each}')
+    return lines
 
 
 def cells(data: Sequence[str], strategies: Sequence[str], seeds: Sequence[int] | None) -> Iterator[Cell]:
@@ -207,7 +300,8 @@ def page(of_page: Sequence[Cell]) -> str:
 
 def table(data: str, skew: str, runs: Mapping[Cell, Mapping[str, Any]]) -> TextTable:
     """Returns the table of one data set and skew: a row for each strategy of which there is a run."""
-    columns = ("strategy", "global, %", "deployed, %", "personal, %", "own data, %", "worst tenth, %", "bytes", "s")
+    shares_of = ("global, %", "deployed, %", "personal, %", "own data, %", "worst tenth, %")
+    columns = ("strategy", "rate", *shares_of, "bytes", "s")
     rows = []
     for strategy in dict.fromkeys(cell.strategy for cell in runs):
         of = [summary for cell, summary in runs.items() if cell.strategy == strategy]
@@ -220,7 +314,8 @@ def table(data: str, skew: str, runs: Mapping[Cell, Mapping[str, Any]]) -> TextT
         ]
         crossed = mean(summary["uplink_bytes"] + summary["downlink_bytes"] for summary in of)
         seconds = Interval.of([float(summary["seconds"]) for summary in of], AMOUNT).mean
-        rows.append((f"{strategy} ({len(of)})", *map(_share, shares), size(crossed), f"{seconds:.0f}"))
+        rate = next(cell.rate for cell in runs if cell.strategy == strategy)
+        rows.append((f"{strategy} ({len(of)})", f"{rate:g}", *map(_share, shares), size(crossed), f"{seconds:.0f}"))
     note = "In brackets: seeds. Global, deployed and personal: of the whole test set, and as in What the figures mean."
     return TextTable(f"{data}, {skew}", columns, tuple(rows), note, "text")
 
@@ -235,6 +330,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plan", action="store_true", help="say what is left, and do nothing")
     parser.add_argument("--page", action="store_true", help="write the page, and do nothing else")
+    parser.add_argument("--rates", action="store_true", help="try learning rates, and do nothing else")
     parser.add_argument("--data", default=",".join(DATA), help="data sets")
     parser.add_argument("--only", default=";".join(STRATEGIES), help="strategies, with ; between them")
     parser.add_argument("--seeds", help="seeds, instead of 1 to as many as there are to be")
@@ -243,11 +339,18 @@ def main() -> None:
     data, strategies = asked.data.split(","), asked.only.split(";")
     if wrong := [*({*data} - {*DATA}), *({*strategies} - {*STRATEGIES})]:
         sys.exit(f"unknown: {', '.join(wrong)}; known are {', '.join(DATA)}, and {'; '.join(STRATEGIES)}")
+    if asked.rates:
+        trials = list(tried(data, strategies))
+        failed = _done(trials, asked.workers)
+        print("\n".join(choices(trials)))
+        sys.exit("\n".join(failed) or None)
     seeds = None if asked.seeds is None else [int(seed) for seed in asked.seeds.split(",")]
     wanted = list(cells(data, strategies, seeds))
     if asked.plan:
         print("\n".join(plan(wanted)))
         return
+    if not asked.page and (unknown := [cell for cell in wanted if cell.rate is None]):
+        sys.exit(f"no learning rate in RATES: {', '.join(dict.fromkeys(f'{c.data}, {c.strategy}' for c in unknown))}")
     failed = [] if asked.page else _done(wanted, asked.workers)
     write_merged(PAGE, page(list(cells(list(DATA), list(STRATEGIES), None))))
     print(PAGE)
@@ -260,7 +363,8 @@ def _done(wanted: Sequence[Cell], workers: int) -> list[str]:
     left = [cell for cell in wanted if cell.summary is None]
     failed = []
     for number, cell in enumerate(left, 1):
-        print(f"[{number}/{len(left)}] {cell.data}, {cell.skew}, {cell.strategy}, seed {cell.seed}", flush=True)
+        what = f"{cell.data}, {cell.skew}, {cell.strategy}, seed {cell.seed}, rate {cell.rate:g}"
+        print(f"[{number}/{len(left)}] {what}", flush=True)
         try:
             start_or_resume(cell.scenario, cell.path, Options(workers=workers), command=sys.argv)
         except FedcompressError as error:
