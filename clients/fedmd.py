@@ -9,7 +9,8 @@ tenth of the public ones, then the client's own. The optimizer is that of `[trai
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -48,6 +49,11 @@ class FedMD(Distilling):
 
     Params = FedMDParams
     params: FedMDParams
+    trains_by: ClassVar[Mapping[str, str]] = {
+        "learning_rate": "learning_rate",
+        "epochs": "revisit_epochs",
+        "batch_size": "revisit_batch_size",
+    }
 
     @action
     def pretrain(self, payload: Payload, round_number: int) -> Result:

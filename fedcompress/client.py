@@ -73,7 +73,7 @@ class ClientStrategy:
                 fitted = self.trainer.fit(payload["weights"], self.data)
                 return Result({"weights": fitted.weights}, {"train_loss": fitted.loss})
 
-    A subclass sets the attributes as far as `keeps_model`, and finds the others set.
+    A subclass sets the attributes as far as `trains_by`, and finds the others set.
 
     Attributes:
         Params: Pydantic model of `[groups.params]`; it has none by default.
@@ -81,6 +81,7 @@ class ClientStrategy:
         needs_validation: Whether it cannot do without validation examples.
         keeps_model: Whether it keeps a model of its own that differs from what it sends, and returns it as
             `Result.model`: what its device is to run. A run can then be judged by it.
+        trains_by: Key of `[training]` without a say in how it trains -> its own parameter that has one.
         params: Validated from `[groups.params]`.
         data: The client's own training examples.
         validation: The client's own validation examples, for every choice it makes.
@@ -98,6 +99,7 @@ class ClientStrategy:
     finds_masks: ClassVar[bool] = False
     needs_validation: ClassVar[bool] = False
     keeps_model: ClassVar[bool] = False
+    trains_by: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,

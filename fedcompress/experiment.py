@@ -178,7 +178,7 @@ class Experiment:
         """What the user should know about this run beforehand."""
         of_strategy = [*counting_warnings(self.server), *self.server.warnings()]
         of_groups = [*self._privacy_warnings(), *self._sparsity_warnings(), *self.own_models.warnings()]
-        of_groups += self._momentum_warnings()
+        of_groups += [*self._momentum_warnings(), *self._unused_warnings()]
         return [*self.data.notes, *of_groups, *of_strategy]
 
     @cached_property
@@ -220,6 +220,18 @@ class Experiment:
                     f"normalisation, of momentum {group.model.momentum:g}, {moved:.0%} of the way: tests, which use "
                     "them, lag behind. Use a momentum of 0.9, normalisation in groups, or more local epochs."
                 )
+
+    def _unused_warnings(self) -> Iterable[str]:
+        """What `[training]` says need not be what a client goes by."""
+        training = self.scenario.training
+        for name, group in self.groups.items():
+            for key, own in group.client.trains_by.items():
+                value = getattr(training, key)
+                if value != type(training).model_fields[key].default:
+                    yield (
+                        f"training.{key}: {value:g} has no say in groups.{name}, whose client "
+                        f"{group.settings.client!r} goes by params.{own}."
+                    )
 
     @cached_property
     def devices(self) -> DeviceModel:

@@ -135,8 +135,20 @@ def test_labels_that_are_used_are_said_before_the_run() -> None:
         "server.params.pretraining: the labels of the public examples are used: clients train on them before they "
         "train on their own."
     )
-    assert made().warnings == [used]
+    assert made(training__batch_size=32).warnings == [used]
     assert made(server__params__pretraining=False, groups__all__client="distilling").warnings == []
+
+
+def test_what_has_no_say_is_said_before_the_run() -> None:
+    overrides = {"training__learning_rate": 0.01, "training__batch_size": 64, "server__params__pretraining": False}
+    said = [
+        "training.learning_rate: 0.01 has no say in groups.all, whose client 'fedmd' goes by params.learning_rate.",
+        "training.batch_size: 64 has no say in groups.all, whose client 'fedmd' goes by params.revisit_batch_size.",
+    ]
+    assert made(**overrides, groups__all__client="distilling").warnings == []
+    assert [
+        line for line in made(**{**overrides, "server__params__pretraining": True}).warnings if "say" in line
+    ] == said
 
 
 @pytest.mark.parametrize(
