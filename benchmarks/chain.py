@@ -21,7 +21,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Annotated, Any
 
 import typer
@@ -37,6 +36,7 @@ from fedcompress.recipes.generate import launch
 from fedcompress.recipes.generate.display import ChainDisplay
 from fedcompress.recipes.generate.recipe import STEPS, GeneratorRecipe
 from fedcompress.results.compare.formats import markdown
+from fedcompress.results.compare.statistics import Interval
 from fedcompress.scenario.gallery import named
 
 Row = dict[str, Any]
@@ -48,7 +48,7 @@ before the teacher is trained, scales are 0.2 to 0.5. rho 0.01, the paper's, tak
 number of steps."""
 RHOS = (0.02, 0.03, 0.05, 0.1, 0.2)
 SHARED = ("teacher", "dataset")
-TITLE = "generators"
+TITLE = "Generators of the chain"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Case:
         if self.recipe is not None:
             return GeneratorRecipe.load(named(Path(self.recipe), "generators"), dict(self.overrides))
         table = {
-            "name": TITLE,
+            "name": "generators",
             "data": {"dataset": "fashion-mnist"},
             "teacher": {"epochs": 10, "batch_size": 32},
             "dataset": {"pairs": 20_000},
@@ -135,13 +135,14 @@ def table(found: Mapping[str, Sequence[dict[str, Row]]]) -> TextTable:
     for group, chains in found.items():
         for step in ("teacher", "student", "compress", "private"):
             if done := [chain for chain in chains if step in chain]:
-                rows.append((group, step, *_cells(step, done)))
+                rows.append((f"{group} ({len(done)})", step, *_cells(step, done)))
     caption = (
-        "Means over seeds, ± one standard deviation. Score: accuracy on test images of a classifier trained on 10,000 "
-        "samples. Times fewer: bytes of the teacher as float32 divided by those of the generator as float32, and of "
-        "its packed file at the student's bits. Epsilon is of the step private alone; the chain has none."
+        "In brackets: seeds; ± is half of the 95 % interval over them. Score: accuracy on test images of a classifier "
+        "trained on 10,000 samples. Times fewer: bytes of the teacher as float32 divided by those of the generator as "
+        "float32, and of its packed file at the student's bits. Epsilon is of the step private alone, whose teacher "
+        "and pairs came from data without privacy: the chain has none."
     )
-    return TextTable("Generators of the chain", columns, tuple(rows), caption)
+    return TextTable(TITLE, columns, tuple(rows), caption)
 
 
 def _cells(step: str, chains: Sequence[dict[str, Row]]) -> tuple[str, ...]:
@@ -163,23 +164,25 @@ def _cells(step: str, chains: Sequence[dict[str, Row]]) -> tuple[str, ...]:
         _spread([row["multiply_adds"] for row in own], 0),
         _spread([row["latency_us"] for row in own if row.get("latency_us") is not None], 0),
         _spread([row["int8_latency_us"] for row in own if row.get("int8_latency_us") is not None], 0),
-        _spread([row["epsilon_of_step"] for row in own if row.get("epsilon_of_step") is not None], 2),
+        _epsilon(own),
     )
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
-    if not values:
-        return "-"
-    deviation = f" ± {stdev(values):,.{digits}f}" if len(values) > 1 else ""
-    return f"{mean(values):,.{digits}f}{deviation}"
+    return Interval.of(values).text(lambda value: f"{value:,.{digits}f}") if values else "-"
+
+
+def _epsilon(rows: Sequence[Row]) -> str:
+    steps = [row["epsilon_of_step"] for row in rows if row.get("epsilon_of_step") is not None]
+    return f"{max(steps):.2f} (step)" if steps else "-"
 
 
 def page(found: TextTable, command: str) -> str:
     """Returns the page of results."""
     versions = ", ".join(f"{name} {number}" for name, number in machine()["versions"].items() if number)
     sizes = (
-        "teacher cgan, 10 epochs in batches of 32; students from 20,000 pairs, 10 epochs; private 5 epochs; the last "
-        "chain has its own"
+        f"teacher cgan, 10 epochs in batches of 32; students from 20,000 pairs, 10 epochs, rho {RHO:g} where a chain "
+        "does not say; private 5 epochs; the reference size has its own"
     )
     return (
         "\n\n".join([f"# {TITLE}", f"```\n{command}\n```", f"- {sizes}\n- {versions}", markdown(found).strip()]) + "\n"
