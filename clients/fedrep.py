@@ -6,9 +6,9 @@ the client's own classifier, over the representation that has come, then that re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -50,6 +50,7 @@ class FedRep(FedPer):
 
     Params = FedRepParams
     params: FedRepParams
+    trains_by: ClassVar[Mapping[str, str]] = {"epochs": "body_epochs"}
 
     def _trained(self, start: Arrays, masks: Arrays | None) -> Trained:
         """A mask that is chosen is chosen while what is shared is trained."""

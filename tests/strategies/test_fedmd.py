@@ -151,6 +151,14 @@ def test_what_has_no_say_is_said_before_the_run() -> None:
     ] == said
 
 
+def test_what_has_no_say_for_fedrep_is_said_as_well() -> None:
+    groups = [{"name": "all", "model": "mini-cnn", "client": "fedrep"}]
+    table = {"data": {"dataset": "digits", "clients": 3}, "server": {"strategy": "fedrep"}, "groups": groups}
+    said = "training.epochs: 3 has no say in groups.all, whose client 'fedrep' goes by params.body_epochs."
+    assert said in experiment(table, training__epochs=3).warnings
+    assert not [line for line in experiment(table).warnings if "no say" in line]
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
