@@ -297,9 +297,20 @@ def page(of_page: Sequence[Cell]) -> str:
     ]
     setting = str(__doc__).split("\n\n")[2]
     head = "# All strategies\n\nWritten from the runs by `python -m benchmarks.strategies`, never by hand."
-    runs = {t.title: sum(f"{cell.data}, {cell.skew}" == t.title for cell in found) for t in tables}
-    sections = (f"## {t.title}\n{counted(runs[t.title])}\n\n{markdown(t).strip()}" for t in tables if t.rows)
-    return "\n\n".join([head, setting, *sections]) + "\n"
+    sections = []
+    for t in tables:
+        done = [cell.strategy for cell in found if f"{cell.data}, {cell.skew}" == t.title]
+        parts = (f"## {t.title}\n{counted(len(done))}", markdown(t).strip(), lacking(done))
+        sections += ["\n\n".join(filter(None, parts))] if done else []
+    nothing = [data for data in DATA if not any(cell.data == data for cell in found)]
+    left = [f"**Of {' and '.join(nothing)} nothing is measured yet.**"] if nothing else []
+    return "\n\n".join([head, setting, *left, *sections]) + "\n"
+
+
+def lacking(done: Sequence[str]) -> str:
+    """Returns which strategies a section lacks, whose runs are these."""
+    absent = [strategy for strategy in STRATEGIES if strategy not in done]
+    return f"Not measured here yet: {'; '.join(absent)}." if absent else ""
 
 
 def table(data: str, skew: str, runs: Mapping[Cell, Mapping[str, Any]]) -> TextTable:

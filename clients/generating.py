@@ -6,9 +6,10 @@ import numpy as np
 
 from clients.sgd import SGD
 from fedcompress.client import Result, action
-from fedcompress.distillation.embedded import EMBEDDING
+from fedcompress.distillation.embedded import AGAIN, EMBEDDING
 from fedcompress.distillation.privately import PACE, ROUNDS
 from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, PublicSource
+from fedcompress.errors import RunError
 from fedcompress.generators.dp_sgd import Pace
 from fedcompress.generators.private_training import PrivateGan
 from fedcompress.generators.spec import Gan
@@ -50,6 +51,8 @@ class Generating(SGD):
         assert self.public is not None
         assert self.public.embedded is not None
         if EMBEDDING not in self.state:
+            if AGAIN in payload and not self.public.embedded.repeats:
+                raise RunError("it has released its mean embedding before and lost it; other noise would cost it more")
             self.state[EMBEDDING] = self.public.embedded.release(self.data, self.rng("noise"))
         return Result({EMBEDDING: list(self.state[EMBEDDING])})
 

@@ -19,7 +19,7 @@ from fedcompress.models.architecture import Architecture
 from fedcompress.parameters import checked_params
 from fedcompress.plugins import KINDS, GroupUse, Plugins, Use
 from fedcompress.scenario import Scenario
-from fedcompress.scenario.public import PrivacySettings, PublicSettings
+from fedcompress.scenario.public import DpSgdSettings, PrivacySettings, PublicSettings
 from fedcompress.scenario.sections import GroupSettings
 from fedcompress.strategy import ServerStrategy
 from fedcompress.wire.payload import WireFormat
@@ -159,10 +159,26 @@ def _privacy_problems(scenario: Scenario) -> Iterable[str]:
         )
     if scenario.privacy is not None and public is not None and public.trained_by_clients:
         yield from _private_gan_problems(public, scenario.privacy)
+    elif public is not None and public.dp_sgd != DpSgdSettings():
+        yield (
+            'public.dp_sgd: is for public.source = "gan" with [privacy]; without them nothing is trained by DP-SGD. '
+            "Leave it out, or add what is missing."
+        )
+    if scenario.privacy is not None and public is not None and public.embedded is not None:
+        yield from _embedding_problems(scenario.privacy)
     if public is not None and public.embedded is not None and public.dataset == private:
         yield (
             f'public.embedding.width: received "dataset:{private}", which is the clients\' own data set: a width '
             'chosen by private data is a release that no epsilon covers. Use "noise", a number, or public data.'
+        )
+
+
+def _embedding_problems(privacy: PrivacySettings) -> Iterable[str]:
+    """Yields what has no say in what an example adds to a mean embedding."""
+    if privacy.unit == "example" and privacy.clip != PrivacySettings.model_fields["clip"].default:
+        yield (
+            f'privacy.clip: received {privacy.clip:g}, but with public.source = "embedding" an example adds a vector '
+            'of norm 1, whatever it is; leave it out, or use unit = "client".'
         )
 
 

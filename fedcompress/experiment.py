@@ -22,6 +22,7 @@ from fedcompress.data.federated import FederatedData
 from fedcompress.data.loading import load_federated
 from fedcompress.devices import DeviceModel
 from fedcompress.distillation import tiers
+from fedcompress.distillation.embedded import EMBED
 from fedcompress.distillation.public import PublicData, teacher_contents
 from fedcompress.distillation.round import counting_problems, counting_warnings
 from fedcompress.distillation.source import PublicSource, make_source
@@ -362,7 +363,7 @@ class Experiment:
             server_model=self.server_model,
             models=self.models,
             state=state,
-            rng=self._rng(round_number, partition, action),
+            rng=self._rng(0 if action == EMBED else round_number, partition, action),
         )
 
     def trainer(self, group: Group, round_number: int, client: int, action: str) -> Trainer:

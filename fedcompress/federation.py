@@ -179,6 +179,10 @@ class Federation(strategy.Federation):
         self._goes_on = goes_on
         clients = sorted(requests)
         actions = [action if isinstance(action, str) else action[client] for client in clients]
+        if (public := self._experiment.public) is not None:
+            for client, asked in zip(clients, actions, strict=True):
+                if public.releases(asked):
+                    public.charge(self.accounts, self.round, client.partition, asked, requests[client])
         outcomes = self._judged(self._outcomes(actions, clients, requests, expects))
         replies = [self._concluded(*of_client) for of_client in zip(clients, actions, outcomes, strict=True)]
         self.record.modelled_seconds += self._experiment.devices.waited([outcome.modelled for outcome in outcomes])

@@ -1,4 +1,5 @@
-"""fedproto: clients of any architectures share what the features of a class are on average, and nothing else.
+"""fedproto: clients of any architectures share what the features of a class are on average, and how many
+examples of it they have.
 
 Tan et al. 2022, "FedProto: Federated prototype learning across heterogeneous clients" (AAAI), Algorithm 1: the global
 prototype of a class is the mean of the clients', weighted by their examples of it (eq. 6, whose leading 1 / |N_j| would

@@ -10,6 +10,7 @@ import pytest
 
 from fedcompress.errors import InputError
 from fedcompress.options import Options
+from fedcompress.sweep.side_by_side import within_a_worker
 
 EXPECTED = "; expected 0, or 0.0001 to 10000, whole above 1."
 
@@ -77,3 +78,10 @@ def test_gpus_are_for_ray_alone() -> None:
     assert str(error.value) == (
         "--gpus-per-worker: received 1 with engine inline, which reserves nothing; use --engine ray, or leave it out."
     )
+
+
+def test_a_run_of_a_sweep_side_by_side_reserves_no_gpu_of_its_own() -> None:
+    """Its worker has reserved one: `gpus_per_worker` with an engine inline would be refused."""
+    options = within_a_worker(Options("ray", 2, gpus_per_worker=1.0))
+    options.check()
+    assert options == Options()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcompress.attacks.membership import Target
-from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR
+from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, TRAIN
 from fedcompress.distillation.tiers import STATE
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
@@ -18,8 +18,13 @@ from fedcompress.results.runs import RunResult
 from fedcompress.scenario import Scenario
 
 
+def _trained_by(directory: RunDirectory) -> set[int]:
+    """Returns the clients that have trained the generator, and whose training has arrived."""
+    return {row["client"] for row in directory.rows("clients") if row["action"] == TRAIN and row["status"] == "ok"}
+
+
 def target_of_run(path: Path) -> Target:
-    """Returns the GAN of a completed run; members are the training examples of all clients.
+    """Returns the GAN of a completed run; members are the training examples of the clients whose data it has seen.
 
     Raises:
         InputError: It is no completed run, has no generator, or its data are not what they were.
@@ -37,13 +42,16 @@ def target_of_run(path: Path) -> Target:
     public: dict[str, Any] = state.get("public") or state.get(STATE, {}).get("public") or {}
     if source is None or source.gan is None or not public.get(GENERATOR):
         raise InputError(f"{path}: strategy {scenario.server.strategy!r} left no generator to attack.")
+    seen = sorted(public["released"] if source.embedded is not None else _trained_by(RunDirectory(path)))
+    if not seen:
+        raise InputError(f"{path}: no client trained its generator, so that it has no members.")
     shared = source.embedded is None and scenario.public.share_discriminator
     return Target(
         path.name or str(path),
         source.gan,
         [list(weights) for weights in public.get("generators") or [public[GENERATOR]]],
         list(public[DISCRIMINATOR]) if shared and public.get(DISCRIMINATOR) else None,
-        experiment.data.pooled(),
+        experiment.data.pooled(seen),
         experiment.data.test_examples,
         scenario.seed,
     )

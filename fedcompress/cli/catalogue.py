@@ -67,7 +67,7 @@ class Catalogue:
             return summary(interface(name).text, name)
         path = file_of(kind, name)
         if path is None:
-            return "Size of a generator, for [public] gan and [student] of a chain."
+            return "Size of a generator, for [public] gan and [teacher] gan of a chain."
         if kind == "scenarios":
             return _of_scenario(path)
         said = header(path)

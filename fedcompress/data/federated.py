@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -132,9 +133,10 @@ class FederatedData:
         """The whole test set: only ever reported, never chosen by."""
         return Examples(self.dataset.x_test, self.dataset.y_test)
 
-    def pooled(self) -> Examples:
-        """Returns the training examples of all clients together, for the centralised bound."""
-        return self._training_set(np.sort(np.concatenate(self.train_parts)))
+    def pooled(self, clients: Iterable[int] | None = None) -> Examples:
+        """Returns the training examples of all clients together, or of some, in the order of the data set."""
+        parts = self.train_parts if clients is None else [self.train_parts[client] for client in clients]
+        return self._training_set(np.sort(np.concatenate(parts)))
 
     @cached_property
     def distribution(self) -> NDArray[np.int64]:

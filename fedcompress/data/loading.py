@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError, prepared
 from ..plugins import Plugins
@@ -54,11 +56,18 @@ def load_federated(
 
 
 def common_examples(first: Dataset, second: Dataset) -> int:
-    """Returns how many training examples of a data set have inputs that the other has, too."""
+    """Returns how many training examples of a data set have inputs that the other has, too, be they numbers of another
+    type: as models take them, to 1/255."""
     if first.x_train.shape[1:] != second.x_train.shape[1:]:
         return 0
-    known = {example.tobytes() for example in first.x_train}
-    return sum(example.tobytes() in known for example in second.x_train)
+    known = {example.tobytes() for example in _in_steps(first.x_train)}
+    return sum(example.tobytes() in known for example in _in_steps(second.x_train))
+
+
+def _in_steps(x: NDArray[Any]) -> NDArray[np.int16]:
+    """Returns inputs in steps of 1/255: those of 8 bits as they are."""
+    steps = x if x.dtype == np.uint8 else np.clip(np.round(255.0 * x), -32768, 32767)
+    return steps.astype(np.int16)
 
 
 def load_dataset(

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from fedcompress.strategy import Federation, State
 
 EMBED, EMBEDDING = "embed", "embedding"
-"""The client action that releases a mean embedding, and the content."""
+"""The client action that releases a mean embedding, and the content. What it draws does not depend on the round."""
+AGAIN = "asked again"
+"""Content of a request for a release that was asked for before: a client that holds it no more draws no other noise."""
+ASKED_AGAIN = Content((ArraySpec((1,), "uint8"),), lossless=True)
 GENERATOR, RELEASES, STEPS, COUNTS, NOISES = "generator", "releases", "steps", "counts", "noises"
 """Of the state: the generator, the sum of all releases, the steps that the generator has been trained for, where each
 client adds its own noise, how many examples of each class it says that it holds, and how often noise is in the sum."""
@@ -62,6 +65,11 @@ class MeanEmbedding:
         """What a release costs its client: its whole budget, at the least noise that does."""
         noise = 0.0 if self.privacy is None else noise_for(self.privacy.epsilon, self.privacy.delta)
         return Release(EMBEDDING, noise)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a client that has lost its release makes the same one again."""
+        return self.privacy is None or self.noise_by_server or self.privacy.noise == "seed"
 
     @property
     def noise_by_server(self) -> bool:
@@ -209,9 +217,11 @@ def with_releases(
             "no client may release its mean embedding any more, and none has come before: the privacy budget of each "
             "is spent on releases that were cut off. Begin the run anew, in another directory."
         )
+    again: dict[str, Arrays] = {AGAIN: [np.ones(1, np.uint8)]}
     nothing: dict[str, Arrays] = {}
+    requests = {client: again if fed.accounts.has(client.partition, source.event) else nothing for client in new}
     try:
-        replies = fed.call(EMBED, dict.fromkeys(new, nothing), expects={EMBEDDING}) if new else []
+        replies = fed.call(EMBED, requests, expects={EMBEDDING}) if new else []
     except TooFewRepliesError:
         if not known:
             raise
@@ -231,14 +241,11 @@ def with_releases(
 
 
 def _affordable(source: MeanEmbedding, fed: Federation, client: ClientInfo) -> bool:
-    """Says whether a client may be asked for its release, and writes it down: once, however often it is asked."""
-    if fed.accounts.has(client.partition, source.event):
+    """Says whether a client may be asked for its release: what it has been asked for before it sends again."""
+    if fed.accounts.has(client.partition, source.event) or fed.accounts.affords(client.partition, source.event):
         return True
-    if not fed.accounts.affords(client.partition, source.event):
-        fed.event(f"client {client.partition} has spent its privacy budget, it releases nothing more")
-        return False
-    fed.accounts.add(fed.round, client.partition, source.event)
-    return True
+    fed.event(f"client {client.partition} has spent its privacy budget, it releases nothing more")
+    return False
 
 
 def _trained(source: MeanEmbedding, spec: GanSpec, fed: Federation, state: State) -> State:

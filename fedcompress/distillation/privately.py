@@ -107,9 +107,8 @@ class PrivateTraining:
         return train_privately(spec, gan, examples, how, steps=self.event.steps, rng=rng, noise=secret, pace=pace)
 
     def asked(self, fed: Federation, client: ClientInfo) -> bool:
-        """Says whether a client may be asked to train in this round, and writes its release down if so."""
+        """Says whether a client may be asked to train in this round."""
         if not fed.accounts.affords(client.partition, self.event):
             fed.event(f"client {client.partition} has spent its privacy budget, it trains its GAN no more")
             return False
-        fed.accounts.add(fed.round, client.partition, self.event)
         return True

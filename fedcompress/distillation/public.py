@@ -11,7 +11,7 @@ import numpy as np
 from fedcompress.aggregation import weighted_mean
 from fedcompress.data.federated import Examples
 from fedcompress.distillation.embedded import COUNTS, EMBED, NOISES, STEPS, with_releases
-from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, SEED, PublicSource
+from fedcompress.distillation.source import DISCRIMINATOR, GENERATOR, SEED, TRAIN, PublicSource
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.scenario.public import PublicSettings
 from fedcompress.wire.content import Arrays, ArraySpec, Content, Payload, weights_content
@@ -19,9 +19,6 @@ from fedcompress.wire.content import Arrays, ArraySpec, Content, Payload, weight
 if TYPE_CHECKING:
     from fedcompress.groups import ClientInfo
     from fedcompress.strategy import Federation, State
-
-TRAIN = "train_generator"
-"""The client action that trains a GAN."""
 
 
 def needed_action(settings: PublicSettings | None) -> str | None:

@@ -132,12 +132,17 @@ def problems(scenario: Scenario) -> Iterable[str]:
     public, privacy = scenario.public, scenario.privacy
     if public is None:
         return
-    if public.gan != SLIM:
-        given = [key for key in KEYS if getattr(public, key) is not None]
-        for key in given:
-            yield f'public.{key}: is for gan = "slim", received gan = "{public.gan}"; use "slim", or leave it out.'
-        return
     if not public.slimmed:
+        for key in KEYS:
+            if getattr(public, key) is None:
+                continue
+            if public.trained_by_clients:
+                yield f'public.{key}: is for gan = "slim", received gan = "{public.gan}"; use "slim", or leave it out.'
+            else:
+                yield (
+                    f'public.{key}: is for a GAN that clients train, source = "gan", received source = '
+                    f'"{public.source}"; leave it out.'
+                )
         return
     if privacy is not None:
         yield (

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.data.federated import Examples
-from fedcompress.distillation.embedded import EMBEDDING, MeanEmbedding, make_embedding
+from fedcompress.distillation.embedded import AGAIN, ASKED_AGAIN, EMBED, EMBEDDING, MeanEmbedding, make_embedding
 from fedcompress.distillation.privately import PrivateTraining
 from fedcompress.distillation.slimming import GENERATOR_MASK, SlimTraining
 from fedcompress.errors import InputError
 from fedcompress.generators.sampling import balanced_labels, sample
 from fedcompress.generators.spec import GanSpec
+from fedcompress.privacy.accounting import Release
+from fedcompress.privacy.accounts import Accounts
 from fedcompress.scenario.public import PrivacySettings, PublicSettings
 from fedcompress.seeding import SERVER, generator
 from fedcompress.wire.content import Arrays, ArraySpec, Content, Payload
@@ -25,6 +27,8 @@ LABEL_COUNTS = "label counts"
 """How many examples of each class a client trains on, (classes,): it tells the server what the client holds."""
 COUNT = "count_labels"
 """The client action that says it."""
+TRAIN = "train_generator"
+"""The client action that trains a GAN."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +76,35 @@ class PublicSource:
         if self.slim is not None:
             declared |= {GENERATOR: self.slim.content, GENERATOR_MASK: self.slim.mask_content}
         if self.embedded is not None:
-            declared[EMBEDDING] = self.embedded.content
+            declared |= {EMBEDDING: self.embedded.content, AGAIN: ASKED_AGAIN}
         return declared
+
+    def releases(self, action: str) -> bool:
+        """Says whether an action of clients releases something of their data that an account may have to cover."""
+        return action in (EMBED, TRAIN, COUNT)
+
+    def charge(self, accounts: Accounts, round_number: int, client: int, action: str, request: Payload) -> None:
+        """Writes down what a client is asked to release of its data, whoever asks.
+
+        Args:
+            accounts: Of the run.
+            round_number: In which it is asked.
+            client: Its partition.
+            action: What it is asked for.
+            request: What it is sent.
+        """
+        if action == EMBED and self.embedded is not None:
+            sends_the_same = self.embedded.repeats or AGAIN in request
+            if not (sends_the_same and accounts.has(client, self.embedded.event)):
+                accounts.add(round_number, client, self.embedded.event)
+        elif action == TRAIN and self.private is not None:
+            accounts.add(round_number, client, self.private.event)
+        elif action == COUNT and self._has_privacy:
+            accounts.add(round_number, client, Release(LABEL_COUNTS, 0.0))
+
+    @property
+    def _has_privacy(self) -> bool:
+        return self.private is not None or (self.embedded is not None and self.embedded.privacy is not None)
 
     def recipe(self, seed: int, generator: Arrays | None) -> dict[str, Arrays]:
         """Returns what a client needs to draw examples.

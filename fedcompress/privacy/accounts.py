@@ -1,8 +1,9 @@
 """The privacy ledger of a run: what every client released, when and at what cost; one accountant for each client.
 
 The server keeps it, since it knows what it asked for. What a client releases once is an event once: asked again, it
-sends the same, which costs nothing. A resumed run repeats the round that was cut off: with noise of the seed that is
-the same release, with noise of the operating system a second one, which counts, too.
+sends the same, or refuses, if it holds that no more; either costs nothing. A resumed run repeats the round that was cut
+off: with noise of the seed that is the same release, with noise of the operating system a second one, which counts,
+too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 from fedcompress.privacy.accounting import Release, epsilon_of
 from fedcompress.scenario.public import PrivacySettings
 
-NOT_COVERED = "models, what strategies send beside them, predictions, metrics and numbers of examples"
+NOT_COVERED = (
+    "models, what strategies send beside them, predictions, metrics and how many examples of which class there are"
+)
 """What leaves clients beside releases, and no epsilon covers."""
 SEEDED = "Simulated noise: keyed by the seed, it protects from nobody who knows the seed."
 TOLERANCE = 1e-4
@@ -84,7 +87,7 @@ class Accounts:
         return list(self._releases.get(client, []))
 
     def has(self, client: int, release: Release) -> bool:
-        """Says whether a client has been asked for this in a round that was not cut off: it keeps what it released."""
+        """Says whether a client has been asked for this in a round that was not cut off."""
         return any(row["client"] == client and _release(row) == release and not row.get("cut_off") for row in self.rows)
 
     def epsilon(self, client: int, more: Iterable[Release] = ()) -> float:

@@ -51,7 +51,7 @@ def run_side_by_side(jobs: Sequence[Job], options: Options) -> Iterator[Outcome]
     workers = min(options.workers, len(jobs))
     if not workers:
         return
-    inline = replace(options, engine="inline", workers=1).table() | {"fail_fast": options.fail_fast}
+    inline = within_a_worker(options).table() | {"fail_fast": options.fail_fast}
     with closing(Connection(replace(options, workers=workers))) as connection:
         actor = connection.actor(_Worker)
         idle = [actor.remote() for _ in range(workers)]
@@ -74,6 +74,11 @@ def run_side_by_side(jobs: Sequence[Job], options: Options) -> Iterator[Outcome]
             idle.append(worker)
             if outcome is not None:
                 yield outcome
+
+
+def within_a_worker(options: Options) -> Options:
+    """Returns how a worker carries out its runs: in its process, which has its GPUs already."""
+    return replace(options, engine="inline", workers=1, gpus_per_worker=0.0)
 
 
 def _outcome(ray: Any, future: Any, job: Job) -> Outcome | None:

@@ -7,8 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import tomli_w
 
+from fedcompress.attacks.run_target import target_of_run
+from fedcompress.errors import InputError
+from fedcompress.experiment import Experiment
+from fedcompress.launch import run_one
+from fedcompress.plugins import Plugins
+from fedcompress.results.run.directory import RunDirectory
 from fedcompress.scenario import Scenario
 
 GENERATED: dict[str, Any] = {
@@ -51,6 +59,23 @@ def test_a_run_is_attacked(call: Callable[..., Any], tmp_path: Path) -> None:
         2,
         "error: run: interrupted; finish it with: fedcompress resume run\n",
     )
+
+
+def test_members_are_the_examples_that_the_generator_has_seen(tmp_path: Path) -> None:
+    """With half of the clients in a round, and one round, it is half of them; of those that failed, none."""
+    scenario = Scenario.parse(GENERATED, {"data.clients": 4, "server.cohort": 0.5})
+    run_one(scenario, tmp_path / "run", report=False)
+    rows = RunDirectory(tmp_path / "run").rows("clients")
+    seen = {row["client"] for row in rows if row["action"] == "train_generator"}
+    assert len(seen) == 2
+    data = Experiment.load(scenario, Plugins()).data
+    members = target_of_run(tmp_path / "run").members
+    assert np.array_equal(members.x, data.pooled(sorted(seen)).x)
+    assert len(members) == sum(len(data.train_parts[client]) for client in seen) < len(data.pooled())
+    text = (tmp_path / "run" / "clients.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "run" / "clients.jsonl").write_text(text.replace('"ok"', '"lost"'), encoding="utf-8")
+    with pytest.raises(InputError, match="no client trained its generator, so that it has no members"):
+        target_of_run(tmp_path / "run")
 
 
 def test_what_cannot_be_attacked(call: Callable[..., Any], tiny: dict[str, Any], tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from fedcompress.data.loading import common_examples, load_dataset
-from fedcompress.distillation.embedded import EMBED, EMBEDDING
+from fedcompress.distillation.embedded import AGAIN, EMBED, EMBEDDING
+from fedcompress.distillation.source import COUNT
 from fedcompress.engines.inline import InlineEngine
 from fedcompress.engines.superlink import SuperLinkEngine
 from fedcompress.errors import InputError, RunError
@@ -87,8 +88,53 @@ def test_the_noise_is_of_the_client_and_the_same_when_it_is_asked_again() -> Non
         exact = source.embedding.release(setup.data.train(reply.client.partition))
         noise = reply.payload[EMBEDDING][0] - exact
         assert noise.std() == pytest.approx(source.event.noise, rel=0.15)
-        drawn = generator(1, 1, reply.client.partition, f"{EMBED}.noise").standard_normal(SIZE)
+        drawn = generator(1, 0, reply.client.partition, f"{EMBED}.noise").standard_normal(SIZE)
         assert noise == pytest.approx(source.event.noise * drawn, abs=1e-3)
+
+
+@pytest.mark.parametrize("noise", ["seed", "system"])
+def test_a_client_that_has_lost_its_release_makes_no_other(noise: str) -> None:
+    """It was late, say, and its memory went with its worker: there are new clients under the old accounts."""
+    setup = made(privacy__noise=noise)
+    fed, after = federation(setup), federation(setup)
+    first = [reply.payload[EMBEDDING][0] for reply in fed.call(EMBED, {client: {} for client in fed.clients})]
+    after.accounts = fed.accounts
+    after.begin(2)
+    public = setup.server.public
+    if noise == "seed":
+        released = public.train(after, list(after.clients), public.initial())
+        assert np.array_equal(released["releases"], np.sum(first, axis=0, dtype=np.float64))
+    else:
+        with pytest.raises(RunError, match="0 good replies of 4"):
+            public.train(after, list(after.clients), public.initial())
+        expected = "it has released its mean embedding before and lost it; other noise would cost it more"
+        assert all(expected in row["error"] for row in after.record.clients)
+        assert len(after.record.clients) == 4
+    assert len(fed.accounts.rows) == 4
+    assert fed.accounts.largest == pytest.approx(10.0, abs=1e-3)
+
+
+def test_whoever_asks_a_client_for_something_of_its_data_pays(tmp_path: Path) -> None:
+    """A strategy that calls the actions itself, as a plug-in may; asked again it says so, or it counts again."""
+    setup = made(client="distilling", strategy="feddf", privacy__noise="system")
+    fed = federation(setup)
+    requests = {client: {} for client in fed.clients[:1]}
+    fed.call(EMBED, requests)
+    fed.call(EMBED, {client: {AGAIN: [np.ones(1, np.uint8)]} for client in requests})
+    assert [row["what"] for row in fed.accounts.rows] == [EMBEDDING]
+    fed.call(EMBED, requests)
+    assert fed.accounts.largest == pytest.approx(epsilon_of([setup.public.embedded.event] * 2, 1e-5))
+    fed.call(COUNT, {fed.clients[1]: {}})
+    assert fed.accounts.largest == float("inf")
+    assert fed.accounts.rows[-1] | {"epsilon": 0} == {
+        "round": 1,
+        "client": 1,
+        "what": "label counts",
+        "noise": 0.0,
+        "sampling": 1.0,
+        "steps": 1,
+        "epsilon": 0,
+    }
 
 
 def test_without_privacy_a_release_is_exact_and_has_no_epsilon(tmp_path: Path) -> None:
@@ -164,6 +210,9 @@ def test_examples_that_two_data_sets_share_are_found() -> None:
     part = replace(data, x_train=data.x_train[:30], y_train=data.y_train[:30])
     assert common_examples(data, part) == 30
     assert common_examples(data, replace(part, x_train=255 - part.x_train)) == 0
+    scaled = [x.astype(np.float32) / np.float32(255) for x in (part.x_train, part.x_test)]
+    assert common_examples(data, replace(part, x_train=scaled[0], x_test=scaled[1])) == 30
+    assert common_examples(data, replace(part, x_train=1000 * scaled[0], x_test=scaled[1])) == 0
 
 
 def test_the_same_model_with_any_number_of_workers(tmp_path: Path) -> None:
@@ -199,6 +248,19 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"public__embedding__width": "dataset:digits"},
         'public.embedding.width: received "dataset:digits", which is the clients\' own data set: a width chosen by '
         'private data is a release that no epsilon covers. Use "noise", a number, or public data.',
+    ),
+    "a clip of examples": (
+        {"privacy__clip": 2.0},
+        'privacy.clip: received 2, but with public.source = "embedding" an example adds a vector of norm 1, whatever '
+        'it is; leave it out, or use unit = "client".',
+    ),
+    "steps of a training that is not there": (
+        {"public__dp_sgd__noise": 2.0},
+        'public.dp_sgd: is for public.source = "gan" with [privacy]; without them nothing is trained by DP-SGD.',
+    ),
+    "bits of a generator that clients do not train": (
+        {"public__gan": "slim", "public__bits": 4},
+        'public.bits: is for a GAN that clients train, source = "gan", received source = "embedding"; leave it out.',
     ),
     "no width": (
         {"public__embedding__width": "median"},

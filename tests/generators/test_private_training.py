@@ -15,7 +15,7 @@ from fedcompress.generators import private_training
 from fedcompress.generators.compact import Compact
 from fedcompress.generators.dp_sgd import DpSgd, Pace
 from fedcompress.generators.layers import PLAIN
-from fedcompress.generators.private_training import LADDER, PrivateGan, PrivateLoop, train_privately
+from fedcompress.generators.private_training import LADDER, PrivateGan, PrivateLoop, normals, train_privately
 from fedcompress.generators.spec import KINDS, Gan, GanSpec
 from fedcompress.privacy.accounting import Release, epsilon_by, epsilon_of
 
@@ -42,6 +42,16 @@ def arrays(gan: Gan) -> list[np.ndarray]:
 
 def same(a: PrivateGan, b: PrivateGan) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(arrays(a.gan), arrays(b.gan), strict=True))
+
+
+def test_noise_goes_further_out_than_one_draw_of_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is at most sqrt(-2 ln 1e-7) = 5.678, which is what a sum of two is not bounded by."""
+    tf = keras.tf
+    drawn = normals(10**6, tf.constant([1, 2])).numpy()
+    assert drawn.var() == pytest.approx(1.0, abs=2.576 * np.sqrt(2 / 10**6))
+    assert np.mean(drawn**4) == pytest.approx(3.0, abs=2.576 * np.sqrt(96 / 10**6))
+    monkeypatch.setattr(tf.random, "stateless_normal", lambda shape, seed: tf.fill(shape, 5.6777))
+    assert normals(3, tf.constant([1, 2])).numpy() == pytest.approx([8.03] * 3, abs=0.01)
 
 
 @pytest.fixture

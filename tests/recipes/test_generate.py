@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -113,6 +114,40 @@ def test_a_chain_goes_on_to_the_same_bits(whole: Path, tmp_path: Path, step: str
     assert (path / step / "checkpoint.npz").exists()
     launch.resume(path, Observer())
     assert left(path) == left(whole)
+
+
+def test_a_step_is_not_done_anew_while_another_process_writes_the_chain(whole: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(whole, tmp_path / "run")
+    before = left(path), (path / "generator.toml").read_text()
+
+    class Meddles(Observer):
+        def started(self, step: str, total: int, done: int) -> None:
+            with pytest.raises(InputError, match="another process is running this run; wait for it, or end it"):
+                launch.start(recipe(**{"student.rho": 0.3}), path, Options(), Observer(), first="student")
+
+    launch.start(recipe(), path, Options(), Meddles(), first="private")
+    assert (left(path), (path / "generator.toml").read_text()) == before
+
+
+def test_steps_that_stand_in_one_table_are_measured_alike(whole: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(whole, tmp_path / "run")
+    before = left(path)
+    samples = recipe().figures.samples
+    with pytest.raises(
+        InputError, match=rf"figures\.samples: received 77, but step 'teacher' was measured with {samples},"
+    ):
+        launch.start(recipe(**{"figures.samples": 77}), path, Options(), Observer(), first="private")
+    with pytest.raises(
+        InputError, match=r"figures\.on: received 'validation', but step 'teacher' was measured with 'test'"
+    ):
+        launch.start(
+            recipe(**{"figures.on": "validation", "data.validation": recipe().data.validation}),
+            path,
+            Options(),
+            Observer(),
+            first="private",
+        )
+    assert left(path) == before
 
 
 def test_a_guided_teacher_is_another_one_and_goes_on_to_the_same_bits(whole: Path, tmp_path: Path) -> None:

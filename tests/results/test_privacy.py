@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from fedcompress.fitted_table import FittedTable
 from fedcompress.launch import run_one
-from fedcompress.privacy.accounts import told
+from fedcompress.privacy.accounts import NOT_COVERED, told
 from fedcompress.results.compare.comparison import compare
 from fedcompress.results.compare.tables import notes, text_tables
 from fedcompress.results.report import write_report
+from fedcompress.results.report.sections import privacy
 from fedcompress.results.runs import find_runs
 from fedcompress.scenario import Scenario
 from fedcompress.terminal import summary_table
@@ -19,7 +22,7 @@ from federating import EMBEDDED, TINY
 
 BASIS = (
     "at delta 1e-05 per example; simulated noise: keyed by the seed; models, what strategies send beside them, "
-    "predictions, metrics and numbers of examples: not private"
+    "predictions, metrics and how many examples of which class there are: not private"
 )
 
 
@@ -46,7 +49,7 @@ def test_a_comparison(folder: Path) -> None:
     shown = {row[0]: row[cost.columns.index("epsilon")].split()[0] for row in cost.rows}
     assert shown == {"tiny": "10", "exact": "-"}
     assert f"warning: epsilon of tiny: {BASIS}." in notes(comparison)
-    rest = "models, what strategies send beside them, predictions, metrics and numbers of examples: not private"
+    rest = f"{NOT_COVERED}: not private"
     assert f"warning: epsilon of exact: releases have no noise; {rest}." in notes(comparison)
 
 
@@ -58,6 +61,22 @@ def test_the_ledger_in_a_report(folder: Path) -> None:
     page = (folder / "exact" / "report.html").read_text()
     assert "exact: no epsilon: releases have no noise; models" in page
     assert "<td>infinite</td>" in page
+
+
+def test_a_report_says_the_largest_epsilon_of_a_variant_and_of_which_seed() -> None:
+    runs = [
+        SimpleNamespace(seed=seed, path=Path("nowhere"), summary={"privacy": privacy})
+        for seed, privacy in enumerate((None, exact(1.0), exact(1.5), exact(1.2)), start=1)
+    ]
+    first, ledger = privacy.blocks(SimpleNamespace(variants={"one": runs}))  # type: ignore[arg-type]
+    assert str(vars(first)["text"]).startswith("one, seed 3, the largest of 3: epsilon 1.5 at delta 1e-05 ")
+    assert ledger.title == "Privacy ledger of one, seed 3"  # type: ignore[union-attr]
+    alike, _ = privacy.blocks(SimpleNamespace(variants={"one": runs[1:2]}))  # type: ignore[arg-type]
+    assert str(vars(alike)["text"]).startswith("one: epsilon 1 at")
+
+
+def exact(epsilon: float) -> dict[str, Any]:
+    return {"epsilon": epsilon, "delta": 1e-5, "unit": "example", "noise": "system", "not_covered": "models"}
 
 
 def test_who_trusts_whom_is_said() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from fedcompress.errors import InputError, RunError
@@ -18,7 +19,7 @@ from fedcompress.results.run.directory import RunDirectory, as_csv, as_json
 from fedcompress.results.run.missing import optional
 from fedcompress.results.run.provenance import provenance_of
 
-FILE = "generator.toml"
+FILE, LOCK = "generator.toml", "generator.lock"
 LAST = "last.json"
 """Up to which step the chain was asked for."""
 
@@ -55,9 +56,10 @@ def start(
     made_with |= {"recipe_digest": recipe.digest}
     files = {"options.json": as_json(options.table()), "provenance.json": as_json(made_with), FILE: recipe.toml()}
     directory = RunDirectory.made(path, files) if first is None else RunDirectory(path)
-    for name, text in files.items():
-        directory.write_text(name, text)
-    return _finish(chain, directory, observer, first, last)
+    with _locked(directory):
+        for name, text in files.items():
+            directory.write_text(name, text)
+        return _finish(chain, directory, observer, first, last)
 
 
 def resume(path: Path, observer: Observer) -> list[Row]:
@@ -74,7 +76,8 @@ def resume(path: Path, observer: Observer) -> list[Row]:
     digests = {FILE: ("recipe_digest", recipe.digest), "the data": ("data_digest", chain.workshop.data_digest)}
     if changed := [what for what, (key, digest) in digests.items() if made_with.get(key) != digest]:
         raise InputError(f"resume {path}: {', '.join(changed)} changed since the chain began; start it anew.")
-    return _finish(chain, directory, observer, None, last_of(path))
+    with _locked(directory):
+        return _finish(chain, directory, observer, None, last_of(path))
 
 
 def last_of(path: Path) -> StepName:
@@ -86,18 +89,28 @@ def last_of(path: Path) -> StepName:
 def _finish(
     chain: Chain, directory: RunDirectory, observer: Observer, first: StepName | None, last: StepName
 ) -> list[Row]:
-    with directory.locked(FILE):
-        directory.write_json(LAST, {"last": last})
-        try:
-            chain.run(observer, first, last)
-        except FloatingPointError as error:
-            raise RunError(str(error)) from error
-        finally:
-            if rows := chain.rows():
-                directory.write_text("results.csv", as_csv(rows, _columns(rows)))
-                with optional(f"{directory.path}/report.html"):
-                    directory.write_text("report.html", html(chain.workshop.recipe, rows, directory.path))
-        return chain.rows()
+    directory.write_json(LAST, {"last": last})
+    try:
+        chain.run(observer, first, last)
+    except FloatingPointError as error:
+        raise RunError(str(error)) from error
+    finally:
+        if rows := chain.rows():
+            directory.write_text("results.csv", as_csv(rows, _columns(rows)))
+            with optional(f"{directory.path}/report.html"):
+                directory.write_text("report.html", html(chain.workshop.recipe, rows, directory.path))
+    return chain.rows()
+
+
+@contextmanager
+def _locked(directory: RunDirectory) -> Iterator[None]:
+    """Keeps other processes from writing the chain, by a file that stays as it is when a chain is begun anew."""
+    try:
+        (directory.path / LOCK).touch()
+    except OSError as error:
+        raise InputError(f"{directory.path}: cannot be written: {error.strerror}.") from None
+    with directory.locked(LOCK):
+        yield
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:

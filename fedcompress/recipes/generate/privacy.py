@@ -32,6 +32,11 @@ def privacy_lines(recipe: GeneratorRecipe, rows: Sequence[Row]) -> list[str]:
     )
     if recipe.private.noise == "seed":
         lines.append("The noise comes from the seed, so that runs repeat: who knows the seed can undo it.")
+    else:
+        lines.append(
+            "Each time that a private step is done anew (--from) it has other noise, and has released once more: what "
+            "was released before in this directory is not in these figures, and adds to them."
+        )
     return lines
 
 

@@ -63,6 +63,17 @@ class Chain:
             if not folder.finished:
                 why = "was made with other settings or data" if folder.stale else "is not finished there"
                 raise InputError(f"--from {first}: {folder.path.parent}: step {step!r} {why}; use --from {step}.")
+            self._check_alike(first, step, folder.figures())
+
+    def _check_alike(self, first: StepName, step: StepName, before: Row) -> None:
+        """Raises InputError if a step was measured otherwise than those that follow would be."""
+        asked = self.workshop.recipe.figures
+        for key, figure, value in (("on", "scored_on", asked.on), ("samples", "scored_by", asked.samples)):
+            if before.get(figure, value) != value:
+                raise InputError(
+                    f"--from {first}: figures.{key}: received {value!r}, but step {step!r} was measured with "
+                    f"{before[figure]!r}, and they stand in one table; use that, or --from {step}."
+                )
 
     def run(self, observer: Observer, first: StepName | None, last: StepName) -> None:
         """Does what is not done, from `first` on in any case, up to `last`."""

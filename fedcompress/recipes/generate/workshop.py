@@ -128,11 +128,13 @@ class Workshop:
         settings, real = self.recipe.figures, self._real
         tested = self.data.test if settings.on == "test" else self.data.validation
         of_real, of_samples = (features(spec, weights, x) for x in (real.x, samples.x))
+        enough = min(len(real), len(samples)) >= FRECHET_LEAST
         return {
             "accuracy_score": accuracy_score(samples, tested, spec, self.rng("figures.score")),
             "scored_on": settings.on,
+            "scored_by": len(samples),
             "kernel_distance": kernel_distance(of_real, of_samples),
-            "frechet_distance": frechet_distance(of_real, of_samples) if len(real) >= FRECHET_LEAST else None,
+            "frechet_distance": frechet_distance(of_real, of_samples) if enough else None,
             "collapsed": collapsed(samples.x, samples.y),
         }
 

@@ -74,13 +74,14 @@ class SampleReport:
         grid_png(drawn.x, drawn.y, folder / f"{_stem(number)}.png")
         weights, real = self._real
         real_features, fake_features = (features(self._spec, weights, x) for x in (real.x, drawn.x))
+        enough = min(len(real), len(drawn)) >= FRECHET_LEAST
         test = self.experiment.data.test_examples
         measured = {
             "round": number,
             "accuracy_score": accuracy_score(drawn, test, self._spec, self._rng("score")),
             "real_accuracy": self._real_accuracy,
             "kernel_distance": kernel_distance(real_features, fake_features),
-            "frechet_distance": frechet_distance(real_features, fake_features) if len(real) >= FRECHET_LEAST else None,
+            "frechet_distance": frechet_distance(real_features, fake_features) if enough else None,
             "generator_parameters": public.gan.parameters,
             **({} if public.slim is None else public.slim.sizes(trained)),
         }
