@@ -8,11 +8,11 @@ STAMP := $(VENV)/.set-up
 
 setup: $(STAMP)
 
-# Bytecode is compiled here because importing TensorFlow without it takes three times as long.
+# Bytecode is compiled here, on all cores: pip does so on one, and importing TensorFlow without it takes three times as long.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = "%d.%d" % sys.version_info[:2]; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else f"Python 3.11 to 3.13 is needed (TensorFlow has no later one), {sys.executable} is {v}; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
 	-$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null 2>&1
 	@touch $(STAMP)
 

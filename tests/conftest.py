@@ -30,6 +30,14 @@ class Done(NamedTuple):
     err: str
 
 
+@pytest.fixture(scope="session", autouse=True)
+def judged_by_few() -> Iterator[None]:
+    """A run with a generator ends with the judgement of 10,000 samples, most of the time of a tiny one: here of 300."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fedcompress.results.run.samples.DRAWN", 300)
+        yield
+
+
 @pytest.fixture
 def tiny() -> dict[str, Any]:
     """A fresh table: two dense clients and a pruned one; without TFLite files, most of the time of so short a run."""

@@ -33,6 +33,7 @@ from fedcompress.recipes.runner import Session
 from fedcompress.scenario import Scenario, gallery
 from fedcompress.scenario.loading import load_scenario
 from fedcompress.scenario.overrides import parse_assignment
+from fedcompress.sweep.jobs import variant_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -240,7 +241,10 @@ def test_shipped_scenarios_are_right_and_say_what_to_expect(path: Path) -> None:
     assert re.search(r"# Takes: .*\d", header)
     assert re.search(rf"# Run: (fedcompress run scenarios/{path.name}|flwr run)", header)
     assert f"`{path.stem}`" in GALLERY
-    for _, single in Scenario.load(path, {"data.dataset": "mnist-5k"}).runs():
+    of_variants = {
+        variant_of(label): single for label, single in Scenario.load(path, {"data.dataset": "mnist-5k"}).runs()
+    }
+    for single in of_variants.values():
         assert Experiment.load(single, Plugins()).clients
 
 

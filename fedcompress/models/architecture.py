@@ -76,6 +76,10 @@ class _Layout:
     initializers: Initializers
 
 
+_RIGHT: set[tuple[Any, ...]] = set()
+"""Keys of the models that this process has checked, and found nothing wrong with."""
+
+
 class ModelSpec:
     """An architecture at one input shape and number of classes.
 
@@ -224,7 +228,7 @@ class ModelSpec:
         return sum(a.size for a in self.template)
 
     def check(self, data: str) -> None:
-        """Builds the model.
+        """Builds the model, unless an equal one has been found to be right before: of a sweep, a few serve all runs.
 
         Args:
             data: Name of the data set that it is for, for the message.
@@ -233,6 +237,8 @@ class ModelSpec:
             InputError: The model does not fit the data, has weights of another width than float32, or something
                 random that no seed repeats.
         """
+        if self.key in _RIGHT:
+            return
         with prepared(f"model {self.name!r}"):
             try:
                 self._check_initial_weights()
@@ -245,6 +251,7 @@ class ModelSpec:
                     f"model {self.name!r} does not fit {data!r}, whose examples are {shape}: {first_line(error)}"
                 ) from error
         self.check_weights()
+        _RIGHT.add(self.key)
 
     def check_weights(self) -> None:
         """Raises InputError if some real weights are not float32, in which they are trained and measured."""

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ class Session:
         datasets = {name: load(name) for name in names}
         digests = [dataset.digest for dataset in datasets.values()]
         self.data_digest = digests[0] if len(digests) == 1 else sha256("".join(digests).encode()).hexdigest()
-        self._models = {n: partial(named_model, dataset=d, plugins=self._plugins) for n, d in datasets.items()}
+        self._models = {n: cache(partial(named_model, dataset=d, plugins=self._plugins)) for n, d in datasets.items()}
         self._memories: dict[str, dict[Any, Any]] = {name: {} for name in names}
         self._splits = {
             (name, seed): split(dataset, recipe.data, partial(random_numbers, seed))
