@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.models.architecture import Architecture, ModelSpec
+from fedcompress.models.normalised import plainly_called
 from fedcompress.models.ties import Kernel, Tied, readers
 from fedcompress.models.walking import walked
 from fedcompress.wire.content import Arrays
@@ -168,6 +169,6 @@ class Narrow(Architecture):
                     config[size] = self.widths[layer.name]
             if "groups" in config and type(layer).__name__ == "GroupNormalization" and layer.groups != -1:
                 config["groups"] = x.shape[-1] * layer.groups // layer.gamma.shape[-1]  # groups of as many channels
-            return type(layer).from_config(config)(x)
+            return plainly_called(type(layer).from_config(config), x)
 
         return walked(model, inputs, call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -32,7 +33,17 @@ def normalised(x: Any, norm: Norm) -> Any:
     """
     if norm == "batch":
         return keras.layers.BatchNormalization()(x)
-    return keras.layers.GroupNormalization(x.shape[-1] // GROUP)(x)
+    return plainly_called(keras.layers.GroupNormalization(x.shape[-1] // GROUP), x)
+
+
+def plainly_called(layer: Any, x: Any) -> Any:
+    """Returns what a new layer puts out; of one that normalises groups as `plainly_grouped` has it from the start.
+
+    A call of Keras' own makes some sixty operations more for each layer, half of the time in which a graph is built.
+    """
+    if isinstance(layer, keras.layers.GroupNormalization) and _is_plain(layer, x.shape):
+        layer.call = partial(_grouped, layer)
+    return layer(x)
 
 
 def plainly_grouped(model: Any) -> Any:
@@ -42,13 +53,12 @@ def plainly_grouped(model: Any) -> Any:
     which takes a fifth more time. Weights and configuration stay Keras', so that a saved model is one of Keras alone.
     """
     for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.GroupNormalization) and _is_plain(layer):
+        if isinstance(layer, keras.layers.GroupNormalization) and _is_plain(layer, layer.get_input_shape_at(0)):
             layer.call = partial(_grouped, layer)
     return model
 
 
-def _is_plain(layer: Any) -> bool:
-    shape = layer.get_input_shape_at(0)
+def _is_plain(layer: Any, shape: Sequence[int | None]) -> bool:
     return len(shape) == 4 and layer.axis in (-1, 3) and layer.scale and layer.center
 
 
@@ -61,7 +71,8 @@ def _grouped(layer: Any, inputs: Any) -> Any:
 
     def mean(maps: Any) -> Any:
         of_channels = tf.reshape(tf.reduce_mean(maps, axis=[1, 2]), [-1, groups, channels // groups])
-        return tf.repeat(tf.reduce_mean(of_channels, axis=-1), channels // groups, axis=1)[:, tf.newaxis, tf.newaxis]
+        of_groups = tf.reduce_mean(of_channels, axis=-1, keepdims=True)  # `tf.repeat` would be fifteen operations more
+        return tf.reshape(tf.tile(of_groups, [1, 1, channels // groups]), [-1, 1, 1, channels])
 
     centred = x - mean(x)
     scale = tf.math.rsqrt(mean(tf.square(centred)) + layer.epsilon) * tf.cast(layer.gamma, tf.float32)
