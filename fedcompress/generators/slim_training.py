@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fedcompress import keras
 from fedcompress.data.federated import Examples
-from fedcompress.generators.slim import GAMMAS, SlimSpec
+from fedcompress.generators.slim import GAMMAS, SLIM, SlimSpec
 from fedcompress.generators.spec import Gan, GanSpec
 from fedcompress.generators.training import GanLoop, GanState, TrainedGan, check_losses
 from fedcompress.models.architecture import ModelSpec
@@ -97,7 +97,7 @@ class SlimLoop(ProximalLoop):
     """
 
     def __init__(self, spec: SlimSpec, distance: Distance) -> None:
-        super().__init__(spec, GAMMAS)
+        super().__init__(spec, gammas_of(spec))
         self._distance = distance
 
     def epoch(
@@ -127,6 +127,11 @@ def distance(images: Any, others: Any, kind: Distance) -> Any:
     return tf.reduce_mean(tf.abs(images - others) if kind == "l1" else tf.square(images - others))
 
 
+def gammas_of(spec: SlimSpec) -> tuple[int, ...]:
+    """Returns where gammas are among a generator's weights; of one that has been slimmed there are none."""
+    return GAMMAS if spec.name == SLIM else ()
+
+
 def begun(spec: SlimSpec, gan: Gan, distance: Distance) -> GanState:
     """Returns where the training of a student stands that begins with these weights."""
     return _loop(spec, distance).initial(gan)
@@ -145,8 +150,10 @@ def slim_epoch(
 ) -> tuple[TrainedGan, GanState]:
     """Slims a generator for an epoch; its weights are averaged over steps, but for channels that are off at the end.
 
+    One that has been slimmed ("small") has no gammas any more: it is fine-tuned by the rest of the loss.
+
     Args:
-        spec: Of the slim generator.
+        spec: Of the generator.
         state: Where the training stands: `begun`, or what the epoch before returned.
         pairs: The teacher's images (n, *input_shape) and the labels (n,) that it was asked for.
         z: Its noise (n, noise).
@@ -163,7 +170,7 @@ def slim_epoch(
     factors = [settings.rho, settings.beta, *(rate * fall for rate in rates)]
     trained, after = _loop(spec, settings.distance).epoch(state, pairs, z, factors, batch_size=batch_size, rng=rng)
     check_losses(trained)
-    gan = Gan(turned_off(trained.gan.generator, after.arrays, GAMMAS), trained.gan.discriminator)
+    gan = Gan(turned_off(trained.gan.generator, after.arrays, gammas_of(spec)), trained.gan.discriminator)
     return TrainedGan(gan, trained.generator_loss, trained.discriminator_loss, trained.steps), after
 
 

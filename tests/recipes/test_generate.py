@@ -14,7 +14,12 @@ import numpy as np
 import pytest
 import tomli_w
 
+from fedcompress.data.federated import Examples
 from fedcompress.errors import InputError
+from fedcompress.generators.sampling import render
+from fedcompress.generators.slim import SMALL, SlimSpec
+from fedcompress.generators.slim_training import Slimming, begun, slim_epoch
+from fedcompress.generators.spec import Gan
 from fedcompress.options import Options
 from fedcompress.privacy.accounting import Release, epsilon_of
 from fedcompress.recipes.generate import launch
@@ -148,6 +153,47 @@ def test_steps_that_stand_in_one_table_are_measured_alike(whole: Path, tmp_path:
             first="private",
         )
     assert left(path) == before
+
+
+def test_a_small_generator_is_fine_tuned_and_goes_on_to_the_same_bits(whole: Path, tmp_path: Path) -> None:
+    """It keeps its widths and learns the teacher's images; without epochs nothing is another than before."""
+    tuned = recipe(**{"compress.epochs": 2})
+    keys, before = tuned.keys("data"), recipe().keys("data")
+    assert [step for step in STEPS if keys[step] != before[step]] == ["compress", "private"]
+    paths = [Path(shutil.copytree(whole, tmp_path / name)) for name in ("run", "cut")]
+    launch.start(tuned, paths[0], Options(), Observer(), first="compress")
+    with pytest.raises(KeyboardInterrupt):
+        launch.start(tuned, paths[1], Options(), Breaks("compress", 1), first="compress")
+    launch.resume(paths[1], Observer())
+    found, plain = left(paths[0]), left(whole)
+    assert left(paths[1]) == found
+    assert found["compress"]["widths"] == plain["compress"]["widths"]
+    assert found["compress"]["difference"] == plain["compress"]["difference"] <= 1e-5  # before it is fine-tuned
+    assert found["compress arrays"] != plain["compress arrays"]
+    assert found["private arrays"] != plain["private arrays"]
+    assert len((paths[0] / "compress" / "losses.csv").read_text().splitlines()) == 1 + 2
+    assert not (paths[0] / "private" / "checkpoint.npz").exists()
+    assert set(load_tree(paths[0] / "private" / "result.npz")) == {"generator"}
+
+
+def test_fine_tuning_brings_a_small_generator_nearer_to_its_teacher() -> None:
+    """From weights that are a little wrong, by pixels alone: it has no gamma, so rho has nothing to pull at."""
+    spec = SlimSpec(SMALL, (8, 8, 1), 10, (6, 6, 6), 8, 16)
+    rng = np.random.default_rng(0)
+    target = spec.initial(rng)
+    z, labels = rng.standard_normal((200, 16), np.float32), (np.arange(200) % 10).astype(np.int32)
+    pairs = Examples(render(spec, target.generator, z, labels), labels)
+    start = [w + 0.3 * w.std() * rng.standard_normal(w.shape).astype(np.float32) for w in target.generator]
+    settings = Slimming(rho=5.0, beta=100.0)
+    state, found = begun(spec, Gan(start, target.discriminator), "l1"), Gan(start, target.discriminator)
+    far = np.abs(render(spec, start, z, labels) - pairs.x).mean()
+    for epoch in range(4):
+        trained, state = slim_epoch(
+            spec, state, pairs, z, settings, done=epoch / 4, batch_size=20, rng=np.random.default_rng(epoch)
+        )
+        found = trained.gan
+    near = np.abs(render(spec, found.generator, z, labels) - pairs.x).mean()
+    assert near < 0.8 * far, (near, far)
 
 
 def test_a_guided_teacher_is_another_one_and_goes_on_to_the_same_bits(whole: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fedcompress import keras
 from fedcompress.compression import tflite
 from fedcompress.compression.quantisers import FLOAT_BITS
 from fedcompress.data.federated import Examples
@@ -54,6 +55,11 @@ def figures(workshop: Workshop, spec: GanSpec, generator: Arrays) -> Row:
         "multiply_adds": sampling_cost(spec),
         **workshop.quality(samples),
     }
+
+
+def plainly(spec: SlimSpec, generator: Arrays) -> Arrays:
+    """Returns a generator's weights as they are computed with: kernels rounded, gammas multiplied out."""
+    return [np.asarray(tensor) for tensor in spec.networks.rounded([keras.tf.constant(a) for a in generator])]
 
 
 def exported(workshop: Workshop, spec: SlimSpec, plain: Arrays, stem: Path, *, score: bool) -> Row:

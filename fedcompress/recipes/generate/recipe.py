@@ -80,6 +80,13 @@ class StudentSettings(Section):
 class CompressSettings(Section):
     """`[compress]`: channels that are off leave; the generator is written as files for devices."""
 
+    epochs: int = Field(
+        0,
+        ge=0,
+        description="passes over the pairs by which the small generator is fine-tuned afterwards, by the student's "
+        "loss without rho, as in GAN Slimming's code; 0: it keeps the student's images",
+    )
+
     tflite: bool = Field(True, description="convert generators to TFLite, as float and as int8, and time them")
 
 
@@ -153,7 +160,7 @@ class GeneratorRecipe(Document):
         table = self.table()
         decided: dict[str, Any] = {step: table[step]}
         if step == "compress":
-            decided = {}  # files more or less
+            decided = {"epochs": self.compress.epochs} if self.compress.epochs else {}  # the rest is files more or less
         if step == "teacher":
             decided |= {"seed": self.seed, "data": table["data"]}
             decided |= {"private": table["private"]} if self.whole else {}

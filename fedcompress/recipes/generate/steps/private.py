@@ -5,14 +5,11 @@ The generator sees no data, only the discriminator's verdicts, so what protects 
 
 from __future__ import annotations
 
-import numpy as np
-
-from fedcompress import keras
 from fedcompress.generators.slim import SMALL, SlimSpec
 from fedcompress.generators.spec import Gan
 from fedcompress.recipes.generate import private_epochs
 from fedcompress.recipes.generate.folder import Row, Tree
-from fedcompress.recipes.generate.measuring import EXPORT, exported, figures, grid, unrounded
+from fedcompress.recipes.generate.measuring import EXPORT, exported, figures, grid, plainly, unrounded
 from fedcompress.recipes.generate.workshop import Workshop
 
 
@@ -20,7 +17,7 @@ def run(workshop: Workshop) -> None:
     """Leaves the generator alone, plain and rounded to the student's bits."""
     recipe, folder = workshop.recipe, workshop.folders["private"]
     compressed = workshop.folders["compress"].result()
-    discriminator = workshop.folders["student"].result()["discriminator"]
+    discriminator = (compressed if recipe.compress.epochs else workshop.folders["student"].result())["discriminator"]
     bits, noise = recipe.student.bits, workshop.teacher.networks.noise
     spec = SlimSpec(SMALL, workshop.shape, workshop.classes, tuple(compressed["widths"]), bits, noise)
 
@@ -36,7 +33,7 @@ def run(workshop: Workshop) -> None:
         grid(workshop, spec, state["generator"], folder.path)
 
     state, _ = workshop.epochs("private", recipe.private.epochs, begin, train, shown)
-    plain = [np.asarray(tensor) for tensor in spec.networks.rounded([keras.tf.constant(a) for a in state["generator"]])]
+    plain = plainly(spec, state["generator"])
     row = {"bits": bits, "widths": compressed["widths"], **figures(workshop, unrounded(spec), plain)}
     row |= exported(workshop, spec, plain, folder.path / EXPORT, score=True)
     folder.finish({"generator": plain}, row | private_epochs.spent(workshop, state, before))

@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from fedcompress.generators.slim import LAYERS, SlimSpec, of_reference, on
-from fedcompress.generators.slim_training import Slimming, begun, slim_epoch
 from fedcompress.generators.spec import Gan
-from fedcompress.generators.training import GanState
 from fedcompress.recipes.generate.folder import Row, Tree
 from fedcompress.recipes.generate.measuring import figures, grid
-from fedcompress.recipes.generate.pairs import Pairs
-from fedcompress.recipes.generate.workshop import Workshop, gan_of, tree_of
+from fedcompress.recipes.generate.pair_epochs import PairEpochs
+from fedcompress.recipes.generate.workshop import Workshop, gan_of
 from fedcompress.wire.content import Arrays
 
 
 def run(workshop: Workshop) -> None:
     """Slims the student; leaves it with its gammas, and its discriminator."""
     recipe, spec, folder = workshop.recipe.student, workshop.student, workshop.folders["student"]
-    teacher = gan_of(workshop.folders["teacher"].result())
-    pairs = Pairs.of(workshop.folders["dataset"].result())
-    images, z = pairs.images(workshop.teacher, teacher.generator), pairs.z(spec.noise)
-    settings = Slimming(**recipe.model_dump(include=set(Slimming.__dataclass_fields__)))
+    epochs = PairEpochs(workshop, "student", spec, recipe.epochs)
 
     def begin() -> Tree:
-        gan = _initial(workshop, spec, teacher)
-        return {**tree_of(gan), **asdict(begun(spec, gan, settings.distance))}
+        return epochs.begin(_initial(workshop, spec, gan_of(workshop.folders["teacher"].result())))
 
     def train(state: Tree, epoch: int) -> tuple[Tree, Row]:
-        trained, after = slim_epoch(
-            spec,
-            GanState(state["arrays"], state["steps"]),
-            images,
-            z,
-            settings,
-            done=(epoch - 1) / recipe.epochs,
-            batch_size=recipe.batch_size,
-            rng=workshop.rng("student.train", epoch),
-        )
-        row = {"generator_loss": trained.generator_loss, "discriminator_loss": trained.discriminator_loss}
-        row |= _channels(trained.gan.generator)
-        return {**tree_of(trained.gan), "arrays": after.arrays, "steps": after.steps}, row
+        after, row = epochs.train(state, epoch)
+        return after, row | _channels(after["generator"])
 
     def shown(state: Tree) -> None:
         grid(workshop, spec, state["generator"], folder.path)
