@@ -33,6 +33,7 @@ from fedcompress.experiment import Experiment
 from fedcompress.masks.features import FEATURES, Described
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.plugins import Plugins
+from fedcompress.recipes.generate.recipe import STEPS
 from fedcompress.recipes.masks.settings import MaskRecipe, Source
 from fedcompress.recipes.masks.trials import Network, Trial
 from fedcompress.training.trainer import predict
@@ -191,11 +192,13 @@ def test_chains_are_compared_with_their_own_teachers() -> None:
 def test_chains_share_a_teacher_of_equal_settings() -> None:
     """What a chain takes from another is decided by the same keys, so that it is taken."""
     known = {case.name: case for case in chain.cases()}
-    assert len(known) == 9 + 1 + 4 + 1
+    assert len(known) == 9 + 1 + 4 + 2 + 1
     for case in known.values():
         if case.base is not None:
             keys, base = case.loaded().keys("data"), known[case.base].loaded().keys("data")
-            assert [keys[step] == base[step] for step in ("teacher", "dataset", "student")] == [True, True, False]
+            alike = [step for step in STEPS if keys[step] == base[step]]
+            assert alike == list(case.shared)
+    assert known["fashion-rho-0.1-tuned-seed1"].shared == ("teacher", "dataset", "student")
 
 
 def test_a_benchmark_of_gpus_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
