@@ -52,7 +52,9 @@ class Generating(SGD):
         assert self.public.embedded is not None
         if EMBEDDING not in self.state:
             if AGAIN in payload and not self.public.embedded.repeats:
-                raise RunError("it has released its mean embedding before and lost it; other noise would cost it more")
+                raise RunError(
+                    "it was asked for its mean embedding before and holds none; other noise could cost it more"
+                )
             self.state[EMBEDDING] = self.public.embedded.release(self.data, self.rng("noise"))
         return Result({EMBEDDING: list(self.state[EMBEDDING])})
 

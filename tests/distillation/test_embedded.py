@@ -107,7 +107,7 @@ def test_a_client_that_has_lost_its_release_makes_no_other(noise: str) -> None:
     else:
         with pytest.raises(RunError, match="0 good replies of 4"):
             public.train(after, list(after.clients), public.initial())
-        expected = "it has released its mean embedding before and lost it; other noise would cost it more"
+        expected = "it was asked for its mean embedding before and holds none; other noise could cost it more"
         assert all(expected in row["error"] for row in after.record.clients)
         assert len(after.record.clients) == 4
     assert len(fed.accounts.rows) == 4

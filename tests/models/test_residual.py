@@ -8,7 +8,9 @@ import pytest
 from fedcompress import keras
 from fedcompress.compression import tflite
 from fedcompress.errors import InputError
+from fedcompress.models import architecture
 from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.architectures.mini_cnn import MiniCNN
 from fedcompress.models.normalised import normalised, plainly_grouped
 from fedcompress.plugins import Plugins
 
@@ -48,6 +50,21 @@ def test_arguments_that_are_none(name: str, expected: str) -> None:
     with pytest.raises(InputError) as error:
         Plugins().architecture(name)
     assert expected in str(error.value)
+
+
+def test_equal_models_are_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of another key is checked, and one that was wrong is checked again."""
+    checked: list[str] = []
+    monkeypatch.setattr(architecture, "_RIGHT", set())
+    monkeypatch.setattr(ModelSpec, "_check_layers", lambda spec: checked.append(spec.name))
+    specs = [ModelSpec("mini-cnn", MiniCNN(), (8, 8, 1), classes) for classes in (10, 10, 3)]
+    for spec in specs:
+        spec.check("digits")
+    assert len(checked) == 2
+    wrong = ModelSpec("mini-cnn", MiniCNN(), (1,), 10)
+    for _ in range(2):
+        with pytest.raises(InputError, match="does not fit 'digits'"):
+            wrong.check("digits")
 
 
 def test_a_layer_that_normalises_groups_is_few_operations() -> None:
