@@ -200,7 +200,12 @@ def _load() -> dict[str, Any]:
 
 
 def _configure(tf: Any) -> None:
-    """Sets threads and GPUs, or warns where the process has computed with TensorFlow before: it is too late then."""
+    """Sets threads and GPUs, or warns where the process has computed with TensorFlow before: it is too late then.
+
+    GPUs since Ampere round what they multiply to 10 bits unless told otherwise (TensorFloat-32): gradients clipped for
+    privacy would be longer than their bound, and accuracies not those of float32, which is what a scenario says.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         if inter_op := os.environ.get("FEDCOMPRESS_INTER_OP"):

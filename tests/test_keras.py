@@ -103,6 +103,10 @@ def test_seconds_of_building_count_once_where_one_thing_is_built_inside_another(
     assert found == [0.0]
 
 
+def test_products_of_float32_are_of_float32_on_gpus_as_well() -> None:
+    assert not keras.tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 ONE_THREAD = "tf.config.threading.set_intra_op_parallelism_threads(1)"
 
 
