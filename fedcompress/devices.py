@@ -145,6 +145,11 @@ class DeviceModel:
         late = self._deadline is not None and download + compute + upload > self._deadline
         return Modelled(download, compute, upload, joules, DROPPED_OUT if gone else LATE if late else None)
 
+    def may_miss(self, group: str) -> bool:
+        """Says whether contributions of a group's clients may not arrive."""
+        device = self._devices.get(group)
+        return device is not None and (device.dropout > 0 or self._deadline is not None)
+
     def waited(self, actions: Iterable[Modelled | None]) -> float:
         """Returns how long the server waits for actions that run side by side: for the last one that arrives, and for
         the deadline, if there is one, as soon as one does not."""

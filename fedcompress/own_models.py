@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from fedcompress.devices import DeviceModel
 from fedcompress.groups import Group
 from fedcompress.judged import DEFAULT
 from fedcompress.scenario import Scenario
@@ -38,8 +39,14 @@ class OwnModels:
         known = self.known
         return [name for name, group in self.groups.items() if name in known or group.client.keeps_model]
 
+    @property
+    def tested(self) -> list[str]:
+        """Groups whose clients test models of their own."""
+        return self.kept if self.scenario.judges_own else self.known
+
     def problems(self) -> Iterable[str]:
         """Yields why the run cannot be judged, or ended, by what is asked for."""
+        yield from self._left_out()
         judged, by = self.scenario.evaluation.judged, self.scenario.stops_by
         asked = {"evaluation.judged": judged} | ({"stop.by": by} if by and by != judged else {})
         for key, name in asked.items():
@@ -53,6 +60,20 @@ class OwnModels:
                     f'{key}: received "personal", but devices of {", ".join(self.known)} run models of their clients\' '
                     f'own, which the server never sees and cannot train on; set {key} = "own".'
                 )
+
+    def _left_out(self) -> Iterable[str]:
+        """Yields that clients which train between tests of their models may not take part when they are tested."""
+        every, cohort = self.scenario.evaluation.own_every, self.scenario.server.cohort
+        devices = DeviceModel(self.scenario)
+        missing = [name for name in self.tested if devices.may_miss(name)]
+        if every == 1 or not self.tested or (cohort == 1 and not missing):
+            return
+        of_devices = f"devices of {', '.join(missing)} that drop out or are late"
+        why = f"server.cohort = {cohort:g}" if cohort < 1 else of_devices
+        yield (
+            f"evaluation.own_every: received {every}, but clients of {', '.join(self.tested)} keep models that they "
+            f"alone can test, and with {why} those that train between tests would be left out; set own_every = 1."
+        )
 
     def warnings(self) -> Iterable[str]:
         """Yields what is scored where one may think that it is something else."""

@@ -88,10 +88,10 @@ def run_rounds(
             _tell_of_failures(fed, experiment, recorder)
             evaluator.check(state, number)
             recorder.note(fed.record)
-            scores = evaluator.score(state, recorder.latest, number)
+            scores = evaluator.score(state, recorder.tested, number)
             ends = stopping.after([*recorder.rounds, recorder.row(number, fed.record, scores, started)]) is not None
             if ends and not evaluator.schedule.complete(number):
-                scores = evaluator.score(state, recorder.latest, number, final=True)
+                scores = evaluator.score(state, recorder.tested, number, final=True)
             row = recorder.round(number, fed.record, scores, started)
             checkpoints.save(Checkpoint(number, state, fed.references, fed.accounts.rows))
             recorder.stopped = stopping.after(recorder.rounds)
@@ -103,7 +103,7 @@ def run_rounds(
         if samples is not None:
             samples.write(fed, state, number)
         if number == done:  # killed after its last round
-            recorder.scores = evaluator.score(state, recorder.latest, number, final=True)
+            recorder.scores = evaluator.score(state, recorder.tested, number, final=True)
         summary = _concluded(evaluator, recorder, state)
         return state, cast(Summary, {**summary, **(samples.final(number) if samples else {})})
 
@@ -150,8 +150,8 @@ def _tell_of_failures(fed: Federation, experiment: Experiment, recorder: Recorde
 
 def _concluded(evaluator: Evaluator, recorder: Recorder, state: State) -> Summary:
     """Scores the clients by the final state, and returns the summary."""
-    clients = evaluator.clients(state, recorder.latest)
+    clients = evaluator.clients(state, recorder.tested)
     recorder.federation(clients)
     recorder.confusion(evaluator.confusion(state))
-    summary = recorder.summary("completed", over_clients(clients), evaluator.digest(state, recorder.latest))
+    summary = recorder.summary("completed", over_clients(clients), evaluator.digest(state, recorder.tested))
     return cast(Summary, {**summary, **evaluator.extras(state)})

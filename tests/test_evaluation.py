@@ -18,13 +18,15 @@ from fedcompress.evaluation.own_models import figure, of_clients
 from fedcompress.evaluation.personal import personal_model
 from fedcompress.evaluation.schedule import BATCHED, Schedule, deployed_models, share_of_round
 from fedcompress.experiment import Experiment
+from fedcompress.federation import RoundRecord
 from fedcompress.guard import Guard
 from fedcompress.models.cost import multiply_adds
 from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.recorder import Recorder
 from fedcompress.strategy import State
 from fedcompress.training.trainer import evaluate
-from federating import PRUNING, experiment, run
+from federating import PRUNING, experiment, federation, run
 
 DIGITS: dict[str, Any] = {
     **PRUNING,
@@ -56,6 +58,23 @@ def test_own_models_that_were_not_tested_are_no_part_of_the_mean() -> None:
     accuracy, loss, validation = of_clients(group, {0: row(0.2, None)})  # read from disk: null without validation data
     assert (accuracy, loss, np.isnan(validation)) == (0.2, 1.0, True)
     assert np.isnan(of_clients(group, {})).all()
+
+
+def test_own_models_count_in_rounds_in_which_they_are_tested(tmp_path: Path) -> None:
+    """Of a client whose test fails, the test before stays; between tests there is no figure that could end a run."""
+    table = {"data": {"dataset": "digits", "clients": 2}, "server": {"strategy": "local"}}
+    made = experiment(table, rounds=4, evaluation__own_every=2)
+    recorder = Recorder(made, RunDirectory(tmp_path), "inline")
+    tested: Any = {"client": 0, "status": "ok", "sparsity": 0.0, **row(0.2)}
+    recorder.note(RoundRecord([tested]))
+    recorder.note(RoundRecord([{**tested, **dict.fromkeys(row(0.2)), "sparsity": 0.5}]))
+    assert recorder.latest[0]["sparsity"] == 0.5
+    assert recorder.tested == {0: tested}
+    evaluator = Evaluator(made, Guard("local"))
+    state = made.server.initial(federation(made))
+    found = [evaluator.score(state, recorder.tested, number) for number in (1, 2, 3, 4)]
+    assert [(one.accuracy, one.deployed) for one in found[1::2]] == [(0.2, 0.2)] * 2
+    assert all(np.isnan([one.accuracy, one.deployed]).all() for one in found[::2])
 
 
 def test_an_accuracy_of_zero_is_an_accuracy() -> None:

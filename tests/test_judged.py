@@ -131,8 +131,20 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "tested too seldom": (
         {**DITTO, "server": {"strategy": "ditto", "cohort": 0.5}},
         {"evaluation__judged": "own", "evaluation__own_every": 2},
-        "evaluation.own_every: received 2, but the run goes by the clients' own models, and with server.cohort = 0.5 "
-        "those that train between tests would be left out; set own_every = 1.",
+        "evaluation.own_every: received 2, but clients of all keep models that they alone can test, and with "
+        "server.cohort = 0.5 those that train between tests would be left out; set own_every = 1.",
+    ),
+    "tested too seldom, whatever it is judged by": (
+        {**DITTO, "server": {"strategy": "ditto", "cohort": 0.5}},
+        {"evaluation__own_every": 2},
+        "evaluation.own_every: received 2, but clients of all keep models that they alone can test, and with "
+        "server.cohort = 0.5 those",
+    ),
+    "of devices that may be gone": (
+        {**DITTO, "groups": [{**DITTO["groups"][0], "device": "phone-low"}]},
+        {"evaluation__own_every": 2},
+        "evaluation.own_every: received 2, but clients of all keep models that they alone can test, and with devices "
+        "of all that drop out or are late those",
     ),
     "no such figure": (
         DATA,

@@ -235,6 +235,25 @@ def test_a_run_that_is_running_is_not_resumed(tmp_path: Path) -> None:
     assert summary["status"] == "completed"
 
 
+class Ends(Observer):
+    """Ends a run before its next round."""
+
+    def started(self, experiment: Any, before: Any) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_run_that_is_resumed_and_ends_before_a_round_has_the_figures_that_it_had(tmp_path: Path) -> None:
+    made = Scenario.parse({**TINY, **PRUNING}, {"rounds": 3, "evaluation.personal_every": 1})
+    with pytest.raises(KeyboardInterrupt):
+        run_one(made, tmp_path / "run", observer=Breaks(1))
+    before = RunDirectory(tmp_path / "run").read_json("summary.json")
+    with pytest.raises(KeyboardInterrupt):
+        resume_one(tmp_path / "run", observer=Ends())
+    after = RunDirectory(tmp_path / "run").read_json("summary.json")
+    assert before["groups"]["dense"]["personal_accuracy"] is not None
+    assert after == {**before, "personal": {**before["personal"], "std": None}}
+
+
 @pytest.fixture
 def interrupted(tiny: dict[str, Any], tmp_path: Path) -> Path:
     """A run whose clients keep state, interrupted after two of its three rounds."""

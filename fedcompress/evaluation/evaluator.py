@@ -82,10 +82,12 @@ class Evaluator:
 
         Args:
             state: After the round.
-            rows: The clients' latest rows, in which their own models are scored.
+            rows: Of the clients that have tested models of their own; what they say counts in rounds of such tests.
             number: Of the round; the schedule says what is measured after it.
             final: Whether it has turned out to be the last one, after which all is measured.
         """
+        tests_own = final or self.schedule.own(number)
+        rows = rows if tests_own else {}
         groups = self._experiment.groups.values()
         of_global = {group.name: self._of_global(state, group, rows) for group in groups}
         counts = [len(group.clients) for group in groups]
@@ -109,7 +111,7 @@ class Evaluator:
                 scores[group.name] = replace(
                     scores[group.name], personal=over["mean"], personal_worst10=over["worst10"]
                 )
-        own, own_validation = self._own(state, rows, tested=final or self.schedule.own(number))
+        own, own_validation = self._own(state, rows, tested=tests_own)
         for group in groups if own else ():
             over = over_clients([own[partition] for partition in group.clients])
             scores[group.name] = replace(scores[group.name], own=over["mean"], own_worst10=over["worst10"])
@@ -135,7 +137,7 @@ class Evaluator:
 
         Args:
             state: After the round.
-            rows: The clients' latest rows, in which the models that they keep are scored.
+            rows: In which the models that clients keep are scored.
             tested: Whether what devices run is to be scored where no client keeps a model.
         """
         if not self._experiment.scenario.judges_own:

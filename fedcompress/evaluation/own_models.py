@@ -12,7 +12,7 @@ from fedcompress.groups import Group
 from fedcompress.rows import ClientRow
 
 Rows = Mapping[int, ClientRow]
-"""Partition -> the client's latest good row of `clients.jsonl`."""
+"""Partition -> the client's latest row of `clients.jsonl` in which it tested a model of its own."""
 
 
 def of_clients(group: Group, rows: Rows) -> tuple[float, float, float]:

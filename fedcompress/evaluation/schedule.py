@@ -55,7 +55,7 @@ class Schedule:
         return bool(self._personal)
 
     def own(self, number: int) -> bool:
-        """Says whether, where clients keep no models, what devices run is scored in their place after a round."""
+        """Says whether clients' own models are scored after a round, or what devices run in their place."""
         return self._due(number, self._own)
 
     def complete(self, number: int) -> bool:

@@ -92,12 +92,6 @@ class Scenario(Document):
                 f'{key}: received "personal", but evaluation.personal_every is 0, so that it is never measured; set '
                 "personal_every = 1, or another number of rounds"
             )
-        if self.judges_own and self.evaluation.own_every > 1 and self.server.cohort < 1:
-            raise ValueError(
-                f"evaluation.own_every: received {self.evaluation.own_every}, but the run goes by the clients' own "
-                f"models, and with server.cohort = {self.server.cohort:g} those that train between tests would be left "
-                "out; set own_every = 1"
-            )
         if stop and (stop.patience or stop.target):
             key = "data.validation" if by in ("own", "personal") else "data.server_validation"
             if not (self.data.validation if key == "data.validation" else self.data.server_validation):

@@ -16,6 +16,7 @@ from fedcompress.devices import ModelledTotals
 from fedcompress.distillation.slimming import GENERATOR_MASK
 from fedcompress.distillation.source import GENERATOR
 from fedcompress.evaluation import GroupScores, Scores
+from fedcompress.evaluation.own_models import figure
 from fedcompress.experiment import Experiment
 from fedcompress.fairness import over_clients
 from fedcompress.federation import RoundRecord
@@ -45,6 +46,7 @@ class Recorder:
 
     Attributes:
         latest: Partition -> the client's latest good row that carries measurements of its model.
+        tested: Partition -> its latest good row in which it has tested a model of its own.
         uploads: Partition -> bytes of all contents that the client sent in its latest round, and the same as dense.
         totals: Bytes so far.
         scores: Of the last round.
@@ -55,6 +57,7 @@ class Recorder:
 
     def __init__(self, experiment: Experiment, directory: RunDirectory, engine: str) -> None:
         self.latest: dict[int, ClientRow] = {}
+        self.tested: dict[int, ClientRow] = {}
         self.uploads: dict[int, dict[str, int]] = {}
         self.totals = Totals()
         self.best = _Best()
@@ -75,6 +78,8 @@ class Recorder:
         for row in record.clients:
             if row["status"] == "ok" and row.get("sparsity") is not None:
                 self.latest[row["client"]] = row
+                if row.get("test_accuracy") is not None:
+                    self.tested[row["client"]] = row
         for transfer in record.transfers:
             self.totals.add(transfer)
             if transfer.direction == "uplink" and transfer.content != ENVELOPE:
@@ -265,14 +270,25 @@ class Recorder:
         if any(group.settings.device is not None for group in self._experiment.groups.values()):
             seconds = sum(row.get("modelled_seconds", 0.0) for row in self.rounds)
             summary["modelled"] = self._modelled.table(seconds)
-        if self.scores.personal:
-            summary["personal"] = over_clients(self.scores.personal)
-        if self.scores.own:
-            summary["own"] = over_clients(self.scores.own)
+        summary.update(cast(Summary, self._over_clients()))
         if self._has_ledger:
             summary["epsilon"] = self.accounts.largest
             summary["privacy"] = self._privacy()
         return summary
+
+    def _over_clients(self) -> dict[str, dict[str, float]]:
+        """Mean and worst tenth of `personal` and `own` in the last round, where they were measured.
+
+        A row that was read from disk has no deviation.
+        """
+        last: Mapping[str, Any] = self.rounds[-1] if self.rounds else {}
+        found = {}
+        for name, measured in (("personal", self.scores.personal), ("own", self.scores.own)):
+            if measured:
+                found[name] = over_clients(measured)
+            elif math.isfinite(mean := figure(last, f"{name}_accuracy")):
+                found[name] = {"mean": mean, "std": math.nan, "worst10": figure(last, f"{name}_worst10")}
+        return found
 
     def _group(self, name: str) -> GroupSummary:
         """Means over the latest models of a group's clients, masks applied."""
@@ -280,9 +296,7 @@ class Recorder:
         rows: list[Mapping[str, Any]] = [self.latest[p] for p in group.clients if p in self.latest]
         uploads = [self.uploads[p] for p in group.clients if p in self.uploads]
         means = {key: float(np.mean([row[key] for row in rows])) if rows else None for key in _KEPT}
-        measured = {"personal": self.scores.personal, "own": self.scores.own}
-        over = [name for name, of in measured.items() if of]
-        scores = _group_row(self.scores.groups.get(name, GroupScores()), over)
+        scores = _group_row(self.scores.groups.get(name, GroupScores()), self._over_clients())
         del scores["validation_accuracy"]
         summary = {
             "model": group.model.name,
@@ -327,19 +341,32 @@ def _group_row(scores: GroupScores, over: Collection[str]) -> dict[str, float]:
 
 
 def _scores(row: RoundRow) -> Scores:
-    """Returns the scores of a row that was read from disk, but for those of groups and clients."""
+    """Returns the scores of a row that was read from disk, but for those of clients."""
 
     def of(name: str) -> float:
-        value: Any = row.get(name)
-        return math.nan if value is None else float(value)
+        return figure(row, name)
 
     return Scores(
         of("accuracy"),
         of("loss"),
         of("validation_accuracy"),
-        deployed=of("deployed_accuracy"),
-        deployed_validation=of("deployed_validation_accuracy"),
-        worst=of("deployed_worst"),
+        {name: _group_scores(group) for name, group in row.get("groups", {}).items()},
+        of("deployed_accuracy"),
+        of("deployed_validation_accuracy"),
+        of("deployed_worst"),
+    )
+
+
+def _group_scores(row: Mapping[str, Any]) -> GroupScores:
+    return GroupScores(
+        accuracy=figure(row, "accuracy"),
+        validation=figure(row, "validation_accuracy"),
+        deployed=figure(row, "deployed_accuracy"),
+        deployed_validation=figure(row, "deployed_validation_accuracy"),
+        personal=figure(row, "personal_accuracy"),
+        personal_worst10=figure(row, "personal_worst10"),
+        own=figure(row, "own_accuracy"),
+        own_worst10=figure(row, "own_worst10"),
     )
 
 
