@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from functools import wraps
 from importlib import import_module
@@ -19,6 +17,7 @@ import typer
 
 from fedcompress import __version__, environment
 from fedcompress.cli import arguments, discovery
+from fedcompress.cli.ending import INTERRUPTED, ended_by_signals
 from fedcompress.errors import (
     MOST_CHARACTERS,
     NO_ROOM,
@@ -29,7 +28,6 @@ from fedcompress.errors import (
     printable_lines,
 )
 
-INTERRUPTED = 130
 _ASSIGNS = ("--set=", "--param=")
 COMPLETES = "_FEDCOMPRESS_COMPLETE"
 """Variable by which a shell asks for completions."""
@@ -66,30 +64,6 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, type]]] = {
 """Name -> help and commands. `fedcompress.cli.GROUP.COMMAND` is what one does."""
 
 
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Has the signals that ask a process to end do what Ctrl-C does, but for the exit code: 128 and the signal."""
-    received: list[int] = []
-
-    def interrupt(number: int, _: Any) -> None:
-        received.append(number)
-        raise KeyboardInterrupt
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    handled = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]  # nohup has one ignored
-    for number in handled:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    except SystemExit:
-        if received:
-            sys.exit(128 + received[0])
-        raise
-    finally:
-        for number in handled:
-            signal.signal(number, signal.SIG_DFL)
-
-
 def _hint(error: click.ClickException, words: Sequence[str]) -> str:
     """Returns what was meant, where a key and its value were given apart."""
     if isinstance(error, click.UsageError) and "unexpected extra argument" in error.format_message():
@@ -100,7 +74,7 @@ def _hint(error: click.ClickException, words: Sequence[str]) -> str:
     return ""
 
 
-@_ended_by_signals()
+@ended_by_signals()
 def main() -> None:
     """Runs the command line; every expected failure is one clear message and an exit code."""
     environment.apply()

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from fedcompress.cli.ending import advised
 from fedcompress.errors import RunError
 from fedcompress.glossary import explained
 from fedcompress.progress import console
@@ -44,7 +45,8 @@ def tell(text: str) -> None:
 def resumable(path: Path, needed: str) -> Iterator[None]:
     """Says where the results are; or how to go on, if something was begun: if the file `needed` is in the directory."""
     try:
-        yield
+        with advised(path / needed, advice(path, failed=False)):
+            yield
     except (RunError, KeyboardInterrupt) as error:
         if (path / needed).exists():
             print(f"go on with: {advice(path, failed=isinstance(error, RunError))}", file=sys.stderr)
