@@ -1,4 +1,4 @@
-"""A conditional generator whose samples have a given mean embedding, trained as one compiled graph.
+"""A conditional generator whose samples have a given mean embedding, trained in a compiled graph.
 
 The loss is that of DP-MERF (Harder et al. 2021, eq. 7 and 8), sum over classes c of p_c^2 ||m_c - E_c / n_c||^2, with
 p_c = n_c / n and m_c the mean of phi over generated images of class c. Of ||m_c||^2 it takes the unbiased estimate
@@ -18,7 +18,7 @@ from fedcompress import keras
 from fedcompress.errors import InputError
 from fedcompress.generators.embedding import Embedding, features
 from fedcompress.generators.spec import GanSpec
-from fedcompress.training.loop import assign, flattened, make_optimizer, of_rows, of_shape, reset
+from fedcompress.training.loop import assign, make_optimizer, of_rows, of_shape, reset
 from fedcompress.training.rates import Cosine, of_steps
 from fedcompress.wire.content import Arrays
 from fedcompress.wire.vector import joined, shapes_of, split
@@ -27,6 +27,8 @@ DECAY = 0.99
 """Of the exponential average over steps of the generator's weights, which is what a training returns."""
 WARM_UP = 10
 """After t steps the average reaches back t / WARM_UP steps at most."""
+AT_ONCE = 20
+"""Steps in one call of the graph: between two calls Python sees that it is to end."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Matched:
 
 
 class MatchingLoop:
-    """A generator, its optimizer and one graph that runs a whole training.
+    """A generator, its optimizer and a graph that runs so many steps.
 
     Not thread-safe: its variables belong to one call at a time.
 
@@ -93,17 +95,23 @@ class MatchingLoop:
             self._average = [keras.tf.Variable(a, trainable=False) for a in template]
             self._shapes = shapes_of(template)
             self._optimizer = make_optimizer("adam", self._variables, beta_1=0.9)
+            flat = of_shape(joined(template, np.float32))
+            begin = keras.tf.function(self._begin, input_signature=[flat], autograph=False)
+            self._start = begin.get_concrete_function()
             self._graph: Any = None
 
-    def _train(self, weights: Any, frequencies: Any, means: Any, of_classes: Any, rates: Any, seed: Any) -> Any:
-        tf = keras.tf
+    def _begin(self, weights: Any) -> None:
         assign(self._variables, weights)
         assign(self._average, weights)
         reset(self._optimizer)
+
+    def _train(self, first: Any, frequencies: Any, means: Any, of_classes: Any, rates: Any, seed: Any) -> Any:
+        """Goes on with step number `first`, for as many steps as there are rates; returns the sum of their losses."""
+        tf = keras.tf
         labels = tf.repeat(tf.range(self._classes), self._per_class)
 
         def step(index: Any, total: Any) -> Any:
-            self._optimizer.learning_rate.assign(rates[index])
+            self._optimizer.learning_rate.assign(rates[index - first])
             shape = [self._classes * self._per_class, self._networks.noise]
             z = tf.random.stateless_normal(shape, tf.stack([seed[0] + index, seed[1]]))
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -115,13 +123,11 @@ class MatchingLoop:
             self._averaged(index)
             return index + 1, total + loss
 
+        last = first + tf.size(rates)
         _, total = tf.while_loop(
-            lambda index, _: index < tf.size(rates),
-            keras.apart(step),
-            (tf.constant(0), tf.constant(0.0)),
-            parallel_iterations=1,
+            lambda index, _: index < last, keras.apart(step), (first, tf.constant(0.0)), parallel_iterations=1
         )
-        return flattened(self._average), total
+        return total
 
     def _loss(self, rows: Any, means: Any, of_classes: Any) -> Any:
         """Returns sum of p_c^2 (||m_c||^2 - 2 <m_c, E_c / n_c>): ||m_c - E_c / n_c||^2 without what is constant."""
@@ -142,15 +148,19 @@ class MatchingLoop:
         self, generator: Arrays, embedding: Embedding, target: Target, rates: NDArray[np.float32], seed: NDArray[Any]
     ) -> Matched:
         """Trains from `generator`, a step for each learning rate; nothing is kept between calls."""
-        flat = joined(generator, np.float32)
-        inputs = (flat, embedding.frequencies, target.means, target.weights, rates, seed)
+        tf, inputs = keras.tf, (embedding.frequencies, target.means, target.weights)
         if self._graph is None:
-            signature = [of_rows(a) if a is rates else of_shape(a) for a in inputs]
+            signature = [tf.TensorSpec([], tf.int32), *map(of_shape, inputs), of_rows(rates), of_shape(seed)]
             with keras.LOCK:
-                function = keras.tf.function(self._train, input_signature=signature, autograph=False)
+                function = tf.function(self._train, input_signature=signature, autograph=False)
                 self._graph = function.get_concrete_function()
-        average, total = self._graph(*map(keras.tf.constant, inputs))
-        return Matched(split(np.array(average), self._shapes), float(total) / max(1, len(rates)))
+        self._start(tf.constant(joined(generator, np.float32)))
+        tensors, total = list(map(tf.constant, inputs)), 0.0
+        for first in range(0, len(rates), AT_ONCE):
+            some = tf.constant(rates[first : first + AT_ONCE])
+            total += float(self._graph(tf.constant(first), *tensors, some, tf.constant(seed)))
+        average = np.concatenate([np.ravel(array.numpy()) for array in self._average])
+        return Matched(split(average, self._shapes), total / max(1, len(rates)))
 
 
 def match(
