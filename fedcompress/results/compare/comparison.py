@@ -13,7 +13,7 @@ from fedcompress.results.compare.caveats import caveats
 from fedcompress.results.compare.condition import Condition, Name
 from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, Figure, figures_of, judged_by, target_figures
 from fedcompress.results.compare.made_with import made_with
-from fedcompress.results.compare.statistics import ANY, BETWEEN_SHARES, Difference, Interval, holm
+from fedcompress.results.compare.statistics import ANY, BETWEEN_SHARES, Difference, Interval, holm, measured
 from fedcompress.results.runs import FoundRuns, RunResult
 from fedcompress.units import counted
 
@@ -51,12 +51,12 @@ class Cell:
     @cached_property
     def finite(self) -> tuple[float, ...]:
         """Values of the seeds that have one, and reached the target."""
-        return tuple(value for value in self.values.values() if math.isfinite(value))
+        return tuple(measured(self.values.values()))
 
     @property
     def interval(self) -> Interval | None:
         """Mean and interval over the seeds that have a value."""
-        return Interval.of(self.finite, self.figure.bounds) if self.finite else None
+        return Interval.of_known(self.finite, self.figure.bounds)
 
     @property
     def std(self) -> float | None:
