@@ -23,7 +23,7 @@ from fedcompress.models.cost import multiply_adds
 from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.strategy import State
-from fedcompress.training.trainer import evaluate
+from fedcompress.training.trainer import evaluate, predict
 from federating import PRUNING, experiment, run
 
 DIGITS: dict[str, Any] = {
@@ -61,6 +61,13 @@ def test_own_models_that_were_not_tested_are_no_part_of_the_mean() -> None:
 def test_an_accuracy_of_zero_is_an_accuracy() -> None:
     assert figure({"accuracy": 0.0}, "accuracy") == 0.0
     assert np.isnan(figure({"accuracy": None}, "accuracy"))
+
+
+def test_of_no_inputs_there_are_no_logits() -> None:
+    spec = experiment({"data": {"dataset": "digits", "clients": 2}}).models["mini-cnn"]
+    none = np.zeros((0, 8, 8, 1), np.uint8)
+    assert predict(spec, spec.template, none).shape == (0, 10)
+    assert predict(spec, spec.template, none, features=True).shape[0] == 0
 
 
 @pytest.mark.parametrize("value", [1e30, 3e38, np.inf, np.nan])
