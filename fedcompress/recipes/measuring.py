@@ -52,9 +52,8 @@ def measured(
             return tflite.predict(outcome.tflite, x)
         return predict(spec, outcome.weights, x) if model is plain else _run(model, x)
 
-    train, validation = (
-        _accuracy(logits(part.x), part) if len(part) else nan for part in (data.train, data.validation)
-    )
+    parts = (data.train, data.validation)
+    train, validation = (_accuracy(logits(part.x), part) if len(part) else nan for part in parts)
     predicted = logits(data.test.x)
     confusion = np.zeros((spec.classes, spec.classes), np.int64)
     np.add.at(confusion, (data.test.y, predicted.argmax(axis=1)), 1)
