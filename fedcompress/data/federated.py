@@ -235,6 +235,6 @@ def _untested(dataset: Dataset, trained: Sequence[Indices], own_tests: Sequence[
     own = [bool(len(part)) for part in own_tests] or [False] * len(trained)
     if lacking := [client for client, part in enumerate(trained) if not own[client] and not known[part].any()]:
         yield (
-            f"data: of {counted(len(trained), 'client')} {len(lacking)} ({cut_list(lacking)}) have no test examples of "
-            "their classes: they have no accuracy on their own distribution, and means over clients leave them out."
+            f"data: no test examples of their classes for {len(lacking)} of {counted(len(trained), 'client')} "
+            f"({cut_list(lacking)}): no accuracy on their own distributions, and means over clients leave them out."
         )

@@ -136,7 +136,7 @@ def _unseen(comparison: Comparison, figure: Figure) -> Iterator[str]:
     if widths:
         least, most_seen = written(min(widths)), written(max(widths))
         under = most_seen if least == most_seen else f"{least} to {most_seen}, by variant,"
-        several = f"{min(seeds)} to {max(seeds)} seeds" if len(seeds) > 1 else counted(*seeds, "seed")
+        several = f"{min(seeds)} to {max(seeds)} seeds" if len(seeds) > 1 else counted(max(seeds), "seed")
         yield f"With {several} a difference under {under} would not be seen."
     if len(common) == len(comparison.rows) - 1 and len(set(common.values())) == 1:
         yield f"Common seeds: {next(iter(common.values()))}."
