@@ -178,7 +178,8 @@ def _cells(step: str, chains: Sequence[dict[str, Row]]) -> tuple[str, ...]:
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
-    return Interval.of(values).text(lambda value: f"{value:,.{digits}f}") if values else "-"
+    interval = Interval.of_known(values)
+    return interval.text(lambda value: f"{value:,.{digits}f}") if interval else "-"
 
 
 def _epsilon(rows: Sequence[Row]) -> str:

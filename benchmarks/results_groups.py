@@ -44,8 +44,8 @@ def of_seeds(seeds: int) -> str:
 
 def mean(values: Sequence[Any], bounds: Bounds, digits: int = 4) -> str:
     """Returns the mean of the values that are known, and its interval."""
-    known = [float(value) for value in values if value is not None]
-    return Interval.of(known, bounds).text(lambda value: number(value, digits)) if known else "-"
+    interval = Interval.of_known(values, bounds)
+    return interval.text(lambda value: number(value, digits)) if interval else "-"
 
 
 def mean_size(values: Sequence[Any]) -> str:

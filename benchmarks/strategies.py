@@ -339,8 +339,8 @@ def table(data: str, skew: str, runs: Mapping[Cell, Mapping[str, Any]]) -> TextT
 
 
 def _share(values: Sequence[Any]) -> str:
-    known = [float(value) for value in values if value is not None]
-    return Interval.of(known, SHARE).percent() if known else "-"
+    interval = Interval.of_known(values, SHARE)
+    return interval.percent() if interval else "-"
 
 
 def main() -> None:

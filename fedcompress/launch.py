@@ -22,7 +22,7 @@ from fedcompress.results.client_models import export_client_models
 from fedcompress.results.reading import BEGUN, checked
 from fedcompress.results.report import write_report
 from fedcompress.results.run.checkpoint import Checkpoints
-from fedcompress.results.run.directory import RunDirectory
+from fedcompress.results.run.directory import RunDirectory, finite
 from fedcompress.results.run.missing import optional
 from fedcompress.results.run.provenance import provenance
 from fedcompress.results.run.recorder import Observer, Recorder
@@ -167,14 +167,14 @@ def check_unchanged(experiment: Experiment, directory: RunDirectory, engine: Eng
 def finish(
     experiment: Experiment, directory: RunDirectory, engine: Engine, observer: Observer, *, report: bool = True
 ) -> Summary:
-    """Runs what is left to run, writes how it ended, and returns the summary.
+    """Runs what is left to run, writes how it ended, and returns the summary as it is on disk.
 
     A Flower app bundle carries no page templates: there, `fedcompress report` writes the page afterwards.
     """
     recorder = Recorder(experiment, directory, engine.options.engine)
     run = LiveRun(experiment, directory, recorder, Checkpoints(directory), observer)
     with _failure_recorded(run):
-        summary = engine.run(run, lambda grid: _rounds(run, engine.options, grid))
+        summary = cast(Summary, finite(engine.run(run, lambda grid: _rounds(run, engine.options, grid))))
     made_with = directory.read_json("provenance.json")
     directory.write_json("provenance.json", {**made_with, "end": datetime.datetime.now(datetime.UTC).isoformat()})
     directory.write_json("summary.json", summary)

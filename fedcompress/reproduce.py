@@ -8,7 +8,6 @@ what is different here, and what makes a small version of the scenario.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from math import nan
 from pathlib import Path
 from statistics import mean
 from typing import Any, Literal, Self, get_args
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fedcompress.errors import InputError, suggestion
 from fedcompress.page.blocks import TextTable
+from fedcompress.results.compare.figures import model_bytes
 from fedcompress.results.compare.statistics import AMOUNT, BETWEEN_SHARES, SHARE, Difference, Interval
 from fedcompress.results.runs import RunResult, find_runs
 from fedcompress.scenario import Scenario, gallery
@@ -197,13 +197,13 @@ def verdict_of(ours: float, published: float, margin: float) -> Verdict:
 
 def _of(run: RunResult, cell: Cell) -> float | None:
     """Returns a run's figure, if it has that; accuracies in percent."""
-    summary, groups = run.summary, run.summary["groups"].values()
+    summary = run.summary
     value: Any
     match cell.figure:
         case "bytes":
             return float(summary["uplink_bytes"] + summary["downlink_bytes"])
         case "model_bytes":
-            return mean(float(group["compressed_bytes"] or nan) for group in groups)
+            return model_bytes(run)
         case "latency":
             return _latency(run)
         case "own_data_accuracy":
@@ -232,13 +232,13 @@ def _latency(run: RunResult) -> float | None:
 
 
 def _interval(figures: Mapping[str, Mapping[int, float]], cell: Cell) -> Interval | None:
-    """Returns the mean of a cell's figure, difference or ratio; None where a run is missing."""
+    """Returns the mean of a cell's figure, difference or ratio; None where a run is missing, or none to divide by."""
     if not all(figures.values()):
         return None
     ours = figures[cell.variant]
     if cell.over is not None:
         whole = figures[cell.over]
-        return Interval.of([whole[seed] / ours[seed] for seed in sorted(ours.keys() & whole.keys())], AMOUNT)
+        return Interval.of_known((whole[seed] / ours[seed] for seed in ours if seed in whole and ours[seed]), AMOUNT)
     if cell.against is not None:
         low, high = BETWEEN_SHARES
         return Difference.of(ours, figures[cell.against], (100 * low, 100 * high)).interval

@@ -123,10 +123,9 @@ def told_of_trial(trial: Trial, best: Trial | None, scenario: Scenario) -> str:
 
 def summary_table(summary: Summary) -> FittedTable:
     """Returns the closing table of a run, a row per group."""
-    how = ",\n".join(_how_it_went(summary))
+    how = ",\n".join(_how_it_went(summary, best=f" (best on validation {number(summary['best_accuracy'])})"))
     title = (
         f"{summary['scenario']}, seed {summary['seed']}: {how} "
-        f"(best on validation {number(summary['best_accuracy'])}) "
         f"after {counted(summary['rounds'], 'round')}, {summary['seconds']:.1f} s"
     )
     caption = (
@@ -190,10 +189,14 @@ def _how_it_goes(row: RoundRow, judged: JudgedName = DEFAULT) -> list[str]:
     return [*first, *(reversed(tested) if judged == "global" else tested)]
 
 
-def _how_it_went(summary: Summary) -> list[str]:
+def _how_it_went(summary: Summary, best: str = "") -> list[str]:
     """Returns the accuracies of a run, first that by which it is judged; of devices, with the group that fares worst.
 
     Where all devices run the global model, or there is none, that is one accuracy.
+
+    Args:
+        summary: Of the run.
+        best: What stands behind the accuracy of the global model.
     """
     judged: Any = summary.get("judged", DEFAULT)
     over: Any = summary.get(judged) if judged in ("own", "personal") else None
@@ -202,16 +205,16 @@ def _how_it_went(summary: Summary) -> list[str]:
         worst_tenth = f" (worst tenth of the clients {number(over['worst10'])})"
         first = [f"{JUDGED[judged].title} {number(over['mean'])}{worst_tenth}"]
     elif _same_for_devices(summary["groups"]):
-        return [f"accuracy {number(summary['accuracy'])}"]
+        return [f"accuracy {number(summary['accuracy'])}{best}"]
     of_groups = {name: group.get("deployed_accuracy") for name, group in summary["groups"].items()}
     known = {name: value for name, value in of_groups.items() if value is not None and isfinite(value)}
     all_known = len(known) == len(of_groups) > 1  # the worst may be one that is not known
     worst = min(known, key=lambda name: known[name]) if all_known else None
     named = f" (worst group: {worst} {number(known[worst])})" if worst is not None else ""
     deployed = f"deployed accuracy {number(summary.get('deployed_accuracy'))}{named}"
-    of_global = f"global {number(summary['accuracy'])}"
+    of_global = f"global {number(summary['accuracy'])}{best}"
     if judged == "global":
-        return [f"global accuracy {number(summary['accuracy'])}", deployed]
+        return [f"global accuracy {number(summary['accuracy'])}{best}", deployed]
     return [*first, deployed, of_global]
 
 

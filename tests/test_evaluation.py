@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +26,7 @@ from fedcompress.results.run.checkpoint import Checkpoints
 from fedcompress.results.run.directory import RunDirectory
 from fedcompress.results.run.recorder import Recorder
 from fedcompress.strategy import State
-from fedcompress.training.trainer import evaluate
+from fedcompress.training.trainer import evaluate, predict
 from federating import PRUNING, experiment, federation, run
 
 DIGITS: dict[str, Any] = {
@@ -80,6 +81,13 @@ def test_own_models_count_in_rounds_in_which_they_are_tested(tmp_path: Path) -> 
 def test_an_accuracy_of_zero_is_an_accuracy() -> None:
     assert figure({"accuracy": 0.0}, "accuracy") == 0.0
     assert np.isnan(figure({"accuracy": None}, "accuracy"))
+
+
+def test_of_no_inputs_there_are_no_logits() -> None:
+    spec = experiment({"data": {"dataset": "digits", "clients": 2}}).models["mini-cnn"]
+    none = np.zeros((0, 8, 8, 1), np.uint8)
+    assert predict(spec, spec.template, none).shape == (0, 10)
+    assert predict(spec, spec.template, none, features=True).shape[0] == 0
 
 
 @pytest.mark.parametrize("value", [1e30, 3e38, np.inf, np.nan])
@@ -231,6 +239,23 @@ def test_a_pruned_client_that_has_not_taken_part_deploys_nothing_yet(tmp_path: P
     for client in made.clients:
         deployed = made.server.deployed(state, client)
         assert (deployed is None) == (client.group == "pruned" and str(client.partition) not in state["masks"])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_client_without_test_examples_has_no_accuracy() -> None:
+    made = experiment({"data": {"dataset": "digits", "clients": 2}})
+    dataset = made.data.dataset
+    labels, tested = dataset.y_train, dataset.y_test > 0
+    data = replace(
+        made.data,
+        dataset=replace(dataset, x_test=dataset.x_test[tested], y_test=dataset.y_test[tested]),
+        train_parts=(np.flatnonzero(labels == 0), np.flatnonzero(labels > 0)),
+    )
+    made = replace(made, data=data)
+    spec = made.models["mini-cnn"]
+    state = {"weights": {"mini-cnn": spec.initial(np.random.default_rng(0))}, "masks": {}}
+    first, second = Evaluator(made, Guard("fedavg")).clients(state, {})
+    assert (np.isnan(first), 0 <= second <= 1) == (True, True)
 
 
 def test_the_same_weights_are_run_over_the_test_set_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ import tomli_w
 
 from fedcompress.experiment import Experiment
 from fedcompress.plugins import Plugins
-from fedcompress.reproduce import Reproduction, names, verdict_of
+from fedcompress.reproduce import Cell, Reproduction, _interval, _of, names, verdict_of
+from fedcompress.results.compare.statistics import AMOUNT, Interval
 from fedcompress.scenario import Scenario, gallery
 
 SHIPPED = names()
@@ -69,6 +71,20 @@ def test_where_all_are_narrow_there_is_no_scaler() -> None:
     """HeteroFL refuses what would be scored without it: each of the sweep's federations can run."""
     for _, scenario in Reproduction("heterofl-widths", scaled=True).scenario.runs():
         Experiment.load(scenario, Plugins()).check_models()
+
+
+def test_a_ratio_needs_seeds_that_both_have() -> None:
+    cell = Cell(row="A", column="IID", variant="a", over="b", figure="bytes")
+    assert _interval({"a": {1: 5.0}, "b": {2: 6.0}}, cell) is None
+    assert _interval({"a": {1: 5.0, 3: 0.0}, "b": {1: 10.0, 2: 6.0, 3: 1.0}}, cell) == Interval.of([2.0], AMOUNT)
+
+
+def test_the_bytes_of_a_model_are_those_of_a_client() -> None:
+    """Three clients of 1,000 bytes and one of 200, as `compare` has it; a group that measured none is no part of it."""
+    groups = [{"clients": 3, "compressed_bytes": 1000.0}, {"clients": 1, "compressed_bytes": 200.0}]
+    unmeasured = {"clients": 6, "compressed_bytes": None}
+    run: Any = SimpleNamespace(summary={"groups": dict(enumerate([*groups, unmeasured]))})
+    assert _of(run, Cell(row="A", column="IID", variant="a", over="b", figure="model_bytes")) == 800.0
 
 
 @pytest.fixture

@@ -115,6 +115,20 @@ def test_a_sweep_killed_at_any_write_is_finished_and_repeats_no_finished_run(
     assert [{key: row[key] for key in row if key != "seconds"} for row in again] == without
 
 
+def test_a_figure_that_no_run_has_measured_is_absent(sweep: Scenario, tmp_path: Path) -> None:
+    """The bound has no deployed figure for a sparse group: in memory NaN. Files are the same when all runs are read."""
+    table = sweep.table()
+    table["rounds"], table["sweep"]["variants"] = 1, [{"name": "bound", "set": {"server.strategy": "centralized"}}]
+    made = Scenario.parse(table)
+    (row,), problems, _ = carry_out(made, tmp_path / "sweep")
+    assert (problems, row["seeds"]) == ([], 2)
+    files = [tmp_path / "sweep" / name for name in ("runs.csv", "sweep.json")]
+    fresh = [file.read_text() for file in files]
+    assert json.loads(fresh[1])["variants"][0]["deployed_accuracy"] == {"mean": None, "std": None}
+    assert carry_out(made, tmp_path / "sweep")[0] == [row]
+    assert [file.read_text() for file in files] == fresh
+
+
 def test_what_is_left_of_a_run_that_had_not_begun_is_cleared(tmp_path: Path) -> None:
     """Our own files alone; and a run that has begun is left alone."""
     (tmp_path / "scenario.toml").write_text("half")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, prepared
 from ..seeding import SERVER, generator
+from ..units import counted, cut_list
 from .dataset import Dataset
 from .notices import notices
 from .partition import Partition, Pool, divided, label_distribution, partition_digest
@@ -211,6 +212,7 @@ def federate(
     trained = tuple(train for train, _ in splits)
     with prepared(f"partition {settings.partition!r}"):
         own = partition.own_tests(dataset, trained, generator(seed, 0, SERVER, "own_tests"))
+    own_tests = () if own is None else tuple(np.sort(np.asarray(part, np.int64)) for part in own)
     return FederatedData(
         dataset,
         seed,
@@ -220,6 +222,19 @@ def federate(
         test_limit,
         shared,
         foreign,
-        (*notices(dataset, settings.normalise), *partition.notes(pool)),
-        () if own is None else tuple(np.sort(np.asarray(part, np.int64)) for part in own),
+        (*notices(dataset, settings.normalise), *partition.notes(pool), *_untested(dataset, trained, own_tests)),
+        own_tests,
     )
+
+
+def _untested(dataset: Dataset, trained: Sequence[Indices], own_tests: Sequence[Indices]) -> Iterator[str]:
+    """Yields how many clients there is nothing to test on, if any."""
+    known = np.isin(dataset.y_train, dataset.y_test)
+    if known.all():
+        return
+    own = [bool(len(part)) for part in own_tests] or [False] * len(trained)
+    if lacking := [client for client, part in enumerate(trained) if not own[client] and not known[part].any()]:
+        yield (
+            f"data: no test examples of their classes for {len(lacking)} of {counted(len(trained), 'client')} "
+            f"({cut_list(lacking)}): no accuracy on their own distributions, and means over clients leave them out."
+        )

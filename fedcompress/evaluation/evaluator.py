@@ -196,7 +196,8 @@ class Evaluator:
         """Scores every client on test examples with its own label distribution, by the model that it would deploy.
 
         Returns:
-            An accuracy for each partition; NaN for a client of its own model that has not trained one yet.
+            An accuracy for each partition; NaN for a client of its own model that has not trained one yet, and for one
+            without test examples.
         """
         return [self._on_its_distribution(state, client, rows) for client in self._experiment.clients]
 
@@ -209,7 +210,8 @@ class Evaluator:
         spec = self._offered.deployed_model(state, group)
         if group.compression.sparsity > 0:
             return evaluate(spec, weights, data.test(client.partition)).accuracy
-        return float(self._bench.test(spec, weights).correct[data.test_part(client.partition)].mean())
+        part = data.test_part(client.partition)
+        return float(self._bench.test(spec, weights).correct[part].mean()) if len(part) else nan
 
     def confusion(self, state: State) -> dict[str, NDArray[np.int64]]:
         """Returns, for each group whose devices' models the server has, (classes, classes) counts on the test set.

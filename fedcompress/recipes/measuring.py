@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def measured(
             return tflite.predict(outcome.tflite, x)
         return predict(spec, outcome.weights, x) if model is plain else _run(model, x)
 
-    train, validation = (_accuracy(logits(part.x), part) for part in (data.train, data.validation))
+    parts = (data.train, data.validation)
+    train, validation = (_accuracy(logits(part.x), part) if len(part) else nan for part in parts)
     predicted = logits(data.test.x)
     confusion = np.zeros((spec.classes, spec.classes), np.int64)
     np.add.at(confusion, (data.test.y, predicted.argmax(axis=1)), 1)
@@ -82,7 +84,7 @@ def measured(
 
 
 def _accuracy(logits: NDArray[np.float32], examples: Examples) -> float:
-    return float((logits.argmax(axis=1) == examples.y).mean()) if len(examples) else float("nan")
+    return float((logits.argmax(axis=1) == examples.y).mean())
 
 
 def _run(model: Any, x: NDArray[Any]) -> NDArray[np.float32]:

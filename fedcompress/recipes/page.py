@@ -34,14 +34,14 @@ def html(title: str, recipe: str, rows: Sequence[Row]) -> str:
     Args:
         title: Of the recipe.
         recipe: The recipe itself, as TOML.
-        rows: All rows, of every seed, and of experiments that failed; pictures show the first seed.
+        rows: All rows, of every seed, and of experiments that failed; pictures show the first seed that did not fail.
     """
     done = measured(rows)
     first = [row for row in done if row["seed"] == done[0]["seed"]]
-    panels = [_curves(first), *ladders(first), *_layers(first), _confusion(first)] if first else []
+    panels = [*_curves(first), *ladders(first), *_layers(first), _confusion(first)] if first else []
     sections = [
         Section("results", "Results", [_table(rows)]),
-        Section("pictures", f"Pictures, seed {rows[0]['seed']}", panels),
+        Section("pictures", f"Pictures, seed {first[0]['seed']}" if first else "Pictures", panels),
         Section("recipe", "Recipe", [Text(recipe, from_file=True)]),
     ]
     return page("fedcompress compress", title, sections)
@@ -62,7 +62,8 @@ def _cell(column: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and column != "seed" else str(value)
 
 
-def _curves(rows: Sequence[Row]) -> Panel:
+def _curves(rows: Sequence[Row]) -> Iterable[Panel]:
+    """Yields a line per model, of those that were validated while they learned."""
     data = [
         line(
             label(row),
@@ -73,11 +74,13 @@ def _curves(rows: Sequence[Row]) -> Panel:
             text=[f"{p['phase']} {p['epoch']}, loss {p['loss']:.4f}, sparsity {p['sparsity']:.3f}" for p in points],
         )
         for index, row in enumerate(rows)
-        if (points := row["curve"])
+        if (points := [point for point in row["curve"] if point["validation"] is not None])
     ]
+    if not data:
+        return
     figure = plotted(data, axes("epoch", "validation accuracy"))
     table = numbers("Validation accuracy after each epoch", ("experiment", "epoch", "accuracy", "phase"), figure)
-    return Panel("Validation accuracy over epochs", "A line per model, over all of its phases.", figure, table, 460)
+    yield Panel("Validation accuracy over epochs", "A line per model, over all of its phases.", figure, table, 460)
 
 
 def _layers(rows: Sequence[Row]) -> Iterable[Panel]:

@@ -116,6 +116,8 @@ class Session:
             for name, dataset in datasets.items()
             for seed in recipe.seeds
         }
+        if recipe.training.patience and not all(len(of_seed.validation) for of_seed in self._splits.values()):
+            problems.append("training.patience: counts validation losses, but data.validation is 0; use 0.1, say.")
         self.tasks = [
             Task(number, s, method, self._models[name](s.model or recipe.model), name, seed, seed == recipe.seeds[0])
             for number, (s, method) in enumerate(zip(settings, methods, strict=True), 1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from fedcompress.fitted_table import FittedTable
+from fedcompress.results.compare.statistics import SHARE, Interval
 from fedcompress.results.run.directory import as_csv
 from fedcompress.units import number, size
 
@@ -47,21 +48,29 @@ def over_seeds(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def spread(rows: Sequence[Row], key: str, digits: int) -> str:
-    """Returns the mean of a column over seeds, and the standard deviation if there are several."""
-    values = [row[key] for row in rows if row.get(key) is not None]
-    if not values:
-        return "-"
-    return number(mean(values), digits) + (f" ± {number(stdev(values), digits)}" if len(values) > 1 else "")
+    """Returns the mean of a share over seeds, and half of its 95 % interval if there are several."""
+    interval = Interval.of_known((row.get(key) for row in rows), SHARE)
+    return interval.text(lambda value: number(value, digits)) if interval else "-"
+
+
+def _of_seeds(groups: Sequence[Sequence[Row]]) -> list[str]:
+    """Returns what is said of ±, where several seeds are measured."""
+    seeds = sorted({len(group) for group in groups} - {1})
+    if not seeds:
+        return []
+    several = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+    return [f"± half of the 95 % interval over {several} seeds, in parentheses where it ends at 0 or 1"]
 
 
 def result_table(title: str, rows: Sequence[Row]) -> FittedTable:
     """Returns the closing table, a row per experiment and step."""
     dense = dict.fromkeys(row["stays_dense"] for row in rows if "stays_dense" in row)
-    caption = [*(f"stays dense: {text}" for text in dense), *problems(rows)]
+    groups = over_seeds(measured(rows))
+    caption = [*_of_seeds(groups), *(f"stays dense: {text}" for text in dense), *problems(rows)]
     timed = any("tflite_bytes" in row for row in rows)
     columns = ["experiment", "bits", "sparsity", "train", "valid.", "test", "deflated", "weights"]
     columns += ["latency", "int8", "int8 test"] if timed else []
-    cells = [_cells(group, timed=timed) for group in over_seeds(measured(rows))]
+    cells = [_cells(group, timed=timed) for group in groups]
     failed = [f"{label(row)}, seed {row['seed']}: failed" for row in rows if "problem" in row]
     cells += [(name, *["-"] * (len(columns) - 1)) for name in failed]
     return FittedTable(title, columns, cells, "\n".join(caption))
@@ -70,9 +79,10 @@ def result_table(title: str, rows: Sequence[Row]) -> FittedTable:
 def summary_table(title: str, rows: Sequence[Row]) -> FittedTable:
     """Returns a row per experiment and step: what the network is, what was done to it, and what came of it."""
     columns = ["data", "layers", "neurons", "method", "bits", "sparsity", "train", "valid.", "test", "size"]
-    cells = [_summarised(group) for group in over_seeds(measured(rows))]
+    groups = over_seeds(measured(rows))
     note = "neurons: units, or filters, of each layer with weights; size: the .h5 file after deflate"
-    return FittedTable(title, columns, cells, "\n".join([note, *problems(rows)]))
+    caption = "\n".join([note, *_of_seeds(groups), *problems(rows)])
+    return FittedTable(title, columns, [_summarised(group) for group in groups], caption)
 
 
 def _summarised(group: Sequence[Row]) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ from fedcompress.engines.cluster import Connection
 from fedcompress.errors import reason
 from fedcompress.launch import start_or_resume
 from fedcompress.options import Options
-from fedcompress.results.run.directory import finite
 from fedcompress.scenario import Scenario
 from fedcompress.sweep.jobs import Job, Outcome
 
@@ -38,7 +37,7 @@ class _Worker:
         """
         parsed = Scenario.parse(tomllib.loads(scenario))
         try:
-            return json.dumps(finite(start_or_resume(parsed, Path(path), Options.of(options), command=command)))
+            return json.dumps(start_or_resume(parsed, Path(path), Options.of(options), command=command))
         except (Exception, KeyboardInterrupt) as error:  # Ctrl-C is the driver's: here a plug-in has raised it
             raise RuntimeError(reason(error)) from None
 

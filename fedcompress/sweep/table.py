@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any, cast
 
+from fedcompress.results.compare.statistics import measured
 from fedcompress.rows import Summary, SweepRow
 from fedcompress.scenario import Scenario
 from fedcompress.sweep.jobs import Outcome
@@ -66,8 +67,8 @@ def _over_clients(summary: Mapping[str, Any], of: str, key: str) -> float | None
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
-    """Mean, and sample standard deviation where there are at least two values."""
-    numbers = [v for v in values if v is not None]
+    """Mean, and sample standard deviation where there are at least two values; without what was not measured."""
+    numbers = measured(values)
     return {
         "mean": mean(numbers) if numbers else None,
         "std": stdev(numbers) if len(numbers) > 1 else None,

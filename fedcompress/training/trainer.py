@@ -74,6 +74,8 @@ class Predictor:
 
     def run(self, weights: Arrays, x: NDArray[Any]) -> NDArray[np.float32]:
         """Returns logits (n, classes), or features (n, f), of inputs (n, *input_shape)."""
+        if not len(x):
+            return np.zeros((0, *self._output.output_shape[1:]), np.float32)
         self._model.set_weights(weights)
         forward = self._forward(x.dtype)
 

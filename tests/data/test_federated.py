@@ -75,6 +75,19 @@ def test_own_test_examples_match_the_distribution(balanced: Dataset) -> None:
     assert len(view(balanced, partition="iid", test_limit=17).test(0)) == 17
 
 
+def test_clients_without_test_examples_are_said(balanced: Dataset) -> None:
+    """Each of ten clients has one class; of two classes there are no test examples."""
+    tested = balanced.y_test >= 2
+    fewer = replace(balanced, x_test=balanced.x_test[tested], y_test=balanced.y_test[tested])
+    parts = {"clients": 10, "partition": "pathological", "classes_per_client": 1}
+    (note,) = view(fewer, **parts).notes
+    lacking = [c for c in range(10) if not len(view(fewer, **parts).test(c))]
+    assert note.startswith(
+        f"data: no test examples of their classes for 2 of 10 clients ({lacking[0]}, {lacking[1]}): no accuracy on "
+    )
+    assert view(balanced, **parts).notes == ()
+
+
 def test_a_pure_function_of_its_arguments(balanced: Dataset) -> None:
     same = [view(balanced) for _ in range(2)]
     assert same[0].digest == same[1].digest

@@ -38,6 +38,31 @@ def test_one_method_beside_no_compression(call: Callable[..., Any], tmp_path: Pa
     assert call(*OPTIONS, "--method", "plain", "--out", "found").code == 2
 
 
+def test_without_validation_examples_there_is_no_validation_accuracy(call: Callable[..., Any], tmp_path: Path) -> None:
+    """Of two seeds; a method whose model has no compiled graph of its own as well. Choices need such examples."""
+    none = ("--set", "data.validation=0.0", *NO_LITE)
+    done = call(*OPTIONS, *none, "--set", "seeds=[1,2]", "--method", "qat", "--bits", 4, "--out", "found", "--json")
+    assert done.code == 0, done.err
+    rows = json.loads(done.out)["rows"]
+    assert [(row["method"], row["validation"], 0 < row["test"] < 1) for row in rows] == [
+        *[("plain", None, True)] * 2,
+        *[("qat", None, True)] * 2,
+    ]
+    assert "Validation accuracy over epochs" not in (tmp_path / "found" / "report.html").read_text(encoding="utf-8")
+    kept = {"sparsity": 0.5, "archive": "masks.txt"}
+    recipe = {
+        "name": "choosing",
+        "model": "mini-cnn",
+        "data": {"dataset": "digits", "examples": 200, "validation": 0.0},
+        "training": {"patience": 1},
+        "experiments": [{"method": "cluster", "params": {"hold": 0.9}}, {"method": "channel", "params": kept}],
+    }
+    (tmp_path / "choosing.toml").write_text(tomli_w.dumps(recipe), encoding="utf-8")
+    refused = call("compress", "choosing.toml")
+    assert refused.code == 2
+    assert [line.rpartition("; ")[2] for line in refused.err.splitlines()] == ["use 0.1, say."] * 3, refused.err
+
+
 @pytest.mark.parametrize("method", ["magnitude", "qat"])
 def test_a_model_with_a_counter_is_compressed(call: Callable[..., Any], tmp_path: Path, method: str) -> None:
     """Normalisation that has seen 40 examples counts their values in an integer; nothing is averaged here."""

@@ -229,6 +229,15 @@ def test_table_and_files(compared: Comparison, tmp_path: Path) -> None:
     assert [float(row["test"]) for row in rows] == [run.test for run in compared.runs]
 
 
+def test_without_validation_examples_there_is_no_validation_accuracy(compared: Comparison, tmp_path: Path) -> None:
+    blank = replace(compared, runs=tuple(replace(run, validation=float("nan")) for run in compared.runs))
+    write(blank, RunDirectory(tmp_path))
+    methods = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["methods"]
+    assert [row["validation"] for row in methods] == [{"mean": None, "half_width": None}] * len(methods)
+    with (tmp_path / "results.csv").open(encoding="utf-8") as file:
+        assert {row["validation"] for row in csv.DictReader(file)} == {""}
+
+
 ARGUMENTS = ("distill", "--teacher", "mini-cnn", "--student", "mini-cnn", "--data", "digits")
 
 

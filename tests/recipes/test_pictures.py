@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
+import io
+import re
 from typing import Any
 
+from rich.console import Console
+
+from fedcompress.recipes.page import html
 from fedcompress.recipes.pictures import ladders
+from fedcompress.recipes.table import result_table
 
 
 def row(experiment: str, step: str, sparsity: float, **more: Any) -> dict[str, Any]:
     layers = {"conv2d": sparsity / 2, "dense": sparsity}
     table = {"experiment": experiment, "step": step, "sparsity": sparsity, "test": 1 - sparsity}
     return {**table, "layer_sparsity": layers, **more}
+
+
+def done(seed: int, test: float, **more: Any) -> dict[str, Any]:
+    """A row of an experiment that did not fail."""
+    table = {"experiment": "plain", "step": "", "seed": seed, "bits": 32, "sparsity": 0.0, "parameters": 10}
+    accuracies = {"train": 1.0, "validation": None, "test": test}
+    point = {"phase": "train", "epoch": 1, "loss": 0.1, "sparsity": 0.0, "validation": 0.5}
+    pictured = {"curve": [point], "layer_sparsity": {"dense": 0.0}, "confusion": [[1, 0], [0, 1]]}
+    return {**table, **accuracies, **pictured, "deflated_bytes": 5, **more}
+
+
+def test_pictures_are_of_the_first_seed_that_did_not_fail() -> None:
+    failed = {"experiment": "plain", "step": "", "seed": 1, "problem": "diverged"}
+    assert re.findall(r"Pictures, seed \d", html("made-up", "", [failed, done(2, 0.5)])) == ["Pictures, seed 2"] * 2
+    assert "Pictures, seed" not in html("made-up", "", [failed])
+
+
+def test_a_table_of_several_seeds_has_intervals_and_says_so() -> None:
+    """Of 0.5, 0.6 and 0.7 half the width is 4.303 * 0.1 / sqrt(3) = 0.248; of 1, 1 and 1 it is 0; none is validated."""
+    rows = [done(1, 0.5), done(2, 0.6), done(3, 0.7)]
+    shown = io.StringIO()
+    Console(width=120, file=shown).print(result_table("made-up", rows))
+    text = " ".join(shown.getvalue().split())
+    assert "1.000 ± 0.000 - 0.600 ± 0.248" in text
+    assert "± half of the 95 % interval over 3 seeds, in parentheses where it ends at 0 or 1" in text
+    one = io.StringIO()
+    Console(width=120, file=one).print(result_table("made-up", rows[:1]))
+    assert "±" not in one.getvalue()
 
 
 def test_a_ladder_is_a_line_and_its_layers_a_picture() -> None:

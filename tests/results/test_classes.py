@@ -38,7 +38,8 @@ def test_they_are_in_the_report(make_sweep: Callable[..., Path]) -> None:
     by_class, matrix = drawn["accuracy-by-class"], drawn["confusion-of-dense"]
     (dots,) = by_class.figure["data"]
     assert (dots["x"], dots["y"]) == ([0, 1], [0.75, 0.5])
-    assert matrix.figure["data"][0]["z"] == [[0.75, 0.25, 0], [0.5, 0.5, 0], [0, 0, 0]]
+    assert by_class.table.rows == (("0", "0.7500"), ("1", "0.5000"), ("2", "-"))
+    assert matrix.figure["data"][0]["z"] == [[0.75, 0.25, 0], [0.5, 0.5, 0], [None] * 3]
     assert matrix.table.rows[0] == ("0", "6", "2", "0")
 
 

@@ -311,6 +311,47 @@ def refused(done: Any) -> str:
     return str(line)
 
 
+@pytest.mark.parametrize(
+    ("finals", "seeds", "said"),
+    [
+        ({"base": (0.80, 0.81), "x": (0.81, 0.82)}, (1, 2), ""),  # equal differences: a width of zero says nothing
+        (
+            {"base": (0.80, 0.81, 0.82), "tight": (0.75, 0.759, 0.771), "wild": (0.5, 0.9, 0.7)},
+            (1, 2, 3),
+            "With 3 seeds a difference under 0.002 to 0.485, by variant, would not be seen. ",
+        ),
+    ],
+)
+def test_what_cannot_be_seen_contradicts_no_row(make_sweep: Make, finals: Any, seeds: Any, said: str) -> None:
+    """A difference of 0.05 is told from noise where seeds agree, and one of 0.11 is not where they do not."""
+    caption = tables.accuracy_table(compare(find_runs([make_sweep("sweep", finals, seeds)]))).caption
+    assert said in caption
+    assert ("With" in caption) is bool(said)
+
+
+def test_seeds_that_are_not_common_or_have_no_value_do_not_count(make_run: Make) -> None:
+    """Of 5 seeds each 2 are common; in the last run nothing of devices was tested."""
+    values = {"base": ((1, 0.80), (2, 0.81), (3, 0.82), (4, 0.805), (5, 0.815)), "x": ((4, 0.81), (5, 0.825), (6, 0.9))}
+    runs = [f"{v}={make_run(f'{v}{seed}', (value,), seed=seed)}" for v, of in values.items() for seed, value in of]
+    last = make_run("x7", seed=7, deployed_accuracy=None, deployed_worst=None)
+    comparison = compare(find_runs([*runs, f"x={last}"]))
+    table = tables.accuracy_table(comparison)
+    assert [row[-1] for row in table.rows] == ["5", "3"]
+    assert table.caption.endswith("With 2 seeds a difference under 0.032 would not be seen. Common seeds: 2 of 5.")
+    assert [row[-1] for row in tables.figure_table(comparison, "deployed_worst").rows] == ["5", "3"]
+
+
+def test_a_seed_that_does_not_reach_the_target_is_not_left_out_of_an_interval(
+    call: Callable[..., Any], make_sweep: Make
+) -> None:
+    sweep = make_sweep("sweep", {"base": (0.80, 0.81, 0.82), "x": (0.80, 0.81, 0.5)})
+    for part in (".low", ".high", ""):
+        assert call("compare", sweep, "--target", 0.79, "--fail-if", f"rounds_to_target{part} > 100").code == 3
+    assert refused(call("compare", sweep, "--target", 0.79, "--fail-if", "rounds_to_target.std > 1")) == (
+        "error: --fail-if: rounds_to_target.std: 'x' did not reach the target with 1 of 3 seeds."
+    )
+
+
 def test_bad_input(call: Callable[..., Any], make_sweep: Make, make_run: Make, tmp_path: Path) -> None:
     sweep, run = make_sweep("sweep", NOISY), make_run("run")
     (tmp_path / "empty").mkdir()
@@ -329,7 +370,7 @@ def test_bad_input(call: Callable[..., Any], make_sweep: Make, make_run: Make, t
     assert "is the only variant" in refused(call("compare", run, "--fail-if", "accuracy < baseline"))
     few = make_sweep("few", {"a": (0.5,), "b": (0.9,)}, (1,))
     assert refused(call("compare", few, "--fail-if", "accuracy.low < 0.4")) == (
-        "error: --fail-if: accuracy.low: 'b' has 1 seed(s), which is too few."
+        "error: --fail-if: accuracy.low: 'b' has 1 seed with a value, which is too few."
     )
     (few / "b-seed-1" / "summary.json").unlink()
     assert "1 missing run (b, seed 1" in refused(call("compare", few, "--fail-if", "accuracy < baseline"))

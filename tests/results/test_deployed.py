@@ -171,7 +171,7 @@ def test_beside_a_run_of_an_earlier_version_its_deployed_accuracy_stays_empty(ma
     comparison = compare(find_runs([f"old={old}", f"new={new}"]))
     first, groups, *_ = tables.text_tables(comparison)
     assert first.rows == (
-        ("old", "-", "-", "baseline", "-", "-", "1"),
+        ("old", "-", "-", "baseline", "-", "-", "0"),
         ("new", "0.7000", "-", "no value", "-", "-", "1"),
     )
     assert groups.rows[0] == ("old", "-", "-", "-", "0.800")

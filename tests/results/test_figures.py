@@ -76,7 +76,7 @@ def test_a_heatmap_and_points_with_intervals() -> None:
     bar = {"title": {"text": "examples"}}
     heat: dict[str, Any] = {
         "type": "heatmap",
-        "z": [[0, 2], [1, 3]],
+        "z": [[0, 2], [None, 3]],
         "zmin": 0,
         "zmax": 3,
         "x": ["0", "1"],

@@ -53,6 +53,11 @@ def test_too_few_seeds_say_nothing() -> None:
     assert (unpaired.pairs, unpaired.resolved) == (0, None)
 
 
+def test_of_what_was_not_measured_there_is_no_interval() -> None:
+    assert Interval.of_known([0.1, None, float("nan"), float("inf"), 0.3]) == Interval.of([0.1, 0.3])
+    assert Interval.of_known([None, float("nan")]) is None
+
+
 def test_without_any_spread() -> None:
     assert Difference.of({1: 5.0, 2: 6.0}, {1: 5.0, 2: 6.0}).resolved is False
     assert Difference.of({1: 7.0, 2: 8.0}, {1: 5.0, 2: 6.0}).resolved is True

@@ -65,6 +65,15 @@ def test_what_devices_run_comes_first() -> None:
     ]
 
 
+def test_the_best_of_the_global_model_stands_behind_its_accuracy() -> None:
+    assert lines(summary(judged="global"))[:2] == [
+        "quickstart, seed 1: global accuracy 0.9290 (best on validation 0.9300),",
+        "deployed accuracy 0.9045 (worst group: watch 0.8800) after 15 rounds, 10.2 s",
+    ]
+    own = {"mean": 0.95, "std": 0.1, "worst10": 0.9}
+    assert "global 0.9290 (best on validation 0.9300) after" in " ".join(lines(summary(judged="own", own=own)))
+
+
 def test_personal_accuracy_has_a_column_where_it_was_measured() -> None:
     table = summary(personal={"mean": 0.95, "std": 0.1, "worst10": 0.9})
     table["groups"]["watch"]["personal_accuracy"] = 0.94

@@ -31,14 +31,16 @@ def _row(comparison: Comparison, method: str) -> dict[str, Any]:
         "method": method,
         "parameters": runs[0].parameters,
         "sparsity": mean(run.sparsity for run in runs),
-        "validation": _spread(Interval.of([run.validation for run in runs])),
-        "test": _spread(Interval.of([run.test for run in runs])),
+        "validation": _spread(Interval.of_known(run.validation for run in runs)),
+        "test": _spread(Interval.of_known(run.test for run in runs)),
         "difference_to_plain": _spread(difference) if difference else None,
         "seconds": mean(run.seconds for run in runs),
     }
 
 
-def _spread(interval: Interval) -> dict[str, float | None]:
+def _spread(interval: Interval | None) -> dict[str, float | None]:
+    if interval is None:
+        return {"mean": None, "half_width": None}
     return {"mean": interval.mean, "half_width": interval.half_width}
 
 
@@ -46,7 +48,7 @@ def _difference(comparison: Comparison, method: str) -> Interval | None:
     """Test accuracy minus that of plain training, paired by seed."""
     pairs = zip(comparison.of(method), comparison.of("plain"), strict=False)
     compares = method not in (TEACHER, "plain") and "plain" in comparison.settings.methods
-    return Interval.of([run.test - plain.test for run, plain in pairs], BETWEEN_SHARES) if compares else None
+    return Interval.of_known([run.test - plain.test for run, plain in pairs], BETWEEN_SHARES) if compares else None
 
 
 def comparison_table(comparison: Comparison) -> FittedTable:
@@ -64,11 +66,12 @@ def comparison_table(comparison: Comparison) -> FittedTable:
 
 def _cells(comparison: Comparison, method: str) -> tuple[str, ...]:
     row, difference = _row(comparison, method), _difference(comparison, method)
+    test = Interval.of_known((run.test for run in comparison.of(method)), SHARE)
     return (
         method,
         f"{row['parameters']:,}",
         *([f"{row['sparsity']:.3f}"] if comparison.settings.sparsity else []),
-        Interval.of([run.test for run in comparison.of(method)], SHARE).percent(),
+        test.percent() if test else "-",
         difference.signed(100.0, 2) if difference else "-",
         f"{row['seconds']:.1f}",
     )

@@ -82,6 +82,9 @@ class PruneChannels(Method):
     layers = frozenset({"Dense", "Conv1D", "Conv2D", "DepthwiseConv2D"})
 
     def problems(self, bench: Bench) -> Iterable[str]:
+        for key, reads in (("score", self.params.score == "gan"), ("archive", self.params.archive is not None)):
+            if reads and not len(bench.data.validation):
+                yield f"params.{key}: masks are judged on validation examples, but data.validation is 0; use 0.1, say."
         try:
             if self.params.score == "gan":
                 _ = self._proposer  # whose file has to be there

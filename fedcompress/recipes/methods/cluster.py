@@ -6,7 +6,7 @@ model's, then the smallest number that does is looked for between the last two.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import ceil, log2
 
 from pydantic import Field
@@ -39,6 +39,10 @@ class Clustering(Method):
 
     Params = ClusteringParams
     params: ClusteringParams
+
+    def problems(self, bench: Bench) -> Iterable[str]:
+        if self.params.hold is not None and not len(bench.data.validation):
+            yield "params.hold: is measured on validation examples, but data.validation is 0; use 0.1, say."
 
     def run(self, bench: Bench) -> Iterator[Outcome]:
         if self.params.hold is None:

@@ -13,7 +13,7 @@ from fedcompress.results.compare.caveats import caveats
 from fedcompress.results.compare.condition import Condition, Name
 from fedcompress.results.compare.figures import DEPLOYED, GLOBAL, Figure, figures_of, judged_by, target_figures
 from fedcompress.results.compare.made_with import made_with
-from fedcompress.results.compare.statistics import ANY, BETWEEN_SHARES, Difference, Interval, holm
+from fedcompress.results.compare.statistics import ANY, BETWEEN_SHARES, Difference, Interval, holm, measured
 from fedcompress.results.runs import FoundRuns, RunResult
 from fedcompress.units import counted
 
@@ -51,12 +51,12 @@ class Cell:
     @cached_property
     def finite(self) -> tuple[float, ...]:
         """Values of the seeds that have one, and reached the target."""
-        return tuple(value for value in self.values.values() if math.isfinite(value))
+        return tuple(measured(self.values.values()))
 
     @property
     def interval(self) -> Interval | None:
         """Mean and interval over the seeds that have a value."""
-        return Interval.of(self.finite, self.figure.bounds) if self.finite else None
+        return Interval.of_known(self.finite, self.figure.bounds)
 
     @property
     def std(self) -> float | None:
@@ -83,9 +83,12 @@ class Cell:
         return NOISE if not resolved else BETTER if self.difference.interval.mean * self.figure.better > 0 else WORSE
 
     def part(self, name: str) -> float | None:
-        """Returns what `--fail-if` calls by `name`: see `condition.PARTS`."""
-        if name == "mean" and self.unreached:
-            return math.inf
+        """Returns what `--fail-if` calls by `name`: see `condition.PARTS`.
+
+        Where a seed did not reach the target, the mean is infinite, its interval too, and there is no deviation.
+        """
+        if self.unreached and name in ("mean", "low", "high", "std"):
+            return None if name == "std" else math.inf
         if name == "std":
             return self.std
         interval = self.interval
@@ -193,10 +196,15 @@ class Comparison:
 
 
 def _needed(row: Row, name: Name) -> float:
-    value = row.cells[name.figure].part(name.part)
+    cell = row.cells[name.figure]
+    value = cell.part(name.part)
     if value is None:
-        few = name.part != "mean" and len(row.cells[name.figure].finite) < 2
-        why = f"has {len(row.seeds)} seed(s), which is too few" if few else "has no value for it"
+        seeds = len(cell.values)
+        if cell.unreached:
+            why = f"did not reach the target with {cell.unreached} of {counted(seeds, 'seed')}"
+        else:
+            few = seeds == 1 and name.part != "mean"
+            why = "has 1 seed with a value, which is too few" if few else "has no value for it"
         raise InputError(f"--fail-if: {name}: {row.variant!r} {why}.")
     return value
 

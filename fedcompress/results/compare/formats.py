@@ -37,7 +37,8 @@ def all_records(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
 
 
 def _record(comparison: Comparison, row: Row, cell: Cell) -> dict[str, Any]:
-    parts = ("std", "low", "high", "difference", "difference_low", "difference_high")
+    interval = cell.interval
+    parts = ("difference", "difference_low", "difference_high")
     return {
         "variant": row.variant,
         "baseline": comparison.baseline,
@@ -45,7 +46,10 @@ def _record(comparison: Comparison, row: Row, cell: Cell) -> dict[str, Any]:
         "unit": cell.figure.unit,
         "seeds": len(cell.values),
         "not_reached": cell.unreached,
-        "mean": cell.interval.mean if cell.interval else None,
+        "mean": interval.mean if interval else None,
+        "std": cell.std,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
         **{name: cell.part(name) for name in parts},
         "pairs": cell.difference.pairs if cell.difference else None,
         "p": cell.difference.p if cell.difference else None,

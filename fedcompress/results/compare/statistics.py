@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import inf, isfinite, sqrt
 from statistics import mean, stdev
 
 CONFIDENCE = 0.95
@@ -14,6 +14,11 @@ SHARE: Bounds = (0.0, 1.0)
 AMOUNT: Bounds = (0.0, inf)
 BETWEEN_SHARES: Bounds = (-1.0, 1.0)
 ANY: Bounds = (-inf, inf)
+
+
+def measured(values: Iterable[float | None]) -> list[float]:
+    """Returns the values without those that are absent, NaN or infinite."""
+    return [float(value) for value in values if value is not None and isfinite(value)]
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,12 @@ class Interval:
         if len(values) < 2:
             return cls(mean(values), None, bounds)
         return cls(mean(values), _quantile(len(values) - 1) * stdev(values) / sqrt(len(values)), bounds)
+
+    @classmethod
+    def of_known(cls, values: Iterable[float | None], bounds: Bounds = ANY) -> Interval | None:
+        """Returns the interval of the mean of the values that were measured; None if none was."""
+        known = measured(values)
+        return cls.of(known, bounds) if known else None
 
     @property
     def low(self) -> float | None:

@@ -107,18 +107,41 @@ def _p(value: float | None) -> str:
 
 def _seen(comparison: Comparison, figure: Figure) -> Iterator[str]:
     """Yields what verdicts are worth: which differences are too small for so few seeds, and what is left of many."""
-    rows = [row for row in comparison.rows if row.cells[figure.name].difference and not row.is_baseline]
-    differences = [row.cells[figure.name].difference for row in rows]
-    widths = [d.interval.half_width for d in differences if d is not None and d.interval.half_width]
-    if widths:
-        written, seeds = _WRITTEN[figure.unit], sorted({len(row.seeds) for row in rows})
-        several = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else counted(seeds[0], "seed")
-        yield f"With {several} a difference under {written(max(widths))} would not be seen."
+    yield from _unseen(comparison, figure)
+    rows = comparison.rows
     verdicts = [row for row in rows if row.cells[figure.name].verdict in (compared.BETTER, compared.WORSE)]
     corrected = comparison.corrected(figure.name)
     if len(corrected) > 1 and verdicts:
         left = [row.variant for row in verdicts if corrected.get(row.variant, 1.0) < 1 - CONFIDENCE]
         yield f"After Holm's correction for {len(corrected)} comparisons there remain: {', '.join(left) or 'none'}."
+
+
+def _unseen(comparison: Comparison, figure: Figure) -> Iterator[str]:
+    """Yields how wide the intervals of the differences are, and over how many seeds, if not over all."""
+    written, others = _WRITTEN[figure.unit], len(comparison.baseline_row.cells[figure.name].values)
+    widths: list[float] = []
+    seeds: set[int] = set()
+    common: dict[str, str] = {}
+    for row in comparison.rows:
+        cell = row.cells[figure.name]
+        if (difference := cell.difference) is None:
+            continue
+        pairs, most = difference.pairs, max(len(cell.values), others)
+        if 0 < pairs < most:
+            common[row.variant] = f"{pairs} of {most}"
+        width = difference.interval.half_width
+        if width is not None and written(width) != written(0.0):
+            widths.append(width)
+            seeds |= {pairs} if pairs else {len(cell.values), others}
+    if widths:
+        least, most_seen = written(min(widths)), written(max(widths))
+        under = most_seen if least == most_seen else f"{least} to {most_seen}, by variant,"
+        several = f"{min(seeds)} to {max(seeds)} seeds" if len(seeds) > 1 else counted(max(seeds), "seed")
+        yield f"With {several} a difference under {under} would not be seen."
+    if len(common) == len(comparison.rows) - 1 and len(set(common.values())) == 1:
+        yield f"Common seeds: {next(iter(common.values()))}."
+    elif common:
+        yield f"Common seeds: {', '.join(f'{variant} {of}' for variant, of in common.items())}."
 
 
 def figure_table(comparison: Comparison, name: str) -> TextTable:
@@ -142,7 +165,7 @@ def figure_table(comparison: Comparison, name: str) -> TextTable:
                 cell.verdict,
                 _p(p),
                 _p(corrected.get(row.variant)),
-                str(len(row.seeds)),
+                str(len(cell.values)),
             )
         )
     captions = [f"Differences to {comparison.baseline}, with 95 % intervals; p by a t-test."] if len(rows) > 1 else []
@@ -208,7 +231,7 @@ def _accuracy_row(row: Row, figure: str) -> tuple[str, ...]:
         cell.verdict,
         f"{interval.low:.4f} to {interval.high:.4f}" if interval and interval.half_width is not None else "-",
         number(cell.std),
-        str(len(row.seeds)),
+        str(len(cell.values)),
     )
 
 

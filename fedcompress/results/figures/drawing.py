@@ -159,7 +159,8 @@ def _heatmap(figure: Any, axes: Any, series: Json, layout: Json) -> None:
 
     colours = [rgba(colour) for _, colour in series["colorscale"]]
     shades = LinearSegmentedColormap.from_list("page", colours)
-    image = axes.imshow(series["z"], cmap=shades, vmin=series["zmin"], vmax=series["zmax"], aspect="auto")
+    shares = [_known(row) for row in series["z"]]
+    image = axes.imshow(shares, cmap=shades, vmin=series["zmin"], vmax=series["zmax"], aspect="auto")
     for labels, ticks, axis in ((series["x"], axes.set_xticks, "x"), (series["y"], axes.set_yticks, "y")):
         step = -(-len(labels) // (12 if axis == "x" else 30))
         ticks(range(0, len(labels), step), [str(label) for label in labels[::step]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from statistics import mean
 
 from fedcompress.page.blocks import Block, Finding, Findings, Fold, Tiles, Warnings
 from fedcompress.results.compare import comparison as compared
@@ -35,7 +36,7 @@ def _findings(shown: Shown) -> Iterable[Finding]:
             what = f"{run.variant}, seed {run.seed}: {run.state} after {counted(run.summary['rounds'], 'round')}"
             yield Finding(f"{what}. Figures are of what was finished; go on with {advice(run.path)}.", "bad")
     if shown.alone:
-        yield Finding(_alone(shown.alone, shown.comparison.headline, shown.runs[0]))
+        yield Finding(_alone(shown.alone, shown.comparison.headline, shown.runs))
     else:
         yield from _differing(shown.comparison)
     stopped = [run for run in shown.runs if run.summary.get("stopped")]
@@ -57,19 +58,27 @@ def _differing(comparison: Comparison) -> Iterable[Finding]:
         yield Finding(f"{counted(len(gaps) - MOST_FINDINGS, 'smaller difference')}; all of them are in the table.")
 
 
-def _alone(row: Row, judged: Figure, run: RunResult) -> str:
-    interval, cell = row.cells[judged.name].interval, row.cells["bytes"]
-    if interval is None or cell.interval is None:
+def _alone(row: Row, judged: Figure, runs: Sequence[RunResult]) -> str:
+    """Says what one variant came to: means over its runs."""
+    interval, sent = row.cells[judged.name].interval, row.cells["bytes"].interval
+    if interval is None or sent is None:
         return f"{row.variant}: no round was scored."
+    seeds = len(row.cells[judged.name].values)
     text = f"{judged.title.capitalize()} {interval.text(number)}"
     if interval.half_width is not None:
-        text += f", a 95 % interval over {len(row.seeds)} seeds,"
-    rounds = counted(run.summary["rounds"], "round")
-    text += f" {_examples(judged)} after {rounds}, for {size(cell.interval.mean)} on the network"
-    dense = run.summary["dense_uplink_bytes"] + run.summary["dense_downlink_bytes"]
-    if dense and cell.interval.mean:
-        text += f", {_fewer(dense / cell.interval.mean)} the same messages as dense float32"
-    return f"{text}." + (" One seed: what another would give is not known." if len(row.seeds) == 1 else "")
+        text += f", a 95 % interval over {seeds} seeds,"
+    text += f" {_examples(judged)} after {_rounds(runs)}, for {size(sent.mean)} on the network"
+    dense = mean(run.summary["dense_uplink_bytes"] + run.summary["dense_downlink_bytes"] for run in runs)
+    if dense and sent.mean:
+        text += f", {_fewer(dense / sent.mean)} the same messages as dense float32"
+    return f"{text}." + (" One seed: what another would give is not known." if seeds == 1 else "")
+
+
+def _rounds(runs: Sequence[RunResult]) -> str:
+    """`2 to 20 rounds`: runs may end early."""
+    numbers = [run.summary["rounds"] for run in runs]
+    fewest, most = min(numbers), max(numbers)
+    return f"{fewest} to {most} rounds" if fewest < most else counted(most, "round")
 
 
 def _examples(judged: Figure) -> str:
@@ -141,9 +150,9 @@ def _tiles_of_many(shown: Shown) -> list[tuple[str, str, str]]:
 
     def most(what: str, name: str, written: Callable[[float | None], str] = number) -> tuple[str, str, str]:
         """Returns the tile of the variant that is best in a figure."""
-        known = [(mean, row) for row in shown.comparison.rows if (mean := row.cells[name].part("mean")) is not None]
-        mean, row = max(known, key=lambda item: item[1].cells[name].figure.better * item[0], default=(None, None))
-        return what, written(mean), row.variant if row else "not tested"
+        known = [(value, row) for row in shown.comparison.rows if (value := row.cells[name].part("mean")) is not None]
+        value, row = max(known, key=lambda item: item[1].cells[name].figure.better * item[0], default=(None, None))
+        return what, written(value), row.variant if row else "not tested"
 
     missing = shown.comparison.missing
     seconds = sum(float(run.summary["seconds"]) for run in shown.runs)

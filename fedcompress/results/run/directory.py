@@ -230,11 +230,11 @@ def _as_line(row: Mapping[str, Any]) -> str:
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
-    """Returns these columns of some rows as the text of a CSV file."""
+    """Returns these columns of some rows as the text of a CSV file; of NaN and infinity, nothing, as if read back."""
     lines = io.StringIO()
     writer = csv.DictWriter(lines, list(columns), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(map(finite, rows))
     return lines.getvalue()
 
 

@@ -44,8 +44,9 @@ def _matrices(shown: Shown) -> dict[str, NDArray[np.float64]]:
 
 
 def _shares(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns rows that sum to 1; of a class without examples, zeros."""
-    shares: NDArray[np.float64] = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    """Returns rows that sum to 1; of a class without examples, NaN."""
+    counts = matrix.sum(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = matrix / np.where(counts > 0, counts, np.nan)
     return shares
 
 
