@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from fedcompress.errors import InputError
@@ -54,6 +56,12 @@ def lookup(name: Name) -> float:
 )
 def test_conditions(text: str, holds: bool) -> None:
     assert Condition(text, FIGURES).holds(lookup) is holds
+
+
+@pytest.mark.parametrize("text", ["loss - baseline > 3", "loss / baseline > 3", "not loss - baseline > 3"])
+def test_what_neither_of_two_reached_is_not_compared_in_silence(text: str) -> None:
+    with pytest.raises(InputError, match="has no value where a target was reached by neither of two variants"):
+        Condition(text, FIGURES).holds(lambda _: math.inf)
 
 
 TERMS = 1000

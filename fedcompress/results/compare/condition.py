@@ -21,7 +21,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, isnan
 
 from fedcompress.errors import InputError, suggestion
 from fedcompress.units import shortened
@@ -187,7 +187,17 @@ class Condition:
             names += tuple(about)
             for baseline in opened:
                 (baseline.name,) = about
-        return _Node(lambda lookup: compare(left.value(lookup), right.value(lookup)), True, names)
+
+        def compared(lookup: Lookup) -> bool:
+            values = left.value(lookup), right.value(lookup)
+            if any(map(isnan, values)):
+                raise InputError(
+                    f"--fail-if {self.shown}: has no value where a target was reached by neither of two variants; "
+                    "compare what each took with a number."
+                )
+            return bool(compare(*values))
+
+        return _Node(compared, True, names)
 
     def _sum(self) -> _Node:
         return self._chain(_SUM, lambda: self._chain(_PRODUCT, self._signed))
