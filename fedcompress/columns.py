@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Any
 
 from fedcompress.errors import PayloadError
@@ -19,6 +20,8 @@ MEASURED = frozenset(
     | {"test_accuracy", "test_loss", "validation_accuracy", "local_validation_accuracy", KEEPS}
 )
 """Of a client's row: what our client app measures, whatever the client strategy does."""
+_OF_MODEL = frozenset({"sparsity", "parameters", "compressed_bytes"})
+_AMOUNTS = _OF_MODEL | {"examples", "seconds", "graph_seconds", "multiply_adds"}
 ROUND = frozenset(name for name in RoundRow.__annotations__ if not name.startswith("modelled_"))
 """Of a round's row: what a server strategy cannot note."""
 MODELLED = "modelled_"
@@ -49,6 +52,19 @@ def apart(metrics: Any, taken: frozenset[str] = SERVER | MEASURED) -> dict[str, 
             raise PayloadError(f"a metric is called {str(name)[:LONGEST_NAME]!r}, expected {wanted}")
         columns[PREFIX + name if is_taken(name, taken) else name] = _number(value, name)
     return columns
+
+
+def check(metrics: Mapping[str, float]) -> None:
+    """Looks at what a client sends as measured: sums and means go over all clients, so that one may spoil them.
+
+    Raises:
+        PayloadError: An amount is none, or one of the model's is missing beside the others.
+    """
+    for name in sorted(_AMOUNTS & metrics.keys()):
+        if not 0 <= metrics[name] < inf:
+            raise PayloadError(f"{name} is {metrics[name]}, expected a number of 0 or more")
+    if (missing := sorted(_OF_MODEL - metrics.keys())) and len(missing) < len(_OF_MODEL):
+        raise PayloadError(f"the reply measures its model, but says no {' and no '.join(missing)}")
 
 
 def is_taken(name: str, taken: frozenset[str]) -> bool:

@@ -251,14 +251,15 @@ class Federation(strategy.Federation):
             return transfers(self.round, action, direction, client.partition, contents, size)
 
         down, message = crossed("downlink", sent.encodings, delivery.sent_bytes), delivery.reply
-        cut_off = _cut_off("downlink", sent.encodings)
+        size, cut_off = delivery.received_bytes, _cut_off("downlink", sent.encodings)
         if message is None:
             return _Outcome("lost", "no reply within the time limit", down, cut_off)
         if message.has_error():
             reason = message.error.reason or "the client failed"
             wrapped = _BY_FLOWER.fullmatch(reason)
-            return _Outcome("failed", wrapped[1] if wrapped else reason, down, cut_off)
-        answer, size = Answer(message), delivery.received_bytes
+            up = crossed("uplink", {}, size) if size else []  # on our own grids an error is no message
+            return _Outcome("failed", wrapped[1] if wrapped else reason, down + up, cut_off)
+        answer = Answer(message)
         blobs: dict[str, bytes] = {}
         try:
             metrics = self._metrics(client, answer)
@@ -266,7 +267,8 @@ class Federation(strategy.Federation):
             received = self._end.read(client, sent, blobs, expects, answer.known)
             digest = answer.model_digest
         except (PayloadError, KeyError, TypeError, ValueError) as error:
-            return _Outcome("refused", described(error), down + crossed("uplink", blobs, size), cut_off)
+            declared = self._end.declared(client, blobs)  # what else crossed is part of the envelope
+            return _Outcome("refused", described(error), down + crossed("uplink", declared, size), cut_off)
         modelled = self._modelled(client, metrics, sent.encodings, received.encodings)
         if modelled is not None:
             metrics |= modelled.row()
@@ -299,6 +301,7 @@ class Federation(strategy.Federation):
     def _metrics(self, client: ClientInfo, answer: Answer) -> dict[str, float]:
         """Returns what a client measured, and what follows from it: nothing crosses that the server can know."""
         metrics = columns.apart(answer.metrics, columns.SERVER)
+        columns.check(metrics)
         if metrics.pop(columns.KEEPS, 0.0):
             self.record.keeping.add(client.group)
         if "parameters" in metrics:

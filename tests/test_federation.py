@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import ConfigRecord, Error, Message, MetricRecord
+from flwr.app.message.message import make_message
 
 from fedcompress.client_app import make_client_app
 from fedcompress.engines.grid import ToClient
@@ -17,6 +20,8 @@ from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
 from fedcompress.link import spool
 from fedcompress.link.spool import Stored
+from fedcompress.results.run.directory import as_lines
+from fedcompress.rows import ClientRow
 from fedcompress.strategy import ClientInfo, Payload, Requests
 from fedcompress.wire.crossing import Crossing
 from fedcompress.wire.records import from_record, to_record
@@ -125,7 +130,7 @@ def test_a_failing_client_costs_its_contribution_only(fault: str, status: str, r
 class Tampering(InlineGrid):
     """Changes what one client has sent, on its way to the server."""
 
-    def __init__(self, made: Experiment, change: Callable[[bytes], bytes]) -> None:
+    def __init__(self, made: Experiment, change: Callable[[Message], Message | None]) -> None:
         super().__init__(make_client_app(lambda _: made), len(made.clients))
         self._change = change
 
@@ -138,9 +143,20 @@ class Tampering(InlineGrid):
     def _changed(self, reply: Crossing | str | None) -> Crossing:
         assert isinstance(reply, Crossing)
         message = reply.message
-        blobs = from_record(message.content.array_records["payload"])
-        message.content["payload"] = to_record({**blobs, "weights": self._change(blobs["weights"])})
-        return Crossing.of(message)
+        return Crossing.of(self._change(message) or message)
+
+
+def trained(change: Callable[[Message], Message | None]) -> tuple[Federation, list[int], ClientRow]:
+    """Returns a federation after one action, the clients whose replies it took, and the row of client 0."""
+    made = experiment()
+    grid = Tampering(made, change)
+    fed = Federation(grid, made)
+    fed.begin(1)
+    start = made.server.initial(fed)["weights"]["mini-cnn"]
+    replies = fed.call("train", {c: {"weights": start} for c in fed.clients}, {"weights"})
+    assert sum(t.wire_bytes for t in fed.record.transfers) == sum(grid.handed_over.values())
+    (row,) = [row for row in fed.record.clients if row["client"] == 0]
+    return fed, [reply.client.partition for reply in replies], row
 
 
 @pytest.mark.parametrize(
@@ -156,17 +172,73 @@ class Tampering(InlineGrid):
 def test_a_payload_that_does_not_decode_costs_its_contribution_only(
     change: Callable[[bytes], bytes], reason: str
 ) -> None:
-    made = experiment()
-    fed = Federation(Tampering(made, change), made)
-    fed.begin(1)
-    start = made.server.initial(fed)["weights"]["mini-cnn"]
-    replies = fed.call("train", {c: {"weights": start} for c in fed.clients}, {"weights"})
-    assert [reply.client.partition for reply in replies] == [1, 2, 3]
-    (row,) = [row for row in fed.record.clients if row["status"] != "ok"]
-    assert (row["client"], row["status"]) == (0, "refused")
-    assert reason in row["error"]
+    def tamper(message: Message) -> None:
+        blobs = from_record(message.content.array_records["payload"])
+        message.content["payload"] = to_record({**blobs, "weights": change(blobs["weights"])})
+
+    fed, taken, row = trained(tamper)
+    assert (taken, row["status"]) == ([1, 2, 3], "refused")
+    assert reason in str(row["error"])
     counted = [t for t in fed.record.transfers if t.direction == "uplink" and t.client == 0]
     assert sum(t.wire_bytes for t in counted) > 0  # it crossed, so it is in the ledger
+
+
+def reporting(**metrics: Any) -> Callable[[Message], None]:
+    def tamper(message: Message) -> None:
+        told = {**message.content.metric_records["metrics"], **metrics}
+        message.content["metrics"] = MetricRecord({name: value for name, value in told.items() if value is not None})
+
+    return tamper
+
+
+def digesting(digest: Any) -> Callable[[Message], None]:
+    def tamper(message: Message) -> None:
+        message.content["report"] = ConfigRecord({"model_digest": digest})
+
+    return tamper
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (digesting(b"\xff"), "model_digest is b'\\xff', expected a SHA-256"),
+        (digesting([b"\xff"]), "model_digest is [b'\\xff'], expected a SHA-256"),
+        (reporting(multiply_adds=float("nan")), "multiply_adds is nan, expected a number of 0 or more"),
+        (reporting(parameters=float("inf")), "parameters is inf, expected a number of 0 or more"),
+        (reporting(examples=-1), "examples is -1.0, expected a number of 0 or more"),
+        (reporting(parameters=None), "the reply measures its model, but says no parameters"),
+        (reporting(train_loss=[1.0, 2.0]), "metric 'train_loss' is no number"),
+    ],
+)
+def test_what_no_row_may_hold_costs_its_contribution_only(
+    change: Callable[[Message], Message | None], reason: str
+) -> None:
+    fed, taken, row = trained(change)
+    assert (taken, row["status"]) == ([1, 2, 3], "refused")
+    assert reason in str(row["error"])
+    assert "refused" in as_lines(fed.record.clients)
+
+
+def test_contents_that_nobody_declared_are_no_rows_of_the_ledger() -> None:
+    def tamper(message: Message) -> None:
+        blobs = from_record(message.content.array_records["payload"])
+        message.content["payload"] = to_record({**blobs, **{f"{i} {'x' * 99}": b"" for i in range(300)}})
+
+    fed, taken, row = trained(tamper)
+    assert (taken, row["status"]) == ([1, 2, 3], "refused")
+    assert {t.content for t in fed.record.transfers} == {"weights", "envelope"}
+
+
+def test_a_message_that_says_that_a_client_failed_is_in_the_ledger() -> None:
+    """On a network it crosses as any other; `trained` compares the sums."""
+
+    def tamper(message: Message) -> Message:
+        return make_message(message.metadata, error=Error(2, "sensor unplugged " * 20))
+
+    fed, taken, row = trained(tamper)
+    assert (taken, row["status"], str(row["error"])[:16]) == ([1, 2, 3], "failed", "sensor unplugged")
+    (up,) = [t for t in fed.record.transfers if t.direction == "uplink" and t.client == 0]
+    assert (up.content, up.wire_bytes > 340) == ("envelope", True)
 
 
 def test_a_client_that_is_late_inline_is_reported() -> None:

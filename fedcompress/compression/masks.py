@@ -26,7 +26,7 @@ BISECTIONS = 100
 
 def survivors(size: int, sparsity: float) -> int:
     """Returns how many weights of a tensor survive: max(round(size (1 - sparsity)), 1), as tfmot counts."""
-    return max(int(np.round(np.float32(size) * np.float32(1 - sparsity))), 1)
+    return min(max(int(np.round(np.float32(size) * np.float32(1 - sparsity))), 1), size)
 
 
 def largest(array: NDArray[Any], keep: int) -> NDArray[np.bool_]:
@@ -108,18 +108,23 @@ def restrict(weights: Arrays, held: Mapping[int, NDArray[np.bool_]]) -> Arrays:
     return [np.where(held[i], array, np.float32(0)) if i in held else array for i, array in enumerate(weights)]
 
 
-def trim(weights: Arrays, masks: Arrays, prunable: Sequence[int], keep: Sequence[int]) -> Arrays:
-    """Returns the masks, each cut to `keep` weights by dropping its smallest.
+def adjusted(weights: Arrays, masks: Arrays, prunable: Sequence[int], keep: Sequence[int]) -> Arrays:
+    """Returns the masks, each with `keep` weights: of too many the smallest go, to too few the largest others come.
 
     tfmot keeps every weight that ties with the threshold, so a tensor with many equal values (zeros after rounding,
-    say) comes back denser than asked.
+    say) comes back denser than asked. It counts in float32, so that of very many weights it keeps a few more or fewer.
     """
-    trimmed = []
-    for i, mask, count in zip(prunable, masks, keep, strict=True):
-        if int(mask.sum()) > count:
-            mask = largest(np.where(mask, 1.0 + np.abs(weights[i].astype(np.float64)), 0.0), count)
-        trimmed.append(mask)
-    return trimmed
+    return [_adjusted(weights[i], mask, count) for i, mask, count in zip(prunable, masks, keep, strict=True)]
+
+
+def _adjusted(array: NDArray[Any], mask: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
+    surplus = int(mask.sum()) - count
+    if surplus == 0:
+        return mask
+    among, wanted = (mask, count) if surplus > 0 else (~mask, -surplus)
+    result = mask & ~among
+    result[among] = largest(1.0 + np.abs(array[among].astype(np.float64)), wanted)
+    return result
 
 
 def sparsity(weights: Arrays, kernels: Collection[int]) -> float:

@@ -15,6 +15,25 @@ from fedcompress.models.kernels import compressible
 from fedcompress.wire.content import Arrays
 
 
+def tfmot_keeps(size: int, sparsity: float | np.float32) -> int:
+    """Returns how many weights of a tensor tfmot keeps, but for ties: it counts in float32."""
+    return max(int(np.round(np.float32(size) * (1 - np.float32(sparsity)))), 1)
+
+
+def sparsity_that_keeps(keep: int, size: int) -> float:
+    """Returns the sparsity at which tfmot keeps so many weights of a tensor.
+
+    From some 8 million weights on there may be none; then it keeps the next number above that there is, of which
+    `masks.adjusted` drops the rest. Only where that is more than there are weights, which tfmot fails at, it is below.
+    """
+    sparsity, step = np.float32(1 - keep / size), np.float32(2**-24)  # what float32 tells apart below 1
+    while tfmot_keeps(size, sparsity) < keep:
+        sparsity -= step
+    while tfmot_keeps(size, sparsity) > size:
+        sparsity += step
+    return float(sparsity)
+
+
 def mask_inputs(spec: ModelSpec, masks: Arrays | None, sparsities: Sequence[float], frequency: int) -> list[Any]:
     """Returns what `PruningWrapping.begin` expects.
 

@@ -94,7 +94,7 @@ def discover(grid: Grid, clients: int) -> dict[int, int]:
         return grid.partitions()
     questions = [partition_question(node) for node in grid.get_node_ids()]
     answers = [answer for answer in grid.send_and_receive(questions) if answer.has_content()]
-    nodes = {partition_of(answer): answer.metadata.src_node_id for answer in answers}
-    if sorted(nodes) != list(range(clients)):
-        raise RunError(f"expected nodes for partitions 0 to {clients - 1}, found {sorted(nodes)}; check --node-config")
-    return nodes
+    nodes = sorted((partition_of(answer), answer.metadata.src_node_id) for answer in answers)
+    if (found := [partition for partition, _ in nodes]) != list(range(clients)):
+        raise RunError(f"expected nodes for partitions 0 to {clients - 1}, found {found}; check --node-config")
+    return dict(nodes)

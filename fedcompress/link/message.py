@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
+from fedcompress.errors import PayloadError, shown
 from fedcompress.wire.codec import Encoded
 from fedcompress.wire.records import from_record, known_in, to_record
 
 ACTION: Final = "train"
 """Flower's type of a message that asks for the action NAME is `train.NAME`."""
 _WHICH_PARTITION: Final = "query.partition"
+_SHA256: Final = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,18 @@ class Answer:
 
     @property
     def model_digest(self) -> dict[str, Any]:
-        """The digest of the client's own model as a column of its row; nothing if it was not tested."""
+        """The digest of the client's own model as a column of its row; nothing if it was not tested.
+
+        Raises:
+            PayloadError: It is no SHA-256.
+        """
         report = self.message.content.config_records.get("report")
-        return {"model_digest": report["model_digest"]} if report else {}
+        if not report:
+            return {}
+        digest = report["model_digest"]
+        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+            raise PayloadError(f"model_digest is {shown(digest)}, expected a SHA-256 of 64 hexadecimal digits")
+        return {"model_digest": digest}
 
 
 def partition_question(node: int) -> Message:
@@ -130,5 +142,6 @@ def partition_answer(question: Message, partition: int) -> Message:
 
 
 def partition_of(answer: Message) -> int:
-    """Returns the partition that a node says it holds."""
-    return int(answer.content.config_records["answer"]["partition"])  # type: ignore[arg-type]
+    """Returns the partition that a node says it holds; -1 if it says none."""
+    partition = answer.content.config_records.get("answer", ConfigRecord()).get("partition")
+    return partition if isinstance(partition, int) else -1

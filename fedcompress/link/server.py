@@ -214,6 +214,10 @@ class ServerEnd:
         numbers = {"exchange": exchange, "accepted": references.accepted} if self._feeds_back else {}
         return {**numbers, "fresh": references.fresh}
 
+    def declared(self, client: ClientInfo, blobs: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Returns those of a client's contents that have a name of ours."""
+        return {name: data for name, data in blobs.items() if name in self._contents[client.group]}
+
     def read(
         self,
         client: ClientInfo,

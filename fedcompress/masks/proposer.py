@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcompress.data.formats import read_arrays
 from fedcompress.errors import InputError
-from fedcompress.files import open_to_read
 from fedcompress.masks.drawing import kept_of, largest
 from fedcompress.masks.features import FEATURES, Described
 from fedcompress.masks.head import HIDDEN, foretold, head_shapes
@@ -147,19 +146,15 @@ def read_proposer(path: Path) -> Proposer:
     Raises:
         InputError: It cannot be read, is something else, or of another version.
     """
+    if not path.exists():
+        raise InputError(f"proposer {path}: there is no such file; make one with: fedcompress masks train.")
+    wanted = "a file of: fedcompress masks train"
+    arrays = read_arrays(path, None, wanted)
     try:
-        with open_to_read(path) as file:
-            content = file.read()
-        with np.load(BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
         about = json.loads(str(arrays.pop("about")))
         version, features = about.pop("version"), about.pop("features")
-    except FileNotFoundError:
-        raise InputError(f"proposer {path}: there is no such file; make one with: fedcompress masks train.") from None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, EOFError, BadZipFile) as error:
-        raise InputError(
-            f"proposer {path}: cannot be read ({str(error)[:100]}); expected a file of: fedcompress masks train."
-        ) from None
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"proposer {path}: cannot be read ({str(error)[:100]}); expected {wanted}.") from None
     if version != VERSION or tuple(features) != FEATURES:
         raise InputError(
             f"proposer {path}: is of version {version}, expected version {VERSION}; train it anew with: "

@@ -235,7 +235,7 @@ class Trainer:
     def _checked(self, trained: Trained, counts: Sequence[int] | None) -> Trained:
         """Applies the final masks; of those chosen here, makes sure that they keep what was asked, tensor by tensor."""
         prunable = self.spec.prunable
-        final = trained.masks if counts is None else masking.trim(trained.latent, trained.masks, prunable, counts)
+        final = trained.masks if counts is None else masking.adjusted(trained.latent, trained.masks, prunable, counts)
         if counts is not None:
             achieved = [int(m.sum()) for m in final]
             assert achieved == list(counts), f"pruning kept {achieved} weights where {counts} were asked for"

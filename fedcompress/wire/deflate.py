@@ -101,11 +101,14 @@ def inflate(data: bytes | memoryview, most: int) -> bytes:
 
     Args:
         data: The stream and nothing else.
-        most: Largest legal length of the result; no more than one byte above it is ever produced.
+        most: Largest legal length of the result; no more than one byte above it is ever produced. Below 0 nothing is
+            legal.
 
     Raises:
         PayloadError: The stream is malformed, cut off, followed by more bytes, or makes too much.
     """
+    if most < 0:  # zlib takes a limit of 0 for none
+        raise PayloadError("there is a deflate stream where no bytes can be")
     unpacker = zlib.decompressobj(_RAW)
     try:
         body = unpacker.decompress(data, most + 1)

@@ -250,6 +250,8 @@ def _take_body(
     count = int(np.count_nonzero(in_mask)) if in_mask is not None and layout in _WITH_MASK else size
     most = sum(exact.packed_size(*spec) for spec in exactly) + symbols.packed_size(count, values)
     most += values.most_side_bytes(len(sizes))
+    if layout in _WITH_SUPPORT and not count:
+        raise PayloadError("there is a support of no elements")
     # A support is sent only where it makes the body smaller.
     body = reader.body(most - 1 if layout in _WITH_SUPPORT else most)
     others = [exact.unpack(body.take(exact.packed_size(*spec)), *spec) for spec in exactly]

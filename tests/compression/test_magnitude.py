@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from fedcompress import keras
 from fedcompress.compression import masks
 from fedcompress.compression.kinds.magnitude import Magnitude, MagnitudeParams
+from fedcompress.compression.pruning import sparsity_that_keeps, tfmot_keeps
 from fedcompress.data.federated import Examples
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.architectures.small_cnn import SmallCNN
@@ -140,3 +142,47 @@ def test_many_zero_weights_do_not_make_the_mask_dense(model: ModelSpec) -> None:
     data = Examples(np.zeros((8, 28, 28, 1), np.uint8), np.zeros(8, np.int32))
     trained = trainer(model, magnitude(0.8, 1, scope="layer"), 1).fit(start, data)
     assert [m.sum() for m in trained.masks] == [masks.survivors(start[i].size, 0.8) for i in model.prunable]
+
+
+SIZES_OF_KERNELS = (1, 3, 4568, 2_359_296, 2**23 + 1, 2**24 + 1, 25_000_000, 5001**2, 2**26 + 3, 25_088 * 4096, 10**8)
+
+
+@pytest.mark.parametrize("size", SIZES_OF_KERNELS)
+def test_tfmot_is_never_asked_for_too_few_or_for_more_than_there_are(size: int) -> None:
+    """It counts in float32. Short of what is kept it is only where float32 has no number up to all of them."""
+    wanted = np.random.default_rng(size).integers(1, size, 3000, endpoint=True).tolist()
+    spacing = int(np.spacing(np.float32(size))) if size > 2**24 else 0
+    fewer = 0
+    for keep in [*wanted, *range(max(1, size - 9), size + 1)]:
+        sparsity = sparsity_that_keeps(keep, size)
+        kept = tfmot_keeps(size, sparsity)
+        assert kept <= min(size, keep + 1 + size / 2**22)
+        assert kept >= keep or size - kept <= spacing
+        plain = np.float32(1 - keep / size)
+        fewer += tfmot_keeps(size, plain) < keep
+        assert sparsity == plain or not keep <= tfmot_keeps(size, plain) <= size
+    assert (fewer > 0) == (size > 2**23)
+
+
+@pytest.mark.parametrize(("size", "keep"), [(10_240_000, 5_733_555), (2**24 + 3, 2**24 + 3), (2**23 + 1, 1)])
+def test_of_millions_of_weights_tfmot_keeps_what_is_reckoned(
+    monkeypatch: pytest.MonkeyPatch, size: int, keep: int
+) -> None:
+    """The weights are sorted already: what takes tfmot seconds is left out."""
+    tf = keras.tf
+    monkeypatch.setattr(tf.math, "top_k", lambda values, k: (values, tf.range(k)))
+    falling = (np.uint32(0x3F000000) + np.arange(size, dtype=np.uint32)[::-1]).view(np.float32)
+    sparsity = sparsity_that_keeps(keep, size)
+    weights, mask = tf.Variable(falling), tf.Variable(tf.zeros(size))
+    pruning = keras.Pruning(
+        training_step_fn=lambda: 0,
+        pruning_vars=[(weights, mask, tf.Variable(0.0))],
+        pruning_schedule=lambda step: (True, tf.constant(sparsity)),
+        block_size=(1, 1),
+        block_pooling_type="AVG",
+    )
+    pruning.conditional_mask_update()
+    kept = mask.numpy().astype(bool)
+    assert kept.sum() == tfmot_keeps(size, sparsity)
+    (exactly,) = masks.adjusted([falling], [kept], [0], [keep])
+    assert np.array_equal(exactly, np.arange(size) < keep)

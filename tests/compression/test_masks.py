@@ -10,7 +10,15 @@ from fedcompress.compression import masks
 
 @pytest.mark.parametrize(
     ("size", "sparsity", "expected"),
-    [(100, 0.9, 10), (72, 0.8, 14), (72, 0.9, 7), (5, 0.99, 1), (1, 0.5, 1), (40, 0.0, 40)],
+    [
+        (100, 0.9, 10),
+        (72, 0.8, 14),
+        (72, 0.9, 7),
+        (5, 0.99, 1),
+        (1, 0.5, 1),
+        (40, 0.0, 40),
+        (2**24 + 3, 0.0, 2**24 + 3),
+    ],
 )
 def test_kept(size: int, sparsity: float, expected: int) -> None:
     """max(round(n (1 - s)), 1): 72 * 0.2 = 14.4 -> 14, 72 * 0.1 = 7.2 -> 7."""
@@ -32,18 +40,20 @@ def test_masks_of_one_tensor_are_nested(seed: int, one: float, other: float) -> 
     assert sparse.sum() == masks.survivors(30, high)
 
 
-def test_trim_drops_the_smallest_of_what_ties_left() -> None:
+def test_of_what_ties_left_the_smallest_go() -> None:
     """Ten weights, nine of them zero: a threshold of zero keeps all ten where 0.8 asks for two."""
     weights = [np.array([0, 0, 5, 0, 0, 0, 0, 0, 0, 0], np.float32)]
-    (trimmed,) = masks.trim(weights, [np.ones(10, bool)], [0], [2])
-    assert trimmed.sum() == 2
-    assert trimmed[2]
+    (cut,) = masks.adjusted(weights, [np.ones(10, bool)], [0], [2])
+    assert cut.tolist() == [True, False, True, *[False] * 7]
 
 
-def test_trim_never_adds() -> None:
-    mask = np.array([True, False, False, False])
-    (trimmed,) = masks.trim([np.array([1, 9, 9, 9], np.float32)], [mask], [0], [2])
-    assert trimmed.tolist() == mask.tolist()
+def test_to_too_few_the_largest_others_come() -> None:
+    mask = np.array([[True, False], [False, False]])
+    weights = [np.array([[1, -7], [9, 9]], np.float32)]
+    (filled,) = masks.adjusted(weights, [mask], [0], [2])
+    assert filled.tolist() == [[True, False], [True, False]]
+    (as_it_was,) = masks.adjusted(weights, [mask], [0], [1])
+    assert as_it_was.tolist() == mask.tolist()
 
 
 def test_sparsity_counts_real_zeros_of_prunable_weights_only() -> None:

@@ -36,7 +36,7 @@ class Network(Grid):
     """
 
     def __init__(
-        self, silent: Iterable[int] = (), refused: Iterable[int] = (), partitions: tuple[int, ...] = ()
+        self, silent: Iterable[int] = (), refused: Iterable[int] = (), partitions: tuple[Any, ...] = ()
     ) -> None:
         identify()
         self.silent, self.refused, self.of_nodes = set(silent), set(refused), partitions
@@ -93,6 +93,10 @@ def test_nodes_elsewhere_are_asked_which_partition_they_hold() -> None:
     assert discover(Network(partitions=(2, 0, 1)), 3).keys() == {0, 1, 2}
     with pytest.raises(RunError, match=r"expected nodes for partitions 0 to 2, found \[0, 1\]; check --node-config"):
         discover(Network(partitions=(1, 0)), 3)
+    with pytest.raises(RunError, match=r"found \[0, 1, 1, 2\]"):
+        discover(Network(partitions=(2, 1, 0, 1)), 3)
+    with pytest.raises(RunError, match=r"found \[-1, 0, 1\]"):
+        discover(Network(partitions=(0, "two", 1)), 3)
 
 
 def echo(message: Message, context: Context) -> Message:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from flwr.app import Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 
 from fedcompress.engines.grid import identify
+from fedcompress.errors import PayloadError
 from fedcompress.link.message import (
     Answer,
     Request,
@@ -41,7 +44,7 @@ def test_only_messages_of_type_train_ask_for_an_action() -> None:
     assert action_of(partition_question(node=7)) is None
 
 
-@pytest.mark.parametrize("digest", [None, "ab12"])
+@pytest.mark.parametrize("digest", [None, "ab12" * 16])
 def test_an_answer_crosses_as_it_is(digest: str | None) -> None:
     encoded = {"weights": Encoded(b"\x05", [np.zeros(1)], 4, lambda: 0.0)}
     request = PLAIN.message(node=7)
@@ -49,7 +52,16 @@ def test_an_answer_crosses_as_it_is(digest: str | None) -> None:
     answer = Answer(Crossing.of(Answer.to(request, encoded, {"train_loss": 0.5}, digest)).message)
     assert answer.blobs == {"weights": b"\x05"}
     assert answer.metrics == {"train_loss": 0.5}
-    assert answer.model_digest == ({} if digest is None else {"model_digest": "ab12"})
+    assert answer.model_digest == ({} if digest is None else {"model_digest": digest})
+
+
+@pytest.mark.parametrize(
+    "digest", [b"\xff" * 64, [b"\xff"], ["ab12" * 16], "AB12" * 16, "ab12", "ab12" * 16 + "\n", 7, 0.5]
+)
+def test_a_digest_that_is_none_is_refused(digest: Any) -> None:
+    records = RecordDict({"report": ConfigRecord({"model_digest": digest})})
+    with pytest.raises(PayloadError, match=r"model_digest is .*, expected a SHA-256 of 64 hexadecimal digits"):
+        _ = Answer(Message(records, dst_node_id=7, message_type="train.act")).model_digest
 
 
 def test_a_node_says_which_partition_it_holds() -> None:

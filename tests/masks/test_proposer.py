@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -99,6 +100,10 @@ def test_what_is_no_proposer_is_refused_in_one_line(tmp_path: Path) -> None:
         read_proposer(path)
     path.write_text("something else")
     with pytest.raises(InputError, match="cannot be read"):
+        read_proposer(path)
+    with ZipFile(path, "w") as archive, archive.open("mean.npy", "w") as member:  # says more than it has
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
+    with pytest.raises(InputError, match="by its header 8,000,000,000,000"):
         read_proposer(path)
     about = {"version": 1, "features": FEATURES}
     np.savez(tmp_path / "other", about=np.array(json.dumps(about)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -290,6 +291,27 @@ def test_memory_stays_near_what_is_declared(dtype: str, layout: int) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2 * declared + 200_000
+
+
+@pytest.mark.parametrize("layout", [0, 2, 4])
+@pytest.mark.parametrize("version", [1, 2])
+def test_memory_where_nothing_is_declared(version: int, layout: int) -> None:
+    """A free length of 0, or a mask that keeps nothing, leaves no room for a support, whatever it inflates to."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = packer.compress(bytes(64_000_000)) + packer.flush()
+    if version == 1 and layout == 4:  # which it cannot say
+        layout = 1
+    header = bytes([layout << 2 | 1 << 4 | 1 << 5] if version == 1 else [1 | 2 << 5, layout])
+    free = Content((ArraySpec((None, 10), limit=500),))
+    masked = Content((ArraySpec((64,)),), mask="mask", masked=(0,))
+    tracemalloc.start()
+    with pytest.raises(PayloadError):
+        decode(header + bytes(4) + bomb, free)
+    with pytest.raises(PayloadError):
+        decode(header + bomb, masked, mask=[np.zeros(64, bool)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200_000
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

@@ -55,3 +55,5 @@ def test_refusals() -> None:
         inflate(b"\xff\xff\xff", 1000)
     with pytest.raises(PayloadError):
         inflate(b"", 0)
+    with pytest.raises(PayloadError, match="where no bytes can be"):  # zlib takes a limit of 0 for none
+        inflate(packed, -1)

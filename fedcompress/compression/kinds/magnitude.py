@@ -9,7 +9,7 @@ from pydantic import Field
 
 from fedcompress.compression import masks as masking
 from fedcompress.compression.base import Wrapping
-from fedcompress.compression.pruning import PruningWrapping, mask_inputs
+from fedcompress.compression.pruning import PruningWrapping, mask_inputs, sparsity_that_keeps
 from fedcompress.compression.scheduled import Scheduled, ScheduleParams
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.wire.content import Arrays
@@ -54,5 +54,5 @@ class Magnitude(Scheduled):
         self, weights: Arrays, spec: ModelSpec, round_number: int, masks: Arrays | None, counts: Sequence[int]
     ) -> list[Any]:
         chooses = masks is None and self.target(round_number) > 0
-        sparsities = [1 - n / spec.template[i].size for n, i in zip(counts, spec.prunable, strict=True)]
+        sparsities = [sparsity_that_keeps(n, spec.template[i].size) for n, i in zip(counts, spec.prunable, strict=True)]
         return mask_inputs(spec, masks, sparsities, self.params.frequency if chooses else 0)
