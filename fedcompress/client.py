@@ -95,6 +95,8 @@ class ClientStrategy:
         models: Architecture name -> model, for every architecture of the groups.
         state: Content name -> arrays of numbers, kept between actions and rounds, and through a resume.
         rng: Returns the generator for a purpose in this round, client and action.
+        first_weights: Returns the global weights before the first round, whenever the client first takes part: both
+            ends make them from the seed.
     """
 
     Params: ClassVar[type[BaseModel]] = Params
@@ -118,6 +120,7 @@ class ClientStrategy:
         models: Mapping[str, ModelSpec] | None = None,
         state: dict[str, Arrays],
         rng: Callable[[str], np.random.Generator],
+        first_weights: Callable[[], Arrays] | None = None,
     ) -> None:
         self.params = params
         self.data = data
@@ -130,6 +133,7 @@ class ClientStrategy:
         self.models = models or {model.name: model}
         self.state = state
         self.rng = rng
+        self.first_weights = first_weights or (lambda: model.initial(rng("initial")))
 
     @action
     def deploy(self, payload: Payload, round_number: int) -> Result:
