@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from test_same_bits import Breaks, outcome
 
 from clients.fedrep import OfPart
+from fedcompress.compression.masks import sparsity
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
@@ -20,6 +21,8 @@ from fedcompress.options import Options
 from fedcompress.seeding import generator
 from fedcompress.strategy import Reply
 from fedcompress.training.loop import batches
+from fedcompress.training.trainer import Trainer
+from fedcompress.wire.content import Arrays
 from federating import experiment, federation, run
 
 RATE, EPOCHS, BATCH = 0.5, 2, 32
@@ -265,6 +268,32 @@ def test_of_a_part_nothing_else_is_changed() -> None:
     for part in (head, tuple(not learns for learns in head)):
         weights = client.trainer.fit(start, client.data, OfPart(part)).weights
         assert tuple(not np.array_equal(a, b) for a, b in zip(weights, start, strict=True)) == part
+
+
+def test_a_representation_is_as_it_was_received_until_it_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Algorithm 1 of FedRep, in rounds in which masks are chosen."""
+    of = made("fedrep", "sgd", "mini-cnn", group=PRUNED)
+    starts, fit = [], Trainer.fit
+
+    def noted(self: Trainer, weights: Arrays, *args: Any, **more: Any) -> Any:
+        trained = fit(self, weights, *args, **more)
+        starts.append((weights, trained.latent))
+        return trained
+
+    monkeypatch.setattr(Trainer, "fit", noted)
+    fed = federation(of)
+    state, (model,) = of.server.initial(fed), of.models.values()
+    for number in (1, 2):
+        fed.begin(number)
+        received = state["shared"]["mini-cnn"]
+        state = of.server.round(fed, state)
+        for (_, after_head), (before_body, after_body) in zip(starts[::2], starts[1::2], strict=True):
+            for arrays in (after_head, before_body):
+                assert all(map(np.array_equal, arrays[:-2], received))
+            assert not all(map(np.array_equal, after_body[:-2], received))
+            sparse = sparsity(after_body, model.prunable)
+            assert sparse == pytest.approx(0.6 if number == 2 else 0.0, abs=0.01)
+        starts.clear()
 
 
 WIRE = {"values": "int8", "delta": True}
