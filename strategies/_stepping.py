@@ -12,16 +12,17 @@ from pydantic import Field
 from clients._dropping import DROPPED, gone
 from fedcompress.aggregation import Held
 from fedcompress.client import ClientStrategy
+from fedcompress.distillation.tiers import TierParams
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.strategy import Arrays, Federation, Reply, State
-from strategies.fedavg import FedAvg, FedAvgParams
+from strategies.fedavg import FedAvg
 from strategies.heterofl import tiers_apart, trained_by
 
 if TYPE_CHECKING:
     from fedcompress.plugins import Use
 
 
-class EqualParams(FedAvgParams):
+class EqualParams(TierParams):
     """Parameters of a strategy whose clients count alike, as published."""
 
     by_examples: bool = Field(False, description="weigh clients by their examples, as fedavg does; published: alike")

@@ -22,9 +22,10 @@ from clients.scaffold import Scaffold as Client
 from fedcompress.aggregation import replaced
 from fedcompress.strategy import Arrays, Federation, Group, Payload, Reply, State
 from strategies._stepping import EqualParams, Remembering
+from strategies.fedavg import FedAvgParams
 
 
-class ScaffoldParams(EqualParams):
+class ScaffoldParams(EqualParams, FedAvgParams):
     """Parameters of SCAFFOLD's server; the defaults are the published ones."""
 
     learning_rate: float = Field(1.0, gt=0.0, description="eta_g, of the server's step along the clients' mean change")

@@ -377,3 +377,11 @@ def test_what_does_not_go_together_is_refused(method: str, changes: dict[str, An
     with pytest.raises(InputError) as error:
         made(method, **changes).check_models()
     assert problem in str(error.value)
+
+
+@pytest.mark.parametrize("strategy", ["fednova", "feddyn", "flower"])
+def test_zeros_are_no_values_where_changes_are_added_up(strategy: str) -> None:
+    client = "sgd" if strategy == "flower" else strategy
+    groups = [{"name": "all", "model": "linear", "client": client}]
+    with pytest.raises(InputError, match=r"server\.params\.plain: .*unknown"):
+        experiment({"server": {"strategy": strategy, "params": {"plain": True}}, "groups": groups})
