@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import reduce
 from operator import add
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from flwr.app import Message
+from test_same_bits import Breaks, outcome
 
 from clients.feddyn import GRADIENT
 from clients.scaffold import CONTROL
@@ -18,6 +20,7 @@ from fedcompress.client_app import make_client_app
 from fedcompress.engines.inline import InlineGrid
 from fedcompress.federation import Federation
 from fedcompress.link.delivery import Delivery
+from fedcompress.results.run.directory import RunDirectory
 from fedcompress.wire.keeping import Shelf
 from federating import experiment
 
@@ -28,6 +31,14 @@ OF_SERVER = {**PRUNED, "compression_params": {"begin_round": 2, "end_round": 4, 
 CHANNELS = {"compression": "channel", "sparsity": 0.5, "compression_params": {"mask": "client"}}
 LOSSY = {"values": "int8", "delta": True}
 ROUNDS = 6
+FRAIL = {
+    "frail": {
+        "downlink_bits_per_second": 1e9,
+        "uplink_bits_per_second": 1e9,
+        "multiply_adds_per_second": 1e12,
+        "dropout": 0.4,
+    }
+}
 
 
 class Losing(InlineGrid):
@@ -93,6 +104,20 @@ def test_the_server_has_the_mean_over_those_that_hold_a_weight(
             np.testing.assert_array_equal(np.broadcast_to(state["holders"][model][i], mean.shape), holders)
             np.testing.assert_allclose(mean, total / np.maximum(holders, 1), atol=2e-6)
     assert np.abs(means[0]).max() > 1e-2
+
+
+@pytest.mark.parametrize("method", ["scaffold", "feddyn"])
+def test_a_resumed_run_goes_back_as_well(method: str, tmp_path: Path) -> None:
+    """With devices that fail now and then, before and after the break."""
+    group = {"name": "all", "model": "linear", "client": method, "device": "frail", **PRUNED}
+    table = {"rounds": 4, "data": SKEWED, "training": TRAINING, "server": {"strategy": method}}
+    of = experiment({**table, "devices": FRAIL, "groups": [group]})
+    once = outcome(of, tmp_path / "once")
+    with pytest.raises(KeyboardInterrupt):
+        outcome(of, tmp_path / "again", observer=Breaks())
+    assert outcome(of, tmp_path / "again") == once
+    failed = [row["round"] for row in RunDirectory(tmp_path / "once").rows("clients") if row["status"] != "ok"]
+    assert {1, 2} <= set(failed)
 
 
 def kept(grid: InlineGrid, partition: int, method: str) -> list[np.ndarray]:
