@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from clients.scaffold import aggregated_by, trainable
+from clients._dropping import trainable
+from clients.scaffold import aggregated_by
 from clients.sgd import SGD
 from fedcompress.client import Result, action
 from fedcompress.compression.base import Params

@@ -5,7 +5,10 @@ on non-IID datasets", Algorithm 1: where the client's sub-network of the global 
 examples, and is not sparse enough yet, its smallest weights go and the others begin anew from their initial values. The
 server averages each weight over the clients whose tickets hold it, which is what `fedavg` does with masks.
 
-The initial values are those that the client received first: the model's own, for whoever is in the first round.
+The initial values are the global model's before the first round, whenever a client first takes part; it makes them from
+the seed, as the server does. Not as in the authors' code: there a weight is divided by the number of tickets that hold
+it, so that clients count alike, and here they count by their examples; there every tensor loses the same part, the last
+layer as well, and here that loses half as much (`output_rate`, 0.1, of Frankle & Carbin).
 """
 
 from __future__ import annotations
@@ -38,14 +41,13 @@ class LotteryFL(ClientStrategy):
     def train(self, payload: Payload, round_number: int) -> Result:
         """Takes a level if there is reason to, then trains what is left and returns that alone."""
         start = payload["weights"]
-        initial = self.state.setdefault("initial", start)
         masks = payload.get("mask") or lottery.whole(self.model)
         accuracy = self._accuracy(masking.apply(start, masks, self.model.prunable), self.validation)
         if accuracy > self.params.accuracy:
             rates = {**self.compression.params.model_dump(), "sparsity": self.compression.sparsity}
             sparser = lottery.next_level(self.model, start, masks, **rates)
             if masking.density(sparser) < masking.density(masks):
-                masks, start = sparser, initial
+                masks, start = sparser, self.first_weights()
         trained = self.trainer.fit(masking.apply(start, masks, self.model.prunable), self.data, masks=masks)
         return Result(
             {"weights": trained.weights, "mask": trained.masks},

@@ -3,7 +3,9 @@
 Karimireddy et al. 2020, "SCAFFOLD: Stochastic controlled averaging for federated learning" (ICML), Algorithm 1. A step
 is y <- y - eta (g(y) - c_i + c), with the server's control variate c, which comes with the weights x, and the client's
 own c_i, which stays with it. After K steps, by option II, c_i+ = c_i - c + (x - y) / (K eta), and c_i+ - c_i is sent
-along. Of a pruned model the weights that the client keeps are corrected and reported, no others.
+along. Of a pruned model the weights that the client keeps are corrected and reported; where its mask drops a weight,
+its c_i there becomes zero, which is reported as well (`clients/_dropping.py`). A reply that the server does not take
+leaves c_i as it was.
 
 Steps have to be small, published 1 / (81 K beta) at most: where the loss curves downwards by more than about
 1.3 / (K eta), c_i overshoots, and the differences between clients grow from round to round until the model is lost.
@@ -15,10 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from clients import _dropping
+from clients._dropping import DROPPED, trainable, within
 from clients.sgd import SGD
 from fedcompress.client import Content, Result, action
 from fedcompress.models.architecture import ModelSpec
@@ -51,7 +55,9 @@ class Corrected(CrossEntropy):
 
 
 class Scaffold(SGD):
-    """SGD with control variates. State: `control`, the client's own c_i; zeros before its first round."""
+    """SGD with control variates. State: `control`, the client's own c_i, zeros before its first round; `held`."""
+
+    shared_state: ClassVar[frozenset[str]] = frozenset({CONTROL, _dropping.MASK})
 
     @classmethod
     def problems_in(cls, use: Use) -> Iterable[str]:
@@ -63,7 +69,7 @@ class Scaffold(SGD):
     def contents(cls, model: ModelSpec) -> Mapping[str, Content]:
         masked = tuple(model.trainable.index(i) for i in model.prunable)
         control = replace(weights_content(trainable(model, model.template), masked)["weights"], lossless=True)
-        return {**super().contents(model), CONTROL: control, CHANGE: control}
+        return {**super().contents(model), CONTROL: control, CHANGE: control, DROPPED: _dropping.content(model)}
 
     @action
     def train(self, payload: Payload, round_number: int) -> Result:
@@ -75,23 +81,13 @@ class Scaffold(SGD):
         moved = [x - y for x, y in zip(payload["weights"], trained.latent, strict=True)]
         rate = np.float32(trained.steps * self.trainer.learning_rate)
         change = [m / rate - c for m, c in zip(trainable(self.model, moved), control, strict=True)]
-        if trained.masks:
-            change = within(self.model, change, self.compression.held(self.model, trained.masks))
-        self.state[CONTROL] = [c_i + d for c_i, d in zip(own, change, strict=True)]
+        held = self.compression.held(self.model, trained.masks) if trained.masks else None
+        change = within(self.model, change, held)
+        dropped = _dropping.dropped(self.model, self.compression, self.state, own, trained.masks)
+        self.state[CONTROL] = within(self.model, [c_i + d for c_i, d in zip(own, change, strict=True)], held)
         result = self._sent(trained)
-        return Result({**result.payload, CHANGE: change}, result.metrics)
-
-
-def trainable(model: ModelSpec, weights: Arrays) -> Arrays:
-    """Returns those of a model's arrays that are trained."""
-    return [weights[i] for i in model.trainable]
-
-
-def within(model: ModelSpec, arrays: Arrays, held: Mapping[int, Any]) -> Arrays:
-    """Returns an array for each trainable one with zeros outside of what is held, given by position in the model."""
-    return [
-        np.where(held[i], a, np.float32(0)) if i in held else a for i, a in zip(model.trainable, arrays, strict=True)
-    ]
+        said = {DROPPED: [-values for values in dropped]} if dropped else {}
+        return Result({**result.payload, CHANGE: change, **said}, result.metrics)
 
 
 def aggregated_by(use: Use, strategy: str) -> Iterable[str]:

@@ -81,6 +81,8 @@ class ClientStrategy:
         needs_validation: Whether it cannot do without validation examples.
         keeps_model: Whether it keeps a model of its own that differs from what it sends, and returns it as
             `Result.model`: what its device is to run. A run can then be judged by it.
+        shared_state: Names in `state` of what the server adds up as well: where it has not taken a reply, they go back
+            to what they were before it.
         trains_by: Key of `[training]` without a say in how it trains -> its own parameter that has one.
         params: Validated from `[groups.params]`.
         data: The client's own training examples.
@@ -93,12 +95,15 @@ class ClientStrategy:
         models: Architecture name -> model, for every architecture of the groups.
         state: Content name -> arrays of numbers, kept between actions and rounds, and through a resume.
         rng: Returns the generator for a purpose in this round, client and action.
+        first_weights: Returns the global weights before the first round, whenever the client first takes part: both
+            ends make them from the seed.
     """
 
     Params: ClassVar[type[BaseModel]] = Params
     finds_masks: ClassVar[bool] = False
     needs_validation: ClassVar[bool] = False
     keeps_model: ClassVar[bool] = False
+    shared_state: ClassVar[frozenset[str]] = frozenset()
     trains_by: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
@@ -115,6 +120,7 @@ class ClientStrategy:
         models: Mapping[str, ModelSpec] | None = None,
         state: dict[str, Arrays],
         rng: Callable[[str], np.random.Generator],
+        first_weights: Callable[[], Arrays] | None = None,
     ) -> None:
         self.params = params
         self.data = data
@@ -127,11 +133,16 @@ class ClientStrategy:
         self.models = models or {model.name: model}
         self.state = state
         self.rng = rng
+        self.first_weights = first_weights or (lambda: model.initial(rng("initial")))
 
     @action
     def deploy(self, payload: Payload, round_number: int) -> Result:
         """Takes over the model that the server has made for the client's group; it is measured as it arrives."""
         return Result()
+
+    def settle(self, sent: Payload) -> None:
+        """Changes `state` by what the server decodes of what an action has sent; by default nothing."""
+        return
 
     def as_run(self, weights: Arrays) -> Arrays:
         """Returns what the client's device runs of the "weights" that it sends, to be measured; by default the same."""

@@ -115,6 +115,7 @@ def _answered(
             raise TypeError(f"the action returned {type(result).__name__}, expected fedcompress.client.Result")
         reported = apart(result.metrics)
         encoded = end.encode(result.payload)
+        client.settle({name: item.arrays for name, item in encoded.items()})
         state = _lasting(end.state)
     seconds = time.perf_counter() - started
     graphs = keras.building_seconds() - built

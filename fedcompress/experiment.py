@@ -364,6 +364,7 @@ class Experiment:
             models=self.models,
             state=state,
             rng=self._rng(0 if action == EMBED else round_number, partition, action),
+            first_weights=lambda: self.initial_weights(group.model),
         )
 
     def trainer(self, group: Group, round_number: int, client: int, action: str) -> Trainer:

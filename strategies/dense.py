@@ -4,7 +4,8 @@ Zhang et al. 2022, "DENSE: Data-free one-shot federated learning" (NeurIPS): in 
 steps towards images of random labels that the ensemble of the uploads is sure of and the student is not
 (`fedcompress/distillation/data_free.py`), and the student learns the ensemble's mean logits, T = 20, on all images that
 have been made so far. The student begins anew; where architectures differ, each has a student of its own. Clients train
-as `sgd` does, 400 epochs in the paper. With more rounds, each begins with the students of the last.
+as `sgd` does, 400 epochs in the paper. With more rounds, clients begin each with the students of the last, and students
+begin anew in each.
 
 One generator that goes on from epoch to epoch is the paper's, Algorithm 1, as its losses are; that the student learns
 from all images so far is the authors' code's (zj-jayzhang/DENSE; the algorithm distils on the batch just made). Of the
@@ -49,7 +50,8 @@ class DenseParams(FedAvgParams):
     learning_rate: float = Field(0.01, gt=0.0, description="of the student, SGD with momentum 0.9")
     passes: int = Field(1, ge=1, description="of the student over all images so far, in an epoch")
     start: Literal["new", "average"] = Field(
-        "new", description="what the student begins with: new weights, as published, or the average of the uploads"
+        "new",
+        description="what the student begins with in a round: new weights, as published, or the average of the uploads",
     )
 
 
@@ -92,7 +94,7 @@ class Dense(FedAvg):
     def _student(self, fed: Federation, state: State, name: str, uploads: Sequence[State]) -> Arrays:
         """Returns what a student of an architecture has learned from all uploads."""
         params, model, rng = self.params, self.models[name], fed.rng(f"dense.{name}")
-        begins_new = params.start == "new" and fed.round == 1
+        begins_new = params.start == "new"
         weights: Arrays = model.initial(fed.rng(f"student.{name}")) if begins_new else state["weights"][name]
         settings = DataFree(params.noise, params.batch_size, params.generator_rate, params.bn, params.diversity)
         teachers = [(self.models[upload["model"]], upload["weights"]) for upload in uploads]

@@ -9,7 +9,7 @@ that is evaluated or exported.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -46,8 +46,8 @@ class FedAvg(ServerStrategy):
     `server_masks[group]`, the masks that the server chose; `memories[group]`, what its compression has it remember.
     """
 
-    Params = FedAvgParams
-    params: FedAvgParams
+    Params: ClassVar[type[TierParams]] = FedAvgParams
+    params: TierParams
     requires = frozenset({"train"})
     hands_out_masks = True
     _unions: tuple[Any, dict[str, Arrays | None]] = (None, {})
@@ -90,7 +90,7 @@ class FedAvg(ServerStrategy):
     def aggregate(self, model: str, replies: Sequence[Reply], old: Arrays) -> Arrays:
         """Returns the new weights of one architecture; takes in one reply after the other."""
         updates = (reply.payload["weights"] for reply in replies)
-        if self.params.plain:
+        if isinstance(self.params, FedAvgParams) and self.params.plain:
             return weighted_mean(updates, self._voices(replies))
         return self._mean(updates, replies, old)
 

@@ -3,8 +3,8 @@
 Tsouvalas et al. 2024, "Communication-efficient federated learning through adaptive weight clustering and server-side
 distillation" (ICASSP), with the settings of the authors' code (FederatedML/FedCompress). After FedAvg the server
 clusters the average, which has many values again: a student that computes with centroids learns the average's own
-logits on out-of-distribution data. So both directions carry clustered weights. What clients do is in
-`clients/fedcompress.py`.
+logits on out-of-distribution data, by Adam whatever clients train by. So both directions carry clustered weights. What
+clients do is in `clients/fedcompress.py`.
 
 How many clusters a layer has begins with 8 and rises by one, up to 30, where the clients' representation score stops
 rising: after 4 rounds with C clusters, once its mean over the last 3 rounds has gained at most 0.1 / max(1, 2 (C - 8))
@@ -48,7 +48,7 @@ class FedCompressParams(FedAvgParams, StudentParams):
     epochs: int = Field(10, ge=1, description="passes over the public examples in a round")
     blocks: int = Field(1, ge=1, description="most blocks of so many epochs")
     batch_size: int = Field(256, ge=1, description="public examples in a step")
-    learning_rate: float = Field(0.0001, gt=0.0, description="of the server")
+    learning_rate: float = Field(0.0001, gt=0.0, description="of the server, Adam")
     keep: Literal["best", "trained", "last"] = Field("last", description="of the blocks; see `feddf`")
     statistics: Literal["student", "average"] = Field(
         "student", description="whose moving averages of batch normalisation: of public data, or of the clients'"
@@ -110,7 +110,7 @@ class FedCompress(FedAvg):
 
     def _clustered(self, fed: Federation, public: PublicRound, name: str, average: Arrays, clusters: int) -> Arrays:
         """Returns a student with clustered weights of an average; the average, rounded, without public examples."""
-        trainer = self.trainer(self.models[name], fed.round).under(clustering(clusters))
+        trainer = self.trainer(self.models[name], fed.round).under(clustering(clusters)).by("adam")
         if public.examples is None:
             return trainer.compression.rounded(average, trainer.spec)
         logits = trainer.predict(average, public.examples.x)

@@ -1,7 +1,7 @@
 """fedmd: clients of any architecture reach a consensus on public data; no model is ever sent.
 
 Li & Wang 2019, "FedMD: heterogenous federated learning via model distillation", Algorithm 1: every client first trains
-on the labelled public data to convergence, then on its own; in each round clients send their logits on a public subset
+on all labelled public data to convergence, then on its own; in each round clients send their logits on a public subset
 (5,000 examples in the paper), the server averages them, and clients digest the consensus and revisit their own data.
 How they train is a matter of the client, `fedmd` with the published settings.
 """

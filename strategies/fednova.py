@@ -15,6 +15,7 @@ import numpy as np
 from clients.fednova import NORM
 from clients.fednova import FedNova as Client
 from fedcompress.aggregation import replaced
+from fedcompress.distillation.tiers import TierParams
 from fedcompress.strategy import Arrays, Reply
 from strategies._stepping import Stepping
 
@@ -22,6 +23,7 @@ from strategies._stepping import Stepping
 class FedNova(Stepping):
     """FedAvg of normalised changes; state as there."""
 
+    Params = TierParams
     client = Client
 
     def aggregate(self, model: str, replies: Sequence[Reply], old: Arrays) -> Arrays:

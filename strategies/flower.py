@@ -17,10 +17,11 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from fedcompress.aggregation import replaced
+from fedcompress.distillation.tiers import TierParams
 from fedcompress.errors import RunError, suggestion
 from fedcompress.strategy import Arrays, Federation, Reply, State
 from fedcompress.units import counted
-from strategies.fedavg import FedAvg, FedAvgParams
+from strategies.fedavg import FedAvg
 
 NAMES = (
     "FedAvg",
@@ -40,7 +41,7 @@ _STEPPING = frozenset({"FedAvgM", "FedAdagrad", "FedAdam", "FedYogi"})
 _OURS = {"fraction_train", "fraction_evaluate", "min_train_nodes", "min_evaluate_nodes", "min_available_nodes"}
 
 
-class FlowerParams(FedAvgParams):
+class FlowerParams(TierParams):
     """Parameters: which strategy, and its own."""
 
     name: str = Field("FedAvg", description="class in flwr.serverapp.strategy")

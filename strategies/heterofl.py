@@ -17,6 +17,7 @@ from clients.heterofl import CLASSES, factor_of, folded
 from clients.heterofl import HeteroFL as Client
 from clients.heterofl import HeteroFLParams as ClientParams
 from fedcompress.compression.kinds.slice import Slice
+from fedcompress.distillation.tiers import TierParams
 from fedcompress.strategy import Arrays, ClientInfo, Group, Reply, State
 from strategies.fedavg import FedAvg, FedAvgParams
 
@@ -85,7 +86,7 @@ def _scaled(group: Group) -> bool:
     return factor_of(group.compression, group.client_params) != 1.0
 
 
-def tiers_apart(params: FedAvgParams, because: str) -> Iterable[str]:
+def tiers_apart(params: TierParams, because: str) -> Iterable[str]:
     """Yields that clients cannot train on from tiers, if they are to; a sentence."""
     if params.tiers != "none" and params.tier_start == "tier":
         yield (

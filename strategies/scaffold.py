@@ -4,8 +4,9 @@ Karimireddy et al. 2020, "SCAFFOLD: Stochastic controlled averaging for federate
 x <- x + eta_g mean_S(y_i - x), and c <- c + sum_S(c_i+ - c_i) / N, over the clients S of the round, of N. What clients
 do is in `clients/scaffold.py`. Both directions carry a control variate beside the model: twice the bytes.
 
-A reply that is lost leaves c off by what that client's variate has changed by, until the client replies again from
-there on; the same holds for the published algorithm.
+c is the mean of all clients' c_i, weight by weight over those that hold the weight: where masks change, N does, and
+what a client had where its mask has dropped a weight goes out of c. A client whose reply is not taken goes back to the
+c_i of the last one that was.
 """
 
 from __future__ import annotations
@@ -15,21 +16,23 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from clients.scaffold import CHANGE, CONTROL, trainable, within
+from clients._dropping import trainable, within
+from clients.scaffold import CHANGE, CONTROL
 from clients.scaffold import Scaffold as Client
 from fedcompress.aggregation import replaced
 from fedcompress.strategy import Arrays, Federation, Group, Payload, Reply, State
-from strategies._stepping import EqualParams, Stepping
+from strategies._stepping import EqualParams, Remembering
+from strategies.fedavg import FedAvgParams
 
 
-class ScaffoldParams(EqualParams):
+class ScaffoldParams(EqualParams, FedAvgParams):
     """Parameters of SCAFFOLD's server; the defaults are the published ones."""
 
     learning_rate: float = Field(1.0, gt=0.0, description="eta_g, of the server's step along the clients' mean change")
 
 
-class Scaffold(Stepping):
-    """FedAvg with a control variate for each architecture; state as there, and `controls[architecture]`."""
+class Scaffold(Remembering):
+    """FedAvg with a control variate for each architecture; state as there, `controls[architecture]`, `holders`."""
 
     Params = ScaffoldParams
     params: ScaffoldParams
@@ -40,13 +43,8 @@ class Scaffold(Stepping):
         return {**super().initial(fed), "controls": controls}
 
     def aggregated(self, fed: Federation, state: State, replies: Sequence[Reply]) -> State:
-        controls = dict(state["controls"])
-        for reply in replies:
-            name = reply.client.model
-            clients = sum(client.model == name for client in fed.clients)
-            changes = zip(controls[name], reply.payload[CHANGE], strict=True)
-            controls[name] = [c + change / np.float32(clients) for c, change in changes]
-        return {**super().aggregated(fed, state, replies), "controls": controls}
+        remembered = self.remembered(state, "controls", replies, lambda reply: reply.payload[CHANGE])
+        return {**super().aggregated(fed, state, replies), **remembered}
 
     def aggregate(self, model: str, replies: Sequence[Reply], old: Arrays) -> Arrays:
         mean, rate = super().aggregate(model, replies, old), np.float32(self.params.learning_rate)

@@ -138,25 +138,24 @@ class PublicSource:
         unlabelled = np.zeros(count, np.int32)
         if self.pool is None:
             return Examples(rng.integers(0, 256, (count, *self.input_shape), np.uint8), unlabelled)
-        chosen = self._chosen(len(self.pool), count, rng)
+        size = len(self.pool)
+        chosen = np.sort(rng.choice(size, min(count, size), replace=False))
         return Examples(self.pool[chosen], unlabelled[: len(chosen)])
 
     def labelled(self, recipe: Payload) -> Examples:
-        """Returns the same examples with the labels that they have: their own, or what a generator was asked for.
+        """Returns all public examples with their labels, those of a recipe or not; of a generator those that it makes.
+
+        Args:
+            recipe: As for `draw`.
 
         Raises:
             InputError: They have none, or classes that the federation does not have (`without_labels`).
         """
         if problem := self.without_labels:
             raise InputError(problem)
-        drawn = self.draw(recipe)
         if self.pool is None or self.pool_labels is None:
-            return drawn
-        rng = generator(int(recipe[SEED][0][0]), 0, SERVER, "public")
-        return Examples(drawn.x, self.pool_labels[self._chosen(len(self.pool), self.settings.examples, rng)])
-
-    def _chosen(self, size: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        return np.sort(rng.choice(size, min(count, size), replace=False))
+            return self.draw(recipe)
+        return Examples(self.pool, self.pool_labels)
 
     @property
     def without_labels(self) -> str | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 
 from flwr.app import ConfigRecord, RecordDict
 
@@ -20,38 +20,56 @@ from fedcompress.wire.value_type import Floats
 
 _MODEL = "model"
 """Record of the client's own model."""
+_BEFORE = "shared before."
+"""What names of records begin with that hold a strategy's shared state before the last reply."""
+
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False)
-class Residuals:
-    """What a client's differences have left out so far (error feedback), before and after its last reply.
-
-    Seide et al. 2014, "1-bit stochastic gradient descent"; Stich et al. 2018, "Sparsified SGD with memory".
+class Undoable(Generic[Value]):
+    """What a client keeps that goes back where the server has not taken its last reply.
 
     Attributes:
         exchange: Number of the exchange of the last reply; 0 before the first.
-        now: Content name -> what is left after it, all float arrays as one vector.
+        now: Name -> what is kept after it.
         previous: Number of the exchange before.
-        before: What was left then.
+        before: What was kept then.
     """
 
     exchange: int = 0
-    now: Mapping[str, Floats] = field(default_factory=dict)
+    now: Mapping[str, Value] = field(default_factory=dict)
     previous: int = 0
-    before: Mapping[str, Floats] = field(default_factory=dict)
+    before: Mapping[str, Value] = field(default_factory=dict)
 
-    def since(self, accepted: int) -> Residuals:
-        """Returns the residuals as they were after the exchange that the server took last."""
+    def since(self, accepted: int, unknown: Mapping[str, Value] | None = None) -> Self:
+        """Returns what was kept after the exchange that the server took last.
+
+        Args:
+            accepted: Number of that exchange.
+            unknown: What it is where that is neither of the two; None for nothing.
+        """
         if accepted == self.exchange:
             return self
-        if accepted == self.previous:
-            return Residuals(self.previous, self.before, self.previous, self.before)
-        return Residuals(accepted)
+        known = self.before if accepted == self.previous else unknown or {}
+        return type(self)(accepted, known, accepted, known)
+
+    def followed(self, exchange: int, now: Mapping[str, Value]) -> Self:
+        """Returns what is kept after a further reply."""
+        return type(self)(exchange, now, self.exchange, self.now)
+
+
+class Residuals(Undoable[Floats]):
+    """What a client's differences have left out so far (error feedback): content name -> all float arrays as a vector.
+
+    Seide et al. 2014, "1-bit stochastic gradient descent"; Stich et al. 2018, "Sparsified SGD with memory".
+    """
 
     def after(self, exchange: int, encoded: Mapping[str, Encoded]) -> Residuals:
         """Returns the residuals after a reply."""
         left = {name: item.error for name, item in encoded.items() if item.error is not None}
-        return Residuals(exchange, {**self.now, **left}, self.exchange, self.now)
+        return self.followed(exchange, {**self.now, **left})
 
 
 class ClientEnd:
@@ -74,9 +92,12 @@ class ClientEnd:
     def __init__(self, memory: RecordDict, experiment: Experiment, group: Group, request: Request) -> None:
         self._memory, self._wire, self._exchange = memory, experiment.wire, request.exchange or 0
         self._shelf = Shelf()
-        references, residuals, self.state = _load(memory, self._shelf)
+        references, residuals, shared, state = _load(memory, self._shelf, group.client.shared_state)
         self._model = memory.array_records.get(_MODEL)
         self._residuals = residuals.since(request.accepted or 0)
+        self._shared, self._shared_names = shared.since(request.accepted or 0, shared.now), group.client.shared_state
+        own = {name: arrays for name, arrays in state.items() if name not in self._shared_names}
+        self.state = own | {name: [array.copy() for array in arrays] for name, arrays in self._shared.now.items()}
         self._contents = experiment.contents(group)
         received = present(request.blobs, self._contents)
         references = experiment.start(group) if request.fresh else references
@@ -107,7 +128,15 @@ class ClientEnd:
         """
         sent = {name: item.arrays for name, item in encoded.items()}
         references = self._references.after(sent, present(sent, self._contents))
-        _save(self._memory, self._shelf, references, self._residuals.after(self._exchange, encoded), state)
+        shared = {name: arrays for name, arrays in state.items() if name in self._shared_names}
+        _save(
+            self._memory,
+            self._shelf,
+            references,
+            self._residuals.after(self._exchange, encoded),
+            self._shared.followed(self._exchange, shared),
+            state,
+        )
         if (record := self._model if model is None else self._shelf.record(model)) is not None:
             self._memory[_MODEL] = record
 
@@ -123,8 +152,13 @@ def keeps_state(memory: RecordDict) -> bool:
     return any(not name.startswith("references") for name in memory)
 
 
-def _load(memory: RecordDict, shelf: Shelf) -> tuple[References, Residuals, dict[str, Arrays]]:
-    """Reads what a client keeps between exchanges: references, residuals, and the state of its strategy."""
+def _load(
+    memory: RecordDict, shelf: Shelf, shared_names: Collection[str]
+) -> tuple[References, Residuals, Undoable[Arrays], dict[str, Arrays]]:
+    """Reads what a client keeps between exchanges: references, residuals, and the state of its strategy.
+
+    What of the state is shared with the server is read as it is after the last reply, and before it.
+    """
     notes: dict[str, Any] = {name: dict(record) for name, record in memory.config_records.items()}
     arrays = {name: shelf.take(record) for name, record in memory.array_records.items()}
 
@@ -147,11 +181,20 @@ def _load(memory: RecordDict, shelf: Shelf) -> tuple[References, Residuals, dict
         for name, kept in arrays.items()
         if name.startswith("state.")
     }
-    return References(named("references"), bases), residuals, state
+    exchanges = notes.get("shared", {"exchange": 0, "previous": 0})
+    now = {name: state[name] for name in shared_names if name in state}
+    before = {name: arrays[f"{_BEFORE}{name}"] for name in shared_names if f"{_BEFORE}{name}" in arrays}
+    shared = Undoable(exchanges["exchange"], now, exchanges["previous"], before)
+    return References(named("references"), bases), residuals, shared, state
 
 
 def _save(
-    memory: RecordDict, shelf: Shelf, references: References, residuals: Residuals, state: Mapping[str, Arrays]
+    memory: RecordDict,
+    shelf: Shelf,
+    references: References,
+    residuals: Residuals,
+    shared: Undoable[Arrays],
+    state: Mapping[str, Arrays],
 ) -> None:
     memory.clear()
     for kind, vectors in (
@@ -169,5 +212,9 @@ def _save(
         memory["bases.digests"] = ConfigRecord({name: base.digest for name, base in references.bases.items()})
     for name, base in references.bases.items():
         memory[f"bases.{name}"] = base.record
+    if shared.now or shared.before:
+        memory["shared"] = ConfigRecord({"exchange": shared.exchange, "previous": shared.previous})
+    for name, arrays in shared.before.items():
+        memory[f"{_BEFORE}{name}"] = shelf.record(list(arrays))
     for name, arrays in state.items():
         memory[f"state.{name}"] = shelf.record(list(arrays))

@@ -27,7 +27,7 @@ class Request:
         action: Name of the action.
         round: Number of the round.
         blobs: Content name -> its bytes.
-        exchange: Number of this exchange; None where no content has error feedback.
+        exchange: Number of this exchange; None where no content has error feedback, and no client shares state.
         accepted: Number of the exchange whose reply the server took last, 0 for none; None as `exchange`.
         fresh: Whether the client begins with the references that both ends make from the seed.
         measured: Whether it reports the accuracy of its model on its own distribution.

@@ -145,7 +145,7 @@ class ServerEnd:
         self.references: dict[int, References] = {}
         self._experiment = experiment
         self._contents = {name: experiment.contents(group) for name, group in experiment.groups.items()}
-        self._feeds_back = any(
+        self._numbered = any(group.client.shared_state for group in experiment.groups.values()) or any(
             experiment.wire.encoding(name, content).feedback
             for contents in self._contents.values()
             for name, content in contents.items()
@@ -211,7 +211,7 @@ class ServerEnd:
             exchange: Number of the new exchange.
         """
         references = self._held(client)
-        numbers = {"exchange": exchange, "accepted": references.accepted} if self._feeds_back else {}
+        numbers = {"exchange": exchange, "accepted": references.accepted} if self._numbered else {}
         return {**numbers, "fresh": references.fresh}
 
     def declared(self, client: ClientInfo, blobs: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,6 +156,11 @@ class Trainer:
     def under(self, compression: Compression) -> Trainer:
         """Returns a trainer under another compression, with the same model, settings, round and generators."""
         return Trainer(self.spec, compression, self.settings, self.round_number, self._rng, self._augmentation)
+
+    def by(self, optimizer: Literal["adam", "sgd", "momentum"]) -> Trainer:
+        """Returns a trainer with another optimizer, and else the same."""
+        settings = self.settings.model_copy(update={"optimizer": optimizer})
+        return Trainer(self.spec, self.compression, settings, self.round_number, self._rng, self._augmentation)
 
     @property
     def learning_rate(self) -> float:

@@ -30,12 +30,12 @@ def test_holdout_is_kept_out_of_everything_else() -> None:
     assert not drawn.y.any()  # labels are not looked at
 
 
-def test_labels_are_drawn_with_their_examples() -> None:
+def test_all_labelled_examples_are_there() -> None:
     made = with_public("holdout")
     dataset = made.data.dataset
     known = {x.tobytes(): y for x, y in zip(dataset.x_train, dataset.y_train, strict=True)}
     drawn = made.public.labelled(RECIPE)
-    assert np.array_equal(drawn.x, made.public.draw(RECIPE).x)
+    assert np.array_equal(drawn.x, made.data.public_inputs)
     assert drawn.y.tolist() == [known[x.tobytes()] for x in drawn.x]
     assert len(set(drawn.y.tolist())) == 10
 
@@ -44,6 +44,7 @@ def test_labels_of_another_data_set_are_its_own() -> None:
     public = with_public("dataset:mnist-5k").public
     drawn = public.labelled(RECIPE)
     known = {x.tobytes(): y for x, y in zip(public.pool, public.pool_labels, strict=True)}
+    assert len(drawn) == len(public.pool) > len(public.draw(RECIPE)) == 300
     assert drawn.y.tolist() == [known[x.tobytes()] for x in drawn.x]
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from test_same_bits import Breaks, outcome
 
 from clients.fedrep import OfPart
+from fedcompress.compression.masks import sparsity
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
 from fedcompress.federation import Federation
@@ -20,6 +21,8 @@ from fedcompress.options import Options
 from fedcompress.seeding import generator
 from fedcompress.strategy import Reply
 from fedcompress.training.loop import batches
+from fedcompress.training.trainer import Trainer
+from fedcompress.wire.content import Arrays
 from federating import experiment, federation, run
 
 RATE, EPOCHS, BATCH = 0.5, 2, 32
@@ -267,6 +270,32 @@ def test_of_a_part_nothing_else_is_changed() -> None:
         assert tuple(not np.array_equal(a, b) for a, b in zip(weights, start, strict=True)) == part
 
 
+def test_a_representation_is_as_it_was_received_until_it_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Algorithm 1 of FedRep, in rounds in which masks are chosen."""
+    of = made("fedrep", "sgd", "mini-cnn", group=PRUNED)
+    starts, fit = [], Trainer.fit
+
+    def noted(self: Trainer, weights: Arrays, *args: Any, **more: Any) -> Any:
+        trained = fit(self, weights, *args, **more)
+        starts.append((weights, trained.latent))
+        return trained
+
+    monkeypatch.setattr(Trainer, "fit", noted)
+    fed = federation(of)
+    state, (model,) = of.server.initial(fed), of.models.values()
+    for number in (1, 2):
+        fed.begin(number)
+        received = state["shared"]["mini-cnn"]
+        state = of.server.round(fed, state)
+        for (_, after_head), (before_body, after_body) in zip(starts[::2], starts[1::2], strict=True):
+            for arrays in (after_head, before_body):
+                assert all(map(np.array_equal, arrays[:-2], received))
+            assert not all(map(np.array_equal, after_body[:-2], received))
+            sparse = sparsity(after_body, model.prunable)
+            assert sparse == pytest.approx(0.6 if number == 2 else 0.0, abs=0.01)
+        starts.clear()
+
+
 WIRE = {"values": "int8", "delta": True}
 PRUNED = {"compression": "magnitude", "sparsity": 0.6, "compression_params": {"begin_round": 1, "end_round": 2}}
 
@@ -288,13 +317,13 @@ def test_pruned_clients_over_a_lossy_wire_resume_to_the_same_bits(method: str, t
 
 @pytest.mark.parametrize("method", GLOBAL)
 def test_what_a_mask_of_the_server_leaves_out_stays_as_it_was(method: str) -> None:
-    """Control variates as well; the mask is that of the second round."""
+    """Of control variates, which nobody has there, nothing stays; the mask is that of the second round."""
     group = {**PRUNED, "compression_params": {"begin_round": 1, "end_round": 2, "freeze_round": 2, "mask": "server"}}
     _, dense, _, pruned = rounds(made(method, "sgd", "linear", group=group))
     (mask,) = pruned["server_masks"]["all"]
     for name in ("weights", "controls") if method == "scaffold" else ("weights",):
         before, after = dense[name]["linear"][0], pruned[name]["linear"][0]
-        np.testing.assert_array_equal(after[~mask], before[~mask])
+        np.testing.assert_array_equal(after[~mask], before[~mask] if name == "weights" else 0.0)
         assert np.abs(after - before)[mask].mean() > 1e-3
 
 
@@ -348,3 +377,11 @@ def test_what_does_not_go_together_is_refused(method: str, changes: dict[str, An
     with pytest.raises(InputError) as error:
         made(method, **changes).check_models()
     assert problem in str(error.value)
+
+
+@pytest.mark.parametrize("strategy", ["fednova", "feddyn", "flower"])
+def test_zeros_are_no_values_where_changes_are_added_up(strategy: str) -> None:
+    client = "sgd" if strategy == "flower" else strategy
+    groups = [{"name": "all", "model": "linear", "client": client}]
+    with pytest.raises(InputError, match=r"server\.params\.plain: .*unknown"):
+        experiment({"server": {"strategy": strategy, "params": {"plain": True}}, "groups": groups})

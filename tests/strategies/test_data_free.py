@@ -21,8 +21,11 @@ from fedcompress.experiment import Experiment
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.architectures.mini_cnn import MiniCNN
 from fedcompress.options import Options
-from fedcompress.training.trainer import predict
-from federating import experiment, run
+from fedcompress.training.objectives import Distillation
+from fedcompress.training.trainer import Trainer, predict
+from fedcompress.wire.content import Arrays
+from federating import experiment, federation, run
+from strategies.fedavg import FedAvg
 
 MINI = ModelSpec("mini-cnn", MiniCNN(), (8, 8, 1), 10)
 SKEWED = {"dataset": "digits", "clients": 4, "partition": "dirichlet", "alpha": 0.1}
@@ -160,6 +163,34 @@ def test_dense_says_which_models_have_no_statistics_for_images_to_match() -> Non
     assert made("dense", "normalised").server.warnings() == []
     unwanted = {"strategy": "dense", "params": {"bn": 0.0}}
     assert made("dense", server=unwanted).server.warnings() == []
+
+
+@pytest.mark.parametrize("start", ["new", "average"])
+def test_what_a_student_begins_with_in_each_round(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = {"epochs": 1, "generator_steps": 1, "noise": 16, "batch_size": 16, "start": start}
+    of = made("dense", server={"strategy": "dense", "params": params})
+    (model,) = of.models.values()
+    students, averages = [], []
+    fit, averaged = Trainer.fit, FedAvg.aggregated
+
+    def noted(self: Trainer, weights: Arrays, examples: Any, objective: Any = None, **more: Any) -> Any:
+        students.extend([weights] if isinstance(objective, Distillation) else [])
+        return fit(self, weights, examples, objective, **more)
+
+    def noted_average(self: FedAvg, *args: Any) -> Any:
+        state = averaged(self, *args)
+        averages.append(state["weights"][model.name])
+        return state
+
+    monkeypatch.setattr(Trainer, "fit", noted)
+    monkeypatch.setattr(FedAvg, "aggregated", noted_average)
+    fed = federation(of)
+    state = of.server.initial(fed)
+    for number in (1, 2):
+        fed.begin(number)
+        state = of.server.round(fed, state)
+        new = model.initial(fed.rng(f"student.{model.name}"))
+        assert all(map(np.array_equal, students[-1], new if start == "new" else averages[-1]))
 
 
 def final(path: Path, method: str, **more: Any) -> float:

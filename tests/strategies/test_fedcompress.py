@@ -13,6 +13,9 @@ from clients.fedcompress import effective_rank
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
 from fedcompress.options import Options
+from fedcompress.training.objectives import Distillation
+from fedcompress.training.trainer import Trainer
+from fedcompress.wire.content import Arrays
 from federating import experiment, federation
 from strategies.fedcompress import FedCompressParams, no_longer_rises
 
@@ -76,6 +79,22 @@ def test_both_directions_carry_as_many_values_as_the_server_says() -> None:
             assert reply.metrics["representation_score"] > 1
     assert (state["clusters"], len(state["scores"])) == (5, 3)
     assert max(len(np.unique(state["weights"]["mini-cnn"][i])) for i in model.prunable) == 5
+
+
+def test_the_server_learns_by_adam_whatever_clients_train_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of 0.0001 along a small gradient would leave the student where it is."""
+    found, fit = set(), Trainer.fit
+
+    def noted(self: Trainer, weights: Arrays, examples: Any, objective: Any = None, **more: Any) -> Any:
+        if isinstance(objective, Distillation):
+            found.add(self.settings.optimizer)
+        return fit(self, weights, examples, objective, **more)
+
+    monkeypatch.setattr(Trainer, "fit", noted)
+    of = made(training={"batch_size": 32, "optimizer": "sgd", "learning_rate": 0.05})
+    fed = federation(of)
+    of.server.round(fed, of.server.initial(fed))
+    assert found == {"adam"}
 
 
 def test_a_run_resumes_to_the_same_bits(tmp_path: Path) -> None:

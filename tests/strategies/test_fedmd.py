@@ -105,13 +105,17 @@ def test_published_settings_are_the_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "passes"),
+    ("purpose", "accuracies", "passes"),
     [
-        ((0.5, 0.6, 0.6, 0.6005, 0.6, 0.9), 5),  # the second is the last gain of more than 0.001, then three bring none
-        ((0.1, 0.2, 0.3, 0.4, 0.5, 0.6), 6),
+        ("public", (0.5, 0.6, 0.6, 0.604, 0.6, 0.9), 5),  # the second is the last gain of more than 0.005
+        ("public", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), 6),
+        ("own", (0.5, 0.6, 0.6, 0.604, 0.6, 0.9), 6),
+        ("own", (0.5, 0.6, 0.6, 0.6005, 0.6, 0.9), 5),  # of more than 0.001
     ],
 )
-def test_a_client_has_converged_when_passes_bring_nothing(accuracies: tuple[float, ...], passes: int) -> None:
+def test_a_client_has_converged_when_passes_bring_nothing(
+    purpose: str, accuracies: tuple[float, ...], passes: int
+) -> None:
     """With a trainer whose weights are the number of the pass; the last ones count, as in the paper's code."""
     client = made().client(0, 1, "pretrain", {})
     calls: list[dict[str, Any]] = []
@@ -124,10 +128,10 @@ def test_a_client_has_converged_when_passes_bring_nothing(accuracies: tuple[floa
         return SimpleNamespace(accuracy=accuracies[int(weights[0]) - 1])
 
     client.trainer = SimpleNamespace(fit=fit, evaluate=evaluate, round_number=1)
-    trained = client._converged("public", [np.float32(0)], client.data, client.validation, 6, 3)
+    trained = client._converged(purpose, [np.float32(0)], client.data, client.validation, 6, 3)
     assert int(trained.weights[0]) == passes
     assert [call["continued"] for call in calls] == [False] + [True] * (passes - 1)
-    assert {call["batch_size"] for call in calls} == {128}
+    assert {call["batch_size"] for call in calls} == {128 if purpose == "public" else 32}
 
 
 def test_labels_that_are_used_are_said_before_the_run() -> None:

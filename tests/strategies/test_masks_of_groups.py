@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from fedcompress.compression import masks as masking
 from fedcompress.errors import InputError
-from tests.federating import FEDPKDG, experiment, run
+from fedcompress.training.trainer import Trainer
+from fedcompress.wire.content import Arrays
+from tests.federating import FEDPKDG, experiment, federation, run
 
 GROUPS: dict[str, Any] = {
     "rounds": 4,
@@ -125,3 +129,29 @@ def test_a_federation_keeps_what_the_scope_says(scope: str, mask: str, tmp_path:
     assert {row["status"] for row in rows} == {"ok"}
     assert [row["sparsity"] for row in rows if row["round"] == 1] == [0.0, 0.0]
     assert [row["sparsity"] for row in rows if row["round"] > 1] == [pytest.approx(1 - 34 / 340)] * 4
+
+
+def test_a_ticket_goes_back_to_the_initial_weights_whenever_its_client_first_takes_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each client takes a level in its first round, and of a cohort of a quarter only one is in the first of all."""
+    (ticket,) = (group for group in GROUPS["groups"] if group["name"] == "tickets")
+    made = experiment(GROUPS, groups=[{**ticket, "share": 1.0}], server={"strategy": "fedavg", "cohort": 0.25})
+    started: list[Arrays] = []
+    fit = Trainer.fit
+
+    def noted(self: Trainer, weights: Arrays, *args: Any, **more: Any) -> Any:
+        started.append(masking.apply(weights, more["masks"], self.spec.prunable))
+        first.append(masking.apply(initial, more["masks"], self.spec.prunable))
+        return fit(self, weights, *args, **more)
+
+    monkeypatch.setattr(Trainer, "fit", noted)
+    fed, first = federation(made), list[Arrays]()
+    state = made.server.initial(fed)
+    (initial,) = state["weights"].values()
+    for number in range(1, 5):
+        fed.begin(number)
+        state = made.server.round(fed, state)
+    assert len(set(state["masks"])) > 1
+    for start, expected in zip(started, first, strict=True):
+        assert all(map(np.array_equal, start, expected))
