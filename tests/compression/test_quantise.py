@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays as numpy_arrays
 
 from fedcompress import keras
 from fedcompress.compression import quantisers
@@ -159,6 +162,59 @@ def test_codebook_by_hand() -> None:
     assert nearest(array, codebook(array, 2)).tolist() == [[0, 2, 2], [2, 10, 10]]
     assert codebook(array, 200).tolist() == [1, 2, 3, 9, 11]
     assert codebook(np.zeros(3, np.float32), 4).tolist() == [0]
+
+
+class OneKernel:
+    """A model of a kernel and a bias."""
+
+    prunable, biases = (0,), (1,)
+
+
+def cluster(clusters: int, tolerance: float = 0.0) -> Cluster:
+    return Cluster(ClusterParams(clusters=clusters, tolerance=tolerance), sparsity=0.0, rounds=1)
+
+
+ROUNDING = {
+    **{f"{bits} bits": quantise(bits, biases="uniform") for bits in (2, 4, 8, 16)},
+    **{f"fixed point of {bits}": quantise(bits, weights="fixed", biases="fixed", integer=1) for bits in (4, 8)},
+    "ternary": quantise(2, weights="ternary", biases="ternary"),
+    **{f"{clusters} clusters": cluster(clusters) for clusters in (2, 3, 16, 256)},
+    "as many clusters as it takes": cluster(16, tolerance=0.1),
+}
+
+
+@pytest.mark.parametrize("name", ROUNDING)
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_rounded_stays_as_it_is(name: str, seed: int) -> None:
+    """To the bit: a server deploys what clients or teaching have rounded, rounded once more."""
+    rng = np.random.default_rng(seed)
+    shape = int(rng.integers(1, 900)), int(rng.integers(1, 40))
+    kernel = rng.standard_normal(shape) * 10 ** rng.uniform(-3, 1) * (rng.random(shape) < rng.uniform(0.05, 1))
+    start = [kernel.astype(np.float32), rng.standard_normal(shape[1]).astype(np.float32)]
+    once = ROUNDING[name].rounded(start, OneKernel)  # type: ignore[arg-type]
+    twice = ROUNDING[name].rounded(once, OneKernel)  # type: ignore[arg-type]
+    assert [a.tobytes() for a in twice] == [a.tobytes() for a in once]
+    assert np.unique(once[0]).size < np.unique(start[0]).size or start[0].size < 400
+
+
+@given(numpy_arrays(np.float32, st.integers(1, 40), elements=st.floats(-4, 4, width=16)), st.integers(2, 9))
+def test_any_values_are_clustered_once(array: Any, clusters: int) -> None:
+    once = cluster(clusters).rounded([array], OneKernel)[0]  # type: ignore[arg-type]
+    assert cluster(clusters).rounded([once], OneKernel)[0].tobytes() == once.tobytes()  # type: ignore[arg-type]
+    assert np.unique(once[once != 0]).size <= clusters
+
+
+def test_neighbours_in_float32_are_two_clusters() -> None:
+    """Their middle in float32 is one of them: of 1 + 3 u and 1 + 4 u, u the last bit, the upper one."""
+    array = np.float32(1) + np.array([0, 1, 2, 3, 4, 5], np.float32) * np.float32(2**-23)
+    assert np.array_equal(nearest(array, codebook(array, 6)), array)
+
+
+def test_rare_values_are_clusters_too() -> None:
+    """Quantiles of 1,000 values that are one and 3 others miss the others."""
+    array = np.array([1.0] * 1000 + [2.0, 3.0, -5.0], np.float32)
+    assert codebook(array, 4).tolist() == [-5, 1, 2, 3]
+    assert codebook(array, 3).size <= 3
 
 
 def test_the_number_of_clusters_adapts() -> None:

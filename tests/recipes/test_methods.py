@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ import pytest
 
 from fedcompress import keras
 from fedcompress.data.loading import load_dataset
+from fedcompress.recipes.bench import Fitted
+from fedcompress.recipes.methods.cluster import Clustering, ClusteringParams
 
 RECIPE = """
 name = "methods"
@@ -105,6 +108,19 @@ def test_the_number_of_clusters_adapts_by_validation(rows: tuple[Path, list[dict
     held = [int(row["step"].split()[0]) for row in steps if row["holds"] == "yes"]
     failed = [int(row["step"].split()[0]) for row in steps if row["holds"] == "no"]
     assert not held or not failed or min(held) == max(failed) + 1
+
+
+@pytest.mark.parametrize(("zeros", "clusters", "bits"), [(0, 18, 5), (0, 16, 4), (9, 16, 5), (9, 18, 5)])
+def test_clusters_are_counted_on_the_weights(zeros: int, clusters: int, bits: int) -> None:
+    """Most are rare: quantiles of weights that are clustered already miss them."""
+    array = np.concatenate([np.zeros(zeros), np.ones(5000), np.arange(2, clusters + 1)]).astype(np.float32)
+    spec = SimpleNamespace(prunable=(0,))
+    fitted = Fitted([array], [], 0.0, 0, 0, validation=1.0)
+    bench: Any = SimpleNamespace(
+        spec=spec, training=SimpleNamespace(epochs=1), dense=lambda: [array], train=lambda *_, **__: fitted
+    )
+    (outcome,) = Clustering(ClusteringParams(clusters=20)).run(bench)
+    assert (outcome.figures["clusters"], outcome.bits) == (clusters, bits)
 
 
 def test_models_load_in_a_fresh_process_with_the_same_accuracy(

@@ -80,12 +80,16 @@ def codebook(array: NDArray[Any], clusters: int, tolerance: float = 0.0) -> NDAr
 
     Args:
         array: Any shape.
-        clusters: Their number; fewer where there are fewer values.
+        clusters: Their number. No more different values than that are all centroids themselves, so that what has been
+            clustered stays as it is.
         tolerance: As few are taken as a bisection finds that leave at most this part of the variance.
     """
     values = np.sort(array[array != 0].astype(np.float64))
     if not len(values):
         return np.zeros(1, np.float32)
+    distinct: NDArray[np.float64] = values[np.concatenate([[True], values[1:] > values[:-1]])]
+    if len(distinct) <= clusters:
+        return distinct.astype(np.float32)
     squares = float(values @ values)
 
     def fitted(count: int) -> tuple[NDArray[np.float32], float]:
@@ -111,7 +115,9 @@ def codebook(array: NDArray[Any], clusters: int, tolerance: float = 0.0) -> NDAr
 
 def nearest(array: NDArray[Any], centroids: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns the array with each value replaced by its nearest centroid; zeros stay zero."""
-    at = np.searchsorted((centroids[1:] + centroids[:-1]) / 2, array.astype(np.float32))
+    # The middle of neighbours in float32 may be the upper one, which is its own nearest.
+    middles = np.minimum((centroids[1:] + centroids[:-1]) / 2, np.nextafter(centroids[1:], np.float32(-np.inf)))
+    at = np.searchsorted(middles, array.astype(np.float32))
     return np.where(array == 0, np.float32(0), centroids[at])
 
 

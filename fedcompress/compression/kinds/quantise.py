@@ -102,8 +102,16 @@ class Quantise(Magnitude):
         result = list(weights)
         for kind, positions in ((self.params.weights, spec.prunable), (self.params.biases, spec.biases)):
             for i in positions:
+                if kind == "ternary" and _is_ternary(weights[i]):  # the mean of what is equal errs in its last bits
+                    continue
                 result[i] = rounded(keras.tf.constant(weights[i]), kind, bits, integer).numpy()
         return result
+
+
+def _is_ternary(array: NDArray[Any]) -> bool:
+    """Says whether all that is not zero has one magnitude."""
+    magnitudes = np.abs(array[array != 0])
+    return not magnitudes.size or bool(magnitudes.min() == magnitudes.max())
 
 
 def _limits(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil, log2
 
+import numpy as np
 from pydantic import Field
 
 from fedcompress.compression.kinds.cluster import MOST, Cluster, ClusterParams
@@ -64,10 +65,11 @@ class Clustering(Method):
         compression = Cluster(chosen, sparsity=params.sparsity, rounds=epochs)
         phase = counted(clusters, "cluster")
         fitted = bench.train(bench.dense(), compression, phase=phase, epochs=epochs, learning_rate=params.learning_rate)
-        distinct = max(len(compression.codebook(fitted.weights[i])) for i in bench.spec.prunable)
+        values = [np.unique(fitted.weights[i]) for i in bench.spec.prunable]
+        distinct = max(int(np.count_nonzero(of_kernel)) for of_kernel in values)
         figures: dict[str, float | str] = {"clusters": distinct, **zeros(bench.spec, fitted)}
         if wanted is not None:
             figures["holds"] = "yes" if fitted.validation >= wanted else "no"
-        bits = ceil(log2(distinct + (params.sparsity > 0)))
+        bits = ceil(log2(max(map(len, values))))  # zero is one of them where there is any
         step = "" if params.hold is None else phase
         return Outcome(fitted.weights, step=step, bits=bits, figures=figures), fitted.validation
