@@ -148,10 +148,8 @@ def rank(values: NDArray[Any]) -> NDArray[np.float64]:
 def _scale(spec: ModelSpec, weights: Arrays, at: int) -> NDArray[np.float64]:
     """Returns |gamma| of the batch normalisation after a layer; ones where there is none."""
     layer = spec.channels[at]
-    vectors = [weights[i] for i in layer.vectors if spec.kinds[i] == "learned"]
-    # A bias comes first where there is one; gamma is before beta.
-    scales = vectors[-2] if len(vectors) > 1 else np.ones(layer.channels)
-    return np.abs(scales.astype(np.float64))
+    scales = [weights[i] for i in layer.scales if spec.kinds[i] == "learned"]
+    return np.abs(scales[-1].astype(np.float64)) if scales else np.ones(layer.channels)
 
 
 def _activity(spec: ModelSpec, weights: Arrays, x: NDArray[Any], y: NDArray[Any]) -> tuple[Arrays, Arrays, Arrays]:

@@ -168,7 +168,7 @@ class Narrow(Architecture):
                 if layer.name in self.widths and size in config:
                     config[size] = self.widths[layer.name]
             if "groups" in config and type(layer).__name__ == "GroupNormalization" and layer.groups != -1:
-                config["groups"] = x.shape[-1] * layer.groups // layer.gamma.shape[-1]  # groups of as many channels
+                config["groups"] = x.shape[-1] * layer.groups // layer.output.shape[-1]  # groups of as many channels
             return plainly_called(type(layer).from_config(config), x)
 
         return walked(model, inputs, call)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from math import lcm
 from typing import Any
 
+import numpy as np
+
 from fedcompress.errors import InputError
 
 _WEIGHTED = ("Conv1D", "Conv2D", "Dense")
@@ -58,6 +60,7 @@ class Tied:
         kernels: That make them.
         vectors: Positions of what holds a number for each: biases, normalisation.
         flattened: Names of the layers that flatten maps of them.
+        scales: Those of `vectors` that are the gamma of a normalisation.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Tied:
     kernels: tuple[Kernel, ...]
     vectors: tuple[int, ...]
     flattened: tuple[str, ...] = ()
+    scales: tuple[int, ...] = ()
 
     @property
     def units(self) -> int:
@@ -87,6 +91,7 @@ class _Growing:
     kernels: list[tuple[Kernel, _Flow]] = field(default_factory=list)
     vectors: list[int] = field(default_factory=list)
     flattened: list[str] = field(default_factory=list)
+    scales: list[int] = field(default_factory=list)
     joined: _Growing | None = None
 
     def root(self) -> _Growing:
@@ -97,6 +102,7 @@ class _Growing:
         self.kernels += later.kernels
         self.vectors += later.vectors
         self.flattened += later.flattened
+        self.scales += later.scales
         later.joined = self
 
 
@@ -146,6 +152,9 @@ class _Walk:
     def _outflow(self, layer: Any, kind: str, inputs: Sequence[_Flow], positions: list[int]) -> _Flow:
         flow = inputs[0]
         made = None if flow.made is None else flow.made.root()
+        if (made is not None or kind in _WEIGHTED) and layer is not self._last:
+            for name in _of_one_width(layer):
+                raise self._refusal(layer, f"fits {layer.output.shape[-1]} channels alone, by its {name}")
         if kind in _WEIGHTED:
             made = _Growing(int(layer.kernel.shape[-1]))
             self._found.append(made)
@@ -164,6 +173,7 @@ class _Walk:
             if flow.repeats > 1:
                 raise self._refusal(layer, "comes after Flatten")
             made.vectors += positions
+            made.scales += positions[:1] if layer.scale else []
             if kind == "GroupNormalization":
                 groups = made.channels if layer.groups == -1 else layer.groups
                 made.unit = lcm(made.unit, made.channels // groups)
@@ -207,6 +217,7 @@ class _Walk:
                 tuple(finished(kernel, flow) for kernel, flow in made.kernels),
                 tuple(made.vectors),
                 tuple(made.flattened),
+                tuple(made.scales),
             )
             for made in self._found
         )
@@ -221,6 +232,19 @@ class _Walk:
             f"Supported are networks of {', '.join(SUPPORTED)}, whose branches meet in Add; use "
             'compression = "magnitude" for other models.'
         )
+
+
+def _of_one_width(layer: Any) -> Iterator[str]:
+    """Yields the settings of a layer that say how many channels it has, beside that number itself."""
+    for name, value in layer.get_config().items():
+        if name.endswith("_initializer") and isinstance(value, dict):
+            value = value["config"].get("value")
+        elif name == "noise_shape" and value is not None:
+            value = range(value[-1] or 1)
+        elif name not in ("scale", "offset"):
+            continue
+        if np.size(value) > 1:
+            yield name
 
 
 def _reasons(layer: Any) -> Iterator[str]:

@@ -86,6 +86,20 @@ def test_scales_of_batch_normalisation() -> None:
     assert found == pytest.approx(np.log([0.5, 1.0, 1.5]))
 
 
+class Shifted(Architecture):
+    def features(self, inputs):  # type: ignore[no-untyped-def]
+        x = keras.layers.BatchNormalization(scale=False)(keras.layers.Conv2D(3, 3)(inputs))
+        return keras.layers.Flatten()(keras.layers.ReLU()(x))
+
+
+def test_a_bias_is_no_scale() -> None:
+    """Before a normalisation that shifts alone."""
+    spec = ModelSpec("shifted", Shifted(), (8, 8, 1), 10)
+    weights = spec.initial(np.random.default_rng(0))
+    weights[1] = np.array([1.0, -2.0, 3.0], np.float32)
+    assert column(describe(spec, weights, X, Y).features, "scale of batch normalisation").tolist() == [0.0] * 3
+
+
 class Branching(Architecture):
     def features(self, inputs):  # type: ignore[no-untyped-def]
         x = keras.layers.Flatten()(inputs)

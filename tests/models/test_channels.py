@@ -88,6 +88,26 @@ class AddedToInputs(Architecture):
         return keras.layers.Flatten()(keras.layers.Add(name="onto")([inputs, x]))
 
 
+class Between(Architecture):
+    """A layer between two convolutions."""
+
+    def __init__(self, name: str, **settings: Any) -> None:
+        self.name, self.settings = name, settings
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return type(self), self.name, str(self.settings)
+
+    def features(self, inputs: Any) -> Any:
+        x = keras.layers.Rescaling([1.0] * inputs.shape[-1], 0.5)(inputs)  # each of the model's inputs stays
+        x = keras.layers.Conv2D(8, 3)(x)
+        x = getattr(keras.layers, self.name)(name="between", **self.settings)(x)
+        return keras.layers.Flatten()(keras.layers.Conv2D(4, 3)(x))
+
+
+CONSTANT = {"class_name": "Constant", "config": {"value": [0.1, 0.2, 0.3, 0.4]}}
+
+
 def spec_of(architecture: Architecture, shape: tuple[int, ...] = (28, 28, 1)) -> ModelSpec:
     return ModelSpec(type(architecture).__name__, architecture, shape, 10)
 
@@ -205,8 +225,41 @@ def test_a_group_that_is_normalised_together_goes_as_a_whole() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        *(("GroupNormalization", {"groups": 4, "scale": s, "center": c}) for s in (True, False) for c in (True, False)),
+        ("GroupNormalization", {"groups": -1, "scale": False}),
+        *(("BatchNormalization", {"scale": s, "center": not s}) for s in (True, False)),
+        ("Rescaling", {"scale": [2.0], "offset": 0.5}),
+        ("Dropout", {"rate": 0.1, "noise_shape": (None, 1, 1, 1)}),
+    ],
+)
+def test_a_layer_between_that_fits_any_number_of_channels(name: str, settings: dict[str, Any]) -> None:
+    spec = spec_of(Between(name, **settings), (8, 8, 3))
+    rng = np.random.default_rng(1)
+    weights = random_weights(spec, rng)
+    masked = masking.apply(weights, channels.masks_of(spec, [np.arange(8) < 4, np.arange(4) < 3]), spec.prunable)
+    small, sliced = channels.shrunk(spec, masked)
+    assert [layer.channels for layer in small.channels[:-1]] == [4, 3]
+    x = rng.random((5, 8, 8, 3), np.float32)
+    np.testing.assert_allclose(predict(small, sliced, x), predict(spec, masked, x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
     ("architecture", "problem"),
     [
+        (Between("Rescaling", scale=[2.0] * 8), "'between' (Rescaling) fits 8 channels alone, by its scale"),
+        (Between("Rescaling", scale=1.0, offset=[0.5] * 8), "(Rescaling) fits 8 channels alone, by its offset"),
+        (
+            Between("Dropout", rate=0.1, noise_shape=(None, 1, 1, 8)),
+            "(Dropout) fits 8 channels alone, by its noise_shape",
+        ),
+        (
+            Between("Conv2D", filters=4, kernel_size=1, bias_initializer=CONSTANT),
+            "'between' (Conv2D) fits 4 channels alone, by its bias_initializer",
+        ),
+        (Between("PReLU", shared_axes=[1, 2]), "'between' (PReLU) has no channels that could be followed"),
+        (Between("LayerNormalization"), "'between' (LayerNormalization) has no channels that could be followed"),
         (Joined(), "'beside' (Concatenate) has no channels that could be followed"),
         (Multiplied(), "'two' (DepthwiseConv2D) makes several channels of one"),
         (AddedToInputs(), "'onto' (Add) adds to the model's inputs, whose channels stay"),
