@@ -7,6 +7,8 @@ would follow for a log-concave density (Fleischer 1964), and weights left after 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,3 +38,21 @@ def lloyd(values: Vector, centroids: Vector, iterations: int) -> tuple[Vector, N
             break
         centroids = means
     return centroids, counts
+
+
+def numbered(
+    values: NDArray[np.floating[Any]], centroids: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Returns the number of each value's nearest centroid, and the centroids without the one at zero, if there is one.
+
+    Args:
+        values: Any.
+        centroids: Ascending, at most 255.
+
+    Returns:
+        Numbers from 1; 0 for the centroid at zero. And what they stand for.
+    """
+    middles = (centroids[1:].astype(np.float64) + centroids[:-1]) / 2
+    apart = centroids != 0
+    numbers = np.where(apart, np.cumsum(apart), 0).astype(np.uint8)
+    return numbers[np.searchsorted(middles, values)], centroids[apart]

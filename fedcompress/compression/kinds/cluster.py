@@ -87,9 +87,9 @@ def codebook(array: NDArray[Any], clusters: int, tolerance: float = 0.0) -> NDAr
     values = np.sort(array[array != 0].astype(np.float64))
     if not len(values):
         return np.zeros(1, np.float32)
-    distinct: NDArray[np.float32] = values[np.concatenate([[True], values[1:] > values[:-1]])].astype(np.float32)
+    distinct: NDArray[np.float64] = values[np.concatenate([[True], values[1:] > values[:-1]])]
     if len(distinct) <= clusters:
-        return distinct
+        return distinct.astype(np.float32)
     squares = float(values @ values)
 
     def fitted(count: int) -> tuple[NDArray[np.float32], float]:

@@ -2,7 +2,7 @@
 
 k-means in one dimension, applied to weights as in Han et al. 2016, "Deep compression". Each array is divided by its
 root mean square first, so that layers of different scale can share the codebook. Zero is always its own cluster, index
-0, so that what is pruned stays pruned.
+0, so that what is pruned stays pruned; what belongs to a centroid that float16 has no number for but zero joins it.
 
 Each value gets its nearest centroid, and before centroids become float16, they err at most as much as the quantiles
 that they start from (`fedcompress.wire.kmeans`). Quantiles that are equal count once, so there may be fewer clusters
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress.errors import PayloadError
-from fedcompress.wire.kmeans import lloyd
+from fedcompress.wire.kmeans import lloyd, numbered
 from fedcompress.wire.scaled import SMALLEST, Scaled, scaled
 from fedcompress.wire.value_type import Floats, Side, Symbols
 from fedcompress.wire.vector import Sizes, summed
@@ -52,14 +52,11 @@ class Clustered(Scaled):
         divisors = np.repeat(scales, sizes)
         values = np.zeros(flat.size, np.float64)
         np.divide(flat, divisors, out=values, where=filled & (divisors > 0))
-        codebook = codebook_of(np.sort(values[filled]), self.clusters)
+        symbols = np.zeros(flat.size, np.uint8)
+        symbols[filled], codebook = numbered(values[filled], codebook_of(np.sort(values[filled]), self.clusters))
         # The largest value of an array near the float32 maximum must stay finite.
         room = np.finfo(np.float32).max / float(np.abs(codebook).max(initial=1.0))
         scales = np.minimum(scales, np.nextafter(np.float32(room), np.float32(0)))
-        symbols = np.zeros(flat.size, np.uint8)
-        if len(codebook):
-            middles = (codebook[1:].astype(np.float64) + codebook[:-1]) / 2
-            symbols[filled] = np.searchsorted(middles, values[filled]) + 1
         return symbols, (scales.astype("<f4"), codebook)
 
     def restore(self, symbols: Symbols, side: Side, sizes: Sizes) -> Floats:
@@ -90,10 +87,9 @@ class Clustered(Scaled):
 
 
 def codebook_of(values: NDArray[np.float64], most: int) -> Floats:
-    """Returns at most `most` centroids of sorted values, as float16 holds them, ascending and without zero."""
+    """Returns at most `most` centroids of sorted values, as float16 holds them, ascending; tiny ones are zero."""
     if not len(values):
         return np.empty(0, np.float32)
     quantiles = np.unique(values[((np.arange(most) + 0.5) / most * len(values)).astype(np.int64)])
-    rounded = np.unique(lloyd(values, quantiles, _ITERATIONS)[0].astype("<f2"))
-    centroids: Floats = rounded[rounded != 0].astype(np.float32)
+    centroids: Floats = np.unique(lloyd(values, quantiles, _ITERATIONS)[0].astype("<f2")).astype(np.float32)
     return centroids

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fedcompress.errors import PayloadError
-from fedcompress.wire.kmeans import lloyd
+from fedcompress.wire.kmeans import lloyd, numbered
 from fedcompress.wire.value_type import Floats, Side, Symbols, ValueType
 from fedcompress.wire.vector import Sizes, split
 
@@ -41,9 +41,7 @@ class Codebooks(ValueType):
         shapes = [(size,) for size in sizes.tolist()]
         for values, indices in zip(split(flat, shapes), split(symbols, shapes), strict=True):
             filled = values != 0
-            book = codebook_of(values[filled])
-            middles = (book[1:].astype(np.float64) + book[:-1]) / 2
-            indices[filled] = np.searchsorted(middles, values[filled]) + 1
+            indices[filled], book = numbered(values[filled], codebook_of(values[filled]))
             books.append(book)
         counts = np.array([len(book) for book in books], np.uint8)
         return symbols, (counts, np.concatenate([*books, np.empty(0, np.float32)]))
@@ -91,6 +89,5 @@ def codebook_of(values: Floats) -> Floats:
         return distinct
     rising = np.sort(values.astype(np.float64))
     quantiles = np.unique(rising[((np.arange(_MOST) + 0.5) / _MOST * len(rising)).astype(np.int64)])
-    centroids = np.unique(lloyd(rising, quantiles, _ITERATIONS)[0].astype(np.float32))
-    book: Floats = centroids[centroids != 0]
-    return book
+    centroids: Floats = np.unique(lloyd(rising, quantiles, _ITERATIONS)[0].astype(np.float32))
+    return centroids

@@ -43,6 +43,25 @@ def test_values_of_few_kinds_are_exact() -> None:
     assert decoded == pytest.approx(vector, rel=2.0**-11)
 
 
+@pytest.mark.parametrize("tiny", [1e-6, 1e-9, 1e-12, 1e-30])
+@pytest.mark.parametrize("signs", [(1,), (1, -1), (-1,)])
+def test_what_float16_takes_for_zero_becomes_zero(tiny: float, signs: tuple[int, ...]) -> None:
+    """And not the next larger value, which may be a billion times as large."""
+    vector = np.resize(signs, 1000).astype(np.float32) * np.repeat(np.array([tiny, 1.0], np.float32), [600, 400])
+    symbols, (_, codebook), decoded = quantise(vector, np.array([1000]), Clustered())
+    assert decoded == pytest.approx(vector, rel=0.05 if tiny > 2.0**-25 else 2.0**-11, abs=2.0**-25)
+    assert codebook.size == len(signs) * (2 if tiny > 2.0**-25 else 1)
+    assert (symbols[:600] == 0).all() == (tiny < 2.0**-25)
+
+
+def test_an_array_of_nothing_but_tiny_values_beside_a_large_one() -> None:
+    """Each array has its own scale, so that it is not the array that is small, but some of its values."""
+    vector = np.array([1e-20] * 6 + [1e20] + [1e-20] * 7, np.float32)
+    _, _, decoded = quantise(vector, np.array([7, 7]), Clustered())
+    assert not decoded[:6].any()
+    assert decoded[6:] == pytest.approx(vector[6:], rel=2.0**-10)
+
+
 def test_each_value_has_its_nearest_centroid_and_more_clusters_err_less() -> None:
     vector = np.random.default_rng(0).standard_normal(5000).astype(np.float32)
     sizes, errors = np.array([5000]), []

@@ -40,6 +40,15 @@ def test_of_more_values_than_a_byte_tells_apart_each_gets_a_near_one() -> None:
     assert np.sqrt(np.mean((decoded - vector) ** 2)) < 0.03  # measured: 0.022
 
 
+def test_a_centroid_at_zero_is_zero() -> None:
+    """Of -256 to 256, 0 apart, -1 and 1 are a cluster, whose mean is 0; the next one is at 2 or beyond."""
+    vector = np.array([*range(-256, 0), *range(1, 257)], np.float32)
+    _, (_, book), decoded = quantise(vector, np.array([512]), KIND)
+    assert decoded[255:257].tolist() == [0, 0]
+    assert np.array_equal(np.unique(decoded), np.unique([0, *book]))
+    assert np.abs(decoded - vector).max() <= 1
+
+
 def test_what_is_no_codebook_is_refused() -> None:
     sizes = np.array([2, 1])
     for values in ([1, 1, 2], [0, 1, 2], [np.inf, 1, 2], [2, 1, 3]):
