@@ -2,6 +2,7 @@
 
 Collins et al. 2021, "Exploiting shared representations for personalized federated learning" (ICML), Algorithm 1: first
 the client's own classifier, over the representation that has come, then that representation, under the classifier.
+Until masks are frozen, none is kept while the classifier trains, and one is chosen while the representation does.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import Field
 
 from clients.fedper import FedPer
@@ -53,11 +55,14 @@ class FedRep(FedPer):
     trains_by: ClassVar[Mapping[str, str]] = {"epochs": "body_epochs"}
 
     def _trained(self, start: Arrays, masks: Arrays | None) -> Trained:
-        """A mask that is chosen is chosen while what is shared is trained."""
         of_head = tuple(i in self.model.head for i in self.model.trainable)
         of_body = tuple(not learns for learns in of_head)
-        keeping = self.state.get("mask") if masks is None else masks
+        keeping = masks
+        if masks is None and self.compression.prunes_in_training(self.trainer.round_number):
+            keeping = [np.ones(start[i].shape, bool) for i in self.model.prunable]
         head = self.trainer.fit(
             start, self.data, OfPart(of_head), masks=keeping, epochs=self.params.head_epochs, purpose="head"
         )
-        return self.trainer.fit(head.latent, self.data, OfPart(of_body), masks=masks, epochs=self.params.body_epochs)
+        body = {i for i, learns in zip(self.model.trainable, of_body, strict=True) if learns}
+        start = [x if i in body else trained for i, (x, trained) in enumerate(zip(start, head.latent, strict=True))]
+        return self.trainer.fit(start, self.data, OfPart(of_body), masks=masks, epochs=self.params.body_epochs)
