@@ -1,11 +1,13 @@
 """An archive of good channel masks: which channels of a network to keep, at which sparsity, and how well that did.
 
-A text file. Its first line says what it is; each other one is a JSON object, sorted by network, sparsity and accuracy:
+A text file. Its first line says what it is; each other one is a JSON object, sorted by network, data set, sparsity and
+accuracy:
 
-    {"accuracy": 0.981, "channels": {"conv2d": "110100", ...}, "classes": 10, "input": [28, 28, 1], "network": "lenet5",
-     "sparsity": 0.5}
+    {"accuracy": 0.981, "channels": {"conv2d": "110100", ...}, "classes": 10, "data_digest": "6f1a...",
+     "input": [28, 28, 1], "network": "lenet5", "sparsity": 0.5}
 
 `sparsity` is the fraction of the channels that go, `accuracy` is on validation examples, a "1" is a channel that stays.
+Masks of earlier versions say no data set: they stay, and are of none that is known.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ FORMAT = "fedcompress channel masks, version 1"
 
 @dataclass(frozen=True)
 class Entry:
-    """One mask."""
+    """One mask; `data_digest` is that of the data set that it was tried on, empty if that is not known."""
 
     network: str
     input: tuple[int, ...]
@@ -36,11 +38,12 @@ class Entry:
     sparsity: float
     accuracy: float
     channels: dict[str, str]
+    data_digest: str = ""
 
     @property
     def place(self) -> tuple[Any, ...]:
         """What entries compete with each other for."""
-        return self.network, self.input, self.classes, round(self.sparsity, 3)
+        return self.network, self.input, self.classes, self.data_digest, round(self.sparsity, 3)
 
     def kept(self, spec: ModelSpec) -> Kept:
         """Returns the mask for a model.
@@ -55,19 +58,19 @@ class Entry:
         return [np.array([bit == "1" for bit in self.channels[name]]) for name in expected]
 
 
-def entry(spec: ModelSpec, kept: Kept, accuracy: float) -> Entry:
-    """Returns the entry of a mask."""
+def entry(spec: ModelSpec, kept: Kept, accuracy: float, data_digest: str) -> Entry:
+    """Returns the entry of a mask that was tried on a data set."""
     sparsity = 1.0 - sum(int(k.sum()) for k in kept) / sum(k.size for k in kept)
     bits = {tied.name: "".join("01"[int(b)] for b in k) for tied, k in zip(spec.channels, kept, strict=False)}
-    return Entry(spec.name, spec.input_shape, spec.classes, round(sparsity, 6), round(accuracy, 6), bits)
+    return Entry(spec.name, spec.input_shape, spec.classes, round(sparsity, 6), round(accuracy, 6), bits, data_digest)
 
 
 class Archive:
-    """A file of masks; of each network and sparsity only the best are retained.
+    """A file of masks; of each network, data set and sparsity only the best are retained.
 
     Args:
         path: Need not exist yet.
-        retained: How many of each network and sparsity.
+        retained: How many of each network, data set and sparsity.
 
     Raises:
         InputError: The file is something else, or damaged; names the line.
@@ -92,10 +95,10 @@ class Archive:
         write_text(self._path, "\n".join(lines) + "\n")
         return True
 
-    def best(self, spec: ModelSpec, sparsity: float) -> Entry | None:
-        """Returns the mask of a network that did best at a sparsity (to a hundredth), or None."""
-        shape = (spec.name, spec.input_shape, spec.classes)
-        fitting = [e for e in self.entries if e.place[:3] == shape and abs(e.sparsity - sparsity) <= 0.01]
+    def best(self, spec: ModelSpec, sparsity: float, data_digest: str) -> Entry | None:
+        """Returns the mask of a network that did best at a sparsity (to a hundredth) on a data set, or None."""
+        wanted = (spec.name, spec.input_shape, spec.classes, data_digest)
+        fitting = [e for e in self.entries if e.place[:4] == wanted and abs(e.sparsity - sparsity) <= 0.01]
         return max(fitting, key=lambda e: e.accuracy, default=None)
 
 
@@ -119,6 +122,8 @@ def _entry(line: str, where: str) -> Entry:
     bits = isinstance(loaded.channels, dict) and all(
         isinstance(b, str) and not b.strip("01") for b in loaded.channels.values()
     )
+    if not isinstance(loaded.data_digest, str):
+        raise InputError(f"{where}: expected a string for data_digest, received {loaded.data_digest!r}.")
     if not bits or not all(isinstance(n, int | float) and 0 <= n <= 1 for n in numbers):
         raise InputError(f"{where}: expected strings of 0 and 1 for channels, and fractions for sparsity and accuracy.")
     return loaded

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress import keras
+from fedcompress.data.splits import spread
 from fedcompress.errors import FedcompressError, first_line
 from fedcompress.models.kernels import simple_layers
 from fedcompress.models.normalised import plainly_grouped
@@ -19,7 +20,7 @@ Form = Literal["float32", "float16", "dynamic-range", "int8"]
 
 BATCH = 500
 CALIBRATION = 300
-"""Examples at most that ranges of activations are taken from."""
+"""Examples at most that ranges of activations are taken from, spread over all of them."""
 
 MOST_UNROLLED = 100
 """Time steps up to which a recurrent layer is unrolled: each is a copy of its operations in the file."""
@@ -72,7 +73,7 @@ def _converted(model: Any, select: bool, form: Form, examples: NDArray[Any] | No
         converter.target_spec.supported_types = [tf.float16]
     if form == "int8":
         assert examples is not None
-        sample = as_float(examples[:CALIBRATION])
+        sample = as_float(examples[spread(len(examples), CALIBRATION)])
         converter.representative_dataset = lambda: ([x[np.newaxis]] for x in sample)
         operations = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     if select:

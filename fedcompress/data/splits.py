@@ -55,6 +55,11 @@ def holdout(labels: NDArray[Any], fraction: float, rng: np.random.Generator) -> 
     return np.flatnonzero(~drawn), np.flatnonzero(drawn)
 
 
+def spread(count: int, most: int) -> Indices:
+    """Returns which of so many examples to look at, from the first to the last: files are often in class order."""
+    return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
+
+
 def split_validation(
     indices: Indices, labels: NDArray[Any], fraction: float, rng: np.random.Generator
 ) -> tuple[Indices, Indices]:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from fedcompress import keras
 from fedcompress.data.federated import Examples
+from fedcompress.data.splits import spread
 from fedcompress.errors import InputError
 from fedcompress.seeding import SERVER, generator
 from fedcompress.training import work
@@ -160,13 +161,13 @@ def median_distance(x: NDArray[Any], smoothness: float = 0.0) -> float:
     """Returns the median distance of all pairs of images (n, ...), their values in [0, 1]: the median heuristic.
 
     Args:
-        x: Public ones; the first `LOOKED_AT` are looked at.
+        x: Public ones; `LOOKED_AT` of them are looked at, spread over all.
         smoothness: Of the frequencies: so much are the images smoothed, too.
 
     Raises:
         InputError: There are fewer than two different ones.
     """
-    values = x[:LOOKED_AT].astype(np.float64) / (255.0 if x.dtype == np.uint8 else 1.0)
+    values = x[spread(len(x), LOOKED_AT)].astype(np.float64) / (255.0 if x.dtype == np.uint8 else 1.0)
     rows = smoothed(values, smoothness).reshape(len(values), -1)
     squares = np.einsum("ij,ij->i", rows, rows)
     distances = squares[:, None] + squares - 2.0 * np.einsum("ik,jk->ij", rows, rows, optimize=False)

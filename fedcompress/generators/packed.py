@@ -69,7 +69,9 @@ def unpack(data: bytes) -> tuple[SlimSpec, Arrays]:
 def _integers(kernel: NDArray[np.float32], bits: int) -> bytes:
     top = 2 ** (bits - 1) - 1
     scale = np.float32(np.abs(kernel).max(initial=0.0) / top)
-    integers = np.round(kernel.ravel() / scale).astype(np.int64) + top if scale else np.full(kernel.size, top)
+    # In float32 the largest magnitude may come out one step above the top, which has no bits.
+    steps = np.round(kernel.ravel() / scale).astype(np.int64) if scale else np.zeros(kernel.size, np.int64)
+    integers = np.clip(steps, -top, top) + top
     planes = (integers[:, None] >> np.arange(bits)) & 1
     return _SCALE.type(scale).tobytes() + np.packbits(planes.astype(np.uint8)).tobytes()
 

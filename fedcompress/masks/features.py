@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcompress import keras
+from fedcompress.data.splits import spread
 from fedcompress.errors import InputError
 from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.channels import Kept
@@ -85,7 +86,7 @@ def describe(spec: ModelSpec, weights: Arrays, x: NDArray[Any], y: NDArray[Any])
         InputError: Channels cannot be followed through the network; names the layer.
     """
     layers = chain(spec)
-    looked_at = np.linspace(0, len(x) - 1, min(BATCH, len(x))).astype(int)
+    looked_at = spread(len(x), BATCH)
     means, deviations, gradients = _activity(spec, weights, x[looked_at], y[looked_at])
     widths = [layer.channels for layer in layers[:-1]]
     logs = np.log2(widths) / 10

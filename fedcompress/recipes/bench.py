@@ -90,6 +90,7 @@ class Bench:
         seed: Every random number derives from it, and from what it is for: two methods that ask for the same thing
             (a split, initial weights, the order of examples in a phase of training) get the same.
         training: `[training]`, with the experiment's own epochs.
+        data_digest: Of the data set; empty where nobody asks for it.
         curve: Every epoch that was trained, in order.
     """
 
@@ -103,11 +104,13 @@ class Bench:
         model: Callable[[str], ModelSpec],
         memory: dict[Any, Any],
         progress: Callable[[CurvePoint], None] | None = None,
+        data_digest: str = "",
     ) -> None:
         self.spec = spec
         self.data = data
         self.seed = seed
         self.training = training
+        self.data_digest = data_digest
         self.curve: list[CurvePoint] = []
         self.model = model
         """Returns another model by its name, as "mlp:512-256", for this data."""

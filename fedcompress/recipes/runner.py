@@ -107,7 +107,8 @@ class Session:
             raise InputError(problems)
         load = partial(load_dataset, data_dir=data_dir, classes=recipe.data.classes, plugins=self._plugins)
         datasets = {name: load(name) for name in names}
-        digests = [dataset.digest for dataset in datasets.values()]
+        self._digests = {name: dataset.digest for name, dataset in datasets.items()}
+        digests = list(self._digests.values())
         self.data_digest = digests[0] if len(digests) == 1 else sha256("".join(digests).encode()).hexdigest()
         self._models = {n: cache(partial(named_model, dataset=d, plugins=self._plugins)) for n, d in datasets.items()}
         self._memories: dict[str, dict[Any, Any]] = {name: {} for name in names}
@@ -159,7 +160,16 @@ class Session:
             training = training.model_copy(update={"epochs": epochs})
         data, model = self._splits[task.dataset, task.seed], self._models[task.dataset]
         memory = self._memories[task.dataset]
-        return Bench(task.spec, data, task.seed, training, model=model, memory=memory, progress=progress)
+        return Bench(
+            task.spec,
+            data,
+            task.seed,
+            training,
+            model=model,
+            memory=memory,
+            progress=progress,
+            data_digest=self._digests[task.dataset],
+        )
 
     def run(self, directory: RunDirectory, observer: Observer) -> list[Row]:
         """Runs every task that is not finished in the directory, and returns all rows.

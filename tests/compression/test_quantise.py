@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -13,9 +13,9 @@ from hypothesis.extra.numpy import arrays as numpy_arrays
 from fedcompress import keras
 from fedcompress.compression import quantisers
 from fedcompress.compression.kinds.cluster import Cluster, ClusterParams, codebook, nearest
-from fedcompress.compression.kinds.quantise import Quantise, QuantiseParams
+from fedcompress.compression.kinds.quantise import UNSIGNED, Quantise, QuantiseParams, rounded_activations
 from fedcompress.data.federated import Examples
-from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.architecture import Architecture, ModelSpec
 from fedcompress.models.architectures.mini_cnn import MiniCNN
 from fedcompress.scenario.sections import TrainingSettings
 from fedcompress.training.loop import Trained
@@ -153,6 +153,53 @@ def test_ranges_of_activations_are_observed(model: ModelSpec, examples: Examples
     trained = fit(model, examples, quantise(8, activations="uniform"))
     assert [o[0] for o in trained.observed] == [0.0]
     assert all(o[1] > 0 for o in trained.observed)
+
+
+ACTIVATIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("leaky_relu", "ReLU", {"negative_slope": 0.5}),
+    ("leaky_relu", "LeakyReLU", {}),
+    ("prelu", "PReLU", {"alpha_initializer": "ones"}),
+    ("elu", "ELU", {}),
+    ("tanh", "Activation", {"activation": "tanh"}),
+    ("relu", "ReLU", {}),
+    ("thresholded_relu", "ThresholdedReLU", {"theta": 0.01}),
+)
+
+
+class Activations(Architecture):
+    """Every layer that is an activation function, behind one that ends in such a layer."""
+
+    def features(self, inputs: Any) -> Any:
+        layers = keras.layers
+        x = layers.Dense(6, activation=layers.LeakyReLU())(layers.Flatten()(inputs))
+        for _, name, arguments in ACTIVATIONS:
+            x = getattr(layers, name)(**arguments)(layers.Dense(6)(x))
+        return x
+
+
+@pytest.mark.parametrize("kind", ["fixed", "uniform"])
+def test_activations_are_rounded_whatever_layer_makes_them(
+    examples: Examples, kind: Literal["fixed", "uniform"]
+) -> None:
+    """What leaks is negative in fixed point, too; what is never negative has no sign there, and steps half as large."""
+    spec = ModelSpec("activations", Activations(), (8, 8, 1), 3)
+    names = ["leaky_relu", *(name for name, *_ in ACTIVATIONS)]
+    assert [function for _, function in rounded_activations(spec.build())] == names
+    compression = quantise(4, activations=kind, activation_integer=1, activation_bits=4)
+    trained = fit(spec, examples, compression)
+    assert len(trained.observed) == (len(names) if kind == "uniform" else 0)
+    model = spec.build()
+    model.set_weights(trained.weights)
+    network = compression.network(model, trained.observed)
+    readers = [layer for layer in network.layers if isinstance(layer, keras.layers.Dense)][1:]
+    x = np.random.default_rng(0).normal(0, 1, (40, 8, 8, 1)).astype(np.float32)
+    given = keras.Model(network.inputs, [layer.get_input_at(-1) for layer in readers]).predict(x, verbose=0)
+    for name, values in zip(names, given, strict=True):
+        assert 2 < np.unique(values).size <= 16
+        assert (values.min() < 0) == (name not in UNSIGNED)
+        if kind == "fixed":
+            step = 1 / 8 if name in UNSIGNED else 1 / 4
+            assert np.array_equal(values / step, np.round(values / step))
 
 
 def test_codebook_by_hand() -> None:

@@ -82,3 +82,12 @@ def test_what_is_too_long_to_unroll_needs_operations_of_tensorflow(monkeypatch: 
         np.testing.assert_allclose(tflite.predict(data, x), model.predict(x, verbose=0), atol=1e-5)
     except tflite.ConversionError as error:
         assert str(error).startswith("TFLite cannot run the model here: Select TensorFlow op(s)")
+
+
+@pytest.mark.parametrize("count", [1, 299, 301, 2000])
+def test_ranges_are_taken_from_all_parts_of_a_file(count: int) -> None:
+    """In the order of its classes a file has its brightest examples last: outputs of the int8 file saturated there."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
+    x = np.linspace(0.1, 1.0, count, dtype=np.float32)[:, np.newaxis] ** 8
+    outputs = tflite.predict(tflite.convert(model, "int8", x), x)
+    np.testing.assert_allclose(outputs, x, atol=0.02)

@@ -121,6 +121,13 @@ def test_the_median_heuristic() -> None:
         median_distance(apart[:1])
 
 
+def test_the_median_distance_is_of_images_from_all_parts_of_a_file() -> None:
+    """Those that differ come last, behind more than are looked at."""
+    images = np.zeros((3000, 2, 2, 1), np.float32)
+    images[1000:, 0, 0, 0] = np.arange(2000)
+    assert median_distance(images) > 400.0
+
+
 def test_a_target_leaves_out_classes_within_the_noise() -> None:
     made = embedding()
     counts = np.array([100.0, 50.0, 3.0, -8.0, *[0.0] * 6])

@@ -92,7 +92,7 @@ def test_kernels_are_rounded_to_whole_steps(bits: int, top: int) -> None:
         assert np.abs(np.round(steps)).max() == top
 
 
-@pytest.mark.parametrize("bits", [2, 4, 5, 8, 32])
+@pytest.mark.parametrize("bits", [2, 4, 5, 8, 20, *range(24, 33)])
 def test_a_packed_file_holds_the_generator_at_its_bits(bits: int) -> None:
     """Half a byte for each value of a kernel at 4 bits; biases and scales at 4 bytes."""
     small, plain = sliced(spec(bits), with_channels_off(of_reference(spec(bits), teacher().generator)))

@@ -329,6 +329,8 @@ def test_noise_is_drawn_block_by_block() -> None:
         (["--set", "student.rho=-1.0"], "student.rho: received -1.0; input should be greater than or equal to 0"),
         (["--set", "student.bits=1"], "student.bits: received 1; input should be greater than or equal to 2"),
         (["--set", "student.bits=33"], "student.bits: received 33; input should be less than or equal to 32"),
+        (["--set", "figures.samples=1"], "figures.samples: received 1; input should be greater than or equal to 2"),
+        (["--set", "data.examples=1"], "data.examples: received 1 example to learn from, expected 2 or more"),
         (["--set", "student.roh=1.0"], "Did you mean 'rho'?"),
         (["--set", "teacher.gan='cgna'"], "teacher.gan"),
         (["--set", "private.epsilon=0.0"], "private.epsilon: received 0.0"),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tomli_w
 
@@ -51,6 +52,13 @@ def test_a_ladder_ends_in_smaller_dense_models_and_fills_an_archive(call: Call, 
     reused = {"method": "channel", "params": {"sparsity": 0.5, "epochs": 1, "archive": file, "reuse": True}}
     again, _ = compressed(call, tmp_path, reused, out="again")
     assert again["layer_sparsity"] == rows[1]["layer_sparsity"]
+    other = {"name": "other", "model": "mini-cnn", "experiments": [{**reused, "dataset": "npz:other.npz"}]}
+    (tmp_path / "other.toml").write_text(tomli_w.dumps(other))
+    x, y = np.zeros((100, 8, 8, 1), np.uint8), np.arange(100) % 10
+    np.savez(tmp_path / "other.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    refused = call("compress", tmp_path / "other.toml", "--out", "other")
+    assert refused.code == 2
+    assert "has no mask of 'mini-cnn' at 0.5 that was tried on these data" in refused.err
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])

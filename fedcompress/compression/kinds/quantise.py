@@ -29,7 +29,16 @@ from fedcompress.models.architecture import ModelSpec
 from fedcompress.models.kernels import biases, is_functional, replaced, simple_layers
 from fedcompress.wire.content import Arrays
 
-UNSIGNED = frozenset({"relu", "relu6", "sigmoid", "softplus"})
+LAYERS = {
+    "ReLU": "relu",
+    "LeakyReLU": "leaky_relu",
+    "PReLU": "prelu",
+    "ELU": "elu",
+    "ThresholdedReLU": "thresholded_relu",
+}
+"""Kinds of layers that are activation functions of their own -> the names of these."""
+
+UNSIGNED = frozenset({"relu", "relu6", "sigmoid", "softplus", "thresholded_relu"})
 """Activation functions that make no negative values."""
 
 MOMENTUM = 0.9
@@ -257,15 +266,18 @@ def rounded_activations(model: Any) -> list[tuple[Any, str]]:
 
 def _computes(layer: Any) -> bool:
     has_kernel = any(hasattr(layer, name) for name in ("kernel", "depthwise_kernel"))
-    return type(layer).__name__ in ("Activation", "ReLU") or (has_kernel and bool(layer.trainable))
+    return type(layer).__name__ in ("Activation", *LAYERS) or (has_kernel and bool(layer.trainable))
 
 
 def activation_of(layer: Any) -> str | None:
     """Returns the name of the function that ends a layer, None if it is linear or a softmax."""
     name = type(layer).__name__
-    if name == "ReLU":
-        return "relu"
-    function = getattr(getattr(layer, "activation", None), "__name__", None)
+    if name in LAYERS:
+        return "leaky_relu" if name == "ReLU" and layer.negative_slope else LAYERS[name]
+    activation = getattr(layer, "activation", None)
+    if isinstance(activation, keras.layers.Layer):
+        return activation_of(activation)
+    function = getattr(activation, "__name__", None)
     return None if function in (None, "linear", "softmax") else str(function)
 
 

@@ -27,7 +27,6 @@ from fedcompress.wire.content import Arrays
 GRID = "samples.png"
 COLUMNS = 10
 """Images of each class in a grid."""
-CALIBRATION = 300
 EXPORT = "generator"
 """Stem of the files for devices."""
 
@@ -89,7 +88,7 @@ def _tflite(workshop: Workshop, model: Any, spec: SlimSpec, stem: Path, *, score
     drawn = judged(workshop)
     inputs = inputs_of(drawn.z(spec.noise), drawn.labels, workshop.classes)
     plain = tflite.convert(model)
-    int8 = tflite.convert(model, "int8", inputs[:CALIBRATION])
+    int8 = tflite.convert(model, "int8", inputs)
     stem.with_suffix(".tflite").write_bytes(plain)
     stem.with_name(f"{stem.name}-int8.tflite").write_bytes(int8)
     row: Row = {

@@ -115,7 +115,7 @@ class PrivateSettings(Section):
 class FigureSettings(Section):
     """`[figures]`: what is measured of each step's generator."""
 
-    samples: Positive = Field(10_000, description="that a classifier learns from, and whose features are compared")
+    samples: int = Field(10_000, ge=2, description="that a classifier learns from, and whose features are compared")
     on: Literal["test", "validation"] = Field("test", description="examples that the classifier is tested on")
 
 

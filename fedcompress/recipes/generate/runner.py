@@ -17,6 +17,10 @@ from fedcompress.recipes.generate.recipe import STEPS, GeneratorRecipe, StepName
 from fedcompress.recipes.generate.workshop import Observer, Workshop, random_numbers
 from fedcompress.recipes.loading import split
 from fedcompress.recipes.recipe import RecipeData
+from fedcompress.units import counted
+
+LEAST_REAL = 2
+"""Real examples without which there is no distance between them."""
 
 
 class Chain:
@@ -40,6 +44,11 @@ class Chain:
         data = split(
             dataset, RecipeData(**settings.model_dump()), lambda purpose: random_numbers(recipe.seed, f"data.{purpose}")
         )
+        if len(data.train) < LEAST_REAL:
+            raise InputError(
+                f"data.examples: received {counted(len(data.train), 'example')} to learn from, expected {LEAST_REAL} "
+                "or more: samples are judged by distances between examples; raise it, or use a larger data set."
+            )
         keys = recipe.keys(dataset.digest)
         folders: Mapping[StepName, StepFolder] = {step: StepFolder(path / step, keys[step]) for step in STEPS}
         self.workshop = Workshop(recipe, data, dataset.classes, dataset.digest, folders)

@@ -51,7 +51,7 @@ class PruneChannelsParams(Params):
     smaller: Literal["last", "all", "none"] = Field(
         "last", description="rungs whose smaller dense model is a row of its own, beside the masked one"
     )
-    archive: str | None = Field(None, description="file that retains the best masks, see compression/archive.py")
+    archive: str | None = Field(None, description="file of the best masks of each data set, see compression/archive.py")
     reuse: bool = Field(False, description="take each rung's mask from the archive instead of choosing one")
 
     @model_validator(mode="after")
@@ -92,8 +92,11 @@ class PruneChannels(Method):
             ranking.check_sparsity(bench.spec, self.params.rungs[-1], self.params.floor, self.params.count)
             if archive := self._archive():
                 for rung in self.params.rungs if self.params.reuse else ():
-                    if archive.best(bench.spec, rung) is None:
-                        yield f"params.archive: {self.params.archive} has no mask of {bench.spec.name!r} at {rung:g}."
+                    if archive.best(bench.spec, rung, bench.data_digest) is None:
+                        yield (
+                            f"params.archive: {self.params.archive} has no mask of {bench.spec.name!r} at {rung:g} "
+                            "that was tried on these data."
+                        )
         except InputError as error:
             yield from error.problems
 
@@ -113,7 +116,7 @@ class PruneChannels(Method):
                 )
                 weights = fitted.weights
                 if archive := self._archive():
-                    archive.add(entry(bench.spec, survivors, fitted.validation))
+                    archive.add(entry(bench.spec, survivors, fitted.validation, bench.data_digest))
                 numbered = {"trial": trial} if self.params.trials > 1 else {}
                 yield Outcome(weights, step=name, **_described(bench, survivors, **numbered))
                 if self.params.smaller == "all" or (self.params.smaller == "last" and rung == self.params.rungs[-1]):
@@ -122,7 +125,7 @@ class PruneChannels(Method):
 
     def _kept(self, bench: Bench, weights: Arrays, rung: float, trial: int) -> Kept:
         spec, params = bench.spec, self.params
-        if params.reuse and (archive := self._archive()) and (best := archive.best(spec, rung)):
+        if params.reuse and (archive := self._archive()) and (best := archive.best(spec, rung, bench.data_digest)):
             return best.kept(spec)
         if params.score == "gan":
             return self._proposed(bench, weights, rung, trial)
