@@ -45,6 +45,9 @@ class RecipeTraining(TrainingSettings):
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="cosine: the learning rate falls to zero along half a cosine"
     )
+    learning_rate_decay: float = Field(
+        1.0, gt=0.0, le=1.0, description='factor from one epoch to the next, with schedule = "constant" alone'
+    )
     patience: int = Field(
         0,
         ge=0,
@@ -52,6 +55,15 @@ class RecipeTraining(TrainingSettings):
         "final sparsity on; 0: it never ends early",
     )
     min_delta: float = Field(0.0, ge=0.0, description="of validation loss, up to which a gain is none")
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> Self:
+        if self.schedule == "cosine" and self.learning_rate_decay != 1.0:
+            raise ValueError(
+                f'learning_rate_decay: received {self.learning_rate_decay:g}, expected 1 beside schedule = "cosine", '
+                'which has no use for it; set schedule = "constant", or leave the decay out'
+            )
+        return self
 
 
 class ExperimentSettings(Section):
