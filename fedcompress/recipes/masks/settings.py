@@ -83,7 +83,7 @@ class Learning(Section):
     blur: float = Field(
         0.2, ge=0.0, description="standard deviation of noise on normalised features in training, against overfitting"
     )
-    held_out: Share = Field(0.15, description="part of the networks that is not learned from")
+    held_out: Share = Field(0.15, description="part of the networks that is not learned from: one at least, never all")
     features: Literal["all", "position"] = Field(
         "all", description="position: only where a channel is, not what it is like"
     )
