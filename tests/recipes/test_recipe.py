@@ -72,6 +72,14 @@ def test_an_override_addresses_an_experiment_by_name() -> None:
             {"training": {"learning_rate_decay": 0.9}},
             'training: learning_rate_decay: received 0.9, expected 1 beside schedule = "cosine"',
         ),
+        (
+            {"experiments": [{"name": "x", "each": {"model": [1, 2]}}]},
+            "experiments.x: each.model: received 1; expected names, as in [",
+        ),
+        (
+            {"experiments": [{"name": "x", "each": {"dataset": ["digits", 2.5]}}]},
+            "experiments.x: each.dataset: received 2.5; expected names, as in [",
+        ),
         ({"seeds": [1, 1]}, "seeds have to differ from each other."),
     ],
 )
