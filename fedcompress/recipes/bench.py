@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -116,6 +117,8 @@ class Bench:
         """Returns another model by its name, as "mlp:512-256", for this data."""
         self._memory = memory
         self._progress = progress
+        self._counted: set[Any] = set()
+        self._spent, self._shared_seconds = 0.0, 0.0
 
     def rng(self, purpose: str, epoch: int = 0) -> np.random.Generator:
         """Returns the generator of one purpose, independent of all others."""
@@ -144,12 +147,17 @@ class Bench:
             return spec.trained
         key = ("dense", spec.key, self.seed, epochs or self.training.epochs)
         if key not in self._memory:
-            before = len(self.curve)
+            before, started = len(self.curve), time.perf_counter()
             fitted = self.train(self.initial(spec), spec=spec, epochs=epochs, phase="dense", named=named)
-            self._memory[key] = fitted.weights, self.curve[before:]
+            seconds = time.perf_counter() - started
+            self._memory[key] = fitted.weights, self.curve[before:], seconds
+            self._spent += seconds
         else:
             self.curve += [replace(point, phase=named) for point in self._memory[key][1]]
         weights: Arrays = self._memory[key][0]
+        if key not in self._counted:
+            self._counted.add(key)
+            self._shared_seconds += self._memory[key][2]
         return weights
 
     def train(
@@ -237,3 +245,10 @@ class Bench:
         """Returns the epochs since it was last called, as rows."""
         taken, self.curve = self.curve, []
         return [asdict(point) for point in taken]
+
+    def take_seconds(self) -> tuple[float, float]:
+        """Returns of the shared trainings since it was last called how long this experiment spent on them, and how long
+        they took, in whichever experiment that was; the latter counts each once."""
+        taken = self._spent, self._shared_seconds
+        self._spent, self._shared_seconds = 0.0, 0.0
+        return taken

@@ -19,13 +19,15 @@ FIRST = (
 )
 """Columns that are seen without scrolling."""
 
-DIGITS = {"latency_us": 1, "int8_latency_us": 1, "seconds": 1}
+DIGITS = {"latency_us": 1, "int8_latency_us": 1, "seconds": 1, "shared_seconds": 1}
 """Of columns that are no fractions."""
 
 ABOUT = (
     "sparsity: zeros among the weights of all kernels. parameters: of the network's shape, which no mask changes; "
     "nonzero: those that are left. deflated_bytes: the .h5 file after deflate. int8 columns: a conversion by TFLite, "
-    "of the first seed. Latencies: one example on one thread of the machine that ran this."
+    "of the first seed. Latencies: one example on one thread of the machine that ran this. seconds: of an experiment's "
+    "own training since its last model; shared_seconds: of the uncompressed model or the teacher that it goes on from, "
+    "which is trained once for all experiments."
 )
 
 
