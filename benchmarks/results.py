@@ -149,7 +149,7 @@ def _recipe(path: Path) -> tuple[str, Iterable[str]]:
     made: Any = directory.read_json("provenance.json")
     what = f"{recipe['data']['dataset']}, model {recipe['model']}"
     parts = [
-        _made_with([made], what, seeds, sum(row["seconds"] for row in rows)),
+        _made_with([made], what, seeds, _seconds(rows)),
         markdown(TextTable("Models", _MODELS, tuple(map(_model, over_seeds(measured(rows)))), of_seeds(len(seeds)))),
         *(f"- {problem}" for problem in problems(rows)),
     ]
@@ -157,6 +157,11 @@ def _recipe(path: Path) -> tuple[str, Iterable[str]]:
 
 
 _MODELS = ("model", "test accuracy", "by seed", "validation", "sparsity", "bits", "deflated", "weights", "time")
+
+
+def _seconds(rows: Sequence[dict[str, Any]]) -> float:
+    """Returns what trainings took; one that experiments share, whose seconds are the same on each, counts once."""
+    return sum(row["seconds"] for row in rows) + sum({row.get("shared_seconds", 0.0) for row in rows})
 
 
 def _model(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -169,7 +174,7 @@ def _model(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
         str(rows[0]["bits"]),
         mean_size([row["deflated_bytes"] for row in rows]),
         f"{rows[0]['parameters']:,}",
-        f"{sum(row['seconds'] for row in rows) / len(rows):.1f} s",
+        f"{sum(row['seconds'] + row.get('shared_seconds', 0.0) for row in rows) / len(rows):.1f} s",
     )
 
 

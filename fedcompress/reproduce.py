@@ -152,7 +152,7 @@ class Reproduction:
                 for name in (cell.variant, cell.against, cell.over)
                 if name is not None
             }
-            interval = _interval(figures, cell)
+            interval, seeds = _interval(figures, cell)
             verdict = None
             comparable = cell.published is not None and not cell.other_data and cell.over is None
             if interval is not None and comparable and not self.scaled:
@@ -168,7 +168,7 @@ class Reproduction:
                 "published": cell.published,
                 "ours": None if interval is None else interval.mean,
                 "half_width": None if interval is None else interval.half_width,
-                "seeds": len(figures[cell.variant]),
+                "seeds": seeds,
                 "verdict": verdict,
                 "why_none": None if verdict else self._why_none(cell, interval),
             }
@@ -231,19 +231,22 @@ def _latency(run: RunResult) -> float | None:
     return mean(tflite.latency(data, tflite.blank(data)) for data in map(Path.read_bytes, files)) if files else None
 
 
-def _interval(figures: Mapping[str, Mapping[int, float]], cell: Cell) -> Interval | None:
-    """Returns the mean of a cell's figure, difference or ratio; None where a run is missing, or none to divide by."""
+def _interval(figures: Mapping[str, Mapping[int, float]], cell: Cell) -> tuple[Interval | None, int]:
+    """Returns the mean of a cell's figure, difference or ratio, and the number of seeds that it is of; None where a run
+    is missing, or none to divide by."""
     if not all(figures.values()):
-        return None
+        return None, 0
     ours = figures[cell.variant]
     if cell.over is not None:
         whole = figures[cell.over]
-        return Interval.of_known((whole[seed] / ours[seed] for seed in ours if seed in whole and ours[seed]), AMOUNT)
+        ratios = [whole[seed] / ours[seed] for seed in ours if seed in whole and ours[seed]]
+        return Interval.of_known(ratios, AMOUNT), len(ratios)
     if cell.against is not None:
-        low, high = BETWEEN_SHARES
-        return Difference.of(ours, figures[cell.against], (100 * low, 100 * high)).interval
+        others, (low, high) = figures[cell.against], BETWEEN_SHARES
+        found = Difference.of(ours, others, (100 * low, 100 * high))
+        return found.interval, found.pairs or len(ours.keys() | others.keys())
     low, high = SHARE
-    return Interval.of(list(ours.values()), (100 * low, 100 * high))
+    return Interval.of(list(ours.values()), (100 * low, 100 * high)), len(ours)
 
 
 def _written(row: Mapping[str, Any]) -> dict[str, str]:

@@ -154,6 +154,19 @@ def test_another_proposer_than_quick_needs_a_file_of_its_own(
         ({"trying": {"sparsities": [0.9], "floor": 1}}, "sparsity 0.9 of 8 channels keeps 1, but floor = 1 keeps 2"),
         ({"models": ["mine.keras"]}, "an archive needs initialisations"),
         ({"seeds": [1, 1]}, "seeds: some are named twice"),
+        (
+            {"trying": {"sparsities": [0.5, 0.8, 0.5]}},
+            "trying: sparsities: some are named twice: 0.5; expected each once",
+        ),
+        (
+            {"trying": {"criteria": ["lamp", "lamp"]}},
+            "trying: criteria: some are named twice: lamp; expected each once",
+        ),
+        (
+            {"data": {"validation": 0.0}},
+            "error: data.validation: received 0, which is none of the examples of digits; masks are",
+        ),
+        ({"data": {"validation": 1e-4}}, "data.validation: received 0.0001, which is none of the examples of digits"),
         ({"models": ["nothing"]}, "nothing"),
     ],
 )

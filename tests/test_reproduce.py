@@ -75,8 +75,18 @@ def test_where_all_are_narrow_there_is_no_scaler() -> None:
 
 def test_a_ratio_needs_seeds_that_both_have() -> None:
     cell = Cell(row="A", column="IID", variant="a", over="b", figure="bytes")
-    assert _interval({"a": {1: 5.0}, "b": {2: 6.0}}, cell) is None
-    assert _interval({"a": {1: 5.0, 3: 0.0}, "b": {1: 10.0, 2: 6.0, 3: 1.0}}, cell) == Interval.of([2.0], AMOUNT)
+    assert _interval({"a": {1: 5.0}, "b": {2: 6.0}}, cell) == (None, 0)
+    assert _interval({"a": {1: 5.0, 3: 0.0}, "b": {1: 10.0, 2: 6.0, 3: 1.0}}, cell) == (Interval.of([2.0], AMOUNT), 1)
+
+
+def test_seeds_are_those_behind_the_figure() -> None:
+    """Of a difference those that both variants have, or all if it is not by seed."""
+    cell = Cell(row="A", column="IID", variant="a", against="b")
+    interval, seeds = _interval({"a": {1: 5.0, 2: 6.0, 3: 9.0}, "b": {1: 4.0, 2: 4.0, 4: 0.0}}, cell)
+    assert interval is not None
+    assert (interval.mean, seeds) == (1.5, 2)
+    assert _interval({"a": {1: 5.0, 2: 6.0}, "b": {3: 4.0, 4: 4.0, 5: 4.0}}, cell)[1] == 5
+    assert _interval({"a": {1: 5.0}, "b": {}}, cell) == (None, 0)
 
 
 def test_the_bytes_of_a_model_are_those_of_a_client() -> None:

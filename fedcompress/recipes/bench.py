@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import cos, inf, pi
 from typing import Any
@@ -23,13 +24,16 @@ from fedcompress.training.objectives import Objective
 from fedcompress.training.trainer import Trainer, evaluate
 from fedcompress.wire.content import Arrays
 
+TEACHER = "teacher"
+"""Phase of the epochs of a model that others learn from."""
+
 
 @dataclass(frozen=True)
 class CurvePoint:
     """One epoch.
 
     Attributes:
-        phase: What the training was for: "dense", "prune", ...
+        phase: What the training was for: "dense", "prune", ...; `TEACHER` of another model than comes out.
         epoch: From 1, within the phase.
         loss: Mean over the epoch.
         validation: Accuracy after it.
@@ -116,6 +120,8 @@ class Bench:
         """Returns another model by its name, as "mlp:512-256", for this data."""
         self._memory = memory
         self._progress = progress
+        self._counted: set[Any] = set()
+        self._spent, self._shared_seconds = 0.0, 0.0
 
     def rng(self, purpose: str, epoch: int = 0) -> np.random.Generator:
         """Returns the generator of one purpose, independent of all others."""
@@ -131,23 +137,31 @@ class Bench:
 
         It is trained once for all experiments of a recipe that want the same. A model from a file is taken as it is.
         """
-        spec = spec or self.spec
-        if spec.trained is not None:
-            return spec.trained
-        key = ("dense", spec.key, self.seed, epochs or self.training.epochs)
-        if key not in self._memory:
-            before = len(self.curve)
-            fitted = self.train(self.initial(spec), spec=spec, epochs=epochs, phase="dense")
-            self._memory[key] = fitted.weights, self.curve[before:]
-        else:
-            self.curve += self._memory[key][1]
-        weights: Arrays = self._memory[key][0]
-        return weights
+        return self._shared(spec or self.spec, epochs, "dense")
 
     def teacher(self, name: str, epochs: int | None = None) -> tuple[ModelSpec, Arrays]:
         """Returns another model by its name, as "mlp:512-256", and its weights once it is trained as it is."""
         spec = self.model(name)
-        return spec, self.dense(spec, epochs)
+        return spec, self._shared(spec, epochs, TEACHER)
+
+    def _shared(self, spec: ModelSpec, epochs: int | None, named: str) -> Arrays:
+        """Returns a model as it is trained for all experiments; its epochs are `named` in this one's curve."""
+        if spec.trained is not None:
+            return spec.trained
+        key = ("dense", spec.key, self.seed, epochs or self.training.epochs)
+        if key not in self._memory:
+            before, started = len(self.curve), time.perf_counter()
+            fitted = self.train(self.initial(spec), spec=spec, epochs=epochs, phase="dense", named=named)
+            seconds = time.perf_counter() - started
+            self._memory[key] = fitted.weights, self.curve[before:], seconds
+            self._spent += seconds
+        else:
+            self.curve += [replace(point, phase=named) for point in self._memory[key][1]]
+        weights: Arrays = self._memory[key][0]
+        if key not in self._counted:
+            self._counted.add(key)
+            self._shared_seconds += self._memory[key][2]
+        return weights
 
     def train(
         self,
@@ -155,6 +169,7 @@ class Bench:
         compression: Compression | None = None,
         *,
         phase: str = "train",
+        named: str | None = None,
         objective: Objective | None = None,
         masks: Arrays | None = None,
         epochs: int | None = None,
@@ -170,6 +185,7 @@ class Bench:
             compression: What training does to the weights, made for as many rounds as there are epochs; default:
                 nothing.
             phase: Named in the curve; trainings of different phases see the examples in different orders.
+            named: In the curve, instead of the phase.
             objective: Default: cross-entropy.
             masks: Kept from beginning to end, instead of masks that the compression chooses.
             epochs: Instead of `[training] epochs`.
@@ -200,7 +216,7 @@ class Bench:
             fitted = Fitted(**vars(trained), validation=scored.accuracy)
             layers = tuple(masking.sparsity(trained.weights, [i]) for i in spec.prunable)
             total = masking.sparsity(trained.weights, spec.kernels)
-            point = CurvePoint(phase, epoch, trained.loss, scored.accuracy, total, layers, scored.loss)
+            point = CurvePoint(named or phase, epoch, trained.loss, scored.accuracy, total, layers, scored.loss)
             self.curve.append(point)
             if self._progress:
                 self._progress(point)
@@ -232,3 +248,10 @@ class Bench:
         """Returns the epochs since it was last called, as rows."""
         taken, self.curve = self.curve, []
         return [asdict(point) for point in taken]
+
+    def take_seconds(self) -> tuple[float, float]:
+        """Returns of the shared trainings since it was last called how long this experiment spent on them, and how long
+        they took, in whichever experiment that was; the latter counts each once."""
+        taken = self._spent, self._shared_seconds
+        self._spent, self._shared_seconds = 0.0, 0.0
+        return taken

@@ -8,6 +8,7 @@ from typing import Any
 from fedcompress.page.blocks import Panel, Section, Text, TextTable
 from fedcompress.page.figures import Json, axes, colour, line, numbers, plotted
 from fedcompress.page.shell import html as page
+from fedcompress.recipes.bench import TEACHER
 from fedcompress.recipes.pictures import ladders
 from fedcompress.recipes.table import DETAILS, Row, label, measured
 from fedcompress.units import shortened
@@ -18,13 +19,15 @@ FIRST = (
 )
 """Columns that are seen without scrolling."""
 
-DIGITS = {"latency_us": 1, "int8_latency_us": 1, "seconds": 1}
+DIGITS = {"latency_us": 1, "int8_latency_us": 1, "seconds": 1, "shared_seconds": 1}
 """Of columns that are no fractions."""
 
 ABOUT = (
     "sparsity: zeros among the weights of all kernels. parameters: of the network's shape, which no mask changes; "
     "nonzero: those that are left. deflated_bytes: the .h5 file after deflate. int8 columns: a conversion by TFLite, "
-    "of the first seed. Latencies: one example on one thread of the machine that ran this."
+    "of the first seed. Latencies: one example on one thread of the machine that ran this. seconds: of an experiment's "
+    "own training since its last model; shared_seconds: of the uncompressed model or the teacher that it goes on from, "
+    "which is trained once for all experiments."
 )
 
 
@@ -74,13 +77,14 @@ def _curves(rows: Sequence[Row]) -> Iterable[Panel]:
             text=[f"{p['phase']} {p['epoch']}, loss {p['loss']:.4f}, sparsity {p['sparsity']:.3f}" for p in points],
         )
         for index, row in enumerate(rows)
-        if (points := [point for point in row["curve"] if point["validation"] is not None])
+        if (points := [p for p in row["curve"] if p["validation"] is not None and p["phase"] != TEACHER])
     ]
     if not data:
         return
     figure = plotted(data, axes("epoch", "validation accuracy"))
     table = numbers("Validation accuracy after each epoch", ("experiment", "epoch", "accuracy", "phase"), figure)
-    yield Panel("Validation accuracy over epochs", "A line per model, over all of its phases.", figure, table, 460)
+    note = "A line per model, over all of its phases; not of a teacher, which is another model."
+    yield Panel("Validation accuracy over epochs", note, figure, table, 460)
 
 
 def _layers(rows: Sequence[Row]) -> Iterable[Panel]:

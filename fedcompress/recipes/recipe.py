@@ -25,6 +25,9 @@ from fedcompress.scenario.sections import (
     TrainingSettings,
 )
 
+OWN = {"model": '["mlp:8", "mlp:4"]', "dataset": '["digits", "mnist-5k"]'}
+"""Keys of `each` that are no parameters of a method, each with an example."""
+
 
 class RecipeData(Section):
     """`[data]`: what is learned."""
@@ -45,6 +48,9 @@ class RecipeTraining(TrainingSettings):
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="cosine: the learning rate falls to zero along half a cosine"
     )
+    learning_rate_decay: float = Field(
+        1.0, gt=0.0, le=1.0, description='factor from one epoch to the next, with schedule = "constant" alone'
+    )
     patience: int = Field(
         0,
         ge=0,
@@ -52,6 +58,15 @@ class RecipeTraining(TrainingSettings):
         "final sparsity on; 0: it never ends early",
     )
     min_delta: float = Field(0.0, ge=0.0, description="of validation loss, up to which a gain is none")
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> Self:
+        if self.schedule == "cosine" and self.learning_rate_decay != 1.0:
+            raise ValueError(
+                f'learning_rate_decay: received {self.learning_rate_decay:g}, expected 1 beside schedule = "cosine", '
+                'which has no use for it; set schedule = "constant", or leave the decay out'
+            )
+        return self
 
 
 class ExperimentSettings(Section):
@@ -70,9 +85,12 @@ class ExperimentSettings(Section):
     each: dict[str, list[Any]] = Field(default_factory=dict, description="parameter -> values, an experiment for each")
 
     @model_validator(mode="after")
-    def _each_has_values(self) -> Self:
+    def _each_has_its_values(self) -> Self:
         if empty := [key for key, values in self.each.items() if not values]:
             raise ValueError(f"each.{empty[0]}: the list is empty; expected at least one value")
+        for key, example in OWN.items():
+            if other := [value for value in self.each.get(key, ()) if not isinstance(value, str)]:
+                raise ValueError(f"each.{key}: received {other[0]!r}; expected names, as in {example}")
         return self
 
     @property
@@ -85,7 +103,7 @@ class ExperimentSettings(Section):
         """Yields the experiments of `each`, or this one."""
         for values in product(*self.each.values()):
             chosen = dict(zip(self.each, values, strict=True))
-            own = {key: chosen.pop(key) for key in ("model", "dataset") if key in chosen}
+            own = {key: chosen.pop(key) for key in OWN if key in chosen}
             label = " ".join([self.name, *own.values(), *_named(chosen)]) if self.name else None
             table = self.model_dump(exclude={"each"}) | own
             yield ExperimentSettings(**table | {"name": label, "params": self.params | chosen})

@@ -203,7 +203,8 @@ class Session:
         rows: list[Row] = []
         started = time.perf_counter()
         for outcome in task.method.run(bench):
-            seconds = time.perf_counter() - started
+            spent, shared = bench.take_seconds()
+            seconds = {"seconds": time.perf_counter() - started - spent, "shared_seconds": shared}
             stem = f"{task.stem}-{shortened(_slug(outcome.step), 60)}".rstrip("-")
             if any(row["file"].casefold() == f"models/{stem}.keras".casefold() for row in rows):
                 stem += f"-{len(rows) + 1}"
@@ -215,7 +216,7 @@ class Session:
                 directory.path / "models" / stem,
                 to_tflite=self.recipe.tflite and task.is_first,
             )
-            rows.append({**row, "seconds": seconds, "curve": bench.take_curve()})
+            rows.append({**row, **seconds, "curve": bench.take_curve()})
             directory.write_json(_file(task), {"finished": False, "rows": rows})
             observer.outcome(rows[-1])
             started = time.perf_counter()

@@ -14,7 +14,10 @@ from fedcompress.results.runs import flat_settings
 from fedcompress.tracking.base import Tracked
 from fedcompress.tracking.trackers import FOLDER, GuardedTrackers, finite, key_of
 
-_FINAL = ("test", "validation", "train", "sparsity", "bits", "deflated_bytes", "parameters", "seconds")
+_FINAL = (
+    *("test", "validation", "train", "sparsity", "bits", "deflated_bytes", "parameters"),
+    *("seconds", "shared_seconds"),
+)
 """Figures of a row that are sent."""
 
 

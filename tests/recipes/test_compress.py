@@ -145,7 +145,7 @@ def test_what_is_finished_is_not_repeated(call: Callable[..., Any], tmp_path: Pa
     assert "plain" not in again.err
     assert "magnitude sparsity 0.5, seed 1: experiment 2 of 2" in again.err
     assert first.read_bytes() == before
-    drop = ("seconds", "latency_us", "int8_latency_us")
+    drop = ("seconds", "shared_seconds", "latency_us", "int8_latency_us")
     old, new = (
         [{k: v for k, v in r.items() if k not in drop} for r in json.loads(d.out)["rows"]] for d in (done, again)
     )

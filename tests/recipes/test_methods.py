@@ -110,6 +110,23 @@ def test_the_number_of_clusters_adapts_by_validation(rows: tuple[Path, list[dict
     assert not held or not failed or min(held) == max(failed) + 1
 
 
+@pytest.mark.parametrize(
+    ("first", "least", "tried"),
+    [(7, 2, [7, 3, 2]), (6, 3, [6, 3, 2]), (3, 2, [3, 2]), (2, 2, [2]), (2, 3, [2]), (16, 5, [16, 8, 4, 6, 5])],
+)
+def test_the_fewest_clusters_that_hold_are_found(
+    monkeypatch: pytest.MonkeyPatch, first: int, least: int, tried: list[int]
+) -> None:
+    """Two are the fewest that there are; 3 are halved to them."""
+
+    def clustered(self: Clustering, bench: Any, clusters: int, wanted: float) -> tuple[int, float]:
+        return clusters, float(clusters >= least)
+
+    monkeypatch.setattr(Clustering, "_clustered", clustered)
+    bench: Any = SimpleNamespace(dense=list, validate=lambda weights: 1.0)
+    assert list(Clustering(ClusteringParams(clusters=first, hold=1.0)).run(bench)) == tried
+
+
 @pytest.mark.parametrize(("zeros", "clusters", "bits"), [(0, 18, 5), (0, 16, 4), (9, 16, 5), (9, 18, 5)])
 def test_clusters_are_counted_on_the_weights(zeros: int, clusters: int, bits: int) -> None:
     """Most are rare: quantiles of weights that are clustered already miss them."""

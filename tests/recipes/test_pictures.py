@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fedcompress.recipes.page import html
+from fedcompress.recipes.page import _curves, html
 from fedcompress.recipes.pictures import ladders
 from fedcompress.recipes.table import result_table
 
@@ -32,6 +32,15 @@ def test_pictures_are_of_the_first_seed_that_did_not_fail() -> None:
     failed = {"experiment": "plain", "step": "", "seed": 1, "problem": "diverged"}
     assert re.findall(r"Pictures, seed \d", html("made-up", "", [failed, done(2, 0.5)])) == ["Pictures, seed 2"] * 2
     assert "Pictures, seed" not in html("made-up", "", [failed])
+
+
+def test_a_teachers_epochs_are_no_part_of_a_models_line() -> None:
+    point = done(1, 0.5)["curve"][0]
+    curve = [{**point, "phase": "teacher", "validation": 0.9}, {**point, "phase": "distil", "validation": 0.25}]
+    (panel,) = _curves([done(1, 0.5, curve=curve)])
+    (line,) = panel.figure["data"]
+    assert (list(line["x"]), line["y"]) == ([1], [0.25])
+    assert list(_curves([done(1, 0.5, curve=curve[:1])])) == []
 
 
 def test_a_table_of_several_seeds_has_intervals_and_says_so() -> None:

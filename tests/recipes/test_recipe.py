@@ -68,6 +68,18 @@ def test_an_override_addresses_an_experiment_by_name() -> None:
         ({"experiments": [{"methd": "plain"}]}, "experiments.0.methd: unknown key. Did you mean 'method'?"),
         ({"experiments": [{}, {}]}, "experiments: two are called 'plain'; give each a name of its own."),
         ({"experiments": [{"each": {"bits": []}}]}, "experiments.0: each.bits: the list is empty;"),
+        (
+            {"training": {"learning_rate_decay": 0.9}},
+            'training: learning_rate_decay: received 0.9, expected 1 beside schedule = "cosine"',
+        ),
+        (
+            {"experiments": [{"name": "x", "each": {"model": [1, 2]}}]},
+            "experiments.x: each.model: received 1; expected names, as in [",
+        ),
+        (
+            {"experiments": [{"name": "x", "each": {"dataset": ["digits", 2.5]}}]},
+            "experiments.x: each.dataset: received 2.5; expected names, as in [",
+        ),
         ({"seeds": [1, 1]}, "seeds have to differ from each other."),
     ],
 )

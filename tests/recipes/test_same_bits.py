@@ -46,7 +46,7 @@ def table(path: Path, file: Path) -> list[dict[str, Any]]:
     with RecipeDisplay() as display:
         recipe = Recipe.parse(tomllib.loads(RECIPE.replace("FILE", str(file))))
         rows = launch.start(recipe, path, Options(plugins=(PLUGINS,)), display)
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+    return [{key: value for key, value in row.items() if key not in ("seconds", "shared_seconds")} for row in rows]
 
 
 def saved(path: Path, *layers: Any) -> Path:

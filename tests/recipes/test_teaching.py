@@ -15,6 +15,7 @@ from fedcompress.options import Options
 from fedcompress.recipes import launch
 from fedcompress.recipes.recipe import Recipe
 from fedcompress.recipes.runner import Observer, Session
+from fedcompress.recipes.tracking import _of_epoch
 
 RECIPE = """
 name = "teaching"
@@ -109,6 +110,28 @@ def test_a_student_may_be_rounded_and_pruned_while_it_learns_on(run: tuple[Path,
     assert row["masked_zeros"] == pytest.approx(0.5 * 1200, abs=3)
     assert row["stays_dense"].startswith("head: ")
     assert [point["phase"] for point in row["curve"]][-4:] == ["distil"] * 2 + ["prune and round"] * 2
+
+
+def test_a_teachers_epochs_are_named_apart_and_the_same_for_all_students(run: tuple[Path, dict[str, Any]]) -> None:
+    """Whichever experiment it was trained in, as its own model or as a teacher."""
+    curves = {name: row["curve"] for name, row in run[1].items()}
+    phases = {name: [point["phase"] for point in curve] for name, curve in curves.items()}
+    assert phases["teacher"] == ["dense"] * 3
+    assert phases["simkd"] == phases["head-reuse"] == ["teacher"] * 3 + ["distil"] * 2
+    assert phases["same features"] == ["teacher"] * 2 + ["distil"] * 2
+    for name in ("simkd", "rounded", "head-reuse"):
+        assert [point["loss"] for point in curves[name][:3]] == [point["loss"] for point in curves["teacher"]]
+
+
+def test_trackers_get_a_teachers_epochs_under_its_own_name() -> None:
+    table = tomllib.loads(RECIPE)
+    session = Session(Recipe.parse({**table, "experiments": table["experiments"][1:2]}))
+    seen: list[str] = []
+    bench = session.bench(session.tasks[0], lambda point: seen.extend(_of_epoch(point)))
+    bench.teacher("mlp:24", 1)
+    bench.train(bench.initial(), epochs=1)
+    assert {"teacher/validation", "teacher/loss", "train/validation"} <= set(seen)
+    assert not any("dense" in name for name in seen)
 
 
 def test_a_model_from_a_file_keeps_its_own_head(tmp_path: Path) -> None:

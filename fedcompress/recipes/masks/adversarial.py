@@ -101,7 +101,8 @@ def learn(
             "least one is held out; collect more seeds or models."
         )
     order = rng.permutation(len(networks))
-    held = [networks[i] for i in order[: max(round(settings.held_out * len(networks)), 1)]]
+    count = min(max(round(settings.held_out * len(networks)), 1), len(networks) - 1)
+    held = [networks[i] for i in order[:count]]
     learned = [network for network in networks if network not in held]
     mean, deviation = _normalisation(learned, settings)
     table, unseen = (_table(part, settings, mean, deviation) for part in (learned, held))

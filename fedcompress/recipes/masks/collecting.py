@@ -45,13 +45,20 @@ def check(recipe: MaskRecipe, data_dir: Path | None = None, plugins: Sequence[Pa
     """Checks every network of a recipe before anything is trained.
 
     Raises:
-        InputError: Data or models cannot be had, channels cannot be followed or go, a floor forbids a sparsity.
+        InputError: Data or models cannot be had, there are no validation examples, channels cannot be followed or go,
+            a floor forbids a sparsity.
     """
     problems: list[str] = []
     for source in recipe.sources():
         if source.seed == recipe.seeds[0]:
             try:
-                spec = bench_of(recipe, source, data_dir, plugins).spec
+                bench = bench_of(recipe, source, data_dir, plugins)
+                if not len(bench.data.validation):
+                    problems.append(
+                        f"data.validation: received {recipe.data.validation:g}, which is none of the examples of "
+                        f"{source.data}; masks are judged by validation examples: use 0.2, say."
+                    )
+                spec = bench.spec
                 layers = chain(spec)[:-1]
                 if whole := [layer.name for number, layer in enumerate(layers) if ranking.stays(spec, number)]:
                     raise InputError(

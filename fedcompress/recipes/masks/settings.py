@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from hashlib import sha256
 from itertools import product
 from typing import Annotated, Literal, NamedTuple, Self
@@ -61,6 +63,11 @@ class Trying(Section):
     epochs: Positive = Field(2, description="of retraining, the same for every mask")
     learning_rate: float | None = Field(None, gt=0.0, description="of retraining; default: [training] learning_rate")
 
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        _refuse_twice(sparsities=self.sparsities, criteria=self.criteria)
+        return self
+
 
 class Learning(Section):
     """`[proposer]`: how the GAN is trained on the archive."""
@@ -76,7 +83,7 @@ class Learning(Section):
     blur: float = Field(
         0.2, ge=0.0, description="standard deviation of noise on normalised features in training, against overfitting"
     )
-    held_out: Share = Field(0.15, description="part of the networks that is not learned from")
+    held_out: Share = Field(0.15, description="part of the networks that is not learned from: one at least, never all")
     features: Literal["all", "position"] = Field(
         "all", description="position: only where a channel is, not what it is like"
     )
@@ -96,9 +103,7 @@ class MaskRecipe(Document):
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
-        for key, values in (("seeds", self.seeds), ("models", self.models), ("datasets", self.datasets)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{key}: some are named twice")
+        _refuse_twice(seeds=self.seeds, models=self.models, datasets=self.datasets)
         if files := [name for name in self.models if name.endswith(SUFFIXES)]:
             raise ValueError(f"models: {files[0]} is trained already; an archive needs initialisations: name a model")
         return self
@@ -121,6 +126,12 @@ class MaskRecipe(Document):
     def sources(self) -> list[Source]:
         """Returns the networks, an initialisation of all before the next one."""
         return [Source(model, data, seed) for seed, data, model in product(self.seeds, self.datasets, self.models)]
+
+
+def _refuse_twice(**lists: Sequence[object]) -> None:
+    for key, values in lists.items():
+        if twice := [value for value, count in Counter(values).items() if count > 1]:
+            raise ValueError(f"{key}: some are named twice: {', '.join(map(str, twice))}; expected each once")
 
 
 def _digest(values: object) -> str:

@@ -60,7 +60,7 @@ class Clustering(Method):
                 few = clusters
                 if not enough:
                     return
-            clusters = (few + enough + 1) // 2 if few > 1 else clusters // 2
+            clusters = (few + enough + 1) // 2 if few > 1 else max(enough // 2, 2)
 
     def _clustered(self, bench: Bench, clusters: int, wanted: float | None = None) -> tuple[Outcome, float]:
         params = self.params

@@ -68,3 +68,8 @@ def test_the_graphs_generator_is_the_proposers() -> None:
 def test_an_archive_of_one_network_is_refused() -> None:
     with pytest.raises(InputError, match="an archive of 1 network cannot train a proposer"):
         learn(NETWORKS[:1], SETTINGS, np.random.default_rng(0))
+
+
+def test_one_network_at_least_is_learned_from() -> None:
+    made, _ = learn(NETWORKS[:2], Learning(steps=1, batch=2, held_out=0.9), np.random.default_rng(0))
+    assert (len(made.about["learned"]), len(made.about["held_out"])) == (1, 1)
