@@ -234,13 +234,14 @@ class ModelSpec:
             data: Name of the data set that it is for, for the message.
 
         Raises:
-            InputError: The model does not fit the data, has weights of another width than float32, or something
-                random that no seed repeats.
+            InputError: The model does not fit the data, has a layer or weights that hold nothing, weights of another
+                width than float32, or something random that no seed repeats.
         """
         if self.key in _RIGHT:
             return
         with prepared(f"model {self.name!r}"):
             try:
+                _check_sizes(self.build())
                 self._check_initial_weights()
                 self._check_layers()
             except (ValueError, TypeError) as error:
@@ -333,6 +334,29 @@ class ModelSpec:
                 "its features have another length, or it tells other classes apart; a projector bridges features."
             )
         return [*self.encoder_of(weights), *(np.array(array, np.float32) for array in head)]
+
+
+def _check_sizes(model: Any) -> None:
+    """Raises ValueError if something in a model holds no value at all, on which TensorFlow may end the process."""
+    with keras.LOCK:
+        made = [(layer, tensor) for layer in model._flatten_layers() for tensor in _outputs(layer)]
+    for layer, tensor in made:
+        if 0 in tensor.shape:
+            raise ValueError(
+                f"layer {layer.name!r} puts out {tuple(tensor.shape)}, which holds no value; expected at least one in "
+                "every dimension: more units, or less pooling"
+            )
+    for variable in model.weights:
+        if 0 in variable.shape:
+            raise ValueError(
+                f"weight {variable.name!r} has the shape {tuple(variable.shape)}, which holds no value; expected at "
+                "least one in every dimension"
+            )
+
+
+def _outputs(layer: Any) -> list[Any]:
+    """Returns what a layer puts out, each time that it is called."""
+    return [tensor for node in layer.inbound_nodes for tensor in keras.tf.nest.flatten(node.outputs)]
 
 
 def _momentum(layer: Any) -> float:
