@@ -60,7 +60,7 @@ class OwnTable(DatasetSource):
         name = f"{self.kind}:{self.argument}"
         _, said = parted(name, self.argument, KEYS)
         tables = [self._table(name, path) for path in self._paths(roots)]
-        columns = _columns(name, tables[0], said)
+        columns = _columns(name, [*map(str, tables[0].columns)], said)
         if len(tables) == 2:
             for table in tables:
                 _check_columns(name, table, tables[0])
@@ -138,24 +138,55 @@ def fifth_held_out(labels: Iterable[Any], what: str = "own table") -> tuple[Indi
     return holdout(classes, TEST_FRACTION, generator(0, 0, SERVER, what))
 
 
-def _columns(name: str, table: pd.DataFrame, said: Mapping[str, str]) -> dict[str, str]:
-    """Returns which column is what, of `USUAL`; those that are neither said nor called so are left out."""
-    columns = {}
+def _columns(name: str, header: Sequence[str], said: Mapping[str, str]) -> dict[str, str]:
+    """Returns which column is what, of `USUAL`; those that are neither said nor called so are left out.
+
+    Raises:
+        InputError: There is no such column, none of labels, or something is said that would have no effect.
+    """
+    dropped = _dropped(said)
+    named = [(what, said[what]) for what in USUAL if what in said]
+    if unknown := [
+        (key, column) for key, column in (*named, *(("drop", column) for column in dropped)) if column not in header
+    ]:
+        raise InputError(
+            f"Data set {name!r}: {key}={column}, but there is no such column.{suggestion(column, header)}"
+            for key, column in unknown
+        )
+    columns = dict(named)
+    if twice := [what for what, column in named if column in dropped]:
+        raise InputError(
+            f"Data set {name!r}: column {columns[twice[0]]!r} is said by {twice[0]}= and by drop=; expected one."
+        )
     for what, usual in USUAL.items():
-        if what in said:
-            if said[what] not in table.columns:
-                known = suggestion(said[what], map(str, table.columns))
-                raise InputError(f"Data set {name!r}: {what}={said[what]}, but there is no such column.{known}")
-            columns[what] = said[what]
-        elif here := [column for column in usual if column in table.columns]:
-            columns[what] = here[0]
+        if here := [column for column in usual if column in header and column not in dropped]:
+            columns.setdefault(what, here[0])
     if "label" not in columns:
-        have = ", ".join(map(str, table.columns[:8]))
+        have = ", ".join(header[:8])
         raise InputError(
             f"Data set {name!r} has the columns {have}, and none called {', '.join(USUAL['label'])}; say which holds "
             "the labels, as in ?label=COLUMN."
         )
+    if "split" in columns and "test" in said:
+        raise InputError(
+            f"Data set {name!r}: test={said['test']} is the test set, but column {columns['split']!r} says train or "
+            f"test, too; expected one of both: leave test= out, or drop={columns['split']}."
+        )
+    if "size" in said and "image" not in columns:
+        raise InputError(
+            f"Data set {name!r}: size={said['size']} scales images, but there is no column of their paths; say which "
+            f"it is, as in image=COLUMN, or leave size= out (shape={said['size']} is for pixels in columns)."
+        )
+    if "shape" in said and "image" in columns:
+        raise InputError(
+            f"Data set {name!r}: shape={said['shape']} is for pixels in columns, but column {columns['image']!r} holds "
+            f"paths of images; use size={said['shape']} to scale them, or drop={columns['image']}."
+        )
     return columns
+
+
+def _dropped(said: Mapping[str, str]) -> list[str]:
+    return [*filter(None, said.get("drop", "").split(","))]
 
 
 def _check_columns(name: str, table: pd.DataFrame, other: pd.DataFrame) -> None:
@@ -216,7 +247,7 @@ def _inputs(
 
 def _features(name: str, table: pd.DataFrame, columns: Mapping[str, str], said: Mapping[str, str]) -> NDArray[Any]:
     """Returns features: (n, features), or (n, height, width, channels) where a shape is said."""
-    left_out = {*columns.values(), *filter(None, said.get("drop", "").split(","))}
+    left_out = {*columns.values(), *_dropped(said)}
     features = table[[column for column in table.columns if column not in left_out]]
     if words := [str(column) for column in features if features[column].dtype.kind not in "iufb"]:
         raise InputError(

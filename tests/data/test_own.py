@@ -337,3 +337,62 @@ def test_a_run_on_ones_own_data_with_a_client_for_each_person(
     assert done.code == 0, done.err
     rows = RunDirectory(Path("out")).rows("clients")
     assert sorted(row["examples"] for row in rows) == [9, 9, 18]
+
+
+def split_table() -> None:
+    table().assign(split=["test" if i % 10 == 0 else "train" for i in range(40)]).to_csv("own.csv", index=False)
+
+
+def images_table() -> None:
+    for i in range(10):
+        picture(Path(f"{i}.png"), i)
+    rows = {"path": [f"{i}.png" for i in range(10)], "label": [i % 2 for i in range(10)], "p": range(10)}
+    pd.DataFrame(rows).to_csv("own.csv", index=False)
+
+
+WITHOUT_EFFECT: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "a column to drop": (
+        split_table,
+        "csv:own.csv?label=kind&drop=a,usr",
+        "drop=usr, but there is no such column. Did",
+    ),
+    "a key twice": (split_table, "csv:own.csv?label=kind&drop=a&drop=b", "drop= 2 times; expected it once; .*drop=a,b"),
+    "a folder's key twice": (images_table, "folder:own?size=3x3&size=4x4", "received size= 2 times; expected it once"),
+    "what is dropped and used": (
+        split_table,
+        "csv:own.csv?label=kind&client=user&drop=user",
+        "column 'user' is said by client= and by drop=; expected one",
+    ),
+    "two ways to split": (
+        split_table,
+        "csv:own.csv?label=kind&test=own.csv",
+        "column 'split' says train or test, too; .*leave test= out, or drop=split",
+    ),
+    "a size without images": (
+        split_table,
+        "csv:own.csv?label=kind&size=2x2",
+        r"size=2x2 scales images, but there is no column .* \(shape=2x2 is for pixels in columns\)",
+    ),
+    "a shape with images": (
+        images_table,
+        "csv:own.csv?shape=1x1",
+        "shape=1x1 is for pixels in columns, but column 'path' holds paths of images; use size=1x1 .* or drop=path",
+    ),
+}
+
+
+@pytest.mark.parametrize(("prepare", "name", "message"), WITHOUT_EFFECT.values(), ids=WITHOUT_EFFECT)
+def test_what_would_have_no_effect_is_refused(prepare: Callable[[], Any], name: str, message: str) -> None:
+    prepare()
+    with pytest.raises(InputError, match=message) as caught:
+        load_dataset(name)
+    assert len(caught.value.problems) == 1
+
+
+def test_what_is_dropped_says_nothing() -> None:
+    """A column that is called as one of clients, of a split or of images usually is, and is none."""
+    split_table()
+    data = load_dataset("csv:own.csv?label=kind&test=own.csv&drop=split,user")
+    assert (data.client_ids, len(data.y_train), len(data.y_test)) == (None, 40, 40)
+    images_table()
+    assert load_dataset("csv:own.csv?drop=path&shape=1x1").x_train.shape == (8, 1, 1, 1)
