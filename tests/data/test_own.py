@@ -396,3 +396,73 @@ def test_what_is_dropped_says_nothing() -> None:
     assert (data.client_ids, len(data.y_train), len(data.y_test)) == (None, 40, 40)
     images_table()
     assert load_dataset("csv:own.csv?drop=path&shape=1x1").x_train.shape == (8, 1, 1, 1)
+
+
+def test_rows_with_a_field_more_than_the_header_are_refused() -> None:
+    """As R's write.table writes them, and with a separator at the end: each column stood under its neighbour's name."""
+    rows = "".join(f"{i},{i % 3},{i % 2},{i % 5},0\n" for i in range(60))
+    Path("own.csv").write_text(f"id,label,a,b\n{rows}")
+    with pytest.raises(InputError, match=r"own\.csv have 5 fields, the header has 4; .* R's .*row\.names = FALSE"):
+        load_dataset("csv:own.csv?drop=id")
+    Path("own.csv").write_text("id;label\n" + "".join(f"{i};{i % 3};\n" for i in range(60)))
+    with pytest.raises(InputError, match=r"have 3 fields, the header has 2; .* no separator behind the last"):
+        load_dataset("csv:own.csv")
+    Path("own.csv").write_text('label,"a,\nb"\n\n' + "".join(f"{i % 3},{i}\n" for i in range(60)))
+    assert load_dataset("csv:own.csv").x_train.shape == (48, 1)
+
+
+def labelled(labels: list[str], clients: list[str], count: int = 12) -> str:
+    rows = [f"{labels[i % len(labels)]},{clients[i % len(clients)]},{i}\n" for i in range(count)]
+    return "".join(["label,client,a\n", *rows])
+
+
+def test_names_with_leading_zeros_are_the_same_in_both_tables() -> None:
+    """The first table has a word among them, the second one not: there 01 became 1, another class and person."""
+    Path("train.csv").write_text(labelled(["01", "02", "a3"], ["01", "02", "u3"]))
+    Path("test.csv").write_text(labelled(["01", "02"], ["02", "01"]))
+    data = load_dataset("csv:train.csv?test=test.csv")
+    assert (data.classes, data.y_train[:4].tolist(), data.y_test[:3].tolist()) == (3, [0, 1, 2, 0], [0, 1, 0])
+    assert data.people is not None
+    assert data.test_client_ids is not None
+    assert (data.people.tolist(), data.test_client_ids[:3].tolist()) == (["01", "02", "u3"], [1, 0, 1])
+
+
+def test_numbers_are_the_same_however_they_are_written() -> None:
+    """10 comes after 9; a table with 1.0 says what one with 1 does."""
+    Path("train.csv").write_text(labelled(["9", "10"], ["1", "2"]))
+    Path("test.csv").write_text(labelled(["9.0", "10.0"], ["2.0", "1.0"]))
+    data = load_dataset("csv:train.csv?test=test.csv")
+    assert (data.y_train[:2].tolist(), data.y_test[:2].tolist()) == ([0, 1], [0, 1])
+    assert data.test_client_ids is not None
+    assert data.test_client_ids[:2].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("name", ["NA", "None", "null", "nan"])
+def test_words_that_pandas_takes_for_nothing_are_words(name: str) -> None:
+    Path("own.csv").write_text(labelled(["cat", name], [name, "eva", "max"]))
+    data = load_dataset("csv:own.csv")
+    assert data.people is not None
+    assert (data.classes, name in data.people.tolist()) == (2, True)
+    Path("own.csv").write_text(labelled(["cat", "dog"], ["", "eva", "max"]))
+    with pytest.raises(InputError, match="column 'client' says of 4 rows not whose they are"):
+        load_dataset("csv:own.csv")
+    Path("own.csv").write_text(labelled(["cat", ""], ["eva"]))
+    with pytest.raises(InputError, match="column 'label' is empty in 6 rows; expected a label in each"):
+        load_dataset("csv:own.csv")
+    Path("own.csv").write_text(f"label,a\ncat,{name}\ndog,2\ncat,1\ndog,3\n")
+    with pytest.raises(InputError, match="columns a have empty cells"):
+        load_dataset("csv:own.csv")
+
+
+def test_columns_in_another_order_are_the_same_columns() -> None:
+    table().to_csv("train.csv", index=False)
+    table()[["user", "b", "kind", "a"]].to_csv("test.csv", index=False)
+    data = load_dataset("csv:train.csv?label=kind&test=test.csv")
+    assert np.array_equal(data.x_train, data.x_test)
+
+
+def test_an_image_that_is_not_named() -> None:
+    images_table()
+    pd.DataFrame({"path": ["1.png", "", "3.png"], "label": [0, 1, 0]}).to_csv("own.csv", index=False)
+    with pytest.raises(InputError, match="column 'path' is empty in 1 rows; expected an image in each"):
+        load_dataset("csv:own.csv")
