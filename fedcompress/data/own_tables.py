@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ..errors import InputError, first_line, suggestion
 from ..files import is_file
 from ..seeding import SERVER, generator
+from ..units import counted
 from .dataset import DataRoots, Dataset, DatasetSource
-from .image_files import read_images
+from .image_files import read_images, stamp
 from .said import found, lengths, parted
 from .splits import Indices, holdout
 
@@ -80,7 +81,7 @@ class OwnTable(DatasetSource):
         if len(tables) == 1:
             train, test = _split(name, whole, labels[0], columns)
             tables, labels = [whole.iloc[train], whole.iloc[test]], [[labels[0][i] for i in of] for of in (train, test)]
-        y_train, y_test, classes = numbered(name, columns["label"], *labels)
+        y_train, y_test, classes = numbered(name, f"column {columns['label']!r}", *labels)
         folder = self._paths(roots)[0].parent
         x_train, x_test = _inputs(name, tables, columns, said, folder)
         if x_train.dtype != x_test.dtype:
@@ -89,9 +90,19 @@ class OwnTable(DatasetSource):
         return Dataset(name, x_train, y_train, x_test, y_test, classes, client_ids=of_train, test_client_ids=of_test)
 
     def fingerprint(self, roots: DataRoots) -> Hashable:
-        """Returns path, time and size of each file."""
-        states = [(path.resolve(), path.stat()) for path in self._paths(roots)]
-        return tuple((path, state.st_mtime_ns, state.st_size) for path, state in states)
+        """Returns what changes with the tables, and with the images that they name."""
+        version = stamp(str(path.absolute()) for path in self._paths(roots))
+        return version, stamp(_images_of(type(self), self.argument, roots, version))
+
+    def images(self, roots: DataRoots) -> list[Path]:
+        """Returns where the images are that the tables name; none if they hold features."""
+        name = f"{self.kind}:{self.argument}"
+        _, said = parted(name, self.argument, KEYS)
+        first = self._paths(roots)[0]
+        if "image" not in _columns(name, self._readable(name, first, self.header), said):
+            return []
+        columns, tables = self._opened(name, roots)
+        return _image_paths(tables, columns["image"], first.parent.absolute())
 
     def _opened(self, name: str, roots: DataRoots) -> tuple[dict[str, str], list[pd.DataFrame]]:
         """Returns which column is what, and one or two tables with the same columns in the same order."""
@@ -123,13 +134,13 @@ class OwnTable(DatasetSource):
 
 
 def numbered(
-    name: str, column: str, train: Sequence[Any], test: Sequence[Any]
+    name: str, where: str, train: Sequence[Any], test: Sequence[Any]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
     """Returns labels of the training and the test set as 0, 1, ... in sorted order, and how many classes there are.
 
     Args:
         name: Of the data set, for messages.
-        column: Of the labels, likewise.
+        where: They are, as in "column 'kind'", likewise.
         train: Of the training examples: words, or integers.
         test: Of the test examples, likewise.
 
@@ -139,8 +150,8 @@ def numbered(
     known = sorted({*train, *test})
     if len(known) < 2 or len(known) > max(2, len(train) // 2):
         raise InputError(
-            f"Data set {name!r}: column {column!r} has {len(known)} different labels in {len(train)} rows; expected at "
-            "least two classes, with several examples each."
+            f"Data set {name!r}: {where} has {counted(len(known), 'different label')} in {len(train)} training "
+            "examples; expected at least two classes, with several examples each."
         )
     numbers = {label: number for number, label in enumerate(known)}
     y_train, y_test = (np.array([numbers[label] for label in of], np.int32) for of in (train, test))
@@ -283,6 +294,12 @@ def _inputs(
             f"Data set {name!r}: column {columns['image']!r} is empty in {empty:,} rows; expected an image in each."
         )
     return np.split(read_images(name, paths, size), [len(tables[0])])
+
+
+@lru_cache(maxsize=8)
+def _images_of(source: type[OwnTable], argument: str, roots: DataRoots, version: str) -> tuple[str, ...]:
+    """`version` only keys the cache: tables that were written anew are read anew."""
+    return tuple(map(str, source(argument).images(roots)))
 
 
 def _image_paths(tables: Sequence[pd.DataFrame], column: str, folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from fedcompress.data.dataset import Dataset
 from fedcompress.data.datasets import hf
 from fedcompress.data.loading import load_dataset
 from fedcompress.data.notices import notices
+from fedcompress.data.own_tables import SPLITS
 from fedcompress.errors import InputError
 from fedcompress.results.run.directory import RunDirectory
 from tests.data.test_sources import FakeTable
@@ -232,7 +234,7 @@ BAD: dict[str, tuple[Callable[[], Any], str, str]] = {
     "numbers of rows": (
         lambda: table().to_csv("own.csv", index=False),
         "csv:own.csv?label=b&drop=kind",
-        "'b' has 40 different labels in 32 rows",
+        "'b' has 40 different labels in 32 training examples",
     ),
     "no table": (lambda: Path("own.csv").write_bytes(b"\xff\xfe\x00"), "csv:own.csv", "cannot be read"),
     "shape": (
@@ -466,3 +468,76 @@ def test_an_image_that_is_not_named() -> None:
     pd.DataFrame({"path": ["1.png", "", "3.png"], "label": [0, 1, 0]}).to_csv("own.csv", index=False)
     with pytest.raises(InputError, match="column 'path' is empty in 1 rows; expected an image in each"):
         load_dataset("csv:own.csv")
+
+
+def test_a_folder_of_one_class_is_refused() -> None:
+    """Its accuracy was 1."""
+    for i in range(10):
+        picture(Path(f"own/cat/{i}.png"), i)
+    with pytest.raises(InputError, match="folder own has 1 different label in 8 training examples; expected at least"):
+        load_dataset("folder:own")
+
+
+def test_a_source_of_one_class_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Integers of Hugging Face, which are taken as they are."""
+    as_at_hugging_face(monkeypatch)
+    splits = {"train": FakeTable(image=[np.zeros((2, 2), np.uint8)] * 9, label=[0] * 9)}
+    monkeypatch.setattr(hf, "import_module", lambda _: type("", (), {"load_dataset": lambda *_: splits}))
+    with pytest.raises(InputError, match="Data set 'hf:me/own' has 1 class; expected at least two"):
+        load_dataset("hf:me/own")
+
+
+def test_classes_that_only_the_test_set_has_are_said() -> None:
+    for i in range(8):
+        picture(Path(f"own/train/{'cat' if i % 2 else 'ant'}/{i}.png"), i + 100)
+        picture(Path(f"own/test/{'cat' if i % 2 else 'bee'}/{i}.png"), i + 100)
+    said = "the test set has 1 class without a training example (1, counted from 0), which no model learns"
+    assert [said in text for text in notices(load_dataset("folder:own"), "none")] == [True]
+
+
+def redrawn(path: Path, value: int) -> None:
+    """Of the same size in bytes, perhaps, and not in the same moment."""
+    picture(path, value)
+    os.utime(path, (1, value))
+
+
+def test_images_that_are_replaced_are_read_anew() -> None:
+    """The folder and the table are as they were; images are, too, as long as they are."""
+    images_table()
+    for name, paths in (
+        (
+            "folder:own?client=folder",
+            [Path(f"own/{split}/{i % 3}/{i % 2}/{i}.png") for i in range(6) for split in SPLITS],
+        ),
+        ("csv:own.csv?drop=p", [Path(f"{i}.png") for i in range(10)]),
+    ):
+        for path in paths:
+            redrawn(path, 7)
+        before = load_dataset(name)
+        assert load_dataset(name) is before
+        redrawn(paths[0], 9)
+        after = load_dataset(name)
+        assert sorted({*after.x_train.flat, *after.x_test.flat}) == [7, 9]
+        paths[-1].unlink()
+        if name.startswith("csv"):
+            with pytest.raises(InputError, match=r"image 9\.png cannot be read"):
+                load_dataset(name)
+
+
+LABELS: list[Any] = [
+    (np.array(["cat", "dog"] * 3), np.arange(4) % 2, "y_train hold labels of <U3", "unique"),
+    (np.arange(6) % 2 * 1.0, np.arange(4) % 2 * 1.0, "y_train and y_test hold labels of float64", "unique"),
+    (np.eye(2)[[0, 1] * 3], np.eye(2)[[0, 1] * 2], r"y_train and y_test hold labels of float64, shape \(6, 2\)", "max"),
+    (np.arange(6) % 2 + 1, np.arange(4) % 2 + 1, "has the labels 1, 2; expected every one of 0, 1, ...", "unique"),
+]
+ADVICE = {"unique": r"np\.unique\(y, return_inverse=True\)\[1\] of both", "max": r"y\.argmax\(axis=1\) of one-hot ones"}
+
+
+@pytest.mark.parametrize(("y_train", "y_test", "message", "advice"), LABELS)
+def test_labels_of_an_archive_that_are_no_classes_are_one_error(
+    y_train: Any, y_test: Any, message: str, advice: str
+) -> None:
+    np.savez("own.npz", x_train=np.zeros((6, 2, 2)), y_train=y_train, x_test=np.zeros((4, 2, 2)), y_test=y_test)
+    with pytest.raises(InputError, match=f"{message}.*{ADVICE[advice]}") as caught:
+        load_dataset("npz:own.npz")
+    assert len(caught.value.problems) == 1
