@@ -280,6 +280,12 @@ class ModelSpec:
                 f"model {self.name!r}: initial weights {names} differ each time that the model is built; expected "
                 "draws by an initializer of Keras, or by `tf.random`, `np.random` or `random`."
             )
+        if odd := [i for i, array in enumerate(first) if array.dtype.kind == "f" and not np.isfinite(array).all()]:
+            names = ", ".join(repr(self.build().weights[i].name) for i in odd)
+            raise InputError(
+                f"model {self.name!r}: initial weights {names} hold values that are infinite or not a number; expected "
+                "finite ones."
+            )
 
     def _check_layers(self) -> None:
         with keras.LOCK:
