@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import MISSING, Field, fields
 from functools import wraps
 from importlib import import_module
@@ -18,7 +18,7 @@ import click
 import typer
 
 from fedcompress import __version__, environment
-from fedcompress.cli import arguments, discovery
+from fedcompress.cli import arguments, discovery, streams
 from fedcompress.errors import (
     MOST_CHARACTERS,
     NO_ROOM,
@@ -103,6 +103,7 @@ def _hint(error: click.ClickException, words: Sequence[str]) -> str:
 @_ended_by_signals()
 def main() -> None:
     """Runs the command line; every expected failure is one clear message and an exit code."""
+    streams.complete()
     environment.apply()
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # plug-ins as package.module:Class from where the user stands
@@ -182,7 +183,8 @@ def _callback(module: str, function: str, kind: type) -> Any:
 
     @wraps(kind, updated=())
     def call(**values: Any) -> None:
-        getattr(import_module(f"fedcompress.cli.{module}"), function)(kind(**values))
+        with streams.reserved() if values.get("json") else nullcontext():
+            getattr(import_module(f"fedcompress.cli.{module}"), function)(kind(**values))
 
     hints = get_type_hints(kind, include_extras=True)
     parameters = [
