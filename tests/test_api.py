@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -216,3 +217,61 @@ def test_notebooks_run_and_are_committed_without_outputs(path: Path, tmp_path: P
 
 def test_there_are_notebooks() -> None:
     assert [path.stem for path in NOTEBOOKS] == ["first-run", "iid-against-non-iid", "your-own-client-strategy"]
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "workers": ({"workers": "2"}, "workers: received '2'; expected at least 1, a whole number"),
+    "engine": ({"engine": 3}, "engine: unknown 3. Known: inline, ray, superlink"),
+    "out": ({"out": 3}, "out: received 3; expected a path"),
+    "a name that no file has": ({"out": "a\0b"}, "cannot be written: embedded null byte"),
+    "plugins": ({"plugins": 3}, "plugins: received 3; expected a path"),
+    "a folder of plug-ins": ({"plugins": "mine"}, "--plugins mine: expected a folder that holds"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_argument_is_one_error(tiny: dict[str, Any], arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        fedcompress.run(tiny, progress=False, **arguments)
+
+
+def test_numbers_of_numpy_are_numbers(tiny: dict[str, Any], tmp_path: Path) -> None:
+    """As they come out of a grid; a folder of plug-ins may be named alone."""
+    (tmp_path / "mine/clients").mkdir(parents=True)
+    (tmp_path / "mine/clients/own.py").write_text("from clients.sgd import SGD\nclass Own(SGD):\n    pass\n")
+    tiny["data"]["clients"] = np.int64(3)
+    tiny["groups"][0]["client"] = "own"
+    given: dict[str, Any] = {"seed": np.int64(4), "workers": np.int64(1), "plugins": str(tmp_path / "mine")}
+    rate: dict[str, Any] = {
+        "rounds": np.int64(1),
+        "training__learning_rate": np.float64(0.01),
+        "evaluation__tflite": np.bool_(False),
+    }
+    run = fedcompress.run(tiny, out=tmp_path / "run", progress=False, **given, **rate)
+    assert (run.seed, run.scenario["rounds"], run.scenario["training"]["learning_rate"]) == (4, 1, 0.01)
+
+
+def test_what_is_no_name_is_one_error(ran: fedcompress.Run) -> None:
+    for of in ({}, {"client": 0}):
+        with pytest.raises(InputError, match="group: received 3; expected a name"):
+            ran.model(3, **of)  # type: ignore[arg-type]
+    for plotted in (ran, fedcompress.compare({"a": ran})):
+        with pytest.raises(InputError, match="figure: received None; expected a name"):
+            plotted.figure(None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="load: received None; expected a path"):
+        fedcompress.load(None)  # type: ignore[arg-type]
+
+
+def test_no_examples_have_no_predictions(ran: fedcompress.Run) -> None:
+    odds = ran.predict(np.zeros((0, 8, 8, 1), np.uint8), "dense")
+    assert odds.shape == (0, 10)
+
+
+def test_a_variant_without_runs_is_refused(ran: fedcompress.Run) -> None:
+    """It was left out, and the others were compared."""
+    for runs, message in (
+        ({"a": [ran], "b": []}, "received no runs of 'b'; expected"),
+        ([], "received no runs; expected"),
+    ):
+        with pytest.raises(InputError, match=f"compare: {message} at least one, or leave it out"):
+            fedcompress.compare(ran, runs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedcompress.api.runs import Run, Sweep
+from fedcompress.api.runs import Run, Sweep, name_of
 from fedcompress.errors import InputError, shown
 from fedcompress.progress import console
 from fedcompress.results.compare import formats, tables
@@ -60,7 +60,7 @@ class Compared:
 
     def figure(self, name: str) -> Any:
         """Returns a plot of the runs' report as a plotly figure; see `Run.figure`."""
-        return interactive(named_panel(panels(self.runs), name)[1])
+        return interactive(named_panel(panels(self.runs), name_of("figure", name))[1])
 
     def __repr__(self) -> str:
         screen = console()
@@ -109,14 +109,21 @@ def compare(
 def _named(runs: Any, label: str | None) -> Iterator[Named]:
     """Yields directories, each with the name of its variant if it has been given one."""
     if isinstance(runs, Mapping):
-        for name, one in runs.items():
-            yield from _named(one, str(name))
+        yield from (found for name, one in _any(runs, label).items() for found in _named(one, str(name)))
     elif isinstance(runs, Run | Sweep):
         yield runs.path if label is None else (label, runs.path)
     elif isinstance(runs, str | Path):
         yield runs if label is None else (label, Path(runs))
     elif isinstance(runs, Iterable):
-        for one in runs:
-            yield from _named(one, label)
+        yield from (found for one in _any(list(runs), label) for found in _named(one, label))
     else:
         raise InputError(f"compare: received {shown(runs)}; expected runs, sweeps, or their directories.")
+
+
+def _any(runs: Any, label: str | None) -> Any:
+    """Returns runs, unless there are none."""
+    if not runs:
+        raise InputError(
+            f"compare: received no runs{f' of {label!r}' if label else ''}; expected at least one, or leave it out."
+        )
+    return runs

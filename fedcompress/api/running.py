@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedcompress import keras
-from fedcompress.api.runs import Run, Sweep
+from fedcompress.api.runs import Run, Sweep, path_of
 from fedcompress.errors import InputError, RunError, shown, suggestion
 from fedcompress.launch import run_one
 from fedcompress.options import ENGINES, Options
@@ -42,7 +43,7 @@ def run(
     seed: int | None = None,
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
-    plugins: Iterable[str | Path] = (),
+    plugins: str | Path | Iterable[str | Path] = (),
     progress: bool = True,
     **overrides: Any,
 ) -> Run:
@@ -55,7 +56,7 @@ def run(
         seed: Instead of the scenario's.
         out: Run directory, new or empty; by default `runs/NAME-DATE-TIME`.
         data_dir: Where data sets are looked for first.
-        plugins: Folders of plug-ins.
+        plugins: A folder of plug-ins, or several.
         progress: Show it on standard error.
         overrides: Keys of the scenario, with `__` for a dot: `rounds=3`, `groups__phone__sparsity=0.9`; keys that are
             no names in Python go in as `**{"groups.server-class.model": "big-cnn"}`.
@@ -75,7 +76,7 @@ def run(
     named = str(scenario) if isinstance(scenario, str | Path) else loaded.name
     command = ("fedcompress.run", named, *(f"{key}={value}" for key, value in overrides.items()))
     with (
-        new_directory(loaded.name, None if out is None else Path(out)) as path,
+        new_directory(loaded.name, None if out is None else path_of("out", out)) as path,
         _display(progress, loaded.name) as observer,
         _announced(observer),
     ):
@@ -91,7 +92,7 @@ def run_all(
     seed: int | None = None,
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
-    plugins: Iterable[str | Path] = (),
+    plugins: str | Path | Iterable[str | Path] = (),
     progress: bool = True,
     **overrides: Any,
 ) -> Sweep:
@@ -108,7 +109,7 @@ def run_all(
     _check_no_search(loaded)
     if loaded.sweep is None:
         raise InputError(f"scenario {loaded.name!r}: has no [sweep]; use fedcompress.run.")
-    with new_directory(loaded.name, None if out is None else Path(out)) as path:
+    with new_directory(loaded.name, None if out is None else path_of("out", out)) as path:
         begin(loaded, path, options)
         result = carry_out(loaded, path, options, partial(_display, progress), partial(_watching, progress))
     if result.problems:
@@ -147,7 +148,7 @@ def search(
     workers: int = 1,
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
-    plugins: Iterable[str | Path] = (),
+    plugins: str | Path | Iterable[str | Path] = (),
     progress: bool = True,
     **overrides: Any,
 ) -> Search:
@@ -167,7 +168,7 @@ def search(
         if progress:
             print(told_of_trial(trial, best, loaded), file=sys.stderr)
 
-    with new_directory(loaded.name, None if out is None else Path(out)) as path:
+    with new_directory(loaded.name, None if out is None else path_of("out", out)) as path:
         searching.begin(loaded, path, options)
         result = searching.carry_out(loaded, path, options, partial(_display, progress, kind=TrialDisplay), told)
     return Search(path, result.scenario, result.best.params, result.best.accuracy or 0.0)
@@ -184,13 +185,13 @@ def _prepared(
     workers: int,
     seed: int | None,
     data_dir: str | Path | None,
-    plugins: Iterable[str | Path],
+    plugins: str | Path | Iterable[str | Path],
     overrides: dict[str, Any],
 ) -> tuple[Scenario, Options]:
     if engine not in ENGINES:
-        raise InputError(f"engine: unknown {engine!r}.{suggestion(engine, ENGINES)}")
-    if workers < 1:
-        raise InputError(f"workers: received {workers}; expected at least 1.")
+        raise InputError(f"engine: unknown {shown(engine)}.{suggestion(str(engine), ENGINES)}")
+    if not isinstance(workers, Integral) or workers < 1:
+        raise InputError(f"workers: received {shown(workers)}; expected at least 1, a whole number.")
     dotted = {key.replace("__", "."): value for key, value in overrides.items()}
     if not isinstance(scenario, str | Path | Scenario | Mapping):
         raise InputError(
@@ -198,8 +199,10 @@ def _prepared(
             "dictionary or a Scenario."
         )
     source = Path(scenario) if isinstance(scenario, str) else scenario
-    folder = None if data_dir is None else Path(data_dir)
-    return load_scenario(source, dotted, seed), Options(engine, workers, folder, tuple(map(Path, plugins)))
+    folder = None if data_dir is None else path_of("data_dir", data_dir)
+    several = [plugins] if isinstance(plugins, str | Path) or not isinstance(plugins, Iterable) else plugins
+    folders = tuple(path_of("plugins", one) for one in several)
+    return load_scenario(source, dotted, seed), Options(engine, int(workers), folder, folders)
 
 
 def _display(

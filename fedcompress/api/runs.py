@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fedcompress.errors import InputError, suggestion
+from fedcompress.errors import InputError, shown, suggestion
 from fedcompress.models import reading
 from fedcompress.results.client_models import FOLDER, file_of
 from fedcompress.results.deployed import deployed_accuracy
@@ -43,9 +44,9 @@ class Run(RunResult):
                 be trusted.
         """
         if client is not None:
-            return reading.read(self._client_model(group, client))
+            return reading.read(self._client_model(name_of("group", group), client))
         paths = self._models()
-        if group not in paths:
+        if name_of("group", group) not in paths:
             raise InputError(f"{self.path}: holds no model of {group!r}.{suggestion(group, paths)}")
         return reading.read(paths[group])
 
@@ -85,6 +86,8 @@ class Run(RunResult):
         chosen = known[0] if group is None else group
         model = self.model(chosen)
         x = as_trained(np.asarray(inputs), tuple(model.input_shape[1:]), inputs_of(self, chosen))
+        if not len(x):
+            return np.empty((0, *model.output_shape[1:]), np.float32)
         logits = np.asarray(model.predict(x, verbose=0), np.float64)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: NDArray[np.float32] = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -99,7 +102,7 @@ class Run(RunResult):
         Raises:
             InputError: None has; the message lists them.
         """
-        return interactive(named_panel(panels(FoundRuns((self,), self.path)), name)[1])
+        return interactive(named_panel(panels(FoundRuns((self,), self.path)), name_of("figure", name))[1])
 
     def _models(self) -> dict[str, Path]:
         """Group, or "server" -> file of its model, for those that have one."""
@@ -135,7 +138,7 @@ class Sweep(list[Run]):
         Raises:
             InputError: It is none, or no run of it is completed.
         """
-        found = find_runs([Path(path)])
+        found = find_runs([path_of("load", path)])
         return cls(Path(path), [Run(run.path, run.variant) for run in found.runs], found.missing)
 
     @property
@@ -158,7 +161,7 @@ class Sweep(list[Run]):
 
     def figure(self, name: str) -> Any:
         """Returns a plot of the sweep's report as a plotly figure; see `Run.figure`."""
-        return interactive(named_panel(panels(FoundRuns(tuple(self), self.path)), name)[1])
+        return interactive(named_panel(panels(FoundRuns(tuple(self), self.path)), name_of("figure", name))[1])
 
     def __repr__(self) -> str:
         lacking = f", {len(self.missing)} not completed" if self.missing else ""
@@ -172,7 +175,21 @@ def load(path: str | Path) -> Run | Sweep:
     Raises:
         InputError: It is neither, or nothing of it is completed.
     """
-    file = Path(path) / "scenario.toml"
+    file = path_of("load", path) / "scenario.toml"
     if file.exists() and "sweep" in read_toml(file):
         return Sweep.load(path)
     return Run.load(path)
+
+
+def path_of(what: str, received: Any) -> Path:
+    """Returns a path that a caller names; InputError for what is none."""
+    if not isinstance(received, str | PathLike):
+        raise InputError(f"{what}: received {shown(received)}; expected a path.")
+    return Path(received)
+
+
+def name_of(what: str, received: Any) -> str:
+    """Returns a name that a caller gives; InputError for what is no text."""
+    if not isinstance(received, str):
+        raise InputError(f"{what}: received {shown(received)}; expected a name.")
+    return received

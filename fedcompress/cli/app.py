@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import MISSING, Field, fields
 from functools import wraps
 from importlib import import_module
@@ -16,7 +17,7 @@ import click
 import typer
 
 from fedcompress import __version__, environment
-from fedcompress.cli import arguments, discovery
+from fedcompress.cli import arguments, discovery, streams
 from fedcompress.cli.ending import INTERRUPTED, ended_by_signals
 from fedcompress.errors import (
     MOST_CHARACTERS,
@@ -77,6 +78,7 @@ def _hint(error: click.ClickException, words: Sequence[str]) -> str:
 @ended_by_signals()
 def main() -> None:
     """Runs the command line; every expected failure is one clear message and an exit code."""
+    streams.complete()
     environment.apply()
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # plug-ins as package.module:Class from where the user stands
@@ -156,7 +158,8 @@ def _callback(module: str, function: str, kind: type) -> Any:
 
     @wraps(kind, updated=())
     def call(**values: Any) -> None:
-        getattr(import_module(f"fedcompress.cli.{module}"), function)(kind(**values))
+        with streams.reserved() if values.get("json") else nullcontext():
+            getattr(import_module(f"fedcompress.cli.{module}"), function)(kind(**values))
 
     hints = get_type_hints(kind, include_extras=True)
     parameters = [

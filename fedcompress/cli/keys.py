@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fedcompress.cli.discovery import Document, KeysArguments
 from fedcompress.cli.prose import wrapped
+from fedcompress.cli.streams import result
 from fedcompress.errors import InputError, suggestion
 from fedcompress.progress import console
 from fedcompress.scenario.keys import Key, KeySection, sections_of
@@ -23,7 +24,7 @@ def command(args: KeysArguments) -> None:
         known = [name for section in sections_of(_model(args.of)) for name in _names(section)]
         raise InputError(f"keys {args.what}: no key has it in its name or meaning.{_near(str(args.what), known)}")
     if args.json:
-        print(json.dumps([_record(section, key) for section in found for key in section.keys]))
+        result(json.dumps([_record(section, key) for section in found for key in section.keys]))
         return
     screen = console()
     print("\n".join(_lines(found, screen.width if screen.is_terminal else None)))

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from fedcompress.cli.ending import advised
+from fedcompress.cli.streams import result
 from fedcompress.errors import RunError
 from fedcompress.glossary import explained
 from fedcompress.progress import console
@@ -22,7 +23,7 @@ from fedcompress.results.run.going_on import advice
 def show(table: Mapping[str, Any], rendered: RenderableType, *, as_json: bool) -> None:
     """Prints a result, for programs or for people."""
     if as_json:
-        print(json.dumps(finite(table)))
+        result(json.dumps(finite(table)))
     else:
         console().print(rendered)
 

@@ -15,6 +15,7 @@ from fedcompress.progress import console
 from fedcompress.scenario.gallery import named
 from fedcompress.scenario.loading import load_scenario
 from fedcompress.scenario.overrides import parse_assignment
+from fedcompress.searching.search import check_space
 from fedcompress.sweep.jobs import variant_of
 from fedcompress.units import counted
 
@@ -29,6 +30,8 @@ def command(args: ShowArguments) -> None:
         return
     screen = console()
     scenario = load_scenario(args.scenario, dict(map(parse_assignment, args.set_)), args.seed)
+    if scenario.search is not None:
+        check_space(scenario, Plugins(tuple(args.plugins)), args.data_dir)
     runs = scenario.runs()
     if args.plot is not None:
         _check_plot(args.plot, len(runs))

@@ -157,7 +157,7 @@ def _input_problems(x: NDArray[Any]) -> Iterable[str]:
 def _label_problems(y: NDArray[Any], classes: int) -> Iterable[str]:
     if y.ndim != 1 or y.dtype.kind not in "iu":
         yield f"has {y.dtype} labels of shape {y.shape}; expected integers of shape (n,)"
-    elif len(y) and (y.min() < 0 or y.max() >= classes):
+    elif classes > 0 and len(y) and (y.min() < 0 or y.max() >= classes):
         yield f"has labels from {y.min()} to {y.max()}; expected 0 to {classes - 1}"
 
 

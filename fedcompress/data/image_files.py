@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,27 @@ def read_images(name: str, paths: Sequence[Path], size: Sequence[int] | None = N
     if find_spec("PIL") is None:
         raise InputError(f'Data set {name!r} needs an extra: pip install "fedcompress[images]"')
     return stacked(name, [_read(name, path, size) for path in paths])
+
+
+def stamp(paths: Iterable[str]) -> str:
+    """Returns a digest of the paths of files, with time and size of each; what is absent counts as such."""
+    digest = sha256()
+    for path in paths:
+        state: os.stat_result | None = None
+        with suppress(OSError, ValueError):
+            state = Path(path).stat()
+        digest.update(repr((path, state and state.st_mtime_ns, state and state.st_size)).encode())
+    return digest.hexdigest()
+
+
+def below(folder: str, depth: int) -> Iterator[str]:
+    """Yields the paths of the images in a folder and in those below it, down to a depth, in the order of names."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.lower().endswith(SUFFIXES):
+                yield entry.path
+            elif depth and entry.is_dir():
+                yield from below(entry.path, depth - 1)
 
 
 def pixels_of(name: str, where: str, image: Any) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import InputError, prepared
 from ..plugins import Plugins
 from ..scenario import Scenario
+from ..units import counted
 from .dataset import DataRoots, Dataset, DatasetSource
 from .federated import FederatedData, federate
 from .partition import Partition
@@ -108,6 +109,9 @@ def _loaded(
     dataset = source(argument).load(roots)
     if not isinstance(dataset, Dataset):
         raise TypeError(f"load returned {type(dataset).__name__}, expected fedcompress.data.dataset.Dataset")
+    if dataset.classes < 2:
+        has = counted(dataset.classes, "class", "classes")
+        raise InputError(f"Data set {dataset.name!r} has {has}; expected at least two, to be told apart.")
     return dataset if classes is None else select_classes(dataset, classes)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..units import counted, cut_list
 from .dataset import Dataset
 
 MOST_IN_UNIT = 2.0
@@ -25,6 +26,11 @@ def notices(dataset: Dataset, normalise: str) -> Iterator[str]:
         normalise: `[data] normalise`.
     """
     x = dataset.x_train
+    if untaught := np.setdiff1d(dataset.y_test, dataset.y_train).tolist():
+        yield (
+            f"Data set {dataset.name!r}: the test set has {counted(len(untaught), 'class', 'classes')} without a "
+            f"training example ({cut_list(untaught)}, counted from 0), which no model learns; look at its labels."
+        )
     if x.ndim == 4 and x.shape[1] in (1, 3, 4) and x.shape[1] < min(x.shape[2:]):
         yield (
             f"Data set {dataset.name!r}: examples have the shape {x.shape[1:]}, so channels seem to come first; models "

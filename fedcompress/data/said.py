@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -15,12 +16,17 @@ def parted(name: str, argument: str, keys: Sequence[str]) -> tuple[str, dict[str
     """Returns what stands before the question mark, and what is said behind it.
 
     Raises:
-        InputError: It says something else than `keys`.
+        InputError: It says something else than `keys`, or one of them twice.
     """
     plain, _, query = argument.partition("?")
-    said = dict(parse_qsl(query, keep_blank_values=True))
+    pairs = parse_qsl(query, keep_blank_values=True)
+    said = dict(pairs)
     if unknown := sorted(set(said) - set(keys)) or [key for key, value in said.items() if not value]:
         raise InputError(f"Data set {name!r}: received {unknown[0]!r}; expected {', '.join(keys)}, each with a value.")
+    if len(said) < len(pairs):
+        key, count = Counter(key for key, _ in pairs).most_common(1)[0]
+        several = f"; several columns are {key}=a,b" if key == "drop" else ""
+        raise InputError(f"Data set {name!r}: received {key}= {count} times; expected it once{several}.")
     return plain, said
 
 

@@ -234,13 +234,14 @@ class ModelSpec:
             data: Name of the data set that it is for, for the message.
 
         Raises:
-            InputError: The model does not fit the data, has weights of another width than float32, or something
-                random that no seed repeats.
+            InputError: The model does not fit the data, has a layer or weights that hold nothing, weights of another
+                width than float32, or something random that no seed repeats.
         """
         if self.key in _RIGHT:
             return
         with prepared(f"model {self.name!r}"):
             try:
+                _check_sizes(self.build())
                 self._check_initial_weights()
                 self._check_layers()
             except (ValueError, TypeError) as error:
@@ -278,6 +279,12 @@ class ModelSpec:
             raise InputError(
                 f"model {self.name!r}: initial weights {names} differ each time that the model is built; expected "
                 "draws by an initializer of Keras, or by `tf.random`, `np.random` or `random`."
+            )
+        if odd := [i for i, array in enumerate(first) if array.dtype.kind == "f" and not np.isfinite(array).all()]:
+            names = ", ".join(repr(self.build().weights[i].name) for i in odd)
+            raise InputError(
+                f"model {self.name!r}: initial weights {names} hold values that are infinite or not a number; expected "
+                "finite ones."
             )
 
     def _check_layers(self) -> None:
@@ -333,6 +340,29 @@ class ModelSpec:
                 "its features have another length, or it tells other classes apart; a projector bridges features."
             )
         return [*self.encoder_of(weights), *(np.array(array, np.float32) for array in head)]
+
+
+def _check_sizes(model: Any) -> None:
+    """Raises ValueError if something in a model holds no value at all, on which TensorFlow may end the process."""
+    with keras.LOCK:
+        made = [(layer, tensor) for layer in model._flatten_layers() for tensor in _outputs(layer)]
+    for layer, tensor in made:
+        if 0 in tensor.shape:
+            raise ValueError(
+                f"layer {layer.name!r} puts out {tuple(tensor.shape)}, which holds no value; expected at least one in "
+                "every dimension: more units, or less pooling"
+            )
+    for variable in model.weights:
+        if 0 in variable.shape:
+            raise ValueError(
+                f"weight {variable.name!r} has the shape {tuple(variable.shape)}, which holds no value; expected at "
+                "least one in every dimension"
+            )
+
+
+def _outputs(layer: Any) -> list[Any]:
+    """Returns what a layer puts out, each time that it is called."""
+    return [tensor for node in layer.inbound_nodes for tensor in keras.tf.nest.flatten(node.outputs)]
 
 
 def _momentum(layer: Any) -> float:

@@ -11,7 +11,7 @@ import inspect
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,10 @@ _FUNCTIONS = {
 """TensorFlow functions of tensors alone; with those of `_FUNCTION_PREFIXES`, what an operation may name."""
 
 
+_UNBUILT = "expected 0 variables, but received"
+"""What Keras says of a layer that is in a model without an input shape, and has weights."""
+
+
 def read(path: Path) -> Any:
     """Returns the model of a file, not compiled.
 
@@ -69,7 +73,21 @@ def read(path: Path) -> Any:
     except InputError:
         raise
     except Exception as error:  # whatever a damaged or foreign file makes Keras raise
+        if _UNBUILT in str(error):
+            raise unbuilt(path) from error
         raise unreadable(path, str(error).strip() or type(error).__name__) from error
+
+
+def unbuilt(path: Path, input_shape: Sequence[int] = ()) -> InputError:
+    """Returns the error for a model that was saved before its input shape was known.
+
+    It is not built here: Keras would draw new weights for layers whose weights are in the file.
+    """
+    shape = ", ".join(map(str, ("None", *(input_shape or ("...",)))))
+    return InputError(
+        f"model {path}: its input shape is not known, nor are all of its weights; expected a model that was built "
+        f"before it was saved: begin with Input(...), or call model.build(({shape})), and save it again."
+    )
 
 
 def unreadable(path: Path, reason: str) -> InputError:

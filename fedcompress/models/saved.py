@@ -38,12 +38,13 @@ class SavedModel(ModelSpec):
     """
 
     def __init__(self, path: Path, input_shape: Sequence[int], classes: int, name: str | None = None) -> None:
-        model, name = _read(path), name or path.stem
+        model, name = _read(path, input_shape), name or path.stem
         super().__init__(name, _File(name, sha256(path.read_bytes()).hexdigest()), input_shape, classes)
         self._problems(model, path)
         self._config = _ending_in_head(model.get_config())
         self._weights: Arrays = model.get_weights()
         self.check_weights()
+        _check_finite(model, path)
 
     @property
     def trained(self) -> Arrays:
@@ -91,6 +92,16 @@ class StartingModel(SavedModel):
         return self.trained
 
 
+def _check_finite(model: Any, path: Path) -> None:
+    for variable, array in zip(model.weights, model.get_weights(), strict=True):
+        if array.dtype.kind == "f" and (odd := int(np.sum(~np.isfinite(array)))):
+            raise InputError(
+                f"model {path}: {odd:,} of the {array.size:,} values of {variable.name.partition(':')[0]!r} are "
+                "infinite or not a number; expected finite weights. Train it again, at a lower learning rate, or take "
+                "a file of before."
+            )
+
+
 def _ending_in_head(config: dict[str, Any]) -> dict[str, Any]:
     """Returns the configuration of a functional model whose last layer is the head, without softmax, in float32."""
     ((name, *_),) = config["output_layers"]
@@ -136,9 +147,11 @@ class _File(Architecture):
         )
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, input_shape: Sequence[int]) -> Any:
     """Returns a functional model that ends in its last layer with weights."""
     model = reading.read(path)
+    if model.inputs is None:
+        raise reading.unbuilt(path, input_shape)
     try:
         last = model.layers[-1]
         if type(last).__name__ == "Softmax" or (

@@ -106,15 +106,17 @@ def overridden(table: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[s
             raise InputError(f"{cut(key, 100)}: {problem}." if key else f"{problem}.")
     nested: dict[str, Any] = copied(table)
     for key, value in overrides.items():
-        override(nested, key, value)
+        override(nested, key, copied(value))
     return nested
 
 
 def copied(value: Any) -> Any:
-    """Returns a copy of nested tables and lists, tuples as lists."""
+    """Returns a copy of nested tables and lists, tuples as lists; numbers and arrays of NumPy become plain ones."""
     if isinstance(value, Mapping):
         return {key: copied(item) for key, item in value.items()}
-    return [copied(item) for item in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return [copied(item) for item in value]
+    return value.tolist() if type(value).__module__ == "numpy" and hasattr(value, "tolist") else value
 
 
 def override(table: dict[str, Any], key: str, value: Any) -> None:

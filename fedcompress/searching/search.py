@@ -11,6 +11,7 @@ from typing import Any
 import tomli_w
 
 from fedcompress import launch
+from fedcompress.checks import Choices
 from fedcompress.engines import engine_of
 from fedcompress.errors import InputError, RunError, located
 from fedcompress.experiment import Experiment
@@ -129,22 +130,48 @@ def _tried(scenario: Scenario, settings: Mapping[str, Any]) -> Scenario:
     return Scenario.parse(table, settings)
 
 
-def _check(scenario: Scenario, options: Options) -> None:
-    """Raises InputError if trials would be wrong: each end of each dimension, models at the low and high ends."""
-    search, plugins, engine = _settings(scenario), Plugins(options.plugins), engine_of(options)
-    options.check()
+def check_space(
+    scenario: Scenario, plugins: Plugins, data_dir: Path | None, check: Callable[[Experiment], None] = lambda _: None
+) -> None:
+    """Checks what a search would try: each end of each dimension, each of some values, the low and high ends together.
+
+    Args:
+        scenario: With a `[search]`.
+        plugins: Finds what it names.
+        data_dir: Where data sets are looked for first.
+        check: What else a trial has to be; asked at the low and high ends.
+
+    Raises:
+        InputError: A trial would be wrong; it says which.
+    """
+    search = _settings(scenario)
     dimensions = search.dimensions
     for key, dimension in dimensions.items():
         for value in dimension.ends:
             with located(f"search.space, {key} = {value}"):
                 _tried(scenario, {key: value})
-    for end in (0, -1):
-        corner = {key: dimension.ends[end] for key, dimension in dimensions.items()}
+    low, high = ({key: dimension.ends[end] for key, dimension in dimensions.items()} for end in (0, -1))
+    for corner in (low, high):
         with located(f"search.space, {', '.join(f'{key} = {value}' for key, value in corner.items())}"):
             for seed in search.seeds:
-                experiment = Experiment.load(_tried(scenario, {**corner, "seed": seed}), plugins, options.data_dir)
-            launch.check(experiment, engine)
-            engine.check(len(experiment.clients))
+                experiment = Experiment.load(_tried(scenario, {**corner, "seed": seed}), plugins, data_dir)
+            check(experiment)
+    for key, dimension in dimensions.items():
+        for value in dimension.ends[1:-1]:
+            with located(f"search.space, {key} = {value}"):
+                Choices(_tried(scenario, {**low, key: value}), plugins)
+
+
+def _check(scenario: Scenario, options: Options) -> None:
+    """Raises InputError if trials would be wrong, or could not be carried out."""
+    engine = engine_of(options)
+    options.check()
+
+    def carried_out(experiment: Experiment) -> None:
+        launch.check(experiment, engine)
+        engine.check(len(experiment.clients))
+
+    check_space(scenario, Plugins(options.plugins), options.data_dir, carried_out)
 
 
 def _over(trial: Trial, outcomes: Sequence[Outcome], judged: Judged) -> Trial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from fedcompress.data.dataset import Dataset
 from fedcompress.data.datasets import hf
 from fedcompress.data.loading import load_dataset
 from fedcompress.data.notices import notices
+from fedcompress.data.own_tables import SPLITS
 from fedcompress.errors import InputError
 from fedcompress.results.run.directory import RunDirectory
 from tests.data.test_sources import FakeTable
@@ -232,7 +234,7 @@ BAD: dict[str, tuple[Callable[[], Any], str, str]] = {
     "numbers of rows": (
         lambda: table().to_csv("own.csv", index=False),
         "csv:own.csv?label=b&drop=kind",
-        "'b' has 40 different labels in 32 rows",
+        "'b' has 40 different labels in 32 training examples",
     ),
     "no table": (lambda: Path("own.csv").write_bytes(b"\xff\xfe\x00"), "csv:own.csv", "cannot be read"),
     "shape": (
@@ -337,3 +339,205 @@ def test_a_run_on_ones_own_data_with_a_client_for_each_person(
     assert done.code == 0, done.err
     rows = RunDirectory(Path("out")).rows("clients")
     assert sorted(row["examples"] for row in rows) == [9, 9, 18]
+
+
+def split_table() -> None:
+    table().assign(split=["test" if i % 10 == 0 else "train" for i in range(40)]).to_csv("own.csv", index=False)
+
+
+def images_table() -> None:
+    for i in range(10):
+        picture(Path(f"{i}.png"), i)
+    rows = {"path": [f"{i}.png" for i in range(10)], "label": [i % 2 for i in range(10)], "p": range(10)}
+    pd.DataFrame(rows).to_csv("own.csv", index=False)
+
+
+WITHOUT_EFFECT: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "a column to drop": (
+        split_table,
+        "csv:own.csv?label=kind&drop=a,usr",
+        "drop=usr, but there is no such column. Did",
+    ),
+    "a key twice": (split_table, "csv:own.csv?label=kind&drop=a&drop=b", "drop= 2 times; expected it once; .*drop=a,b"),
+    "a folder's key twice": (images_table, "folder:own?size=3x3&size=4x4", "received size= 2 times; expected it once"),
+    "what is dropped and used": (
+        split_table,
+        "csv:own.csv?label=kind&client=user&drop=user",
+        "column 'user' is said by client= and by drop=; expected one",
+    ),
+    "two ways to split": (
+        split_table,
+        "csv:own.csv?label=kind&test=own.csv",
+        "column 'split' says train or test, too; .*leave test= out, or drop=split",
+    ),
+    "a size without images": (
+        split_table,
+        "csv:own.csv?label=kind&size=2x2",
+        r"size=2x2 scales images, but there is no column .* \(shape=2x2 is for pixels in columns\)",
+    ),
+    "a shape with images": (
+        images_table,
+        "csv:own.csv?shape=1x1",
+        "shape=1x1 is for pixels in columns, but column 'path' holds paths of images; use size=1x1 .* or drop=path",
+    ),
+}
+
+
+@pytest.mark.parametrize(("prepare", "name", "message"), WITHOUT_EFFECT.values(), ids=WITHOUT_EFFECT)
+def test_what_would_have_no_effect_is_refused(prepare: Callable[[], Any], name: str, message: str) -> None:
+    prepare()
+    with pytest.raises(InputError, match=message) as caught:
+        load_dataset(name)
+    assert len(caught.value.problems) == 1
+
+
+def test_what_is_dropped_says_nothing() -> None:
+    """A column that is called as one of clients, of a split or of images usually is, and is none."""
+    split_table()
+    data = load_dataset("csv:own.csv?label=kind&test=own.csv&drop=split,user")
+    assert (data.client_ids, len(data.y_train), len(data.y_test)) == (None, 40, 40)
+    images_table()
+    assert load_dataset("csv:own.csv?drop=path&shape=1x1").x_train.shape == (8, 1, 1, 1)
+
+
+def test_rows_with_a_field_more_than_the_header_are_refused() -> None:
+    """As R's write.table writes them, and with a separator at the end: each column stood under its neighbour's name."""
+    rows = "".join(f"{i},{i % 3},{i % 2},{i % 5},0\n" for i in range(60))
+    Path("own.csv").write_text(f"id,label,a,b\n{rows}")
+    with pytest.raises(InputError, match=r"own\.csv have 5 fields, the header has 4; .* R's .*row\.names = FALSE"):
+        load_dataset("csv:own.csv?drop=id")
+    Path("own.csv").write_text("id;label\n" + "".join(f"{i};{i % 3};\n" for i in range(60)))
+    with pytest.raises(InputError, match=r"have 3 fields, the header has 2; .* no separator behind the last"):
+        load_dataset("csv:own.csv")
+    Path("own.csv").write_text('label,"a,\nb"\n\n' + "".join(f"{i % 3},{i}\n" for i in range(60)))
+    assert load_dataset("csv:own.csv").x_train.shape == (48, 1)
+
+
+def labelled(labels: list[str], clients: list[str], count: int = 12) -> str:
+    rows = [f"{labels[i % len(labels)]},{clients[i % len(clients)]},{i}\n" for i in range(count)]
+    return "".join(["label,client,a\n", *rows])
+
+
+def test_names_with_leading_zeros_are_the_same_in_both_tables() -> None:
+    """The first table has a word among them, the second one not: there 01 became 1, another class and person."""
+    Path("train.csv").write_text(labelled(["01", "02", "a3"], ["01", "02", "u3"]))
+    Path("test.csv").write_text(labelled(["01", "02"], ["02", "01"]))
+    data = load_dataset("csv:train.csv?test=test.csv")
+    assert (data.classes, data.y_train[:4].tolist(), data.y_test[:3].tolist()) == (3, [0, 1, 2, 0], [0, 1, 0])
+    assert data.people is not None
+    assert data.test_client_ids is not None
+    assert (data.people.tolist(), data.test_client_ids[:3].tolist()) == (["01", "02", "u3"], [1, 0, 1])
+
+
+def test_numbers_are_the_same_however_they_are_written() -> None:
+    """10 comes after 9; a table with 1.0 says what one with 1 does."""
+    Path("train.csv").write_text(labelled(["9", "10"], ["1", "2"]))
+    Path("test.csv").write_text(labelled(["9.0", "10.0"], ["2.0", "1.0"]))
+    data = load_dataset("csv:train.csv?test=test.csv")
+    assert (data.y_train[:2].tolist(), data.y_test[:2].tolist()) == ([0, 1], [0, 1])
+    assert data.test_client_ids is not None
+    assert data.test_client_ids[:2].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("name", ["NA", "None", "null", "nan"])
+def test_words_that_pandas_takes_for_nothing_are_words(name: str) -> None:
+    Path("own.csv").write_text(labelled(["cat", name], [name, "eva", "max"]))
+    data = load_dataset("csv:own.csv")
+    assert data.people is not None
+    assert (data.classes, name in data.people.tolist()) == (2, True)
+    Path("own.csv").write_text(labelled(["cat", "dog"], ["", "eva", "max"]))
+    with pytest.raises(InputError, match="column 'client' says of 4 rows not whose they are"):
+        load_dataset("csv:own.csv")
+    Path("own.csv").write_text(labelled(["cat", ""], ["eva"]))
+    with pytest.raises(InputError, match="column 'label' is empty in 6 rows; expected a label in each"):
+        load_dataset("csv:own.csv")
+    Path("own.csv").write_text(f"label,a\ncat,{name}\ndog,2\ncat,1\ndog,3\n")
+    with pytest.raises(InputError, match="columns a have empty cells"):
+        load_dataset("csv:own.csv")
+
+
+def test_columns_in_another_order_are_the_same_columns() -> None:
+    table().to_csv("train.csv", index=False)
+    table()[["user", "b", "kind", "a"]].to_csv("test.csv", index=False)
+    data = load_dataset("csv:train.csv?label=kind&test=test.csv")
+    assert np.array_equal(data.x_train, data.x_test)
+
+
+def test_an_image_that_is_not_named() -> None:
+    images_table()
+    pd.DataFrame({"path": ["1.png", "", "3.png"], "label": [0, 1, 0]}).to_csv("own.csv", index=False)
+    with pytest.raises(InputError, match="column 'path' is empty in 1 rows; expected an image in each"):
+        load_dataset("csv:own.csv")
+
+
+def test_a_folder_of_one_class_is_refused() -> None:
+    """Its accuracy was 1."""
+    for i in range(10):
+        picture(Path(f"own/cat/{i}.png"), i)
+    with pytest.raises(InputError, match="folder own has 1 different label in 8 training examples; expected at least"):
+        load_dataset("folder:own")
+
+
+def test_a_source_of_one_class_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Integers of Hugging Face, which are taken as they are."""
+    as_at_hugging_face(monkeypatch)
+    splits = {"train": FakeTable(image=[np.zeros((2, 2), np.uint8)] * 9, label=[0] * 9)}
+    monkeypatch.setattr(hf, "import_module", lambda _: type("", (), {"load_dataset": lambda *_: splits}))
+    with pytest.raises(InputError, match="Data set 'hf:me/own' has 1 class; expected at least two"):
+        load_dataset("hf:me/own")
+
+
+def test_classes_that_only_the_test_set_has_are_said() -> None:
+    for i in range(8):
+        picture(Path(f"own/train/{'cat' if i % 2 else 'ant'}/{i}.png"), i + 100)
+        picture(Path(f"own/test/{'cat' if i % 2 else 'bee'}/{i}.png"), i + 100)
+    said = "the test set has 1 class without a training example (1, counted from 0), which no model learns"
+    assert [said in text for text in notices(load_dataset("folder:own"), "none")] == [True]
+
+
+def redrawn(path: Path, value: int) -> None:
+    """Of the same size in bytes, perhaps, and not in the same moment."""
+    picture(path, value)
+    os.utime(path, (1, value))
+
+
+def test_images_that_are_replaced_are_read_anew() -> None:
+    """The folder and the table are as they were; images are, too, as long as they are."""
+    images_table()
+    for name, paths in (
+        (
+            "folder:own?client=folder",
+            [Path(f"own/{split}/{i % 3}/{i % 2}/{i}.png") for i in range(6) for split in SPLITS],
+        ),
+        ("csv:own.csv?drop=p", [Path(f"{i}.png") for i in range(10)]),
+    ):
+        for path in paths:
+            redrawn(path, 7)
+        before = load_dataset(name)
+        assert load_dataset(name) is before
+        redrawn(paths[0], 9)
+        after = load_dataset(name)
+        assert sorted({*after.x_train.flat, *after.x_test.flat}) == [7, 9]
+        paths[-1].unlink()
+        if name.startswith("csv"):
+            with pytest.raises(InputError, match=r"image 9\.png cannot be read"):
+                load_dataset(name)
+
+
+LABELS: list[Any] = [
+    (np.array(["cat", "dog"] * 3), np.arange(4) % 2, "y_train hold labels of <U3", "unique"),
+    (np.arange(6) % 2 * 1.0, np.arange(4) % 2 * 1.0, "y_train and y_test hold labels of float64", "unique"),
+    (np.eye(2)[[0, 1] * 3], np.eye(2)[[0, 1] * 2], r"y_train and y_test hold labels of float64, shape \(6, 2\)", "max"),
+    (np.arange(6) % 2 + 1, np.arange(4) % 2 + 1, "has the labels 1, 2; expected every one of 0, 1, ...", "unique"),
+]
+ADVICE = {"unique": r"np\.unique\(y, return_inverse=True\)\[1\] of both", "max": r"y\.argmax\(axis=1\) of one-hot ones"}
+
+
+@pytest.mark.parametrize(("y_train", "y_test", "message", "advice"), LABELS)
+def test_labels_of_an_archive_that_are_no_classes_are_one_error(
+    y_train: Any, y_test: Any, message: str, advice: str
+) -> None:
+    np.savez("own.npz", x_train=np.zeros((6, 2, 2)), y_train=y_train, x_test=np.zeros((4, 2, 2)), y_test=y_test)
+    with pytest.raises(InputError, match=f"{message}.*{ADVICE[advice]}") as caught:
+        load_dataset("npz:own.npz")
+    assert len(caught.value.problems) == 1

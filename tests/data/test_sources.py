@@ -321,7 +321,7 @@ def test_npz_is_found_in_the_given_folder_and_reloaded_when_written_anew(tmp_pat
         ({"y_train": np.array([0, 1, 5, 0, 1, 5])}, "labels 0, 1, 2, 5; expected every one of 0, 1, ..., k-1"),
         ({"y_train": np.array([1, 2, 3, 1, 2, 3]), "y_test": np.array([1, 2, 3])}, "labels 1, 2, 3; expected"),
         ({"y_train": np.zeros(6, int), "y_test": np.zeros(3, int)}, "k >= 2"),
-        ({"y_train": np.array([0.0, 1, 2, 0, 1, 2])}, "float64 labels"),
+        ({"y_train": np.array([0.0, 1, 2, 0, 1, 2])}, "hold labels of float64"),
         ({"y_train": np.array([0, 1])}, "6 examples and 2 labels"),
         ({"x_train": np.full((6, 4, 3), np.inf)}, "72 inputs that are infinite"),
         ({"x_train": np.zeros((0, 4, 3), np.uint8), "y_train": np.zeros(0, int)}, "is empty"),

@@ -118,3 +118,42 @@ def test_weights_that_cannot_be_averaged_are_refused(make: Callable[..., Any], n
     spec.check("digits")  # it can be compressed where it is
     with pytest.raises(InputError, match=named):
         spec.check_averaged()
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda layers, x: layers.Dense(0, name="none")(layers.Flatten()(x)), r"'none' puts out \(None, 0\), which"),
+        (lambda layers, x: layers.Dense(4)(layers.Dense(0, name="none")(layers.Flatten()(x))), r"'none' puts out"),
+        (
+            lambda layers, x: keras.Sequential([layers.Flatten(), layers.Dense(0, name="none"), layers.Dense(3)])(x),
+            r"'none' puts out",
+        ),
+        (lambda layers, x: layers.Flatten()(x[:, 8:]), r"puts out \(None, 0, 8, 1\), which holds no value"),
+    ],
+)
+def test_a_layer_without_units_is_refused(make: Callable[..., Any], named: str) -> None:
+    """Training it ended the process from within TensorFlow (SIGABRT), with part of a run written."""
+
+    class Made(Architecture):
+        def features(self, inputs: Any) -> Any:
+            return make(keras.layers, inputs)
+
+    with pytest.raises(InputError, match=f"model 'made' does not fit 'digits', .*: layer .*{named}"):
+        ModelSpec("made", Made(), (8, 8, 1), 3).check("digits")
+
+
+def test_weights_that_hold_nothing_are_refused() -> None:
+    class Empty(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        def build(self, shape: Any) -> None:
+            self.none = self.add_weight("none", (3, 0))
+
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    class Made(Architecture):
+        def features(self, inputs: Any) -> Any:
+            return keras.layers.Flatten()(Empty()(inputs))
+
+    with pytest.raises(InputError, match=r"weight '.*none:0' has the shape \(3, 0\), which holds no value"):
+        ModelSpec("made", Made(), (8, 8, 1), 3).check("digits")

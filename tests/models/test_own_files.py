@@ -14,7 +14,7 @@ import fedcompress
 from fedcompress import keras
 from fedcompress.errors import InputError
 from fedcompress.experiment import Experiment
-from fedcompress.models.architecture import ModelSpec
+from fedcompress.models.architecture import Architecture, ModelSpec
 from fedcompress.plugins import Plugins
 from fedcompress.scenario import Scenario
 from tests.federating import run
@@ -164,3 +164,50 @@ def test_statistics_that_lag_behind_are_said(tmp_path: Path) -> None:
     assert "of momentum 0.99, 6% of the way" in few
     assert warnings(f"file:{tmp_path}/mine.keras", 5, 3) == []
     assert warnings("mini-cnn", 27, 1) == []
+
+
+def test_weights_of_a_file_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    """The first round ended by them, and its strategy was blamed."""
+    model = saved(tmp_path / "mine.keras")
+    weights = model.get_weights()
+    weights[0][0, 0, 0, :3] = [np.nan, np.inf, 1]
+    model.set_weights(weights)
+    model.save(tmp_path / "mine.keras")
+    with pytest.raises(
+        InputError, match=r"mine\.keras: 2 of the 144 values of 'backbone/kernel' are infinite or not a"
+    ):
+        Experiment.load(scenario(f"file:{tmp_path}/mine.keras"))
+
+
+def test_initial_weights_that_are_no_numbers_are_refused() -> None:
+    class Endless(Architecture):
+        def features(self, inputs: Any) -> Any:
+            return keras.layers.Dense(3, name="odd", bias_initializer=keras.initializers.Constant(np.inf))(inputs)
+
+    with pytest.raises(InputError, match="model 'mine': initial weights 'odd/bias:0' hold values that are infinite"):
+        ModelSpec("mine", Endless(), (4,), 2).check("own")
+
+
+@pytest.mark.parametrize("inside", ["nothing", "a model that was trained", "a layer that was built"])
+def test_a_model_that_was_saved_before_it_was_built_is_refused(tmp_path: Path, inside: str) -> None:
+    """Built after loading it would lose the weights that the file has."""
+    layers = keras.layers
+    first = {
+        "nothing": layers.Dense(4),
+        "a model that was trained": keras.Sequential([keras.Input((64,)), layers.Dense(4)]),
+        "a layer that was built": layers.Dense(4),
+    }[inside]
+    if inside == "a layer that was built":
+        first.build((None, 64))
+    keras.Sequential([layers.Flatten(), first, layers.Dense(10)]).save(tmp_path / "mine.keras")
+    with pytest.raises(InputError, match=r"mine\.keras: its input shape is not known, .*: begin with Input\(...\), or"):
+        Experiment.load(scenario(f"file:{tmp_path}/mine.keras"))
+
+
+def test_a_sequential_that_was_built_keeps_its_weights(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])
+    model.build((None, 8, 8, 1))
+    model.save(tmp_path / "mine.keras")
+    spec = Experiment.load(scenario(f"file:{tmp_path}/mine.keras")).models[f"file:{tmp_path}/mine.keras"]
+    assert spec.trained is not None
+    assert np.array_equal(spec.trained[0], model.get_weights()[0])

@@ -226,6 +226,10 @@ def test_bad_input_is_named(searched: dict[str, Any], case: str) -> None:
             {"groups.dense.client": ["sgd", "fedporx"]},
             "search.space, groups.dense.client = fedporx: groups.dense.client",
         ),
+        (
+            {"groups.dense.client": ["sgd", "fedporx", "fedprox"]},
+            "search.space, groups.dense.client = fedporx: groups.dense.client",
+        ),
     ],
 )
 def test_a_space_that_leads_nowhere_is_refused_before_anything_runs(
@@ -235,6 +239,23 @@ def test_a_space_that_leads_nowhere_is_refused_before_anything_runs(
         search.begin(Scenario.parse(searched, {"search.space": space}), tmp_path / "found", Options())
     assert caught.value.problems[0].startswith(problem)
     assert not (tmp_path / "found").exists()
+
+
+@pytest.mark.parametrize(
+    ("space", "problem"),
+    [
+        ({"rouns": [1, 2]}, "error: search.space, rouns = 1: rouns: unknown key. Did you mean 'rounds'?"),
+        ({"training.epochs": {"low": 0, "high": 3}}, "error: search.space, training.epochs = 0: training.epochs"),
+        ({"groups.dense.client": ["sgd", "nope"]}, "error: search.space, groups.dense.client = nope: groups.dense"),
+    ],
+)
+def test_show_says_of_a_space_what_a_run_says(
+    searched: dict[str, Any], call: Callable[..., Any], space: dict[str, Any], problem: str
+) -> None:
+    Path("searched.toml").write_text(tomli_w.dumps({**searched, "search": {**searched["search"], "space": space}}))
+    done = call("show", "searched.toml")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(problem)
 
 
 def test_the_order_of_a_space_does_not_matter(searched: dict[str, Any]) -> None:

@@ -15,11 +15,13 @@ import numpy as np
 
 from ...errors import InputError
 from ..dataset import DataRoots, Dataset, DatasetSource
-from ..image_files import SUFFIXES, read_images
-from ..own_tables import SPLITS, fifth_held_out
+from ..image_files import SUFFIXES, below, read_images, stamp
+from ..own_tables import SPLITS, fifth_held_out, numbered
 from ..said import found, lengths, parted
 
 KEYS = ("client", "size")
+DEPTH = 3
+"""Folders around an image, at most, below DIR: train or test, client, class."""
 
 
 class _Image(NamedTuple):
@@ -46,23 +48,23 @@ class Folder(DatasetSource):
         if empty := [part for part, images in zip(parts, found_images, strict=True) if not images]:
             expected = "CLIENT/CLASS/IMAGE" if "client" in said else "CLASS/IMAGE"
             raise InputError(f"Data set {name!r}: {empty[0]} holds no images; expected {expected}{SUFFIXES[0]}.")
-        known = sorted({image.label for images in found_images for image in images})
-        numbers = {label: number for number, label in enumerate(known)}
         images = [image for part in found_images for image in part]
-        size = lengths(name, "size", said["size"]) if "size" in said else None
-        x, y = read_images(name, [i.path for i in images], size), np.array([numbers[i.label] for i in images], np.int32)
+        labels = np.array([image.label for image in images])
         if len(parts) == 2:
             train, test = np.split(np.arange(len(images)), [len(found_images[0])])
         else:
-            train, test = fifth_held_out(y, "own images")
+            train, test = fifth_held_out(labels, "own images")
+        y_train, y_test, classes = numbered(name, f"folder {parts[0]}", labels[train].tolist(), labels[test].tolist())
+        size = lengths(name, "size", said["size"]) if "size" in said else None
+        x = read_images(name, [image.path for image in images], size)
         owners = np.array([image.client for image in images])
-        data = Dataset(name, x[train], y[train], x[test], y[test], len(known))
+        data = Dataset(name, x[train], y_train, x[test], y_test, classes)
         return replace(data, client_ids=owners[train], test_client_ids=owners[test]) if "client" in said else data
 
     def fingerprint(self, roots: DataRoots) -> Hashable:
-        """Returns the folders' paths and times."""
+        """Returns what changes with its images."""
         root, _ = self._root(roots)
-        return tuple((path.resolve(), path.stat().st_mtime_ns) for path in [root, *sorted(root.rglob("*/"))])
+        return stamp(below(str(root.resolve()), DEPTH))
 
     def _root(self, roots: DataRoots) -> tuple[Path, dict[str, str]]:
         name = f"folder:{self.argument}"

@@ -86,7 +86,7 @@ def convert(name: str, splits: Mapping[str, Table], said: Mapping[str, str] | No
     train, test = (slice(begin), slice(begin, None)) if len(tables) == 2 else fifth_held_out(labels)
     if labels.dtype.kind == "U":
         column = _column(name, tables[0], _label_columns(said))
-        y_train, y_test, classes = numbered(name, column, labels[train].tolist(), labels[test].tolist())
+        y_train, y_test, classes = numbered(name, f"column {column!r}", labels[train].tolist(), labels[test].tolist())
     else:
         y_train, y_test, classes = labels[train], labels[test], int(max(labels.max(), 0)) + 1
     data = Dataset(name, images[train], y_train, images[test], y_test, classes)

@@ -17,6 +17,7 @@ from ..said import found
 
 OWNERS = ("client_ids", "client_train")
 """Names of the array that says whose each training example is."""
+AS_INTEGERS = "np.unique(y, return_inverse=True)[1]"
 TEST_OWNERS = "client_test"
 """Name of the array that says whose each test example is."""
 
@@ -38,7 +39,7 @@ class Npz(DatasetSource):
         x_train, y_train, x_test, y_test, *owners, of_test = read_npz(path, NPZ_ARRAYS, (*OWNERS, TEST_OWNERS))
         name = f"npz:{self.argument}"
         y_train, y_test = _as_labels(y_train), _as_labels(y_test)
-        classes, of_train = _classes(name, y_train, y_test), _owners(name, owners)
+        classes, of_train = _classes(name, y_train=y_train, y_test=y_test), _owners(name, owners)
         if of_test is not None and of_train is None:
             raise InputError(f"Data set {name!r} has the array {TEST_OWNERS}, but not {' or '.join(OWNERS)}.")
         return Dataset(name, x_train, y_train, x_test, y_test, classes, client_ids=of_train, test_client_ids=of_test)
@@ -65,12 +66,20 @@ def _owners(name: str, arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | 
     return given[0] if given else None
 
 
-def _classes(name: str, *labels: NDArray[Any]) -> int:
+def _classes(name: str, **labels: NDArray[Any]) -> int:
     """Returns the number of classes, refusing labels with gaps: an unused output is most often a mistake."""
-    if any(y.dtype.kind not in "iu" or y.ndim != 1 for y in labels):
-        return 0  # Dataset says what is wrong with them
-    labels_used = np.unique(np.concatenate(labels))
+    if odd := [key for key, y in labels.items() if y.dtype.kind not in "iu" or y.ndim != 1]:
+        y = labels[odd[0]]
+        advice = "y.argmax(axis=1) of one-hot ones" if y.ndim == 2 else f"{AS_INTEGERS} of both arrays together"
+        raise InputError(
+            f"Data set {name!r}: {' and '.join(odd)} hold labels of {y.dtype}, shape {y.shape}; expected integers of "
+            f"shape (n,), as {advice} makes them."
+        )
+    labels_used = np.unique(np.concatenate([*labels.values()]))
     if len(labels_used) < 2 or labels_used[0] != 0 or labels_used[-1] != len(labels_used) - 1:
         some = ", ".join(map(str, labels_used[:8])) + (", ..." if len(labels_used) > 8 else "")
-        raise InputError(f"Data set {name!r} has the labels {some}; expected every one of 0, 1, ..., k-1 with k >= 2.")
+        raise InputError(
+            f"Data set {name!r} has the labels {some}; expected every one of 0, 1, ..., k-1 with k >= 2, as "
+            f"{AS_INTEGERS} of both arrays together makes them."
+        )
     return len(labels_used)

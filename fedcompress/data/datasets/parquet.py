@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +20,13 @@ class Parquet(OwnTable):
 
     kind = "parquet"
 
-    def read(self, name: str, path: Path) -> pd.DataFrame:
-        import pandas as pd
-
+    def header(self, name: str, path: Path) -> list[str]:
         if find_spec("pyarrow") is None:
             raise InputError(f'Data set {name!r} needs an extra: pip install "fedcompress[parquet]"')
+        schema = import_module("pyarrow.parquet").read_schema(path)
+        return [*map(str, schema.empty_table().to_pandas().columns)]
+
+    def read(self, name: str, path: Path, words: Collection[str]) -> pd.DataFrame:
+        import pandas as pd
+
         return pd.read_parquet(path)

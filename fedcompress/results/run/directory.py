@@ -74,8 +74,8 @@ class RunDirectory:
                     (path / part_name(name)).write_text(text, encoding="utf-8")
                 for name in files or {}:
                     (path / part_name(name)).replace(path / name)
-        except OSError as error:
-            raise InputError(f"--out {path}: cannot be written: {error.strerror}.") from None
+        except (OSError, ValueError) as error:  # the latter of a name that no file can have
+            raise InputError(f"--out {path}: cannot be written: {getattr(error, 'strerror', error)}.") from None
         return directory
 
     @contextmanager
