@@ -36,6 +36,8 @@ USUAL: Mapping[str, Sequence[str]] = {
 """Names of columns that are taken for what they say, if nothing else is said."""
 NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]{0,14})(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 """What is written as one that float64 holds, so that it can be told from a name such as 01 or a long identifier."""
+UNNAMED = re.compile(r"Unnamed: [0-9]+")
+"""How pandas names a column that has no name in a header."""
 TEST_FRACTION = 0.2
 SPLITS = ("train", "test")
 Read = TypeVar("Read")
@@ -310,6 +312,11 @@ def _features(name: str, table: pd.DataFrame, columns: Mapping[str, str], said: 
     """Returns features: (n, features), or (n, height, width, channels) where a shape is said."""
     left_out = {*columns.values(), *_dropped(said)}
     features = table[[column for column in table.columns if column not in left_out]]
+    if unnamed := [str(column) for column in features if UNNAMED.fullmatch(str(column))]:
+        raise InputError(
+            f"Data set {name!r}: a column has no name (pandas calls it {unnamed[0]!r}), as the row numbers that to_csv "
+            f"writes, which would be a feature; use to_csv(..., index=False), drop={unnamed[0]}, or name the column."
+        )
     if words := [str(column) for column in features if features[column].dtype.kind not in "iufb"]:
         raise InputError(
             f"Data set {name!r}: columns {', '.join(words[:5])} hold no numbers; leave them out with "

@@ -413,6 +413,14 @@ def test_rows_with_a_field_more_than_the_header_are_refused() -> None:
     assert load_dataset("csv:own.csv").x_train.shape == (48, 1)
 
 
+def test_a_column_without_a_name_is_no_feature() -> None:
+    """As pandas writes row numbers, which tell the classes of a table that is in their order."""
+    table().sort_values("kind", ignore_index=True).to_csv("own.csv")
+    with pytest.raises(InputError, match=r"a column has no name \(pandas calls it 'Unnamed: 0'\), .* index=False"):
+        load_dataset("csv:own.csv?label=kind")
+    assert load_dataset("csv:own.csv?label=kind&drop=Unnamed: 0").x_train.shape == (32, 2)
+
+
 def labelled(labels: list[str], clients: list[str], count: int = 12) -> str:
     rows = [f"{labels[i % len(labels)]},{clients[i % len(clients)]},{i}\n" for i in range(count)]
     return "".join(["label,client,a\n", *rows])
