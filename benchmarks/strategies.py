@@ -151,7 +151,7 @@ RATES: Mapping[str, Mapping[str, float]] = {
         "dsfl": 0.003,  # 0.5235 at 0.001, 0.7962 at 0.003, 0.7598 at 0.01, 0.1000 at 0.03
         "fedcompress": 0.03,  # 0.1067 at 0.001, 0.2700 at 0.003, 0.7583 at 0.01, 0.8750 at 0.03
         "feddf": 0.03,  # 0.4717 at 0.001, 0.7100 at 0.003, 0.7967 at 0.01, 0.8683 at 0.03
-        "fedmd": 0.003,  # 0.9432 at 0.001, 0.9448 at 0.003, 0.9113 at 0.01, 0.7381 at 0.03; the same bits with a gain of 0.005
+        "fedmd": 0.003,  # 0.9432 at 0.001, 0.9448 at 0.003, 0.9113 at 0.01, 0.7381 at 0.03; with a public gain of 0.001
         "fedsimkd": 0.01,  # 0.1742 at 0.001, 0.3690 at 0.003, 0.7565 at 0.01, 0.6340 at 0.03
     },
     "fashion-mnist": {},

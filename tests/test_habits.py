@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 import fedcompress
 from fedcompress.cli.app import command_line
@@ -121,6 +124,16 @@ def test_one_command_sets_up_and_the_next_one_runs(tmp_path: Path) -> None:
     assert any(line.endswith("-m venv .venv") for line in setup)
     assert any(line.endswith("-c constraints.txt -e '.[dev]'") for line in setup)
     assert run == ".venv/bin/fedcompress run scenarios/quickstart.toml"
+
+
+def test_what_is_pinned_installs_with_the_first_release_of_each_python() -> None:
+    """Distributions stay behind: a package that asks for 3.11.5 cannot be installed with Debian 12's 3.11.2."""
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        name, _, version = line.partition("==")
+        with contextlib.suppress(PackageNotFoundError):  # an extra, or a package of another system
+            about = metadata(name)
+            same = about["Version"] == version
+            assert not same or SpecifierSet(about.get("Requires-Python", "")).contains("3.11.0"), name
 
 
 def test_the_first_result_was_there_within_a_minute() -> None:
